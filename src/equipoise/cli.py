@@ -1,0 +1,277 @@
+"""The command line: equipoise train | resume | sample | data inspect."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from equipoise.errors import Diverged, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from equipoise.config import TrainConfig
+    from equipoise.run import Run
+
+HELP = """\
+usage: equipoise COMMAND ...
+
+GANs kept in balance: train, watch, resume, sample.
+
+commands:
+  train OBJECTIVE   train a generator on your images (objectives: began)
+  resume RUN        go on where a run stopped
+  sample RUN        draw images from a run
+  data inspect PATH look at a folder, zip or array before training on it
+
+examples:
+  equipoise train began --data digits --images 200k
+  equipoise train began --data photos/ --resolution 64 --out runs/photos
+  equipoise train --config runs/photos/config.yaml --seed 1
+  equipoise resume runs/photos
+  equipoise sample runs/photos --count 64 --out grid.png
+
+`equipoise COMMAND --help` explains a command; `equipoise --version` names the version.
+"""
+
+TRAIN_HELP = """\
+usage: equipoise train OBJECTIVE [--preset NAME] [--config FILE] [--out FOLDER] [settings]
+       equipoise train --config FILE [--out FOLDER] [settings]
+
+objectives and their presets:
+{objectives}
+
+A configuration file (any run's config.yaml) gives the settings; flags win over it.
+`equipoise train began --help` lists every setting.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 diverged, 2 cannot work, 128 + N stopped by signal N."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": _train,
+        "resume": _resume,
+        "sample": _sample,
+        "data": _data,
+    }
+    if not words or words[0] in {"-h", "--help"}:
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"equipoise {version('equipoise')}")
+        return 0
+    if words[0] not in commands:
+        return _fail(f"unknown command {words[0]!r}: use one of {', '.join(commands)}", 2)
+    try:
+        return commands[words[0]](words[1:])
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except Diverged as error:
+        return _fail(str(error), 1)
+    except Interrupted as error:
+        return _fail(str(error), 128 + error.signal)
+    except KeyboardInterrupt:
+        return _fail("stopped at once; what was saved before is intact", 130)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"equipoise: {message}", file=sys.stderr)
+    return code
+
+
+def _train(words: list[str]) -> int:
+    from equipoise.config import PRESETS, read_yaml, suggestion
+
+    objective = words.pop(0) if words and not words[0].startswith("-") else None
+    preset, file = _take(words, "--preset"), _take(words, "--config")
+    if objective is None and file is None:
+        listing = "\n".join(f"  {name:8} {', '.join(presets)}" for name, presets in PRESETS.items())
+        print(TRAIN_HELP.format(objectives=listing), end="")
+        return 0 if not words or words[0] in {"-h", "--help"} else 2
+    if objective is not None and objective not in PRESETS:
+        near = suggestion(objective, PRESETS)
+        raise UsageError(f"unknown objective {objective!r}{near}: use one of {', '.join(PRESETS)}")
+    if file is None:
+        presets = PRESETS[str(objective)]
+        if preset is not None and preset not in presets:
+            near = suggestion(preset, presets)
+            raise UsageError(f"unknown preset {preset!r}{near}: {objective} has {', '.join(presets)}")
+        return _train_from(presets[preset or "default"], words)
+    if preset is not None:
+        raise UsageError("--config and --preset each give all the settings: use one of them")
+    base = read_yaml(_read(file), file)
+    if objective not in {None, base.objective_name}:
+        raise UsageError(f"{file} is for {base.objective_name}, not {objective}: leave one of them out")
+    return _train_from(base, words)
+
+
+def _train_from(base: "TrainConfig", words: list[str]) -> int:
+    """Read flags over `base`, and train."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from equipoise.config import TrainConfig
+
+    def train(settings: Any = None, out: Path | None = None, quiet: bool = False) -> int:
+        """Train a new run. Lengths are counted in images; 300k and 1.5M are understood.
+
+        Args:
+            settings: what decides the run.
+            out: The folder to make; by default the first free runs/OBJECTIVE-DATA-RESOLUTION-NNN.
+            quiet: Show no progress.
+        """
+        from equipoise.training import train as run_training
+
+        values = asdict(settings)
+        for part, name in (("objective", base.objective_name), ("network", base.network_name)):
+            values[part]["name"] = name
+        return _told(run_training(TrainConfig.from_dict(values), out, quiet=quiet))
+
+    twin = _twin(base)
+    train.__annotations__["settings"] = type(twin)
+    train.__defaults__ = (twin, None, False)
+    return int(_command(train, words, f"train {base.objective_name}"))
+
+
+def _resume(words: list[str]) -> int:
+    from pathlib import Path
+
+    from tyro.conf import Positional
+
+    from equipoise.config import Count
+
+    def resume(run: Positional[Path], images: Count | None = None, quiet: bool = False) -> int:
+        """Go on with a run where its last checkpoint stands, to the same result as if it had never stopped.
+
+        Args:
+            run: The run's folder.
+            images: Train to so many images instead of the run's own number.
+            quiet: Show no progress.
+        """
+        from equipoise.training import resume as resume_training
+
+        return _told(resume_training(run, images=images, quiet=quiet))
+
+    return int(_command(resume, words, "resume"))
+
+
+def _sample(words: list[str]) -> int:
+    from pathlib import Path
+
+    from tyro.conf import Positional
+
+    from equipoise.config import Count
+
+    def sample(
+        run: Positional[Path], count: Count = 64, seed: int = 0, out: Path = Path("samples.png"), ema: bool = True
+    ) -> int:
+        """Draw images from a run's generator.
+
+        Args:
+            run: The run's folder.
+            count: How many images.
+            seed: Of the latents; the same seed gives the same images.
+            out: A grid (.png), an array (.npz: `images`, (N, C, H, W) uint8), or a folder to fill with PNGs.
+            ema: Use the moving average of the generator's weights.
+        """
+        from equipoise.latents import sample as draw
+        from equipoise.latents import save_images
+        from equipoise.run import Run
+
+        save_images(draw(Run.open(run), count, seed=seed, ema=ema), out)
+        print(f"{count} samples: {out}")
+        return 0
+
+    return int(_command(sample, words, "sample"))
+
+
+def _data(words: list[str]) -> int:
+    if not words or words[0] != "inspect":
+        print("usage: equipoise data inspect PATH [--out sheet.png]")
+        return 0 if not words or words[0] in {"-h", "--help"} else 2
+    from pathlib import Path
+
+    from tyro.conf import Positional
+
+    def inspect(path: Positional[str], out: Path | None = None) -> int:
+        """Look at images before training on them: how many, which sizes and channels, what would be skipped and why.
+
+        Args:
+            path: `digits`, a folder or zip of images, or an .npz or .npy array.
+            out: Also draw a contact sheet of 64 of them, as a PNG.
+        """
+        from equipoise.data import contact_sheet
+        from equipoise.data import inspect as look
+
+        print(look(path))
+        if out is not None:
+            contact_sheet(path).save(out)
+            print(f"contact sheet: {out}")
+        return 0
+
+    return int(_command(inspect, words[1:], "data inspect"))
+
+
+def _command(function: Callable[..., int], words: list[str], name: str) -> Any:
+    """Let tyro read `words` as the arguments of `function`, and call it."""
+    import tyro
+
+    return tyro.cli(function, args=words, prog=f"equipoise {name}", config=(tyro.conf.OmitArgPrefixes,))
+
+
+def _twin(part: Any) -> Any:
+    """A plain dataclass with the fields, help and values of `part`, for tyro to make flags of.
+
+    Values out of range are then refused by the configuration itself, in its own words.
+    """
+    from dataclasses import field, fields, is_dataclass, make_dataclass
+    from typing import Annotated, get_type_hints
+
+    import tyro
+
+    kind, hints = type(part), get_type_hints(type(part), include_extras=True)
+    members: list[Any] = []
+    for member in fields(part):
+        value = getattr(part, member.name)
+        if is_dataclass(value):
+            twin = _twin(value)
+            members.append((member.name, type(twin), field(default=twin)))
+        else:
+            help_text = kind.__pydantic_fields__[member.name].description
+            hint: Any = Annotated[hints[member.name], tyro.conf.arg(help=help_text)]
+            members.append((member.name, hint, field(default=value)))
+    return make_dataclass(kind.__name__, members, frozen=True, kw_only=True)()
+
+
+def _take(words: list[str], flag: str) -> str | None:
+    """Remove `flag VALUE` or `flag=VALUE` from `words`; its value, if it was there."""
+    for position, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return words.pop(position).partition("=")[2]
+        if word == flag:
+            if position + 1 == len(words):
+                raise UsageError(f"{flag} needs a value")
+            del words[position]
+            return words.pop(position)
+    return None
+
+
+def _read(file: str) -> str:
+    from pathlib import Path
+
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"cannot read the configuration {file}: {reason}") from error
+
+
+def _told(run: "Run") -> int:
+    """Say where everything lies."""
+    grids = run.samples()
+    print(f"run:     {run.path}")
+    print(f"samples: {grids[-1] if grids else 'none yet'}")
+    print(f"curves:  {run.path / 'curves.png'}")
+    print(f"report:  {run.path / 'report.html'}")
+    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png")
+    return 0

@@ -1,0 +1,245 @@
+"""One frozen TrainConfig says all that a run needs to be made again; YAML both ways."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from decimal import Decimal
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from tyro.constructors import PrimitiveConstructorSpec
+
+from equipoise.data import Fit
+from equipoise.errors import UsageError
+from equipoise.networks import NETWORKS, Autoencoder, Network
+from equipoise.objectives import BEGAN, OBJECTIVES, AnyObjective
+from equipoise.randomness import Prior
+from equipoise.team import Device, Precision
+
+
+def parse_count(text: Any) -> Any:
+    """'300k' -> 300000, '1.5M' -> 1500000; what is no such text is returned as it is.
+
+    Raises:
+        ValueError: a fraction of an image.
+    """
+    if not isinstance(text, str) or not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text.replace("_", ""))):
+        return text
+    value = Decimal(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]
+    if value != int(value):
+        raise ValueError(f"{text} is not a whole number")
+    return int(value)
+
+
+def _count_of_words(words: list[str]) -> int:
+    value = parse_count(words[0])
+    if not isinstance(value, int):
+        raise ValueError(f"{words[0]!r} is not a number such as 300000, 300k or 1.5M")
+    return value
+
+
+COUNT = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="N",
+    instance_from_str=_count_of_words,
+    is_instance=lambda value: isinstance(value, int),
+    str_from_instance=lambda value: [str(value)],
+)
+Count = Annotated[int, Field(ge=1), BeforeValidator(parse_count), COUNT]
+CountOrNone = Annotated[int, Field(ge=0), BeforeValidator(parse_count), COUNT]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class TrainConfig:
+    """Everything that decides a run. Lengths are counted in images seen."""
+
+    objective: AnyObjective = BEGAN()
+    """What the players play for."""
+    network: Network = Autoencoder()
+    """The networks of both players."""
+
+    data: str = "digits"
+    """`digits` (5,000, bundled), a folder or zip of images, or an .npz or .npy array."""
+    resolution: Count = 32
+    """Side of the images, in pixels."""
+    channels: Literal[1, 3] | None = None
+    """1 for grayscale, 3 for RGB; by default grayscale if every image is."""
+    fit: Fit = "crop"
+    """How an image that is not square becomes so: its centre, a padded frame, or stretched."""
+    background: str = "white"
+    """Colour behind transparent images and around padded ones."""
+    flip: bool = False
+    """Mirror half of the images, left to right."""
+
+    images: Count = 300_000
+    """Images to train on, counted with repetition."""
+    batch: Count = 16
+    """Images a step, over all processes."""
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """Learning rate of both players' Adam."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Adam's decay of the mean gradient."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Adam's decay of the squared gradient."""
+    warmup: CountOrNone = 0
+    """Images over which the learning rate rises from 0."""
+    lr_floor: Annotated[float, Field(gt=0)] = 2e-5
+    """Lowest learning rate that halving reaches."""
+    lr_window: Count = 8_000
+    """Images over which the convergence measure is averaged to judge a stall."""
+    lr_patience: CountOrNone = 10
+    """Windows without a new best after which the learning rate is halved; 0 keeps it constant."""
+    until_converged: bool = False
+    """Stop once the convergence measure stalls at the lowest learning rate."""
+    prior: Prior = "uniform"
+    """Distribution of the latents: U[-1, 1] or N(0, 1)."""
+    ema: CountOrNone = 0
+    """Half-life of the generator's moving average, in images; 0 uses the generator as it is."""
+
+    seed: int = 0
+    """Of the weights, the data's order and the latents."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    devices: Count = 1
+    """Processes on this machine, one a device; they share the batch."""
+    precision: Precision = "auto"
+    """bf16 keeps the weights in fp32 and multiplies in bfloat16; auto takes it where the hardware gains."""
+    log_every: Count = 1_000
+    """Images between two lines of metrics."""
+    sample_every: Count = 10_000
+    """Images between two sample grids."""
+    checkpoint_every: Count = 20_000
+    """Images between two checkpoints."""
+    keep: Count = 3
+    """Checkpoints to keep."""
+
+    def __post_init__(self) -> None:
+        if self.batch % self.devices:
+            raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
+        if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
+            raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
+
+    @property
+    def objective_name(self) -> str:
+        """The objective's name in OBJECTIVES."""
+        return name_of(self.objective, OBJECTIVES)
+
+    @property
+    def network_name(self) -> str:
+        """The network's name in NETWORKS."""
+        return name_of(self.network, NETWORKS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; the objective and the network as mappings with a `name`."""
+        return {
+            **asdict(self),
+            "objective": {"name": self.objective_name, **asdict(self.objective)},
+            "network": {"name": self.network_name, **asdict(self.network)},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The way back from `to_dict`; what is absent takes its default.
+
+        Raises:
+            UsageError: an unknown key (the nearest known one is suggested), or a value out of range.
+        """
+        values = {**values}
+        for key, registry in (("objective", OBJECTIVES), ("network", NETWORKS)):
+            if key in values:
+                values[key] = _build(key, values[key], registry)
+        _refuse_unknown(values, cls, "the configuration")
+        return cast(TrainConfig, _checked(cls, values))
+
+    def with_changes(self, **changes: Any) -> "TrainConfig":
+        """A copy with some values changed, checked anew."""
+        return replace(self, **changes)
+
+
+def name_of(part: object, registry: Mapping[str, type]) -> str:
+    """The name under which the class of `part` is registered."""
+    return next(name for name, kind in registry.items() if type(part) is kind)
+
+
+def read_yaml(text: str, origin: str) -> TrainConfig:
+    """A configuration from YAML `text`; `origin` names it in errors. A section `made_with` is passed over.
+
+    Raises:
+        UsageError: not YAML, not a mapping, an unknown key, or a value out of range.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{origin} is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError(f"{origin} must hold a mapping of settings, such as `data: digits`")
+    values.pop("made_with", None)
+    try:
+        return TrainConfig.from_dict(values)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error}") from error
+
+
+def write_yaml(config: TrainConfig, made_with: Mapping[str, str]) -> str:
+    """`config` as YAML, with the versions it was made with."""
+    return yaml.safe_dump({**config.to_dict(), "made_with": dict(made_with)}, sort_keys=False, allow_unicode=True)
+
+
+def _build(key: str, value: Any, registry: Mapping[str, type]) -> Any:
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict) or value.get("name") not in registry:
+        name = value.get("name") if isinstance(value, dict) else value
+        raise UsageError(f"unknown {key} {name!r}{suggestion(str(name), registry)}: use one of {', '.join(registry)}")
+    kind = registry[value["name"]]
+    settings = {name: setting for name, setting in value.items() if name != "name"}
+    _refuse_unknown(settings, kind, f"{key} {value['name']}")
+    return _checked(kind, settings)
+
+
+def _refuse_unknown(values: Mapping[str, Any], kind: type, where: str) -> None:
+    known = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise UsageError(f"unknown key {key!r} in {where}{suggestion(str(key), known)}")
+
+
+def suggestion(wrong: str, known: Any) -> str:
+    """', did you mean ...?' where a known word is near, else nothing."""
+    near = difflib.get_close_matches(wrong, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _checked(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise UsageError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing wrong in one sentence: where, what, and the value given."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and not part[:1].isupper())
+    problem = first["msg"].removeprefix("Value error, ")
+    return f"{where.replace('_', '-')}: {problem[0].lower()}{problem[1:]}, not {first['input']!r}" if where else problem
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+PRESETS: dict[str, dict[str, TrainConfig]] = {
+    "began": {
+        "default": TrainConfig(
+            network=Autoencoder(latent=16, init="scaled"),
+            lr=5e-4,
+            ema=5_000,
+        ),
+        "paper": TrainConfig(objective=BEGAN.paper(), network=Autoencoder(width=128), data="digits"),
+    },
+}
+"""Ready configurations by objective and name; `paper` is what the objective's authors used."""

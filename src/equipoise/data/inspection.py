@@ -1,0 +1,147 @@
+"""What data holds, before it is packed: sizes, kinds, labels, what would be skipped, and a sheet to look at."""
+
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from equipoise.data.decode import Fit, Framing, Pixels, UnreadableError, frame, prepare
+from equipoise.data.images import Images
+from equipoise.data.order import indices
+from equipoise.data.pack import none_readable, printable
+from equipoise.data.sizes import Size, Sizes, summarise
+from equipoise.data.sources import Contents, Source, find_source
+from equipoise.data.workers import Outcome, Progress, prepare_all
+from equipoise.errors import UsageError
+
+GAP = 2  # pixels between the images of a sheet
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What data holds.
+
+    Attributes:
+        name: the data, as it was given.
+        count: images found, of which `readable` could be decoded whole.
+        channels: 1 if no image has colour, else 3; None where none can be read.
+        sizes: their sizes in the files, or None where none can be read.
+        modes: Pillow's pixel formats and how many images are in each.
+        skipped: name and reason of every image that would be left out.
+        labels: readable images of each class, by its name or number, or None.
+    """
+
+    name: str
+    count: int
+    readable: int
+    channels: int | None
+    sizes: Sizes | None
+    modes: dict[str, int]
+    skipped: list[tuple[str, str]]
+    labels: dict[str, int] | None
+
+
+def inspect(data: str | os.PathLike[str], resolution: int = 64, *, progress: Progress | None = None) -> Inspection:
+    """Decode every image of `data`, as packing it at `resolution` would, and say what there is.
+
+    Raises:
+        UsageError: there is no such data, or it is damaged as a whole.
+    """
+    source = find_source(data)
+    framing = frame(resolution, None, "crop", "white")
+    sizes: Counter[Size] = Counter()
+    modes: Counter[str] = Counter()
+    channels: set[int] = set()
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+
+    def take(index: int, outcome: Outcome) -> None:
+        if isinstance(outcome, str):
+            skipped.append((printable(contents.names[index]), outcome))
+            return
+        sizes[outcome.size] += 1
+        modes[outcome.mode] += 1
+        channels.add(len(outcome.pixels))
+        kept.append(index)
+
+    with source.contents() as contents:
+        prepare_all(contents, framing, take, progress)
+        return Inspection(
+            name=source.name,
+            count=len(contents.names),
+            readable=len(kept),
+            channels=max(channels, default=None),
+            sizes=summarise(sizes) if sizes else None,
+            modes=dict(modes.most_common()),
+            skipped=skipped,
+            labels=_class_counts(contents, kept),
+        )
+
+
+def contact_sheet(
+    data: str | os.PathLike[str] | Images,
+    count: int = 64,
+    seed: int = 0,
+    *,
+    resolution: int = 64,
+    fit: Fit = "crop",
+    background: str = "white",
+) -> Image.Image:
+    """Draw a random choice of `count` images, all different, on one sheet of RGB.
+
+    Packed images are drawn at their own size; for others, `resolution`, `fit` and `background` apply, as in
+    `open_images`.
+
+    Raises:
+        UsageError: there is no such data, or none of it can be read.
+    """
+    if count < 1:
+        raise UsageError(f"a sheet needs 1 or more images, not {count}")
+    if isinstance(data, Images):
+        chosen = indices(len(data), min(count, len(data)), seed, 0)
+        return sheet(list(data.pixels[chosen]))
+    return sheet(_drawn(find_source(data), frame(resolution, 3, fit, background), count, seed))
+
+
+def sheet(images: list[Pixels]) -> Image.Image:
+    """Lay images (C, H, W), C = 1 or 3, out in rows on a gray sheet of RGB, as square as can be."""
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    _, height, width = images[0].shape
+    drawn = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), "gray")
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        pixels = np.broadcast_to(image, (3, height, width)).transpose(1, 2, 0)
+        drawn.paste(
+            Image.fromarray(np.ascontiguousarray(pixels)), (GAP + column * (width + GAP), GAP + row * (height + GAP))
+        )
+    return drawn
+
+
+def _class_counts(contents: Contents, kept: list[int]) -> dict[str, int] | None:
+    if contents.labels is None:
+        return None
+    values, counts = np.unique(contents.labels[kept], return_counts=True)
+    names = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _drawn(source: Source, framing: Framing, count: int, seed: int) -> list[Pixels]:
+    """Prepare images in a random order until `count` of them could be read, or there are no more."""
+    drawn: list[Pixels] = []
+    skipped: list[tuple[str, str]] = []
+    with source.contents() as contents:
+        for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
+            try:
+                drawn.append(prepare(partial(contents.open, index), framing, contents.ground).pixels)
+            except UnreadableError as error:
+                skipped.append((printable(contents.names[index]), str(error)))
+            if len(drawn) == count:
+                break
+    if not drawn:
+        raise UsageError(none_readable(source.name, skipped))
+    return drawn

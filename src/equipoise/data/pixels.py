@@ -1,0 +1,18 @@
+"""The only two conversions between stored bytes and what networks see."""
+
+import torch
+from torch import Tensor
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Map uint8 images of any shape in [0, 255] to float32 in [-1, 1], as x / 127.5 - 1."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Map float images of any shape, nominally in [-1, 1], to uint8 in [0, 255]: clamped, rounded, NaN as 0.
+
+    The inverse of `normalise`, exact for all 256 values.
+    """
+    values = (images.detach().float() + 1.0) * 127.5
+    return values.nan_to_num(nan=0.0).clamp(0.0, 255.0).round().to(torch.uint8)

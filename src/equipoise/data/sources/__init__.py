@@ -1,0 +1,49 @@
+"""Where images come from. To take another kind of data, write its function and name it in SOURCES."""
+
+import difflib
+import os
+from pathlib import Path
+
+from equipoise.data.sources.arrays import array
+from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.bundled import BUNDLED, bundled
+from equipoise.data.sources.files import archive, folder
+from equipoise.errors import UsageError
+
+SOURCES = (archive, array, folder)  # each gives a Source, or None where a path is not of its kind
+
+__all__ = ["BUNDLED", "SOURCES", "Contents", "Source", "find_source"]
+
+
+def find_source(data: str | os.PathLike[str]) -> Source:
+    """Find bundled data by name, or else a file or folder by path; write ./digits for a folder named like the former.
+
+    Raises:
+        UsageError: there is no such thing, it may not be read, or it is of no kind in SOURCES.
+    """
+    found = bundled(data) if isinstance(data, str) else None
+    if found is not None:
+        return found
+    with reading(Path(data)):
+        path = Path(data).expanduser()
+        if not str(data) or not path.exists():
+            raise UsageError(_nothing_there(str(data)))
+        if path.is_file():
+            path.open("rb").close()
+        for source in SOURCES:
+            found = source(path)
+            if found is not None:
+                return found
+    raise UsageError(
+        f"{path} is of no known kind: give a folder of images, a .zip of them, an .npz or .npy array, or {_bundled()}"
+    )
+
+
+def _nothing_there(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), BUNDLED, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"check the path, or take {_bundled()}"
+    return f"there is no file, folder or bundled data named {name!r}: {hint}"
+
+
+def _bundled() -> str:
+    return "the bundled " + " or ".join(repr(name) for name in BUNDLED)

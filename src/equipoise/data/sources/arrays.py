@@ -1,0 +1,185 @@
+"""Images in arrays: .npy and .npz files, and what the other array formats build on. Nothing is ever unpickled."""
+
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from equipoise.data.decode import Pixels
+from equipoise.data.pixels import to_uint8
+from equipoise.data.sources.base import Contents, Labels, Source, reading
+from equipoise.errors import UsageError
+
+Array = NDArray[Any]
+
+IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
+LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
+LARGEST_LOADED = 8 * 2**30  # bytes of one compressed array, unpacked into memory; all others are mapped
+CHUNK = 1024  # images looked at together
+SLACK = 1e-4  # by which floats may miss their range
+HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
+
+
+def array(path: Path) -> Source | None:
+    """Take an .npy of images, or an .npz of images and maybe labels, by the names in IMAGE_KEYS and LABEL_KEYS."""
+    if path.suffix.lower() == ".npy":
+        return Source(str(path), ("npy", path), partial(_open_npy, path))
+    if path.suffix.lower() == ".npz":
+        return Source(str(path), ("npz", path), partial(open_npz, path))
+    return None
+
+
+@contextmanager
+def _open_npy(path: Path) -> Iterator[Contents]:
+    with reading(path), path.open("rb") as file:
+        images = _mapped(path, file)
+    yield contents_of(images, str(path))
+
+
+@contextmanager
+def open_npz(path: Path, ground: str | None = None) -> Iterator[Contents]:
+    """Open the images and labels of an .npz; `ground` is passed on to the contents.
+
+    Raises:
+        UsageError: the file is damaged, or no array in it can be images, or the labels do not fit.
+    """
+    with reading(path), zipfile.ZipFile(path) as members:
+        keys = [name.removesuffix(".npy") for name in members.namelist() if name.endswith(".npy")]
+        images = _member(path, members, _image_key(path, members, keys))
+        label_key = next((key for key in LABEL_KEYS if key in keys), None)
+        labels = None if label_key is None else _member(path, members, label_key)
+    yield contents_of(images, str(path), labels, ground=ground)
+
+
+def contents_of(
+    images: Array,
+    name: str,
+    labels: Array | None = None,
+    classes: tuple[str, ...] | None = None,
+    ground: str | None = None,
+) -> Contents:
+    """Make contents of images in any of the layouts and types that HINT lists, and integer labels (N,).
+
+    Raises:
+        UsageError: shape, type or range of the images is not one of those, or the labels do not fit.
+    """
+    pixels = _channels_last(images, name)
+    convert = _converter(pixels, name)
+    return Contents(
+        names=[str(index) for index in range(len(pixels))],
+        open=lambda index: Image.fromarray(np.ascontiguousarray(convert(pixels[index]))),
+        labels=None if labels is None else _as_labels(labels, len(pixels), classes, name),
+        classes=classes,
+        ground=ground,
+    )
+
+
+def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
+    for key in IMAGE_KEYS:
+        if key in keys:
+            return key
+    shapes = {}
+    for key in keys:
+        with members.open(f"{key}.npy") as file:
+            shapes[key] = _header(file)[0]
+    deep = [key for key, shape in shapes.items() if len(shape) in (3, 4)]
+    if len(deep) == 1:
+        return deep[0]
+    listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items()) or "nothing"
+    raise UsageError(f"{path} holds no array named {', '.join(IMAGE_KEYS)}, but {listed}: save the images as 'images'")
+
+
+def _member(path: Path, members: zipfile.ZipFile, key: str) -> Array:
+    """Map an uncompressed member of an .npz where it lies; unpack a compressed one, up to LARGEST_LOADED."""
+    info = members.getinfo(f"{key}.npy")
+    if info.compress_type == zipfile.ZIP_STORED:
+        with path.open("rb") as file:
+            file.seek(info.header_offset + 26)
+            name_length, extra_length = struct.unpack("<HH", file.read(4))
+            file.seek(name_length + extra_length, 1)
+            return _mapped(path, file)
+    with members.open(info) as stream:
+        shape, _, dtype = _header(stream)
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if size > LARGEST_LOADED:
+            raise UsageError(
+                f"{path} unpacks to {size / 2**30:.0f} GiB: save it with np.savez, uncompressed, to map it"
+            )
+        if size > info.file_size:
+            raise ValueError(f"{key} is shorter than its shape {shape}")
+    with members.open(info) as stream:
+        values: Array = np.lib.format.read_array(stream, allow_pickle=False)
+        return values
+
+
+def _mapped(path: Path, file: BinaryIO) -> Array:
+    shape, fortran, dtype = _header(file)
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an .npy and leave `file` at its first value."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of the .npy format is for arrays with named fields")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise UsageError(f"an array holds pickled objects, which are never loaded: {HINT}")
+    return shape, fortran, dtype
+
+
+def _channels_last(images: Array, name: str) -> Array:
+    """See images of any layout as (N, H, W), (N, H, W, 3) or (N, H, W, 4)."""
+    shape = images.shape
+    if 0 in shape:
+        raise UsageError(f"{name} has the shape {shape}, no images at all: {HINT}")
+    if len(shape) == 3 and shape[-1] not in (3, 4):
+        return images
+    if len(shape) == 4 and shape[-1] in (1, 3, 4):
+        return images[..., 0] if shape[-1] == 1 else images
+    if len(shape) == 4 and shape[1] in (1, 3, 4):
+        return images[:, 0] if shape[1] == 1 else np.moveaxis(images, 1, -1)
+    raise UsageError(f"{name} has the shape {shape}: {HINT}")
+
+
+def _converter(pixels: Array, name: str) -> Callable[[Array], Pixels]:
+    """Choose how values become bytes; floats with any value below zero are taken to lie in [-1, 1], else in [0, 1]."""
+    if pixels.dtype == np.uint8:
+        return lambda values: values
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise UsageError(f"{name} holds {pixels.dtype}: {HINT}")
+    low, high = _range(pixels)
+    if not (low >= -1 - SLACK and high <= 1 + SLACK):
+        raise UsageError(f"{name} holds floats from {low:g} to {high:g}: {HINT}")
+    if low < -SLACK:
+        return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32))).numpy()
+    return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32) * 2 - 1)).numpy()
+
+
+def _range(pixels: Array) -> tuple[float, float]:
+    chunks = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]
+    extremes = np.array([(float(chunk.min()), float(chunk.max())) for chunk in chunks])
+    return float(extremes.min()), float(extremes.max())
+
+
+def _as_labels(labels: Array, count: int, classes: tuple[str, ...] | None, name: str) -> Labels:
+    if labels.shape not in ((count,), (count, 1)) or not np.issubdtype(labels.dtype, np.integer):
+        found = f"{labels.dtype} {labels.shape}"
+        raise UsageError(
+            f"the labels in {name} must be {count} integers, one an image, not {found}: mend or remove them"
+        )
+    if classes is not None and not 0 <= labels.min() <= labels.max() < len(classes):
+        found = f"from {labels.min()} to {labels.max()}"
+        raise UsageError(f"the labels in {name} must name one of {len(classes)} classes, but are {found}: mend them")
+    return labels.reshape(count).astype(np.int64)

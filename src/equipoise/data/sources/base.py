@@ -1,0 +1,66 @@
+"""What every kind of data gives: images that open one by one, from any thread, in an order that never changes."""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from equipoise.errors import UsageError
+
+Labels = NDArray[np.int64]  # (N,)
+
+DAMAGE = (OSError, ValueError, EOFError, OverflowError, RuntimeError, BadZipFile, zlib.error, struct.error)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The images of an opened source; image i is `open(i)`, named names[i], of class labels[i]."""
+
+    names: Sequence[str]
+    open: Callable[[int], Image.Image]  # may raise anything for a damaged image
+    labels: Labels | None = None
+    classes: tuple[str, ...] | None = None  # names of the labels 0, 1, ..
+    ground: str | None = None  # the plain colour that surrounds every image, where there is one
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that was found but not yet read.
+
+    Attributes:
+        name: as the user gave it.
+        identity: changes when the content does; a path stands for the bytes of its file.
+        contents: opens it; raises UsageError where the whole is damaged.
+    """
+
+    name: str
+    identity: tuple[str | Path, ...]
+    contents: Callable[[], AbstractContextManager[Contents]]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a whole file or folder is opened into one sentence.
+
+    Raises:
+        UsageError: always in place of OSError, ValueError and the errors of damaged archives.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except PermissionError as error:
+        raise UsageError(f"no permission to read {error.filename or path}: change its mode or owner") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {error.filename or path}: check the path") from error
+    except MemoryError as error:
+        raise UsageError(f"{path} does not fit into memory: save its images with np.save, as an .npy file") from error
+    except DAMAGE as error:
+        raise UsageError(f"{path} is damaged or not what its name says: {error}; get or write it again") from error

@@ -1,0 +1,133 @@
+"""What is wrong with a run, said in words: the evidence, why it matters, and what to do.
+
+Every finding is a pure function of the logged rows, so that a resumed run says what an uninterrupted one would.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from equipoise.config import TrainConfig
+
+Row = Mapping[str, Any]
+
+GRACE = 0.1  # the share of a run in which k and M_global may still find their way
+PATIENCE = 0.1  # the share of a run over which a symptom must last
+LEAST = 10  # the fewest lines of metrics that make a symptom
+COLLAPSED = 0.3  # of the data's mean pairwise distance
+FALLEN = 0.5  # of the run's own best diversity
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: a short name, the same whenever the same thing is wrong.
+        level: whether training can go on.
+        message: evidence and remedy, for people.
+    """
+
+    kind: str
+    level: Literal["warning", "error"]
+    message: str
+
+
+def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
+    """All that is wrong after the last of `rows` (lines of metrics.jsonl, oldest first)."""
+    checks = (_k_at_an_end, _rising, _collapsed)
+    return [finding for check in checks if (finding := check(rows, config)) is not None]
+
+
+def not_finite(measures: Mapping[str, float], images: int) -> Finding | None:
+    """What to say if any of `measures` is infinite or not a number."""
+    bad = [name for name, value in measures.items() if not math.isfinite(value)]
+    if not bad:
+        return None
+    return Finding(
+        "not-finite",
+        "error",
+        f"{', '.join(bad)} stopped being finite before {images:,} images: training has stopped and the last good "
+        "checkpoint is kept; try half the learning rate (--lr), a warm-up (--warmup 20k) or --precision fp32",
+    )
+
+
+def diversity(images: Tensor) -> float:
+    """Mean distance between two different images of (N, C, H, W), root mean square over their values; N >= 2."""
+    flat = images.flatten(1).double()
+    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    count = len(flat)
+    return float(distances.sum() / (count * (count - 1)) / math.sqrt(flat.shape[1]))
+
+
+def _k_at_an_end(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
+    recent = [row["k"] for row in _lasting(rows, config) if "k" in row]
+    if len(recent) < LEAST:
+        return None
+    if max(recent) < 1e-3:
+        return Finding(
+            "k-at-0",
+            "warning",
+            f"k sits at 0 (at most {max(recent):.1g} over the last {len(recent)} lines): the energy of generated "
+            "images stays above gamma times that of real ones, so the discriminator only autoencodes and nothing "
+            "holds the generator to the data; raise --gamma, lower the generator's extra terms, or train longer",
+        )
+    if min(recent) > 0.999:
+        return Finding(
+            "k-at-1",
+            "warning",
+            f"k sits at 1 (at least {min(recent):.4f} over the last {len(recent)} lines): generated images stay too "
+            "easy to reconstruct and the balance is lost, collapse is near; lower --gamma or --lr",
+        )
+    return None
+
+
+def _rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
+    name = config.objective.convergence
+    if name is None:
+        return None
+    recent = [row[name] for row in _lasting(rows, config) if name in row]
+    if len(recent) < LEAST:
+        return None
+    values = [row[name] for row in rows if name in row]
+    windows = [sum(part) / len(recent) for part in _chunks(values, len(recent))]
+    best, now = min(windows), sum(recent) / len(recent)
+    if now < 1.3 * best:
+        return None
+    return Finding(
+        "rising",
+        "warning",
+        f"{name} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from convergence; lower "
+        "--lr, or use the checkpoint of its best (checkpoints/)",
+    )
+
+
+def _collapsed(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
+    seen = [row["diversity"] for row in rows if "diversity" in row]
+    if not seen or rows[-1]["images"] < GRACE * config.images:
+        return None
+    now, best = seen[-1], max(seen)
+    if now >= COLLAPSED and now >= FALLEN * best:
+        return None
+    return Finding(
+        "collapse",
+        "warning",
+        f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); raise --gamma, "
+        "lower --lr, or for BEGAN turn on --recover and --pull (docs/began-in-practice.md)",
+    )
+
+
+def _lasting(rows: Sequence[Row], config: TrainConfig) -> Sequence[Row]:
+    """The rows of the last PATIENCE of the run, once GRACE is over and there are so many; else none."""
+    end = rows[-1]["images"]
+    if end < (GRACE + PATIENCE) * config.images:
+        return []
+    return [row for row in rows if row["images"] > end - PATIENCE * config.images]
+
+
+def _chunks(values: Sequence[float], size: int) -> list[Sequence[float]]:
+    return [values[start : start + size] for start in range(0, len(values) - size + 1, size)]

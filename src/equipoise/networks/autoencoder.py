@@ -1,0 +1,190 @@
+"""The BEGAN paper's networks: an autoencoder that judges, and a generator with its decoder's architecture.
+
+Berthelot, Schumm and Metz (2017), "BEGAN: Boundary Equilibrium Generative Adversarial Networks",
+arXiv:1703.10717, section 3.4 and figure 1.
+"""
+
+import math
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from equipoise.errors import UsageError
+from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
+
+ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1)
+SMALLEST = 8  # the side of the images at the bottleneck, in pixels
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class Autoencoder:
+    """The BEGAN paper's networks, for square images with a power-of-two side of 16 or more."""
+
+    width: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Channels n of the first level; level i of the encoder has i * n."""
+    latent: Annotated[int, Field(ge=1, le=65536)] = 64
+    """Length of the latent and of the code, N_h in the paper."""
+    skips: bool = False
+    """Show the decoder's first layer, enlarged, to every later level (paper, section 3.4)."""
+    residual: Annotated[int, Field(ge=0)] = 0
+    """Vanishing residuals: images over which the carry falls from 1 to 0; 0 leaves them out (paper: 256k)."""
+    eta: Literal[1, 2] = 1
+    """Power of the pixel error in the energy: 1 is the paper's choice, 2 the squared error."""
+    init: Literal["scaled", "normal", "default"] = "normal"
+    """First weights: scaled to each layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
+
+    def build(self, shape: tuple[int, int, int]) -> Players:
+        """Build both players for images of `shape` (C, H, W).
+
+        Raises:
+            UsageError: the images are not square, or their side is not a power of two from 16 up.
+        """
+        channels, height, width = shape
+        if height != width or height < 2 * SMALLEST or height & (height - 1):
+            raise UsageError(
+                f"the autoencoder needs square images with a power-of-two side of 16 or more, not {height}x{width}: "
+                f"try --resolution {_nearest_power(max(height, width))}"
+            )
+        players = Players(Generator(self, channels, height), Discriminator(self, channels, height))
+        for player in players:
+            player.apply({"scaled": _scaled_init, "normal": _normal_init, "default": lambda _: None}[self.init])
+        return players
+
+
+class Discriminator(nn.Module):
+    """Encoder and decoder; an image's score is its energy, the mean over its values of |v - D(v)|^eta."""
+
+    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+        super().__init__()
+        self.eta = spec.eta
+        self.encoder = Encoder(spec, channels, resolution)
+        self.decoder = Decoder(spec, channels, resolution)
+
+    def forward(self, images: Tensor) -> DiscriminatorOutput:
+        code = self.encoder(images)
+        error = images - self.decoder(code)
+        error = error if error.dtype == torch.float64 else error.float()
+        return DiscriminatorOutput(error.abs().pow(self.eta).flatten(1).mean(1), code)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Autoencode `images` (N, C, H, W) in [-1, 1]; same shape, unclamped."""
+        reconstruction: Tensor = self.decoder(self.encoder(images))
+        return reconstruction
+
+
+class Generator(nn.Module):
+    """The decoder's architecture with weights of its own: latents (N, latent) to images (N, C, R, R)."""
+
+    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+        super().__init__()
+        self.decoder = Decoder(spec, channels, resolution)
+
+    def forward(self, latent: Tensor) -> GeneratorOutput:
+        return GeneratorOutput(self.decoder(latent))
+
+
+class Encoder(nn.Module):
+    """Images (N, C, R, R) to codes (N, latent): each level but the last widens by n and halves the side."""
+
+    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+        super().__init__()
+        n, levels = spec.width, _levels(resolution)
+        self.first = _conv(channels, n)
+        self.keep = nn.ModuleList([Conv(i * n, i * n, spec) for i in range(1, levels + 1)])
+        self.widen = nn.ModuleList([_conv(i * n, (i + 1) * n, stride=2) for i in range(1, levels)])
+        self.last = Conv(levels * n, levels * n, spec)
+        self.to_code = nn.Linear(SMALLEST * SMALLEST * levels * n, spec.latent)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.elu(self.first(images))
+        for keep, widen in zip(self.keep, self.widen, strict=False):
+            x = F.elu(widen(keep(x)))
+        x = self.last(self.keep[-1](x))
+        code: Tensor = self.to_code(x.flatten(1))
+        return code
+
+
+class Decoder(nn.Module):
+    """Codes (N, latent) to images (N, C, R, R): two convolutions a level, nearest upsampling between levels.
+
+    The output has no activation; clamp it to [-1, 1] to show it.
+    """
+
+    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+        super().__init__()
+        n, levels = spec.width, _levels(resolution)
+        self.width, self.skips = n, spec.skips
+        self.from_code = nn.Linear(spec.latent, SMALLEST * SMALLEST * n)
+        first = [Conv(n if level == 0 or not spec.skips else 2 * n, n, spec) for level in range(levels)]
+        self.first = nn.ModuleList(first)
+        self.second = nn.ModuleList([Conv(n, n, spec) for _ in range(levels)])
+        self.to_image = _conv(n, channels)
+
+    def forward(self, code: Tensor) -> Tensor:
+        x = h0 = self.from_code(code).unflatten(1, (self.width, SMALLEST, SMALLEST))
+        for level, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
+            if level > 0:
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+                if self.skips:
+                    x = torch.cat([x, F.interpolate(h0, size=x.shape[-2:], mode="nearest")], dim=1)
+            x = second(first(x))
+        images: Tensor = self.to_image(x)
+        return images
+
+
+class Conv(nn.Module):
+    """A 3x3 convolution and ELU; where the shape stays and residuals are on, mixed with its own input.
+
+    With carry c the layer gives c * x + (1 - c) * ELU(conv(x)): the identity at 1, a plain layer at 0.
+    """
+
+    carry: Tensor
+
+    def __init__(self, n_in: int, n_out: int, spec: Autoencoder) -> None:
+        super().__init__()
+        self.conv = _conv(n_in, n_out)
+        self.residual = spec.residual > 0 and n_in == n_out
+        self.register_buffer("carry", torch.tensor(1.0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.elu(self.conv(x))
+        return torch.lerp(out, x, self.carry.to(out.dtype)) if self.residual else out
+
+
+def set_carry(network: nn.Module, carry: float) -> None:
+    """Set the carry of every vanishing residual in `network` (paper, section 3.4), in [0, 1]."""
+    for module in network.modules():
+        if isinstance(module, Conv) and module.residual:
+            module.carry.fill_(carry)
+
+
+def _levels(resolution: int) -> int:
+    return int(math.log2(resolution)) - 2
+
+
+def _conv(n_in: int, n_out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, kernel_size=3, stride=stride, padding=1)
+
+
+def _normal_init(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _scaled_init(module: nn.Module) -> None:
+    """Keep the variance of the signal through an ELU, so that latents reach the image from the first step."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        gain = 1.0 if isinstance(module, nn.Linear) else ELU_GAIN
+        nn.init.normal_(module.weight, 0.0, gain / math.sqrt(module.weight[0].numel()))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _nearest_power(side: int) -> int:
+    return max(2 * SMALLEST, 1 << round(math.log2(max(side, 1))))

@@ -1,0 +1,109 @@
+"""Boundary Equilibrium GAN and the known remedies for its collapse."""
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from equipoise.objectives.base import Batch, Losses, Means, State
+from equipoise.objectives.ebgan import pulling_away
+
+Weight = Annotated[float, Field(ge=0, le=1000)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class BEGAN:
+    """Boundary Equilibrium GAN (Berthelot, Schumm and Metz 2017), arXiv:1703.10717, section 3.4.
+
+    The defaults are ours and hold where the paper's collapse (docs/began-in-practice.md); `paper()` gives theirs.
+    """
+
+    convergence: ClassVar[str | None] = "m_global"
+
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Diversity ratio: the energy of generated images over that of real ones (paper: 0.5)."""
+    lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Proportional gain of k (paper: 0.001)."""
+    relative: bool = True
+    """Divide the error that moves k by the energy of real images, so that the gain has no unit (paper: no)."""
+    recover: Weight = 1.0
+    """Weight in both losses of reading the latent back from the code of G(z) (BEGAN-CS; paper: 0)."""
+    match: Weight = 1.0
+    """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
+    pull: Weight = 0.0
+    """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
+
+    @classmethod
+    def paper(cls) -> "BEGAN":
+        """The paper's own objective and values."""
+        return cls(gamma=0.5, lambda_k=1e-3, relative=False, recover=0, match=0, pull=0)
+
+    def start(self) -> State:
+        """No term of the generator's in the discriminator's loss yet: k = 0."""
+        return {"k": torch.zeros(())}
+
+    def losses(self, batch: Batch, state: State) -> Losses:
+        """L_D = L(x) - k L(G(z)), L_G = L(G(z)), and the remedies that are on."""
+        real, fake, k = batch.d_real.score.mean(), batch.d_fake.score.mean(), state["k"]
+        loss_d, loss_g = real - k * fake, fake
+        seen = {"energy_real": real, "energy_fake": fake}
+        if self.recover:
+            seen["recovery"] = F.mse_loss(_codes(batch.d_fake.code, batch.latent), batch.latent)
+            loss_d, loss_g = loss_d + self.recover * seen["recovery"], loss_g + self.recover * seen["recovery"]
+        if self.match:
+            codes = batch.gather(_codes(batch.d_real.code, batch.latent))
+            seen["code_distance"] = energy_distance(codes, batch.gather(batch.latent))
+            loss_d = loss_d + self.match * seen["code_distance"]
+        if self.pull:
+            seen["pulling_away"] = pulling_away(batch.gather(_codes(batch.d_fake.code, batch.latent)))
+            loss_g = loss_g + self.pull * seen["pulling_away"]
+        return Losses(loss_d, loss_g, {name: value.detach() for name, value in seen.items()})
+
+    def adapt(self, state: State, seen: Means) -> State:
+        """k + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
+        error = self.gamma * seen["energy_real"] - seen["energy_fake"]
+        if self.relative:
+            error = error / seen["energy_real"].clamp_min(1e-12)
+        return {"k": (state["k"] + self.lambda_k * error).clamp(0, 1)}
+
+    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
+        """Energies, k, M_global = L(x) + |gamma L(x) - L(G(z))|, and the balance L(G(z)) / L(x)."""
+        real, fake = seen["energy_real"], seen["energy_fake"]
+        m_global = real + (self.gamma * real - fake).abs()
+        return {**seen, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
+
+
+def energy_distance(code: Tensor, latent: Tensor) -> Tensor:
+    """How far a batch of codes is from the latents' distribution: 2 E|c - z| - E|c - c'| - E|z - z'|.
+
+    Zero in expectation if and only if both have one distribution (Szekely and Rizzo 2013,
+    doi:10.1016/j.jspi.2013.03.018); the use on an autoencoder's codes follows Tolstikhin et al. (2018),
+    arXiv:1711.01558. Lengths are divided by sqrt(K), so that the weight does not depend on the latent's size.
+
+    Args:
+        code, latent: (N, K), N >= 2.
+
+    Returns:
+        0-d; unbiased, so slightly below 0 at times.
+    """
+    count, size = latent.shape
+    pairs = count * (count - 1)
+    across = _lengths(code, latent).mean()
+    within = _lengths(code, code).sum() / pairs + _lengths(latent, latent).sum() / pairs
+    distance: Tensor = (2 * across - within) / math.sqrt(size)
+    return distance
+
+
+def _lengths(a: Tensor, b: Tensor) -> Tensor:
+    """(N, M) distances between the rows of a and b; the gradient at distance 0 is 0, not NaN."""
+    squares = (a[:, None] - b[None]).square().sum(2)
+    return torch.where(squares > 0, squares.clamp_min(1e-30).sqrt(), torch.zeros_like(squares))
+
+
+def _codes(code: Tensor | None, latent: Tensor) -> Tensor:
+    assert code is not None and code.shape == latent.shape, "BEGAN's remedies need an autoencoder's codes"  # noqa: S101
+    return code.to(latent.dtype)

@@ -1,0 +1,176 @@
+"""Everything that moves while training: made anew from a configuration, or put back from a checkpoint."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from equipoise.checkpoint import CheckpointError
+from equipoise.config import TrainConfig
+from equipoise.networks.autoencoder import set_carry
+from equipoise.objectives.base import State
+from equipoise.players import Players
+from equipoise.randomness import keyed
+from equipoise.schedule import Plateau, warmup
+from equipoise.step import Optimizers
+
+Shape = tuple[int, int, int]
+
+
+@dataclass
+class Window:
+    """Sums of measures since the last line of metrics, kept on the device until it is written."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    steps: int = 0
+
+    def add(self, measures: Mapping[str, Tensor]) -> None:
+        """Take in one step's measures."""
+        self.sums = {name: self.sums[name] + value if self.steps else value for name, value in measures.items()}
+        self.steps += 1
+
+    def close(self) -> tuple[dict[str, float], int]:
+        """The means since the last call, and over how many steps.
+
+        This waits for the device; between two lines of metrics nothing else does.
+        """
+        means = (torch.stack(list(self.sums.values())).double() / self.steps).tolist()
+        names, steps = list(self.sums), self.steps
+        self.sums, self.steps = {}, 0
+        return dict(zip(names, means, strict=True)), steps
+
+
+class Progress:
+    """Networks, their moving average, optimisers, the objective's state, the learning rate, and images seen."""
+
+    def __init__(self, config: TrainConfig, shape: Shape, device: torch.device) -> None:
+        self.config, self.shape, self.device = config, shape, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(keyed(config.seed, "weights").initial_seed())
+            players = config.network.build(shape)
+        self.dtype = torch.float64 if config.precision == "fp64" else torch.float32
+        layout = torch.channels_last
+        self.players = Players(*(player.to(device, self.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
+        betas = (config.beta1, config.beta2)
+        self.optimizers = Optimizers(
+            *(Adam(player.parameters(), lr=config.lr, betas=betas, fused=True) for player in self.players)
+        )
+        self.state: State = {name: value.to(device) for name, value in config.objective.start().items()}
+        self.plateau, self.window, self.images = Plateau(), Window(), 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.config.lr * self.plateau.factor * warmup(self.images, self.config.warmup)
+
+    def prepare_step(self) -> None:
+        """Set what follows from images seen: the learning rate and the carry of vanishing residuals."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
+        if self.config.network.residual:
+            carry = max(0.0, 1 - self.images / self.config.network.residual)
+            for player in (*self.players, self.ema):
+                set_carry(player, carry)
+
+    def finish_step(self, state: State, measures: Mapping[str, Tensor]) -> None:
+        """Count the step, and move the average of the generator.
+
+        Its half-life is `config.ema` images, or a twentieth of the images seen while that is less (the ramp-up of
+        Karras et al. 2022, arXiv:2206.00364), so that early samples are not those of the first weights.
+        """
+        self.state = state
+        self.window.add(measures)
+        self.images += self.config.batch
+        half_life = min(self.config.ema, self.images / 20)
+        decay = 0.5 ** (self.config.batch / half_life) if half_life else 0.0
+        with torch.no_grad():
+            average: list[Tensor] = list(self.ema.parameters())
+            weights: list[Tensor] = list(self.players.generator.parameters())
+            torch._foreach_lerp_(average, weights, 1 - decay)
+            for kept, buffer in zip(self.ema.buffers(), self.players.generator.buffers(), strict=True):
+                kept.copy_(buffer)
+
+    def observe(self, means: Mapping[str, float], steps: int) -> bool:
+        """Let the learning rate follow the convergence measure; whether it was halved just now."""
+        name, before = self.config.objective.convergence, self.plateau
+        if name is None or self.config.lr_patience == 0:
+            return False
+        self.plateau = before.observe(
+            means[name],
+            steps * self.config.batch,
+            window=self.config.lr_window,
+            patience=self.config.lr_patience,
+            lowest=min(1.0, self.config.lr_floor / self.config.lr),
+        )
+        return self.plateau.factor < before.factor
+
+    def extremes(self) -> dict[str, float]:
+        """The largest absolute weight of each player; not finite if any weight is not."""
+        return {
+            f"the {name}'s largest weight": float(
+                torch.stack([weight.detach().abs().amax() for weight in player.parameters()]).amax()
+            )
+            for name, player in self.players._asdict().items()
+        }
+
+    # To a checkpoint and back
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a checkpoint must hold, by name."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "generator": self.players.generator.state_dict(),
+            "discriminator": self.players.discriminator.state_dict(),
+            "ema": self.ema.state_dict(),
+            "objective": self.state,
+            "window": self.window.sums,
+            **{f"optimizer_{name}": _moments(getattr(self.optimizers, name)) for name in Optimizers._fields},
+        }
+        return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Every number that a checkpoint must hold."""
+        return {"shape": self.shape, "plateau": self.plateau.as_dict(), "window_steps": self.window.steps}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Put everything back as `tensors` and `facts` were when they were taken.
+
+        Raises:
+            CheckpointError: they belong to other networks or another objective.
+        """
+
+        def part(name: str) -> dict[str, Tensor]:
+            prefix = f"{name}."
+            return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+        try:
+            for name, module in [*self.players._asdict().items(), ("ema", self.ema)]:
+                cast(nn.Module, module).load_state_dict(part(name))
+            for name in Optimizers._fields:
+                _restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
+            if set(part("objective")) != set(self.state):
+                raise CheckpointError("the checkpoint belongs to another objective")
+            self.state = {name: value.to(self.device) for name, value in part("objective").items()}
+            self.window = Window({name: value.to(self.device) for name, value in part("window").items()})
+            self.window.steps = facts["window_steps"]
+            self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
+
+
+def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

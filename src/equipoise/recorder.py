@@ -1,0 +1,106 @@
+"""What a run leaves behind while it trains: lines of metrics, TensorBoard, samples, health, curves, a report."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from equipoise.data import Images, normalise, to_uint8
+from equipoise.display import Display
+from equipoise.health import diagnose, diversity
+from equipoise.pictures import grid
+from equipoise.progress import Progress
+from equipoise.randomness import keyed, latents
+from equipoise.report import draw_curves, write_report
+from equipoise.run import Run
+from equipoise.team import Team
+
+JUDGED = 256  # samples whose diversity is measured
+SHOWN = 64  # samples in a grid
+
+
+class Recorder:
+    """Writes into the run's folder, and tells the display; only the first process has one."""
+
+    def __init__(self, run: Run, progress: Progress, images: Images, team: Team, display: Display) -> None:
+        self.run, self.progress, self.team, self.display = run, progress, team, display
+        config = run.config
+        run.rewind(progress.images)
+        self.rows = run.rows()
+        self.ailing = {finding.kind for finding in diagnose(self.rows, config)} if self.rows else set[str]()
+        self.latents = latents(JUDGED, config.network.latent, config.prior, keyed(config.seed, "samples"))
+        chosen = torch.randperm(len(images), generator=keyed(config.seed, "judged"))[:JUDGED]
+        self.data_diversity = diversity(normalise(images.batch(chosen.numpy())))
+        self.data = images.fingerprint
+        self.board = SummaryWriter(str(run.path), purge_step=progress.images + 1)
+
+    def line(self, measures: dict[str, float], *, halved: bool) -> None:
+        """Log the means of one window of steps."""
+        images = self.progress.images
+        if halved:
+            name = self.run.config.objective.convergence
+            self.event("info", "lr", f"{name} has stalled: the learning rate is now {self.progress.lr:.3g}")
+        self._log({"images": images, "lr": self.progress.lr, **measures})
+        self.display.update(images, {"lr": self.progress.lr, **measures})
+
+    def samples(self) -> None:
+        """Draw the sample grid, measure diversity, and say what is wrong."""
+        images = self.progress.images
+        pictures = self._generate()
+        shown = grid(to_uint8(pictures[:SHOWN]))
+        shown.save(self.run.path / "samples" / f"{images:012d}.png")
+        self.board.add_image("samples", to_uint8(pictures[:SHOWN]), images, dataformats="NCHW")
+        measures = {"diversity": diversity(pictures) / self.data_diversity}
+        self._log({"images": images, **measures})
+        self.display.update(images, measures)
+        self._diagnose()
+
+    def resumed(self, notes: list[str]) -> None:
+        """Say that an earlier process's work goes on, and why newer checkpoints were passed over."""
+        for note in notes:
+            self.event("warning", "checkpoint", note)
+
+    def event(self, level: str, kind: str, message: str) -> None:
+        """Note in words that something happened."""
+        self.run.append(
+            "events.jsonl", {"images": self.progress.images, "level": level, "kind": kind, "message": message}
+        )
+        self.display.say(level, message)
+
+    def checkpoint(self) -> None:
+        """Save everything that moves, and draw the curves and the report."""
+        self.run.save_checkpoint(
+            self.progress.images, self.progress.tensors(), self.progress.facts() | {"data": self.data}
+        )
+        self.pictures()
+
+    def pictures(self) -> None:
+        """Draw the curves and the report as they stand now."""
+        self.board.flush()
+        draw_curves(self.run.path)
+        write_report(self.run.path)
+
+    def _log(self, row: dict[str, float]) -> None:
+        self.run.append("metrics.jsonl", row)
+        self.rows.append(row)
+        for name, value in row.items():
+            if name != "images":
+                self.board.add_scalar(name, value, int(row["images"]))
+
+    def _diagnose(self) -> None:
+        findings = diagnose(self.rows, self.run.config)
+        for finding in findings:
+            if finding.kind not in self.ailing:
+                self.event(finding.level, finding.kind, finding.message)
+        self.ailing = {finding.kind for finding in findings}
+
+    @torch.no_grad()
+    def _generate(self) -> Tensor:
+        """(JUDGED, C, H, W) in [-1, 1] from the fixed latents, on the CPU."""
+        generator: nn.Module = self.progress.ema
+        generator.eval()
+        with self.team.autocast():
+            parts = [
+                generator(z.to(self.progress.device, self.progress.dtype)).images
+                for z in torch.split(self.latents, SHOWN)
+            ]
+        return torch.cat(parts).float().clamp(-1, 1).cpu()

@@ -1,0 +1,291 @@
+"""What a run has done so far, from the files of its folder alone: `curves.png` and `report.html`."""
+
+import base64
+import html
+import io
+import json
+import math
+import os
+import platform
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from equipoise.pictures import Mark, Series, curves
+
+MOST_MARKS = 60  # vertical lines in the curves
+MOST_EVENTS = 200  # lines in the report, the latest ones
+MOST_PICTURES = 24  # embedded for each slider
+PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
+PNG = b"\x89PNG\r\n\x1a\n"
+DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
+
+FIGURES = {  # measures by name: label, and what to compare with
+    "m_global": ("M<sub>global</sub>", "falls as training converges"),
+    "balance": ("balance ℒ(G(z)) / ℒ(x)", ""),
+    "k": ("equilibrium term k", "inside 0 and 1 while in balance"),
+    "energy_real": ("energy of real images ℒ(x)", ""),
+    "energy_fake": ("energy of generated images ℒ(G(z))", ""),
+    "diversity": ("diversity of the samples", "ideal 1"),
+    "lr": ("learning rate", ""),
+}
+
+
+class Event(NamedTuple):
+    """One line of `events.jsonl`."""
+
+    images: int
+    level: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run folder says; every part may be empty."""
+
+    config_text: str
+    config: Mapping[str, Any]
+    measures: Mapping[str, Series]
+    events: Sequence[Event]
+    pictures: Mapping[str, Sequence[tuple[int, Path]]]
+    """By kind ("" for samples): images seen and file, in order."""
+
+    @property
+    def images(self) -> int:
+        """Images seen at the last sign of life."""
+        seen = [series.images[-1] for series in self.measures.values()]
+        return int(max([*seen, *(images for found in self.pictures.values() for images, _ in found)], default=0))
+
+    @property
+    def total(self) -> int:
+        """Images to train on; 0 where the configuration does not say."""
+        total = self.config.get("images")
+        return total if isinstance(total, int) else 0
+
+    @property
+    def gamma(self) -> float | None:
+        """The diversity ratio of the objective, if it has one."""
+        objective = self.config.get("objective")
+        gamma = objective.get("gamma") if isinstance(objective, dict) else None
+        return float(gamma) if isinstance(gamma, int | float) else None
+
+    @property
+    def title(self) -> str:
+        """Objective, data and resolution, such as `BEGAN on digits, 32×32`."""
+        objective, data, side = (self.config.get(key) for key in ("objective", "data", "resolution"))
+        name = objective.get("name") if isinstance(objective, dict) else objective
+        title = f"{str(name).upper()} on {data}" if name and data else "A training run"
+        return f"{title}, {side}×{side}" if side else title
+
+
+def read_record(folder: Path) -> Record:
+    """Read a run folder; files that are missing, empty or cut off in their last line are no error."""
+    text = _text(folder / "config.yaml")
+    try:
+        config = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        config = None
+    events = [
+        Event(row["images"], *(str(row.get(key, "")) for key in ("level", "kind", "message")))
+        for row in _rows(folder / "events.jsonl")
+    ]
+    return Record(
+        text,
+        config if isinstance(config, dict) else {},
+        _measures(_rows(folder / "metrics.jsonl")),
+        events,
+        _pictures(folder / "samples"),
+    )
+
+
+def draw_curves(folder: Path) -> Path:
+    """Write `curves.png` into a run folder: its measures over images seen. Safe in any thread."""
+    return _replace(folder / "curves.png", _curves(read_record(folder)))
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html`, one file that needs no other, and `curves.png` into a run folder. Safe in any thread."""
+    record = read_record(folder)
+    drawn = _replace(folder / "curves.png", _curves(record))
+    return _replace(folder / "report.html", _page(record, drawn).encode())
+
+
+def _curves(record: Record) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415, slow to import
+
+    marks = [Mark(event.images, event.level) for event in record.events if event.level in ("warning", "error")]
+    figure = curves(record.measures, gamma=record.gamma, marks=marks[-MOST_MARKS:], title=record.title)
+    figure.set_dpi(DOTS_PER_INCH)
+    drawn = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(drawn)
+    return drawn.getvalue()
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file that say at which image they were written."""
+    rows = []
+    for line in _text(path).splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # half-written
+        if isinstance(row, dict) and isinstance(row.get("images"), int):
+            rows.append(row)
+    return rows
+
+
+def _measures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
+    """Each finite number by name, in order of images; what a resumed run has measured again counts once."""
+    points: dict[str, dict[int, float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "images" and type(value) in (int, float) and math.isfinite(value):
+                points.setdefault(name, {})[row["images"]] = float(value)
+    return {name: _series(sorted(found.items())) for name, found in points.items()}
+
+
+def _series(points: Sequence[tuple[int, float]]) -> Series:
+    images, values = np.array(points, dtype=np.float64).T
+    return Series(images, values)
+
+
+def _pictures(folder: Path) -> dict[str, list[tuple[int, Path]]]:
+    found: dict[str, list[tuple[int, Path]]] = {"": []}
+    for path in sorted(folder.glob("*.png")):
+        if match := PICTURE.fullmatch(path.name):
+            found.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
+    return {kind: sorted(pictures) for kind, pictures in found.items()}
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    """Write a file so that whoever reads `path` sees all of the old or all of the new."""
+    written = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        written.write_bytes(content)
+        written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
+    return path
+
+
+def _page(record: Record, drawn: Path) -> str:
+    done, total, title = record.images, record.total, _e(record.title)
+    share = (
+        f' of {total:,} images <progress max="{total}" value="{min(done, total)}"></progress>' if total else " images"
+    )
+    percent = f" {min(100, 100 * done // total)} %" if total else ""
+    picture = f'<img class="curves" src="{_embedded(drawn)}" alt="{_e(_curves_in_words(record))}">'
+    sections = [
+        f"<header><h1>{title}</h1><p>{done:,}{share}{percent}</p></header>",
+        _figures(record),
+        _health(record),
+        *(_slider(kind or "samples", _spread(found)) for kind, found in record.pictures.items()),
+        f"<section><h2>Curves</h2>{picture}</section>",
+        f"<section><h2>Configuration</h2><pre>{_e(record.config_text) or 'no config.yaml'}</pre></section>",
+        f"<footer>Report written with {_e(_versions())}.</footer>",
+    ]
+    body = "\n".join(sections)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style></head>\n"
+        f"<body><main>\n{body}\n</main><script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _figures(record: Record) -> str:
+    """The last value of every measure, the known ones first."""
+    cells = []
+    for name in [*FIGURES, *sorted(record.measures.keys() - FIGURES.keys())]:
+        if name not in record.measures:
+            continue
+        label, note = FIGURES.get(name, (_e(name.replace("_", " ")), ""))
+        if name == "balance" and record.gamma is not None:
+            note = f"wanted: γ = {record.gamma:g}"
+        value = f"{record.measures[name].values[-1]:.4g}"
+        cells.append(f"<div><dt>{label}</dt><dd>{value}</dd><dd class=note>{note}</dd></div>")
+    listed = f"<dl>{''.join(cells)}</dl>" if cells else "<p>Nothing measured yet.</p>"
+    return f"<section><h2>Latest figures</h2>{listed}</section>"
+
+
+def _health(record: Record) -> str:
+    """In words: how many warnings and errors, and everything that happened."""
+    counts = {level: sum(event.level == level for event in record.events) for level in ("error", "warning")}
+    told = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
+    worst = next((level for level, count in counts.items() if count), "well")
+    items = "".join(
+        f'<li class="{event.level if event.level in counts else "info"}"><b>{event.images:,} images</b> '
+        f"{_e(event.level)}: {_e(event.message or event.kind)}</li>"
+        for event in record.events[-MOST_EVENTS:]
+    )
+    summary = ", ".join(told).capitalize() if told else "No warnings"
+    return f'<section><h2>Health</h2><p class="{worst}">{summary}.</p><ol>{items}</ol></section>'
+
+
+def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
+    """Pictures over time with a slider; without scripts, and on paper, the last one."""
+    heading = _e(kind.replace("_", " ").capitalize())
+    if not pictures:
+        return f"<section><h2>{heading}</h2><p>None yet.</p></section>"
+    last = len(pictures) - 1
+    frames = "".join(
+        f'<figure{"" if index == last else " hidden"}><img src="{_embedded(path)}" '
+        f'alt="{heading} after {images:,} images"><figcaption>after {images:,} images</figcaption></figure>'
+        for index, (images, path) in enumerate(pictures)
+    )
+    control = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="{heading} over time" hidden>'
+    return f'<section class="slides"><h2>{heading}</h2>{control if last else ""}{frames}</section>'
+
+
+def _spread(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """At most MOST_PICTURES whole ones, evenly spaced, with the first and the last."""
+    whole = [(images, path) for images, path in pictures if _is_whole(path)]
+    if len(whole) <= MOST_PICTURES:
+        return whole
+    return [whole[round(index * (len(whole) - 1) / (MOST_PICTURES - 1))] for index in range(MOST_PICTURES)]
+
+
+def _is_whole(path: Path) -> bool:
+    content = path.read_bytes()
+    return content.startswith(PNG) and b"IEND" in content[-12:]
+
+
+def _embedded(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _curves_in_words(record: Record) -> str:
+    last = ", ".join(f"{name.replace('_', ' ')} {series.values[-1]:.3g}" for name, series in record.measures.items())
+    return f"Curves over images seen; at the end: {last}" if last else "No measures yet"
+
+
+def _versions() -> str:
+    found = [f"Python {platform.python_version()}"]
+    for package in ("equipoise", "torch", "numpy", "matplotlib"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _e(text: object) -> str:
+    return html.escape(str(text))
+
+
+STYLE = """
+"""
+SCRIPT = """
+"""

@@ -1,0 +1,205 @@
+"""A Run is a folder: config.yaml, metrics.jsonl, events.jsonl, TensorBoard events, checkpoints/, samples/, a report."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise import checkpoint
+from equipoise.config import TrainConfig, read_yaml, write_yaml
+from equipoise.errors import UsageError
+from equipoise.players import Players
+
+
+class Run:
+    """A training run's folder, made by `Run.create` or found by `Run.open`."""
+
+    def __init__(self, path: Path, config: TrainConfig) -> None:
+        self.path, self.config = path, config
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: Path | str, config: TrainConfig) -> "Run":
+        """Make the folder of a new run.
+
+        Raises:
+            UsageError: there is already something at `path`, or it cannot be written.
+        """
+        path = Path(path)
+        try:
+            if (path / "config.yaml").exists():
+                raise UsageError(
+                    f"{path} already holds a run: go on with `equipoise resume {path}`, or choose another --out"
+                )
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise UsageError(f"{path} already exists and is not empty: choose another --out")
+            for folder in (path, path / "checkpoints", path / "samples"):
+                folder.mkdir(parents=True, exist_ok=True)
+            checkpoint.write_atomically(path / "config.yaml", write_yaml(config, made_with()).encode())
+        except OSError as error:
+            raise UsageError(f"cannot make a run at {path}: {error.strerror}; choose another --out") from error
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """Find the run at `path`.
+
+        Raises:
+            UsageError: there is none, or its configuration cannot be read.
+        """
+        path = Path(path)
+        file = path / "config.yaml"
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{path} is not a run: it has no readable config.yaml; give the folder that `equipoise train` made"
+            ) from error
+        return cls(path, read_yaml(text, str(file)))
+
+    def change_config(self, config: TrainConfig) -> None:
+        """Write another configuration over the run's own.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        try:
+            checkpoint.write_atomically(self.path / "config.yaml", write_yaml(config, made_with()).encode())
+        except OSError as error:
+            raise UsageError(f"cannot change {self.path / 'config.yaml'}: {error.strerror}") from error
+        self.config = config
+
+    # Lines of text, one JSON object each
+
+    def append(self, file: str, row: Mapping[str, Any]) -> None:
+        """Add one line to `file` (metrics.jsonl or events.jsonl)."""
+        with (self.path / file).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+
+    def rows(self, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        """The lines of `file`; one that a crash cut short is passed over."""
+        return list(_parsed(self.path / file))
+
+    def rewind(self, images: int) -> None:
+        """Drop what was logged after `images` images, before going on from there."""
+        for file in ("metrics.jsonl", "events.jsonl"):
+            kept = [row for row in self.rows(file) if row["images"] <= images]
+            text = "".join(json.dumps(row) + "\n" for row in kept)
+            checkpoint.write_atomically(self.path / file, text.encode())
+        for grid in self.samples():
+            if int(grid.stem) > images:
+                grid.unlink()
+
+    # Checkpoints and samples, named by images seen
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint files, oldest first."""
+        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+
+    def samples(self) -> list[Path]:
+        """Sample grids, oldest first."""
+        return sorted((self.path / "samples").glob("[0-9]*.png"))
+
+    def save_checkpoint(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+        """Write a checkpoint and drop the oldest beyond `config.keep`.
+
+        Raises:
+            CheckpointError: it could not be written; those before it are untouched.
+        """
+        path = self.path / "checkpoints" / f"{images:012d}.safetensors"
+        checkpoint.save(path, tensors, {**facts, "images": images})
+        for old in self.checkpoints()[: -self.config.keep]:
+            old.unlink()
+        return path
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+        """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
+
+        Raises:
+            CheckpointError: there is none, or none can be read.
+        """
+        passed_over: list[str] = []
+        for path in reversed(self.checkpoints()):
+            try:
+                return *checkpoint.load(path), passed_over
+            except checkpoint.CheckpointError as error:
+                passed_over.append(f"{error}; using the one before it")
+        reasons = f" ({passed_over[-1]})" if passed_over else ""
+        raise checkpoint.CheckpointError(f"{self.path} has no checkpoint that can be read{reasons}: train it anew")
+
+    # The networks
+
+    def players(self, shape: tuple[int, int, int]) -> Players:
+        """Both networks as the configuration describes them, for images of `shape`, untrained."""
+        return self.config.network.build(shape)
+
+    def generator(self, *, ema: bool = True) -> nn.Module:
+        """The trained generator, ready to use: latents (N, latent) -> GeneratorOutput.
+
+        Args:
+            ema: the moving average of the weights, where the run keeps one; else the weights themselves.
+
+        Raises:
+            CheckpointError: no checkpoint can be read.
+        """
+        tensors, facts, _ = self.load_checkpoint()
+        generator = self.players(tuple(facts["shape"])).generator
+        part = "ema" if ema and self.config.ema else "generator"
+        _fill(generator, part, tensors)
+        return generator.eval()
+
+    def discriminator(self) -> nn.Module:
+        """The trained discriminator: images (N, C, H, W) in [-1, 1] -> DiscriminatorOutput.
+
+        Raises:
+            CheckpointError: no checkpoint can be read.
+        """
+        tensors, facts, _ = self.load_checkpoint()
+        discriminator = self.players(tuple(facts["shape"])).discriminator
+        _fill(discriminator, "discriminator", tensors)
+        return discriminator.eval()
+
+
+def made_with() -> dict[str, str]:
+    """Versions that a result may depend on, and the commit of equipoise where it is a checkout."""
+    versions = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
+    command = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--abbrev=12", "--format=%h", "--", "."]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return versions
+    commit = found.stdout.strip()
+    return {**versions, "commit": commit} if commit else versions
+
+
+def free_folder(name: str, parent: Path = Path("runs")) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002 … that is free."""
+    return next(path for number in range(1, 10**6) if not (path := parent / f"{name}-{number:03d}").exists())
+
+
+def _fill(network: nn.Module, part: str, tensors: Mapping[str, Tensor]) -> None:
+    own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise checkpoint.CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
+
+
+def _parsed(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "images" in row:
+            yield row

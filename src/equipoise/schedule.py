@@ -1,0 +1,52 @@
+"""The learning rate: a warm-up, and a halving whenever the convergence measure stalls."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """What the halving remembers; goes into the checkpoint. Optimisers keep their moments when the rate changes.
+
+    Attributes:
+        factor: what the learning rate is multiplied with, from 1 down.
+        best: the lowest window mean of the measure so far.
+        stalled: windows since `best`.
+        total, images: sum of the measure times images, and images, in the window that is open.
+        converged: whether the measure has stalled at the lowest factor.
+    """
+
+    factor: float = 1.0
+    best: float = math.inf
+    stalled: int = 0
+    total: float = 0.0
+    images: int = 0
+    converged: bool = False
+
+    def observe(self, measure: float, images: int, *, window: int, patience: int, lowest: float) -> "Plateau":
+        """Take in the mean `measure` of the last `images` images.
+
+        A window closes after `window` images; after `patience` windows without a new best the factor is halved,
+        down to `lowest`, and the count starts anew.
+        """
+        grown = replace(self, total=self.total + measure * images, images=self.images + images)
+        if grown.images < window:
+            return grown
+        mean, closed = grown.total / grown.images, replace(grown, total=0.0, images=0)
+        if mean < self.best:
+            return replace(closed, best=mean, stalled=0)
+        if self.stalled + 1 < patience:
+            return replace(closed, stalled=self.stalled + 1)
+        if self.factor <= lowest:
+            return replace(closed, stalled=0, converged=True)
+        return replace(closed, stalled=0, factor=max(self.factor / 2, lowest))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, for the checkpoint; `Plateau(**numbers)` is the way back."""
+        return asdict(self)
+
+
+def warmup(images_seen: int, length: int) -> float:
+    """The factor of a linear warm-up over `length` images, in (0, 1]."""
+    return min(1.0, (images_seen + 1) / (length + 1))

@@ -1,0 +1,227 @@
+"""Train a run: the loop from packed images to checkpoints, pictures and curves, on Lightning Fabric."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from equipoise.config import TrainConfig
+from equipoise.data import Images, flips, indices, normalise, open_images
+from equipoise.display import Display
+from equipoise.errors import Diverged, Interrupted, UsageError
+from equipoise.health import Finding, not_finite
+from equipoise.progress import Progress
+from equipoise.randomness import keyed, latents
+from equipoise.recorder import Recorder
+from equipoise.run import Run, free_folder
+from equipoise.signals import Stop, listening, passing_on
+from equipoise.step import update
+from equipoise.team import Team, assemble, choose_precision, fabric_for, is_leader
+
+
+class Outcome(NamedTuple):
+    """How a process left the loop: why, after how many images, and words or a signal's number with it."""
+
+    kind: str
+    images: int = 0
+    message: str = ""
+    signal: int = 0
+
+
+def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
+    """Train a new run to its end.
+
+    Args:
+        config: everything that decides the run.
+        out: the folder to make; by default the first free `runs/OBJECTIVE-DATA-NNN`.
+        quiet: show no progress.
+
+    Returns:
+        The run, with its last checkpoint, samples, curves and report.
+
+    Raises:
+        UsageError: the configuration, the data or the folder cannot work; nothing was written.
+        Diverged: a loss stopped being finite.
+        Interrupted: SIGINT or SIGTERM; a checkpoint was written.
+    """
+    fabric = fabric_for(config.device, config.devices)
+    if not is_leader():
+        return _launch(fabric, None, quiet)
+    check(config, open_data(config))
+    name = f"{config.objective_name}-{Path(config.data).stem}-{config.resolution}"
+    return _launch(fabric, Run.create(out or free_folder(name), config), quiet)
+
+
+def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) -> Run:
+    """Go on with the run at `path` where its last readable checkpoint stands.
+
+    Args:
+        path: the run's folder.
+        images: train to so many images instead of the number in the run's configuration.
+        quiet: show no progress.
+
+    Returns:
+        The run, as if it had never stopped.
+
+    Raises:
+        UsageError: there is no run, no readable checkpoint, or its data has changed or gone.
+        Diverged: a loss stopped being finite.
+        Interrupted: SIGINT or SIGTERM; a checkpoint was written.
+    """
+    run = Run.open(path)
+    if images is not None and is_leader():
+        run.change_config(run.config.with_changes(images=images))
+    return _launch(fabric_for(run.config.device, run.config.devices), run, quiet)
+
+
+def check(config: TrainConfig, images: Images) -> None:
+    """Refuse what cannot work before anything is written.
+
+    Raises:
+        UsageError: fewer images than a batch, or a network that cannot make such images.
+    """
+    if len(images) < config.batch:
+        raise UsageError(f"{config.data} has only {len(images)} images: use --batch {len(images)} or less")
+    with torch.device("meta"):
+        config.network.build(images.shape)
+
+
+def _launch(fabric: Fabric, run: Run | None, quiet: bool) -> Run:
+    with passing_on():
+        path, outcome = cast(Any, fabric.launch)(_work, run.path if run else None, quiet)
+    run = Run.open(path)
+    if outcome.kind == "refused":
+        raise UsageError(outcome.message)
+    if outcome.kind == "diverged":
+        raise Diverged(f"{outcome.message}; then `equipoise train --config {run.path / 'config.yaml'} --lr …`")
+    if outcome.kind == "interrupted":
+        raise Interrupted(str(run.path), outcome.images, outcome.signal)
+    return run
+
+
+def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome]:
+    """What every process does: make everything ready, train, and close everything."""
+    run = Run.open(cast(Path, fabric.broadcast(path)))
+    config = run.config
+    try:
+        images = open_data(config)
+        progress = Progress(config, images.shape, fabric.device)
+        notes = _restore(run, progress, images)
+    except UsageError as error:
+        return run.path, Outcome("refused", message=str(error))
+    team = assemble(fabric, choose_precision(config.precision, fabric.device.type))
+    fabric.barrier()
+    title = f"{config.objective_name} on {config.data}"
+    with (
+        Display(config.images, title, start_at=progress.images, quiet=quiet or team.rank > 0) as display,
+        listening() as stop,
+    ):
+        recorder = Recorder(run, progress, images, team, display) if team.rank == 0 else None
+        if recorder:
+            recorder.resumed(notes)
+        outcome = _loop(progress, images, team, recorder, stop)
+    fabric.barrier()
+    return run.path, outcome
+
+
+def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
+    """Train until the end, convergence, a signal or a loss that is not finite; every process leaves alike."""
+    config = progress.config
+    if recorder and progress.images == 0:
+        recorder.samples()
+        recorder.checkpoint()
+    finished = progress.images >= config.images
+    while not finished:
+        real, latent = draw(config, images, progress.images, team, progress.device)
+        progress.prepare_step()
+        state, measures = update(
+            progress.players, progress.optimizers, config.objective, progress.state, real, latent, team
+        )
+        progress.finish_step(state, measures)
+
+        finished = progress.images >= config.images
+        asked = stop.signal if team.size == 1 else 0
+        if _due(config.log_every, progress) or finished:
+            means, steps = progress.window.close()
+            if bad := not_finite(means, progress.images):
+                return _diverged(bad, progress, recorder)
+            halved = progress.observe(means, steps)
+            if recorder:
+                recorder.line(means, halved=halved)
+            finished = finished or (config.until_converged and progress.plateau.converged)
+            asked = team.most(stop.signal)
+        if recorder and (_due(config.sample_every, progress) or finished):
+            recorder.samples()
+        if _due(config.checkpoint_every, progress) or finished or asked:
+            if bad := not_finite(progress.extremes(), progress.images):
+                return _diverged(bad, progress, recorder)
+            if recorder:
+                recorder.checkpoint()
+        if asked and not finished:
+            return Outcome("interrupted", progress.images, signal=asked)
+    return Outcome("finished", progress.images)
+
+
+def draw(config: TrainConfig, images: Images, position: int, team: Team, device: torch.device) -> tuple[Tensor, Tensor]:
+    """This process's share of the batch that comes after `position` images: real images and latents.
+
+    Both are pure functions of the seed and the position, and together the processes see what one would see.
+
+    Returns:
+        (n, C, H, W) in [-1, 1] and (n, latent), on `device`, with n = batch / processes.
+    """
+    size = config.batch // team.size
+    share = slice(team.rank * size, (team.rank + 1) * size)
+    chosen = indices(len(images), config.batch, config.seed, position)[share]
+    real = normalise(images.batch(chosen).to(device))
+    if config.flip:
+        mirrored = torch.from_numpy(flips(config.batch, config.seed, position)[share]).to(device)
+        real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
+    latent = latents(config.batch, config.network.latent, config.prior, keyed(config.seed, "latents", position))
+    dtype = torch.float64 if config.precision == "fp64" else torch.float32
+    return real.to(dtype, memory_format=torch.channels_last), latent[share].to(device, dtype)
+
+
+def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Images:
+    """The images that `config` names, packed at its resolution.
+
+    Raises:
+        UsageError: there are none, or they cannot be read.
+    """
+    return open_images(
+        config.data,
+        resolution=config.resolution,
+        channels=config.channels,
+        fit=config.fit,
+        background=config.background,
+        progress=progress,
+    )
+
+
+def _restore(run: Run, progress: Progress, images: Images) -> list[str]:
+    """Put `progress` where the newest readable checkpoint stands; returns why newer ones were passed over."""
+    if not run.checkpoints():
+        return []
+    tensors, facts, passed_over = run.load_checkpoint()
+    if facts["data"] != images.fingerprint:
+        raise UsageError(
+            f"the images at {run.config.data} are not those that {run.path} was trained on: bring them back, "
+            "or train a new run"
+        )
+    progress.restore(tensors, facts)
+    return passed_over
+
+
+def _diverged(bad: Finding, progress: Progress, recorder: Recorder | None) -> Outcome:
+    if recorder:
+        recorder.event(bad.level, bad.kind, bad.message)
+        recorder.pictures()
+    return Outcome("diverged", progress.images, bad.message)
+
+
+def _due(every: int, progress: Progress) -> bool:
+    """Whether the last step reached or passed a multiple of `every` images."""
+    return progress.images // every > (progress.images - progress.config.batch) // every
