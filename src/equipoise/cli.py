@@ -112,24 +112,33 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
 
     from equipoise.config import TrainConfig
 
-    def train(settings: Any = None, out: Path | None = None, quiet: bool = False) -> int:
+    def train(
+        settings: Any = None, out: Path | None = None, resume_if_exists: bool = False, quiet: bool = False
+    ) -> int:
         """Train a new run. Lengths are counted in images; 300k and 1.5M are understood.
 
         Args:
             settings: what decides the run.
             out: The folder to make; by default the first free runs/OBJECTIVE-DATA-RESOLUTION-NNN.
+            resume_if_exists: Go on with the run at --out if there is one; for machines that may stop at any time.
             quiet: Show no progress.
         """
-        from equipoise.training import train as run_training
+        from equipoise.training import resume_if_exists as resume_training
+        from equipoise.training import train as start_training
 
         values = asdict(settings)
         for part, name in (("objective", base.objective_name), ("network", base.network_name)):
             values[part]["name"] = name
-        return _told(run_training(TrainConfig.from_dict(values), out, quiet=quiet))
+        config = TrainConfig.from_dict(values)
+        if resume_if_exists:
+            if out is None:
+                raise UsageError("--resume-if-exists needs --out, the folder to look in")
+            return _told(resume_training(config, out, quiet=quiet))
+        return _told(start_training(config, out, quiet=quiet))
 
     twin = _twin(base)
     train.__annotations__["settings"] = type(twin)
-    train.__defaults__ = (twin, None, False)
+    train.__defaults__ = (twin, None, False, False)
     return int(_command(train, words, f"train {base.objective_name}"))
 
 

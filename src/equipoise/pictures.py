@@ -1,7 +1,6 @@
 """Pictures people look at: grids of images, and the curves of a run."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -93,6 +92,8 @@ class Panel:
     """A label in mathtext for each measure's name."""
     limits: tuple[float, float | None] | None = None
     """Lowest and highest value shown; by default those there are."""
+    ideal: float | None = None
+    """Where theory wants the measure, drawn dashed."""
     steps: bool = False
     """A quantity that stays, then jumps: drawn so, and left out while it has never changed."""
 
@@ -102,7 +103,7 @@ PANELS = (
     Panel(
         title="Energies",
         unit="mean pixel error",
-        lines={"energy_real": f"real {REAL}", "energy_fake": f"generated {FAKE}"},
+        lines={"energy_real": REAL, "energy_fake": FAKE},
         limits=(0, None),
     ),
     Panel(title="Convergence", unit="mean pixel error", lines={"m_global": r"$M_{global}$"}, limits=(0, None)),
@@ -113,13 +114,18 @@ PANELS = (
         unit="distance, samples / data",
         lines={"diversity": "diversity"},
         limits=(0, None),
+        ideal=1.0,
     ),
     Panel(title="Learning rate", unit="Adam step size", lines={"lr": "rate"}, limits=(0, None), steps=True),
 )
+SIDES = {"real": "real", "fake": "generated"}
 MOST_UNKNOWN = 6  # panels of measures that PANELS does not name
+MOST_POINTS = 2_000  # of a line; more are averaged
+FEW = 40  # points that are shown as such, unsmoothed
 # Okabe and Ito's palette, told apart by the colour-blind
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, FAINT = "#333333", "#8a8a8a"
+COLOURS = {"m_global": GREEN, "k": PURPLE, "balance": VERMILION, "lr": FAINT}
 LEVELS = {"warning": "#e69f00", "error": "#c1272d"}
 
 
@@ -136,7 +142,8 @@ def curves(
     """
     from matplotlib.figure import Figure  # noqa: PLC0415, slow to import
 
-    panels = _panels({name: series for name, series in measures.items() if len(series.values)})
+    measures = {name: _thinned(series) for name, series in measures.items() if len(series.values)}
+    panels = _panels(measures)
     rows = max(1, math.ceil(len(panels) / 2))
     figure = Figure(figsize=(9, 0.8 + 2.15 * rows), facecolor="white", layout="constrained")
     if title:
@@ -171,48 +178,40 @@ def smooth(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 
 def _panels(measures: Mapping[str, Series]) -> list[Panel]:
     """The known panels that have something to show, then plain ones; `a_real` and `a_fake` share one."""
-    changed = {name: np.ptp(series.values) > 0 for name, series in measures.items()}
-    known = [
-        panel
-        for panel in PANELS
-        if any(name in measures and (changed[name] or not panel.steps) for name in panel.lines)
-    ]
+    moving = {name for name, series in measures.items() if np.ptp(series.values) > 0}
+    known = [panel for panel in PANELS if panel.lines.keys() & (moving if panel.steps else measures.keys())]
     named = {name for panel in PANELS for name in panel.lines}
     groups: dict[str, dict[str, str]] = {}
-    for name in sorted(measures.keys() - named):
-        stem = re.sub(r"_(real|fake)$", "", name)
-        groups.setdefault(stem, {})[name] = _plain(_words(name))
-    plain = [Panel(title=_plain(_words(stem).capitalize()), unit="", lines=lines) for stem, lines in groups.items()]
-    return known + plain[:MOST_UNKNOWN]
+    for name in sorted(measures.keys() - named, reverse=True):
+        stem, _, side = name.rpartition("_")
+        if side in SIDES and stem:
+            groups.setdefault(stem, {})[name] = SIDES[side]
+        else:
+            groups.setdefault(name, {})[name] = ""
+    titles = {stem: _plain(stem.replace("_", " ").capitalize()[:40]) for stem in sorted(groups)}
+    return known + [Panel(title=title, unit="", lines=groups[stem]) for stem, title in titles.items()][:MOST_UNKNOWN]
 
 
 def _draw(axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: float | None) -> None:
     """The lines of one panel, smoothed over the raw ones, and what to compare them with."""
-    smoothed = {name: _smoothed(series, panel) for name, series in measures.items()}
-    colours = (BLUE, VERMILION) if len(panel.lines) > 1 else (_colour(panel),)
+    colours = (BLUE, VERMILION) if len(panel.lines) > 1 else (COLOURS.get(next(iter(panel.lines)), BLUE),)
+    smoothed = {}
     for (name, label), colour in zip(panel.lines.items(), colours, strict=False):
         if name not in measures:
             continue
         images, values = measures[name]
-        few = len(values) <= 40
-        if not panel.steps and not few:
+        style: dict[str, Any] = {"drawstyle": "steps-post"} if panel.steps else {"marker": "o", "markersize": 3}
+        if len(values) > FEW and not panel.steps:
             axes.plot(images, values, color=colour, alpha=0.22, linewidth=0.7)
-        axes.plot(
-            images,
-            smoothed[name],
-            color=colour,
-            linewidth=1.7,
-            drawstyle="steps-post" if panel.steps else "default",
-            marker="o" if few and not panel.steps else None,
-            markersize=3,
-            label=f"{label}  {values[-1] if few or panel.steps else smoothed[name][-1]:.3g}",
-        )
-    _guide(axes, measures, smoothed, gamma)
+            values, style = smooth(values, len(values) / 120), {}
+        axes.plot(images, values, color=colour, linewidth=1.7, label=f"{label}  {values[-1]:.3g}".strip(), **style)
+        smoothed[name] = values
+    _guide(axes, panel, measures, smoothed, gamma)
     axes.set_ylim(*_limits(panel, measures))
 
 
 def _guide(
-    axes: "Axes", measures: Mapping[str, Series], smoothed: Mapping[str, NDArray[np.float64]], gamma: float | None
+    axes: "Axes", panel: Panel, measures: Mapping[str, Series], smoothed: Mapping[str, Any], gamma: float | None
 ) -> None:
     """Dashed lines: where theory wants a measure to be, or the best it has been."""
     dashed: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1.5}
@@ -224,8 +223,8 @@ def _guide(
     if "m_global" in measures:
         lowest = np.minimum.accumulate(smoothed["m_global"])
         axes.plot(measures["m_global"].images, lowest, label=f"lowest  {lowest[-1]:.3g}", **dashed)
-    if "diversity" in measures:
-        axes.axhline(1, label="ideal", **dashed)
+    if panel.ideal is not None:
+        axes.axhline(panel.ideal, label=f"ideal {panel.ideal:g}", **dashed)
 
 
 def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
@@ -235,6 +234,8 @@ def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
     axes.set_title(panel.title, loc="left", size=10, weight="bold", color=INK)
     axes.set_ylabel(panel.unit, size=8.5, color=INK)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if panel.steps:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.tick_params(labelsize=8.5, colors=INK, length=0, labelbottom=bottom)
     axes.set_xlabel("images seen" if bottom else "", size=8.5, color=INK)
     axes.grid(visible=True, color="#e8e8e8", linewidth=0.8)
@@ -249,8 +250,8 @@ def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
         frameon=False,
         fontsize=8.5,
         labelcolor=INK,
-        handlelength=1.5,
-        columnspacing=1.2,
+        handlelength=1.2,
+        columnspacing=1.0,
         handletextpad=0.5,
     )
 
@@ -268,9 +269,12 @@ def _explain_marks(figure: "Figure", marks: Sequence[Mark]) -> None:
             x -= 0.07
 
 
-def _smoothed(series: Series, panel: Panel) -> NDArray[np.float64]:
-    count = len(series.values)
-    return series.values if panel.steps or count <= 40 else smooth(series.values, count / 80)
+def _thinned(series: Series) -> Series:
+    """At most MOST_POINTS points, each the mean of as many neighbours."""
+    run = math.ceil(len(series.values) / MOST_POINTS)
+    starts = np.arange(0, len(series.values), run)
+    counts = np.diff(np.append(starts, len(series.values)))
+    return Series(*(np.add.reduceat(part, starts) / counts for part in series))
 
 
 def _limits(panel: Panel, measures: Mapping[str, Series]) -> tuple[float, float]:
@@ -278,17 +282,9 @@ def _limits(panel: Panel, measures: Mapping[str, Series]) -> tuple[float, float]
     late = [series.values[series.images >= series.images[-1] * 0.03] for series in measures.values()]
     low, high = min(part.min() for part in late), max(part.max() for part in late)
     if panel.limits:
-        low, high = panel.limits[0], panel.limits[1] or high
+        low, high = panel.limits[0], panel.limits[1] or max(high, panel.ideal or 0)
     room = 0.06 * (high - low) or 1.0
     return low - (0 if panel.limits else room), high + room
-
-
-def _colour(panel: Panel) -> str:
-    return {"m_global": GREEN, "k": PURPLE, "balance": VERMILION, "lr": FAINT}.get(next(iter(panel.lines)), BLUE)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _plain(text: str) -> str:

@@ -16,7 +16,7 @@ from equipoise.objectives.base import State
 from equipoise.players import Players
 from equipoise.randomness import keyed
 from equipoise.schedule import Plateau, warmup
-from equipoise.step import Optimizers
+from equipoise.step import Optimizers, laid_out_like
 
 Shape = tuple[int, int, int]
 
@@ -30,7 +30,7 @@ class Window:
 
     def add(self, measures: Mapping[str, Tensor]) -> None:
         """Take in one step's measures."""
-        self.sums = {name: self.sums[name] + value if self.steps else value for name, value in measures.items()}
+        self.sums = {name: self.sums[name] + value if self.steps else value.clone() for name, value in measures.items()}
         self.steps += 1
 
     def close(self) -> tuple[dict[str, float], int]:
@@ -111,13 +111,12 @@ class Progress:
         return self.plateau.factor < before.factor
 
     def extremes(self) -> dict[str, float]:
-        """The largest absolute weight of each player; not finite if any weight is not."""
-        return {
-            f"the {name}'s largest weight": float(
-                torch.stack([weight.detach().abs().amax() for weight in player.parameters()]).amax()
-            )
+        """Sums of the open window and the largest absolute weight of each player: finite if all is well."""
+        largest = {
+            f"the {name}'s largest weight": torch.stack([weight.detach().abs().amax() for weight in player.parameters()])
             for name, player in self.players._asdict().items()
         }
+        return {name: float(value.amax()) for name, value in {**self.window.sums, **largest}.items()}
 
     # To a checkpoint and back
 
@@ -169,8 +168,11 @@ def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> None:
+    weights: list[Tensor] = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in moments.items():
         index, name = key.split(".", 1)
+        weight = weights[int(index)]
+        value = laid_out_like(weight, value) if value.shape == weight.shape else value
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

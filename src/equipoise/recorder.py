@@ -1,5 +1,8 @@
 """What a run leaves behind while it trains: lines of metrics, TensorBoard, samples, health, curves, a report."""
 
+import math
+import time
+
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -10,11 +13,12 @@ from equipoise.health import diagnose, diversity
 from equipoise.pictures import grid
 from equipoise.progress import Progress
 from equipoise.randomness import keyed, latents
-from equipoise.report import draw_curves, write_report
+from equipoise.report import write_report
 from equipoise.run import Run
 from equipoise.team import Team
 
 JUDGED = 256  # samples whose diversity is measured
+BETWEEN_REPORTS = 60  # seconds, for drawing one takes more than a second
 SHOWN = 64  # samples in a grid
 
 
@@ -24,12 +28,14 @@ class Recorder:
     def __init__(self, run: Run, progress: Progress, images: Images, team: Team, display: Display) -> None:
         self.run, self.progress, self.team, self.display = run, progress, team, display
         config = run.config
-        run.rewind(progress.images)
+        self.fresh = not run.checkpoints()
+        run.rewind(-1 if self.fresh else progress.images)
         self.rows = run.rows()
         self.ailing = {finding.kind for finding in diagnose(self.rows, config)} if self.rows else set[str]()
         self.latents = latents(JUDGED, config.network.latent, config.prior, keyed(config.seed, "samples"))
         chosen = torch.randperm(len(images), generator=keyed(config.seed, "judged"))[:JUDGED]
         self.data_diversity = diversity(normalise(images.batch(chosen.numpy())))
+        self.drawn = -math.inf
         self.data = images.fingerprint
         self.board = SummaryWriter(str(run.path), purge_step=progress.images + 1)
 
@@ -46,8 +52,7 @@ class Recorder:
         """Draw the sample grid, measure diversity, and say what is wrong."""
         images = self.progress.images
         pictures = self._generate()
-        shown = grid(to_uint8(pictures[:SHOWN]))
-        shown.save(self.run.path / "samples" / f"{images:012d}.png")
+        self.run.save_samples(images, grid(to_uint8(pictures[:SHOWN])))
         self.board.add_image("samples", to_uint8(pictures[:SHOWN]), images, dataformats="NCHW")
         measures = {"diversity": diversity(pictures) / self.data_diversity}
         self._log({"images": images, **measures})
@@ -71,12 +76,13 @@ class Recorder:
         self.run.save_checkpoint(
             self.progress.images, self.progress.tensors(), self.progress.facts() | {"data": self.data}
         )
-        self.pictures()
+        if time.monotonic() - self.drawn > BETWEEN_REPORTS:
+            self.pictures()
 
     def pictures(self) -> None:
         """Draw the curves and the report as they stand now."""
+        self.drawn = time.monotonic()
         self.board.flush()
-        draw_curves(self.run.path)
         write_report(self.run.path)
 
     def _log(self, row: dict[str, float]) -> None:

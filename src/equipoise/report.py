@@ -6,12 +6,11 @@ import io
 import json
 import math
 import os
-import platform
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +22,8 @@ from equipoise.pictures import Mark, Series, curves
 MOST_MARKS = 60  # vertical lines in the curves
 MOST_EVENTS = 200  # lines in the report, the latest ones
 MOST_PICTURES = 24  # embedded for each slider
+PNG_END = b"IEND\xaeB`\x82"  # without it a picture is not all there
 PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
-PNG = b"\x89PNG\r\n\x1a\n"
 DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
 
 FIGURES = {  # measures by name: label, and what to compare with
@@ -82,7 +81,7 @@ class Record:
         """Objective, data and resolution, such as `BEGAN on digits, 32×32`."""
         objective, data, side = (self.config.get(key) for key in ("objective", "data", "resolution"))
         name = objective.get("name") if isinstance(objective, dict) else objective
-        title = f"{str(name).upper()} on {data}" if name and data else "A training run"
+        title = f"{str(name).upper()} on {Path(str(data)).name or data}" if name and data else "A training run"
         return f"{title}, {side}×{side}" if side else title
 
 
@@ -97,13 +96,8 @@ def read_record(folder: Path) -> Record:
         Event(row["images"], *(str(row.get(key, "")) for key in ("level", "kind", "message")))
         for row in _rows(folder / "events.jsonl")
     ]
-    return Record(
-        text,
-        config if isinstance(config, dict) else {},
-        _measures(_rows(folder / "metrics.jsonl")),
-        events,
-        _pictures(folder / "samples"),
-    )
+    measures = _measures(_rows(folder / "metrics.jsonl"))
+    return Record(text, config if isinstance(config, dict) else {}, measures, events, _pictures(folder / "samples"))
 
 
 def draw_curves(folder: Path) -> Path:
@@ -114,8 +108,9 @@ def draw_curves(folder: Path) -> Path:
 def write_report(folder: Path) -> Path:
     """Write `report.html`, one file that needs no other, and `curves.png` into a run folder. Safe in any thread."""
     record = read_record(folder)
-    drawn = _replace(folder / "curves.png", _curves(record))
-    return _replace(folder / "report.html", _page(record, drawn).encode())
+    drawn = _curves(record)
+    _replace(folder / "curves.png", drawn)
+    return _replace(folder / "report.html", _page(record, drawn).encode(errors="replace"))
 
 
 def _curves(record: Record) -> bytes:
@@ -123,9 +118,9 @@ def _curves(record: Record) -> bytes:
 
     marks = [Mark(event.images, event.level) for event in record.events if event.level in ("warning", "error")]
     figure = curves(record.measures, gamma=record.gamma, marks=marks[-MOST_MARKS:], title=record.title)
-    figure.set_dpi(DOTS_PER_INCH)
+    FigureCanvasAgg(figure)
     drawn = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(drawn)
+    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
     return drawn.getvalue()
 
 
@@ -136,7 +131,7 @@ def _text(path: Path) -> str:
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file that say at which image they were written."""
     rows = []
-    for line in _text(path).splitlines():
+    for line in _text(path).split("\n"):
         try:
             row = json.loads(line)
         except ValueError:
@@ -153,12 +148,7 @@ def _measures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
         for name, value in row.items():
             if name != "images" and type(value) in (int, float) and math.isfinite(value):
                 points.setdefault(name, {})[row["images"]] = float(value)
-    return {name: _series(sorted(found.items())) for name, found in points.items()}
-
-
-def _series(points: Sequence[tuple[int, float]]) -> Series:
-    images, values = np.array(points, dtype=np.float64).T
-    return Series(images, values)
+    return {name: Series(*np.array(sorted(found.items()), np.float64).T) for name, found in points.items()}
 
 
 def _pictures(folder: Path) -> dict[str, list[tuple[int, Path]]]:
@@ -180,7 +170,7 @@ def _replace(path: Path, content: bytes) -> Path:
     return path
 
 
-def _page(record: Record, drawn: Path) -> str:
+def _page(record: Record, drawn: bytes) -> str:
     done, total, title = record.images, record.total, _e(record.title)
     share = (
         f' of {total:,} images <progress max="{total}" value="{min(done, total)}"></progress>' if total else " images"
@@ -191,10 +181,10 @@ def _page(record: Record, drawn: Path) -> str:
         f"<header><h1>{title}</h1><p>{done:,}{share}{percent}</p></header>",
         _figures(record),
         _health(record),
-        *(_slider(kind or "samples", _spread(found)) for kind, found in record.pictures.items()),
+        *(_slider(kind or "samples", found) for kind, found in record.pictures.items()),
         f"<section><h2>Curves</h2>{picture}</section>",
         f"<section><h2>Configuration</h2><pre>{_e(record.config_text) or 'no config.yaml'}</pre></section>",
-        f"<footer>Report written with {_e(_versions())}.</footer>",
+        f"<footer>{_e(_versions(record))}</footer>",
     ]
     body = "\n".join(sections)
     return (
@@ -227,7 +217,7 @@ def _health(record: Record) -> str:
     worst = next((level for level, count in counts.items() if count), "well")
     items = "".join(
         f'<li class="{event.level if event.level in counts else "info"}"><b>{event.images:,} images</b> '
-        f"{_e(event.level)}: {_e(event.message or event.kind)}</li>"
+        f"{f'{event.level}: ' if event.level in counts else ''}{_e(event.message or event.kind)}</li>"
         for event in record.events[-MOST_EVENTS:]
     )
     summary = ", ".join(told).capitalize() if told else "No warnings"
@@ -237,33 +227,29 @@ def _health(record: Record) -> str:
 def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
     """Pictures over time with a slider; without scripts, and on paper, the last one."""
     heading = _e(kind.replace("_", " ").capitalize())
-    if not pictures:
+    shown = [
+        (images, content) for images, path in _spread(pictures) if (content := path.read_bytes()).endswith(PNG_END)
+    ]
+    if not shown:
         return f"<section><h2>{heading}</h2><p>None yet.</p></section>"
-    last = len(pictures) - 1
+    last = len(shown) - 1
     frames = "".join(
-        f'<figure{"" if index == last else " hidden"}><img src="{_embedded(path)}" '
+        f'<figure{"" if index == last else " hidden"}><img src="{_embedded(content)}" '
         f'alt="{heading} after {images:,} images"><figcaption>after {images:,} images</figcaption></figure>'
-        for index, (images, path) in enumerate(pictures)
+        for index, (images, content) in enumerate(shown)
     )
     control = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="{heading} over time" hidden>'
     return f'<section class="slides"><h2>{heading}</h2>{control if last else ""}{frames}</section>'
 
 
 def _spread(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """At most MOST_PICTURES whole ones, evenly spaced, with the first and the last."""
-    whole = [(images, path) for images, path in pictures if _is_whole(path)]
-    if len(whole) <= MOST_PICTURES:
-        return whole
-    return [whole[round(index * (len(whole) - 1) / (MOST_PICTURES - 1))] for index in range(MOST_PICTURES)]
+    """At most MOST_PICTURES, evenly spaced, with the first and the last."""
+    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), MOST_PICTURES)).round().astype(int)
+    return [pictures[index] for index in chosen]
 
 
-def _is_whole(path: Path) -> bool:
-    content = path.read_bytes()
-    return content.startswith(PNG) and b"IEND" in content[-12:]
-
-
-def _embedded(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _embedded(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _curves_in_words(record: Record) -> str:
@@ -271,14 +257,11 @@ def _curves_in_words(record: Record) -> str:
     return f"Curves over images seen; at the end: {last}" if last else "No measures yet"
 
 
-def _versions() -> str:
-    found = [f"Python {platform.python_version()}"]
-    for package in ("equipoise", "torch", "numpy", "matplotlib"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
+def _versions(record: Record) -> str:
+    """What the run was made with, and what wrote the report."""
+    made_with = record.config.get("made_with")
+    made = ", ".join(f"{name} {number}" for name, number in made_with.items()) if isinstance(made_with, dict) else ""
+    return f"{f'Run made with {made}. ' if made else ''}Report written by equipoise {version('equipoise')}."
 
 
 def _e(text: object) -> str:
@@ -286,6 +269,32 @@ def _e(text: object) -> str:
 
 
 STYLE = """
+:root { color-scheme: light dark; --ink: #222; --faint: #666; --ground: #fff; --card: #f4f4f2; --line: #ddd }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --faint: #a0a0a0; --ground: #16181b; --card: #212428; --line: #3a3e44 }
+  .curves { filter: invert(0.92) hue-rotate(180deg); mix-blend-mode: lighten }
+}
+body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+main { max-width: 900px; margin: 0 auto; padding: 1.5rem 1rem }
+h1 { margin: 0; font-size: 1.7rem } h2 { margin: 2rem 0 .6rem; font-size: 1.15rem } header p { margin: .3rem 0 }
+progress { width: 12rem; vertical-align: middle; accent-color: #0072b2; margin: 0 .4rem }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: .6rem; margin: 0 }
+dl div, pre { background: var(--card); border-radius: 8px; padding: .7rem .9rem }
+dt, .note, figcaption, footer { color: var(--faint); font-size: .85rem } dd { margin: 0 }
+dd:not(.note) { font-size: 1.5rem; font-variant-numeric: tabular-nums }
+ol { padding: 0; list-style: none } li { border-left: 4px solid var(--line); padding: .1rem .8rem; margin: .3rem 0 }
+.warning { border-left: 4px solid #e69f00; padding-left: .8rem } .error { border-left: 4px solid #c1272d }
+.well, p.error { border-left: 4px solid #009e73; padding-left: .8rem } p.error { border-color: #c1272d }
+figure { margin: .4rem 0 } img { max-width: 100%; height: auto }
+input { width: 100%; max-width: 34rem; accent-color: #0072b2 }
+pre { overflow-x: auto; font-size: .85rem } footer { margin-top: 2rem; border-top: 1px solid var(--line) }
+@media print { section { break-inside: avoid } input { display: none } .curves { filter: none } }
 """
 SCRIPT = """
+for (const slides of document.querySelectorAll(".slides")) {
+  const slider = slides.querySelector("input"), frames = slides.querySelectorAll("figure");
+  if (!slider) continue;
+  slider.hidden = false;
+  slider.oninput = () => frames.forEach((frame, index) => { frame.hidden = index != slider.value; });
+}
 """

@@ -1,5 +1,6 @@
 """A Run is a folder: config.yaml, metrics.jsonl, events.jsonl, TensorBoard events, checkpoints/, samples/, a report."""
 
+import io
 import json
 import platform
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from equipoise import checkpoint
@@ -119,6 +121,12 @@ class Run:
         for old in self.checkpoints()[: -self.config.keep]:
             old.unlink()
         return path
+
+    def save_samples(self, images: int, picture: Image.Image) -> None:
+        """Write a sample grid, whole or not at all."""
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        checkpoint.write_atomically(self.path / "samples" / f"{images:012d}.png", data.getvalue())
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.

@@ -54,10 +54,15 @@ def update(
 
     *grads, seen = team.mean([*d_grads, *g_grads, torch.stack(list(losses.seen.values()))])
     for weight, grad in zip([*d_weights, *g_weights], grads, strict=True):
-        weight.grad = grad
+        weight.grad = laid_out_like(weight, grad)
     for optimizer in optimizers:
         optimizer.step()
 
     means = dict(zip(losses.seen, seen.unbind(), strict=True))
     state = objective.adapt(state, means)
     return state, objective.measures(state, means)
+
+
+def laid_out_like(weight: Tensor, values: Tensor) -> Tensor:
+    """`values` in the memory layout of `weight`: fused optimisers go through both in the order of their memory."""
+    return values if values.stride() == weight.stride() else torch.empty_like(weight).copy_(values)

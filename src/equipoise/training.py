@@ -77,6 +77,24 @@ def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) 
     return _launch(fabric_for(run.config.device, run.config.devices), run, quiet)
 
 
+def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
+    """Train a new run at `out`, or go on with the one that is there: one command for a machine that may stop.
+
+    Raises:
+        UsageError: the run at `out` has another configuration; or as `train` and `resume` do.
+        Diverged, Interrupted: as `train` does.
+    """
+    if not (Path(out) / "config.yaml").exists():
+        return train(config, out, quiet=quiet)
+    theirs, ours = Run.open(out).config.to_dict(), config.to_dict()
+    if different := [key for key in ours if ours[key] != theirs[key]]:
+        raise UsageError(
+            f"the run at {out} was made with another {different[0]} ({theirs[different[0]]}, not {ours[different[0]]}): "
+            f"go on with `equipoise resume {out}`, or choose another --out"
+        )
+    return resume(out, quiet=quiet)
+
+
 def check(config: TrainConfig, images: Images) -> None:
     """Refuse what cannot work before anything is written.
 
@@ -130,7 +148,7 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
 def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
     """Train until the end, convergence, a signal or a loss that is not finite; every process leaves alike."""
     config = progress.config
-    if recorder and progress.images == 0:
+    if recorder and recorder.fresh:
         recorder.samples()
         recorder.checkpoint()
     finished = progress.images >= config.images
@@ -153,15 +171,18 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
                 recorder.line(means, halved=halved)
             finished = finished or (config.until_converged and progress.plateau.converged)
             asked = team.most(stop.signal)
-        if recorder and (_due(config.sample_every, progress) or finished):
+        sampling = _due(config.sample_every, progress) or finished
+        saving = _due(config.checkpoint_every, progress) or finished or asked
+        if (sampling or saving) and (bad := not_finite(progress.extremes(), progress.images)):
+            return _diverged(bad, progress, recorder)
+        if recorder and sampling:
             recorder.samples()
-        if _due(config.checkpoint_every, progress) or finished or asked:
-            if bad := not_finite(progress.extremes(), progress.images):
-                return _diverged(bad, progress, recorder)
-            if recorder:
-                recorder.checkpoint()
+        if recorder and saving:
+            recorder.checkpoint()
         if asked and not finished:
             return Outcome("interrupted", progress.images, signal=asked)
+    if recorder:
+        recorder.pictures()
     return Outcome("finished", progress.images)
 
 

@@ -2,13 +2,13 @@
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 
 from equipoise.errors import UsageError
 
@@ -20,6 +20,16 @@ LARGEST_SIDE = 8192  # of a run's images, in pixels
 GRAY_MODES = ("1", "L")
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray, of more than 8 bits
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation
+SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
 PER_FILE = (None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ELOOP)  # other errors are the disk's
 
 
@@ -44,6 +54,10 @@ class Framing:
     channels: int | None  # 1, 3, or None: 1 for an image without colour, else 3
     fit: Fit
     background: tuple[int, int, int]  # RGB behind transparent pixels and around padded images
+
+    def turned(self) -> Self:
+        """Exchange height and width."""
+        return replace(self, height=self.width, width=self.height)
 
     @property
     def mode(self) -> str | None:
@@ -84,10 +98,7 @@ def prepare(opened: Callable[[], Image.Image], framing: Framing, ground: str | N
     """
     try:
         with opened() as image:
-            size, mode = image.size, image.mode
-            _check_size(size)
-            image.draft(None, (2 * max(framing.height, framing.width),) * 2)  # JPEG: decode no larger than twice that
-            return Prepared(_to_array(_fitted(_flat(_upright(image), framing), framing, ground), framing), size, mode)
+            return _prepared(image, framing, ground)
     except (UnreadableError, UsageError):
         raise
     except UnidentifiedImageError as error:
@@ -115,14 +126,23 @@ def _check_size(size: tuple[int, int]) -> None:
         raise UnreadableError(f"{width}x{height} is more than the {Image.MAX_IMAGE_PIXELS} pixels that are decoded")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Load `image` and turn it as its EXIF orientation says, where that can be read."""
+def _prepared(image: Image.Image, framing: Framing, ground: str | None) -> Prepared:
+    size, mode = image.size, image.mode
+    _check_size(size)
+    drafted = image.draft(None, (2 * max(framing.height, framing.width),) * 2)  # a JPEG decodes to no less than that
     image.load()
+    width, height = drafted[1][2:] if drafted else image.size
+    turn = _turn(image)
+    fitted = _fitted(_flat(image, framing), width, height, framing.turned() if turn in SIDEWAYS else framing, ground)
+    return Prepared(_to_array(fitted if turn is None else fitted.transpose(turn), framing), size, mode)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Say how to turn a loaded image upright, by its EXIF orientation where that can be read."""
     try:
-        ImageOps.exif_transpose(image, in_place=True)
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        return image  # the pixels are whole, only the metadata is not
-    return image
+        return None  # the pixels are whole, only the metadata is not
 
 
 def _flat(image: Image.Image, framing: Framing) -> Image.Image:
@@ -146,27 +166,28 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 
-def _fitted(image: Image.Image, framing: Framing, ground: str | None) -> Image.Image:
-    """Resize to the frame by `fit`; but an image on a plain `ground` at most 1/7 short of it is padded, not blurred."""
-    (width, height), (to_width, to_height) = image.size, (framing.width, framing.height)
-    if (width, height) == (to_width, to_height):
+def _fitted(image: Image.Image, width: float, height: float, framing: Framing, ground: str | None) -> Image.Image:
+    """Resize the first `width` x `height` pixels to the frame by `fit`.
+
+    But an image on a plain `ground` that falls short of the frame by a seventh or less is padded, not blurred.
+    """
+    to_width, to_height = framing.width, framing.height
+    if image.size == (width, height) == (to_width, to_height):
         return image
     if ground is not None and width <= to_width <= width * 8 / 7 and height <= to_height <= height * 8 / 7:
         return _centred(image, framing, ground)
     if framing.fit == "stretch":
-        return _resized(image, to_width, to_height)
+        return _resized(image, to_width, to_height, (0, 0, width, height))
     if framing.fit == "crop":
         scale = min(width / to_width, height / to_height)
         left, top = max(0.0, width - to_width * scale) / 2, max(0.0, height - to_height * scale) / 2
         return _resized(image, to_width, to_height, (left, top, width - left, height - top))
     scale = min(to_width / width, to_height / height)
-    inner = _resized(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    inner = _resized(image, max(1, round(width * scale)), max(1, round(height * scale)), (0, 0, width, height))
     return _centred(inner, framing, "#{:02x}{:02x}{:02x}".format(*framing.background))
 
 
-def _resized(
-    image: Image.Image, width: int, height: int, box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
+def _resized(image: Image.Image, width: int, height: int, box: tuple[float, float, float, float]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
 
 
@@ -178,11 +199,5 @@ def _centred(image: Image.Image, framing: Framing, colour: str) -> Image.Image:
 
 def _to_array(image: Image.Image, framing: Framing) -> Pixels:
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    if (
-        framing.channels is None
-        and len(pixels) == 3
-        and (pixels[0] == pixels[1]).all()
-        and (pixels[0] == pixels[2]).all()
-    ):
-        return pixels[:1]
-    return pixels
+    colourless = bool((pixels == pixels[:1]).all())
+    return pixels[:1] if colourless and framing.channels is None else pixels

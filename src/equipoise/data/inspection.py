@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +11,9 @@ from PIL import Image
 from equipoise.data.decode import Fit, Framing, Pixels, UnreadableError, frame, prepare
 from equipoise.data.images import Images
 from equipoise.data.order import indices
-from equipoise.data.pack import none_readable, printable
-from equipoise.data.sizes import Size, Sizes, summarise
+from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, Source, find_source
-from equipoise.data.workers import Outcome, Progress, prepare_all
+from equipoise.data.workers import Progress, Tally, prepare_all
 from equipoise.errors import UsageError
 
 GAP = 2  # pixels between the images of a sheet
@@ -53,33 +51,19 @@ def inspect(data: str | os.PathLike[str], resolution: int = 64, *, progress: Pro
     """
     source = find_source(data)
     framing = frame(resolution, None, "crop", "white")
-    sizes: Counter[Size] = Counter()
-    modes: Counter[str] = Counter()
     channels: set[int] = set()
-    kept: list[int] = []
-    skipped: list[tuple[str, str]] = []
-
-    def take(index: int, outcome: Outcome) -> None:
-        if isinstance(outcome, str):
-            skipped.append((printable(contents.names[index]), outcome))
-            return
-        sizes[outcome.size] += 1
-        modes[outcome.mode] += 1
-        channels.add(len(outcome.pixels))
-        kept.append(index)
-
     with source.contents() as contents:
-        prepare_all(contents, framing, take, progress)
-        return Inspection(
-            name=source.name,
-            count=len(contents.names),
-            readable=len(kept),
-            channels=max(channels, default=None),
-            sizes=summarise(sizes) if sizes else None,
-            modes=dict(modes.most_common()),
-            skipped=skipped,
-            labels=_class_counts(contents, kept),
-        )
+        tally = prepare_all(contents, framing, lambda pixels: channels.add(len(pixels)), progress)
+    return Inspection(
+        name=source.name,
+        count=len(contents.names),
+        readable=len(tally.kept),
+        channels=max(channels, default=None),
+        sizes=summarise(tally.sizes) if tally.sizes else None,
+        modes=dict(tally.modes.most_common()),
+        skipped=tally.skipped,
+        labels=_class_counts(contents, tally.kept),
+    )
 
 
 def contact_sheet(
@@ -133,15 +117,17 @@ def _class_counts(contents: Contents, kept: list[int]) -> dict[str, int] | None:
 def _drawn(source: Source, framing: Framing, count: int, seed: int) -> list[Pixels]:
     """Prepare images in a random order until `count` of them could be read, or there are no more."""
     drawn: list[Pixels] = []
-    skipped: list[tuple[str, str]] = []
+    tally = Tally()
     with source.contents() as contents:
         for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
             try:
-                drawn.append(prepare(partial(contents.open, index), framing, contents.ground).pixels)
+                image = prepare(partial(contents.open, index), framing, contents.ground)
             except UnreadableError as error:
-                skipped.append((printable(contents.names[index]), str(error)))
+                tally.skip(contents.names[index], str(error))
+                continue
+            tally.keep(index, image)
+            drawn.append(image.pixels)
             if len(drawn) == count:
                 break
-    if not drawn:
-        raise UsageError(none_readable(source.name, skipped))
+    tally.require_any(source.name)
     return drawn

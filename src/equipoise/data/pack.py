@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,15 +11,13 @@ import numpy as np
 from equipoise.data.cache import appearing, cache_folder, digest, locked, require_room, sweep, writing
 from equipoise.data.decode import Fit, Framing, frame
 from equipoise.data.images import ABOUT, IMAGES, LABELS, Images, read_images
-from equipoise.data.sizes import Size, summarise
+from equipoise.data.sizes import summarise
 from equipoise.data.sources import Contents, Source, find_source
 from equipoise.data.sources.base import reading
-from equipoise.data.workers import Outcome, Progress, prepare_all
+from equipoise.data.workers import Progress, prepare_all
 from equipoise.data.writer import Writer
-from equipoise.errors import UsageError
 
 FORMAT = 1  # raise it when the same data would be packed differently
-NAMED = 3  # images named in a message
 
 
 def open_images(
@@ -51,17 +48,25 @@ def open_images(
     source = find_source(data)
     folder = cache_folder(cache)
     packs, key = folder / "images", _key(source, framing, folder)
-    with suppress(OSError, ValueError, KeyError):
-        return read_images(packs / key)
+    packed = _packed(packs / key)
+    if packed is not None:
+        return packed
     with writing(folder):
         packs.mkdir(parents=True, exist_ok=True)
-        sweep(packs)
+        sweep(packs)  # to make room
         with locked(packs / f"{key}.lock"):
-            with suppress(OSError, ValueError, KeyError):  # another process was faster
-                return read_images(packs / key)
-            with appearing(packs / key) as partial, source.contents() as contents:
-                _pack(source, contents, framing, partial, progress)
-            return read_images(packs / key)
+            if _packed(packs / key) is None:  # else another process was faster
+                with appearing(packs / key) as partial, source.contents() as contents:
+                    _pack(source, contents, framing, partial, progress)
+        sweep(packs)  # what died while this process waited for the lock
+        return read_images(packs / key)
+
+
+def _packed(folder: Path) -> Images | None:
+    """Open `folder` if it is there and whole."""
+    with suppress(OSError, ValueError, KeyError):
+        return read_images(folder)
+    return None
 
 
 def _key(source: Source, framing: Framing, folder: Path) -> str:
@@ -78,51 +83,25 @@ def _key(source: Source, framing: Framing, folder: Path) -> str:
 
 def _pack(source: Source, contents: Contents, framing: Framing, folder: Path, progress: Progress | None) -> None:
     """Fill `folder` with the images, their labels and a note."""
-    count = len(contents.names)
-    require_room(folder, count * (framing.channels or 1) * framing.height * framing.width)
-    sizes: Counter[Size] = Counter()
-    kept: list[int] = []
-    skipped: list[tuple[str, str]] = []
-
-    def take(index: int, outcome: Outcome) -> None:
-        if isinstance(outcome, str):
-            skipped.append((printable(contents.names[index]), outcome))
-            return
-        writer.append(outcome.pixels)
-        sizes[outcome.size] += 1
-        kept.append(index)
-
+    require_room(folder, len(contents.names) * (framing.channels or 1) * framing.height * framing.width)
     with Writer(folder / IMAGES, framing.height, framing.width, framing.channels) as writer:
-        prepare_all(contents, framing, take, progress)
+        tally = prepare_all(contents, framing, writer.append, progress)
         fingerprint = writer.finish()
-    if not kept:
-        raise UsageError(none_readable(source.name, skipped))
+    tally.require_any(source.name)
     if contents.labels is not None:
-        labels = contents.labels[kept]
+        labels = contents.labels[tally.kept]
         np.save(folder / LABELS, labels)
         fingerprint = hashlib.sha256(fingerprint.encode() + labels.astype("<i8").tobytes()).hexdigest()
-    summary = summarise(sizes)
+    sizes = summarise(tally.sizes)
     about = {
         "format": FORMAT,
-        "source": printable(source.name),
+        "source": source.name,
         "framing": repr(framing),
         "shape": writer.shape,
         "fingerprint": fingerprint,
-        "sizes": {"smallest": summary.smallest, "median": summary.median, "largest": summary.largest},
+        "sizes": {"smallest": sizes.smallest, "median": sizes.median, "largest": sizes.largest},
         "labelled": contents.labels is not None,
         "classes": contents.classes,
-        "skipped": skipped,
+        "skipped": tally.skipped,
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))
-
-
-def printable(name: str) -> str:
-    """Escape what a terminal would not show as it is."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
-def none_readable(name: str, skipped: list[tuple[str, str]]) -> str:
-    """Say that not one image of a source could be read, and why."""
-    reasons = ", ".join(f"{image} ({reason})" for image, reason in skipped[:NAMED])
-    more = f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
-    return f"none of the {len(skipped)} images in {name} can be read: {reasons}{more}; write or download them again"

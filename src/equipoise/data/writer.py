@@ -9,7 +9,6 @@ import numpy as np
 
 from equipoise.data.decode import Pixels
 
-HEADER = 128  # bytes: numpy gives every header of a four-dimensional array this length
 BLOCK = 4096  # images copied together
 
 
@@ -44,18 +43,22 @@ class Writer:
 
     def finish(self) -> str:
         """Finish the file and give the sha256 of its pixels and shape, in hexadecimal."""
-        header = BytesIO()
-        fields = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(header, fields)
         self.file.seek(0)
-        self.file.write(header.getvalue())
+        self.file.write(self._header())
         self.file.close()
         self.hash.update(repr(self.shape).encode())
         return self.hash.hexdigest()
 
     def _start(self, path: Path) -> None:
         self.file, self.hash = path.open("wb"), hashlib.sha256()
-        self.file.write(bytes(HEADER))
+        self.file.write(self._header())
+
+    def _header(self) -> bytes:
+        """Describe the file so far; numpy leaves room for N to grow, so the length stays."""
+        header = BytesIO()
+        fields = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(header, fields)
+        return header.getvalue()
 
     def _write(self, pixels: Pixels) -> None:
         data = np.ascontiguousarray(pixels).data
@@ -67,10 +70,10 @@ class Writer:
         self.file.close()
         gray = self.path.with_suffix(".gray")
         self.path.rename(gray)
-        self._start(self.path)
         self.channels = 3
+        self._start(self.path)
         if self.count:
-            images = np.memmap(gray, np.uint8, "r", HEADER, (self.count, 1, self.height, self.width))
+            images = np.memmap(gray, np.uint8, "r", len(self._header()), (self.count, 1, self.height, self.width))
             for start in range(0, self.count, BLOCK):
                 self._write(images[start : start + BLOCK].repeat(3, axis=1))
         gray.unlink()

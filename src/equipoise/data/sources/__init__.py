@@ -7,10 +7,12 @@ from pathlib import Path
 from equipoise.data.sources.arrays import array
 from equipoise.data.sources.base import Contents, Source, reading
 from equipoise.data.sources.bundled import BUNDLED, bundled
+from equipoise.data.sources.cifar import cifar
 from equipoise.data.sources.files import archive, folder
+from equipoise.data.sources.idx import idx
 from equipoise.errors import UsageError
 
-SOURCES = (archive, array, folder)  # each gives a Source, or None where a path is not of its kind
+SOURCES = (archive, array, cifar, idx, folder)  # each gives a Source, or None where a path is not of its kind
 
 __all__ = ["BUNDLED", "SOURCES", "Contents", "Source", "find_source"]
 
@@ -30,12 +32,13 @@ def find_source(data: str | os.PathLike[str]) -> Source:
             raise UsageError(_nothing_there(str(data)))
         if path.is_file():
             path.open("rb").close()
-        for source in SOURCES:
+        for source in SOURCES if path.is_file() or path.is_dir() else ():
             found = source(path)
             if found is not None:
                 return found
     raise UsageError(
-        f"{path} is of no known kind: give a folder of images, a .zip of them, an .npz or .npy array, or {_bundled()}"
+        f"{path} is of no known kind: give a folder of images, a .zip of them, an .npz or .npy array, "
+        f"an IDX file, batches of CIFAR, or {_bundled()}"
     )
 
 

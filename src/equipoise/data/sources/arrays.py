@@ -1,12 +1,14 @@
 """Images in arrays: .npy and .npz files, and what the other array formats build on. Nothing is ever unpickled."""
 
+import math
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -89,7 +91,7 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
     shapes = {}
     for key in keys:
         with members.open(f"{key}.npy") as file:
-            shapes[key] = _header(file)[0]
+            shapes[key] = _header(file, members.getinfo(f"{key}.npy").file_size)[0]
     deep = [key for key, shape in shapes.items() if len(shape) in (3, 4)]
     if len(deep) == 1:
         return deep[0]
@@ -100,35 +102,31 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
 def _member(path: Path, members: zipfile.ZipFile, key: str) -> Array:
     """Map an uncompressed member of an .npz where it lies; unpack a compressed one, up to LARGEST_LOADED."""
     info = members.getinfo(f"{key}.npy")
+    with members.open(info) as stream:
+        shape, _, dtype = _header(stream, info.file_size)
     if info.compress_type == zipfile.ZIP_STORED:
         with path.open("rb") as file:
             file.seek(info.header_offset + 26)
             name_length, extra_length = struct.unpack("<HH", file.read(4))
-            file.seek(name_length + extra_length, 1)
+            file.seek(name_length + extra_length, os.SEEK_CUR)
             return _mapped(path, file)
-    with members.open(info) as stream:
-        shape, _, dtype = _header(stream)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if size > LARGEST_LOADED:
-            raise UsageError(
-                f"{path} unpacks to {size / 2**30:.0f} GiB: save it with np.savez, uncompressed, to map it"
-            )
-        if size > info.file_size:
-            raise ValueError(f"{key} is shorter than its shape {shape}")
+    if math.prod(shape) * dtype.itemsize > LARGEST_LOADED:
+        raise UsageError(f"{path} unpacks to {info.file_size} bytes: save it with np.savez, uncompressed, to map it")
     with members.open(info) as stream:
         values: Array = np.lib.format.read_array(stream, allow_pickle=False)
         return values
 
 
 def _mapped(path: Path, file: BinaryIO) -> Array:
-    shape, fortran, dtype = _header(file)
+    """Map the .npy that begins where `file` stands."""
+    shape, fortran, dtype = _header(file, path.stat().st_size)
     if 0 in shape:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of an .npy and leave `file` at its first value."""
+def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an .npy in a file of `size` bytes, and leave `file` at its first value."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the .npy format is for arrays with named fields")
@@ -136,6 +134,8 @@ def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise UsageError(f"an array holds pickled objects, which are never loaded: {HINT}")
+    if math.prod(shape) * dtype.itemsize > size - file.tell():
+        raise ValueError(f"it is shorter than its shape {shape} says")
     return shape, fortran, dtype
 
 

@@ -1,6 +1,7 @@
 """What every kind of data gives: images that open one by one, from any thread, in an order that never changes."""
 
 import struct
+import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +17,8 @@ from equipoise.errors import UsageError
 
 Labels = NDArray[np.int64]  # (N,)
 
-DAMAGE = (OSError, ValueError, EOFError, OverflowError, RuntimeError, BadZipFile, zlib.error, struct.error)
+ARCHIVE_DAMAGE = (BadZipFile, tarfile.TarError, EOFError, zlib.error, struct.error)
+DAMAGE = (OSError, ValueError, OverflowError, RuntimeError, *ARCHIVE_DAMAGE)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""CIFAR-10 and CIFAR-100, Python or binary version, as a .tar.gz, a folder or a single batch.
+
+The formats are described at https://www.cs.toronto.edu/~kriz/cifar.html. The Python version is made of pickles,
+which can run any program when loaded. Here they cannot: `_Description` lets a pickle name nothing but what arrays
+are described with, and even those names stand for objects that do nothing. The arrays are then read from the
+description.
+"""
+
+import io
+import math
+import pickle
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equipoise.data.decode import Pixels
+from equipoise.data.sources.arrays import Array, contents_of
+from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.errors import UsageError
+
+BATCH = re.compile(r"(data_batch_\d+|test_batch|train|test)(\.bin)?")
+TRAINING = re.compile(r"(data_batch_\d+|train)(\.bin)?")
+META = ("batches.meta", "meta", "batches.meta.txt", "fine_label_names.txt")
+TARS = (".tar.gz", ".tgz", ".tar")
+LARGEST_FILE = 2**30  # bytes; the largest file of either set has 155 MB
+SHAPE = (3, 32, 32)  # of an image, (C, H, W)
+NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+Files = dict[str, Callable[[], bytes]]  # what a file's name holds
+
+
+def cifar(path: Path) -> Source | None:
+    """Take the training batches in a .tar.gz or folder, or one batch by its file; class names are found beside."""
+    if path.name.lower().endswith(TARS):
+        return Source(str(path), ("cifar", path), partial(_open_tar, path))
+    folder, pattern = (path, TRAINING) if path.is_dir() else (path.parent, BATCH)
+    batches = sorted(folder.iterdir()) if path.is_dir() else [path]
+    batches = [batch for batch in batches if pattern.fullmatch(batch.name) and batch.is_file()]
+    if not batches:
+        return None
+    files = [*batches, *(folder / name for name in META if (folder / name).is_file())]
+    identity = [part for file in files for part in (file.name, file)]
+    return Source(str(path), ("cifar", *identity), partial(_open_files, path, files))
+
+
+@contextmanager
+def _open_files(path: Path, files: list[Path]) -> Iterator[Contents]:
+    with reading(path):
+        contents = _contents({file.name: file.read_bytes for file in files}, path)
+    yield contents
+
+
+@contextmanager
+def _open_tar(path: Path) -> Iterator[Contents]:
+    with reading(path), tarfile.open(path) as tar:
+        members = {Path(member.name).name: member for member in tar if member.isfile() and member.size <= LARGEST_FILE}
+        wanted = {name: member for name, member in members.items() if name in META or TRAINING.fullmatch(name)}
+        contents = _contents({name: partial(_member, tar, member) for name, member in sorted(wanted.items())}, path)
+    yield contents
+
+
+def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
+
+
+def _contents(files: Files, path: Path) -> Contents:
+    batches = [name for name in files if BATCH.fullmatch(name)]
+    if not batches:
+        raise UsageError(f"{path} holds no batches of CIFAR: if it holds images, unpack it and give the folder")
+    parsed = [(_binary if name.endswith(".bin") else _pickled)(files[name](), name) for name in batches]
+    images, labels = (np.concatenate(parts) for parts in zip(*parsed, strict=True))
+    return contents_of(images.reshape(-1, *SHAPE), str(path), labels, _classes(files))
+
+
+def _binary(data: bytes, name: str) -> tuple[Pixels, Pixels]:
+    """Read images (N, 3072) and labels (N,) of a binary batch; CIFAR-100 has two labels, the second the finer."""
+    labels = 1 if "batch" in name else 2
+    record = labels + math.prod(SHAPE)
+    if not data or len(data) % record:
+        raise ValueError(f"{name} is no whole number of records of {record} bytes")
+    records = np.frombuffer(data, np.uint8).reshape(-1, record)
+    return records[:, labels:], records[:, labels - 1]
+
+
+def _pickled(data: bytes, name: str) -> tuple[Array, Array]:
+    """Read images (N, 3072) and labels (N,) of a pickled batch."""
+    batch = _described(data, name)
+    images = _as_array(batch.get("data"))
+    labels = np.array(batch.get("labels", batch.get("fine_labels")))
+    if images is None or images.shape != (len(images), math.prod(SHAPE)) or labels.shape != (len(images),):
+        raise ValueError(f"{name} is not a batch of images 32x32x3 and their labels")
+    return images, labels
+
+
+def _classes(files: Files) -> tuple[str, ...] | None:
+    for name in files:
+        if name.endswith(".txt"):
+            return tuple(files[name]().decode("ascii", "replace").split())
+        if name in META:
+            meta = _described(files[name](), name)
+            names = meta.get("label_names", meta.get("fine_label_names", []))
+            return tuple(n.decode("ascii", "replace") if isinstance(n, bytes) else str(n) for n in names)
+    return None
+
+
+def _described(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        described = _Description(io.BytesIO(data), encoding="bytes").load()
+        return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in described.items()}
+    except Exception as error:  # a damaged pickle raises anything
+        raise ValueError(f"{name} is no pickle of CIFAR ({error})") from error
+
+
+def _as_array(value: Any) -> Array | None:
+    """Read an array of bytes from its description, in either of the two ways that numpy has."""
+    match value:
+        case _Inert(name="_reconstruct", state=(_, tuple() as shape, dtype, fortran, raw)):
+            pass
+        case _Inert(name="_frombuffer", arguments=(raw, dtype, tuple() as shape, "C" | "F" as order)):
+            fortran = order == "F"
+        case _:
+            return None
+    if isinstance(raw, _Inert) and raw.name == "encode":
+        raw = str(raw.arguments[0]).encode("latin1")
+    if not isinstance(raw, bytes | bytearray) or not isinstance(dtype, _Inert) or dtype.arguments[:1] not in TYPES:
+        return None
+    values = np.frombuffer(raw, np.uint8)
+    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+
+class _Inert:
+    """What a name in a pickle stands for: it remembers what it is given."""
+
+    name = ""
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+TYPES = (("u1",), (b"u1",))
+
+
+class _Description(pickle._Unpickler):
+    """Load a pickle as a description; in Python, for the C version can be made to take all memory."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in NAMES:
+            raise ValueError(f"it asks for {module}.{name}, which no batch needs")
+        return type(name, (_Inert,), {"name": name})

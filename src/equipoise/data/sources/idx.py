@@ -1,0 +1,93 @@
+"""IDX files, gzipped or not, as MNIST, Fashion-MNIST and their like are distributed.
+
+The format is described at http://yann.lecun.com/exdb/mnist/: two zero bytes, the type, the number of dimensions,
+each dimension as four bytes, the highest first, and the values.
+"""
+
+import gzip
+import math
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from equipoise.data.decode import Pixels
+from equipoise.data.sources.arrays import LARGEST_LOADED, contents_of
+from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.errors import UsageError
+
+BYTES = b"\x00\x00\x08"  # how an IDX file of unsigned bytes begins
+GZIP = b"\x1f\x8b"
+TRAINING = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")  # the two spellings in use
+
+
+def idx(path: Path) -> Source | None:
+    """Take an IDX file of images, or a folder with those for training; labels are found beside, by name.
+
+    Raises:
+        UsageError: the file holds labels, not images.
+    """
+    if path.is_dir():
+        training = [found for name in TRAINING if (found := _either(path / name)) is not None]
+        return idx(training[0]) if training else None
+    dimensions = _dimensions(path)
+    if dimensions is None:
+        return None
+    if dimensions < 3:
+        raise UsageError(
+            f"{path} holds labels or single values: give the file of the images, and these are found by name"
+        )
+    labels = _either(path.with_name(path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")))
+    if labels is not None and _dimensions(labels) != 1:
+        labels = None  # the name of the images has none of those words, so this is the same file, or another kind
+    beside = () if labels is None else ("labelled", labels)
+    return Source(str(path), ("idx", path, *beside), partial(_open, path, labels))
+
+
+@contextmanager
+def _open(path: Path, labels: Path | None) -> Iterator[Contents]:
+    yield contents_of(_read(path), str(path), None if labels is None else _read(labels), ground="black")
+
+
+def _either(path: Path) -> Path | None:
+    """Find the file as it is or gzipped."""
+    return next((found for found in (path, path.with_name(f"{path.name}.gz")) if found.is_file()), None)
+
+
+def _dimensions(path: Path) -> int | None:
+    """Count the dimensions that an IDX file of unsigned bytes has; None for any other file."""
+    with _opened(path) as file:
+        start = file.read(4)
+    return start[3] if len(start) == 4 and start.startswith(BYTES) else None
+
+
+def _read(path: Path) -> Pixels:
+    """Map an IDX file of unsigned bytes, or unpack a gzipped one."""
+    with reading(path), _opened(path) as file:
+        count = file.read(4)[3]
+        shape: tuple[int, ...] = struct.unpack(f">{count}I", file.read(4 * count))
+        size = math.prod(shape)
+        if not isinstance(file, gzip.GzipFile) and path.stat().st_size == file.tell() + size > file.tell():
+            return np.memmap(path, np.uint8, "r", file.tell(), shape)
+        if size > LARGEST_LOADED:
+            raise ValueError(f"its shape is {shape}, too large to be unpacked into memory")
+        values = file.read(size + 1)
+        if len(values) != size:
+            raise ValueError(f"its values are more or fewer than its shape {shape} says")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP
+        file.seek(0)
+        if not zipped:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unzipped:
+            yield unzipped

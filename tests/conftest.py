@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from equipoise.config import TrainConfig
+from equipoise.networks import Autoencoder
+
+torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a test packs stays in the user's cache; the tests share one of their own."""
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def small() -> TrainConfig:
+    """A run of a few seconds: the paper's networks, 4 wide, for 10 steps of 16 digits."""
+    return TrainConfig(
+        network=Autoencoder(width=4, latent=8, init="scaled"),
+        resolution=16,
+        images=160,
+        log_every=32,
+        sample_every=80,
+        checkpoint_every=80,
+        ema=100,
+        precision="fp32",
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def equipoise(tmp_path: Path) -> Command:
+    """The real command, in a process and a folder of its own."""
+
+    def run(*words: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "equipoise", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

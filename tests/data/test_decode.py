@@ -1,0 +1,217 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from equipoise.data.decode import Pixels, UnreadableError, frame, prepare
+from equipoise.errors import UsageError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+
+
+def load(
+    path: Path, resolution: int = 8, channels: int | None = None, fit: str = "crop", background: str = "white"
+) -> Pixels:
+    return prepare(lambda: Image.open(path), frame(resolution, channels, fit, background)).pixels
+
+
+def stored(tmp_path: Path, image: Image.Image, name: str = "a.png", **options: object) -> Path:
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("blue", (width // 2, 0, width, height))
+    return image
+
+
+def test_an_image_of_the_right_size_is_kept_bit_for_bit(save: Callable[..., Path]) -> None:
+    path = save("a.png", size=(8, 8))
+    np.testing.assert_array_equal(load(path), np.asarray(Image.open(path)).transpose(2, 0, 1))
+
+
+def test_crop_takes_the_centre(tmp_path: Path) -> None:
+    image = Image.new("RGB", (24, 8), "red")
+    image.paste("blue", (8, 0, 16, 8))
+    assert (load(stored(tmp_path, image)) == np.array([0, 0, 255])[:, None, None]).all()
+    assert (load(stored(tmp_path, image.rotate(90, expand=True))) == np.array([0, 0, 255])[:, None, None]).all()
+
+
+def test_pad_keeps_everything_on_the_background(tmp_path: Path) -> None:
+    pixels = load(stored(tmp_path, Image.new("RGB", (16, 8), "blue")), fit="pad", background="#00ff00")
+    assert (pixels[:, 2:6] == np.array([0, 0, 255])[:, None, None]).all()
+    assert (pixels[:, [0, 1, 6, 7]] == np.array([0, 255, 0])[:, None, None]).all()
+
+
+def test_pad_of_gray_on_a_colour_has_three_channels(tmp_path: Path) -> None:
+    path = stored(tmp_path, Image.new("L", (16, 8), 9))
+    assert load(path, fit="pad", background="red").shape == (3, 8, 8)
+    assert load(path, fit="pad", background="black").shape == (1, 8, 8)
+    assert load(path, fit="pad", background="red", channels=1)[0, 0, 0] == 76  # the luminance of red
+
+
+def test_pad_of_a_line_keeps_a_pixel(tmp_path: Path) -> None:
+    assert (load(stored(tmp_path, Image.new("L", (900, 1), 0)), fit="pad") == 0).sum() == 8
+
+
+def test_stretch_shows_everything(tmp_path: Path) -> None:
+    pixels = load(stored(tmp_path, halves(32, 8)), fit="stretch")
+    assert (pixels[0, :, :3] > 250).all()
+    assert (pixels[2, :, 5:] > 250).all()
+
+
+def test_shrinking_averages_rather_than_picks(tmp_path: Path) -> None:
+    checks = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    assert np.abs(load(stored(tmp_path, Image.fromarray(checks))).astype(int) - 127).max() <= 2
+
+
+def test_a_palette_is_resolved_before_resizing(tmp_path: Path) -> None:
+    image = halves(64, 64)
+    np.testing.assert_array_equal(
+        load(stored(tmp_path, image.quantize(2), "a.gif")), load(stored(tmp_path, image.quantize(2).convert("RGB")))
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
+def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, name: str) -> None:
+    upright = Image.new("L", (16, 16))
+    upright.paste(200, (0, 0, 16, 8))
+    upright.paste(100, (0, 0, 8, 8))  # every turn and mirroring differs
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what undoes the orientation's number, as a Transpose
+    turned = upright if orientation == 1 else upright.transpose(Image.Transpose(turns[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = load(stored(tmp_path, turned, name, exif=exif, quality=100), 16)
+    assert np.abs(pixels[0].astype(int) - np.asarray(upright)).max() <= 3
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\xff broken", b"Exif\0\0garbage", b"Exif\0\0MM"])
+def test_damaged_exif_does_not_cost_the_image(tmp_path: Path, exif: bytes) -> None:
+    path = stored(tmp_path, Image.new("L", (8, 8), 7), exif=exif)
+    assert (load(path) == 7).all()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_are_scaled_not_cut(tmp_path: Path, name: str) -> None:
+    deep = Image.fromarray((np.arange(64, dtype=np.uint16) * 1040).reshape(8, 8))
+    assert load(stored(tmp_path, deep, name)).ravel().tolist() == np.rint(np.arange(64) * 1040 / 257).tolist()
+
+
+def test_floats_are_taken_from_zero_to_one_only(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    assert load(stored(tmp_path, Image.fromarray(values), "a.tif")).ravel()[[0, -1]].tolist() == [0, 255]
+    with pytest.raises(UnreadableError, match=r"beyond \[0, 1\]"):
+        load(stored(tmp_path, Image.fromarray(values * 300), "a.tif"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("1", "a.png"),
+        ("L", "a.png"),
+        ("LA", "a.png"),
+        ("L", "a.jpg"),
+        ("L", "a.gif"),
+        ("L", "a.bmp"),
+        ("I;16", "a.png"),
+    ],
+)
+def test_gray_of_any_kind_has_one_channel(save: Callable[..., Path], mode: str, name: str) -> None:
+    assert load(save(name, mode=mode)).shape == (1, 8, 8)
+    assert load(save(name, mode=mode), channels=3).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        *(("RGB", f"a.{suffix}") for suffix in ("png", "jpg", "webp", "tif", "ppm", "bmp")),
+        *(("RGBA", "a.png"), ("RGBA", "a.tga"), ("P", "a.png"), ("P", "a.gif"), ("CMYK", "a.jpg"), ("CMYK", "a.tif")),
+    ],
+)
+def test_colour_of_any_kind_has_three_channels(save: Callable[..., Path], mode: str, name: str) -> None:
+    assert load(save(name, mode=mode)).shape == (3, 8, 8)
+    assert load(save(name, mode=mode), channels=1).shape == (1, 8, 8)
+
+
+def test_colour_without_saturation_is_gray(tmp_path: Path) -> None:
+    assert load(stored(tmp_path, Image.new("RGB", (20, 20), (7, 7, 7)))).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_what_is_transparent_shows_the_background(tmp_path: Path, mode: str) -> None:
+    options: dict[str, object] = {}
+    if mode in ("P", "L"):
+        image, options = Image.new(mode, (8, 8), 0), {"transparency": 0}
+    else:
+        image = Image.new(mode, (8, 8), 0)
+    pixels = load(stored(tmp_path, image, **options), background="#0a141e")
+    assert pixels[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_half_transparent_is_blended_before_resizing(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))  # invisible red must not bleed
+    image.paste((0, 0, 0, 255), (32, 0, 64, 64))
+    pixels = load(stored(tmp_path, image))
+    np.testing.assert_array_equal(pixels[0], pixels[-1])
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    path = stored(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
+    assert load(path)[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_large_jpegs_look_as_without_the_short_cut(tmp_path: Path) -> None:
+    rough = Image.fromarray(np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8))
+    path = stored(tmp_path, rough.resize((1700, 1300), Image.Resampling.BICUBIC), "a.jpg", quality=95)
+    exact = Image.open(path).resize((32, 32), Image.Resampling.LANCZOS, box=(200, 0, 1500, 1300))
+    assert np.abs(load(path, 32).astype(int) - np.asarray(exact).transpose(2, 0, 1)).mean() < 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.webp", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.9])
+def test_truncated_files_are_unreadable(save: Callable[..., Path], name: str, keep: float) -> None:
+    path = save(name, size=(64, 64))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep if keep >= 1 else keep * len(data))])
+    with pytest.raises(UnreadableError):
+        load(path)
+
+
+def test_bombs_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(tmp_path, Image.new("1", (20_000, 10_000)))
+    assert path.stat().st_size < 50_000
+    with pytest.raises(UnreadableError, match=r"20000x10000|decompression bomb"):
+        load(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150_000_000)  # between Pillow's warning and its error
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(UnreadableError, match="20000x10000"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 0}, "resolution must be from 1"),
+        ({"resolution": 99_999}, "resolution must be from 1"),
+        ({"channels": 2}, "channels must be 1"),
+        ({"fit": "squash"}, "crop, pad, stretch"),
+        ({"background": "greenish"}, "no colour"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
+    given: dict[str, object] = {"resolution": 8, "channels": None, "fit": "crop", "background": "white"}
+    with pytest.raises(UsageError, match=message):
+        frame(**(given | options))  # type: ignore[arg-type]
+
+
+def test_a_failing_disk_is_not_a_bad_image() -> None:
+    def fail() -> Image.Image:
+        raise OSError(5, "Input/output error", "a.png")
+
+    with pytest.raises(UsageError, match=r"cannot read a\.png"):
+        prepare(fail, frame(8, None, "crop", "white"))

@@ -1,0 +1,79 @@
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equipoise.data import contact_sheet, inspect, open_images, sheet
+from equipoise.errors import UsageError
+
+Saver = Callable[..., Path]
+
+
+def test_inspect_sees_what_packing_would(save: Saver, cache: Path) -> None:
+    save("a/1.png", size=(10, 20))
+    save("a/2.png", mode="L", size=(10, 20))
+    save("b/3.jpg", mode="CMYK", size=(40, 30))
+    folder = save("b/4.gif", mode="P", size=(30, 2)).parents[1]
+    (folder / "b" / "5.png").write_text("broken")
+    seen: list[tuple[int, int]] = []
+    found = inspect(folder, progress=lambda done, total: seen.append((done, total)))
+    assert not cache.exists()
+    assert seen[-1] == (5, 5)
+    assert (found.count, found.readable, found.channels) == (5, 4, 3)
+    assert found.modes == {"RGB": 1, "L": 1, "CMYK": 1, "P": 1}
+    assert found.sizes is not None
+    assert found.sizes.histogram == {(10, 20): 2, (40, 30): 1, (30, 2): 1}
+    assert (found.sizes.smallest, found.sizes.median, found.sizes.largest) == ((30, 2), (10, 20), (40, 30))
+    assert found.labels == {"a": 2, "b": 2}
+    assert found.skipped == open_images(folder, 64).skipped
+
+
+def test_inspect_bundled_data() -> None:
+    found = inspect("digits")
+    assert (found.count, found.channels, found.modes) == (5000, 1, {"L": 5000})
+    assert found.labels == {str(digit): 500 for digit in range(10)}
+
+
+def test_inspect_bears_data_without_a_readable_image(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/1.png", b"broken")
+        archive.writestr("y/1.png", b"broken")
+    found = inspect(tmp_path / "a.zip")
+    assert (found.count, found.readable, found.channels, found.sizes, found.labels) == (2, 0, None, None, {})
+    assert len(found.skipped) == 2
+
+
+def test_inspect_of_nothing() -> None:
+    with pytest.raises(UsageError, match="did you mean"):
+        inspect("digitz")
+
+
+def test_a_sheet_is_a_seeded_choice(folder: Path) -> None:
+    packed = open_images(folder, 16)
+    one = contact_sheet(packed, 4, seed=0)
+    assert (one.mode, one.size) == ("RGB", (2 * 18 + 2,) * 2)
+    assert one.tobytes() == contact_sheet(packed, 4, seed=0).tobytes()
+    assert len({contact_sheet(packed, 4, seed=seed).tobytes() for seed in range(5)}) > 1
+    assert one.tobytes() == contact_sheet(folder, 4, seed=0, resolution=16).tobytes()
+    assert contact_sheet(packed, 64).size == (3 * 18 + 2, 2 * 18 + 2)  # no more than there are
+
+
+def test_a_sheet_needs_no_packing_and_passes_over_broken_images(folder: Path, cache: Path) -> None:
+    (folder / "2.png").write_text("broken")
+    assert contact_sheet(folder, resolution=16).size == (2 * 18 + 2,) * 2
+    assert not cache.exists()
+    for path in folder.iterdir():
+        path.write_text("broken")
+    with pytest.raises(UsageError, match="none of the 5 images"):
+        contact_sheet(folder)
+    with pytest.raises(UsageError, match="1 or more"):
+        contact_sheet(folder, 0)
+
+
+def test_images_stand_in_rows() -> None:
+    grays = [np.full((1, 2, 3), value, np.uint8) for value in (10, 20, 30)]
+    pixels = np.asarray(sheet(grays))
+    assert pixels.shape == (2 * 4 + 2, 2 * 5 + 2, 3)
+    assert [pixels[2, 2, 0], pixels[2, 7, 0], pixels[6, 2, 0], pixels[6, 7, 0]] == [10, 20, 30, 128]

@@ -1,0 +1,100 @@
+"""The BEGAN paper's networks against the counts and identities of OBJECTIVES.md, section 8."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from equipoise.errors import UsageError
+from equipoise.networks.autoencoder import ELU_GAIN, Autoencoder, Conv, set_carry
+
+COUNTS = {  # (width, skips) -> parameters of both players, with biases, at 32, 64, 128 and 256 pixels, RGB
+    (128, False): (8_992_326, 15_269_062, 24_347_718, 36_818_118),
+    (128, True): (9_582_150, 16_153_798, 25_527_366, 38_292_678),
+    (64, False): (2_911_046, 4_611_718, 7_012_934, 10_262_150),
+}
+
+
+@pytest.mark.parametrize(("width", "skips"), COUNTS)
+def test_parameters_are_as_many_as_in_the_paper(width: int, skips: bool) -> None:
+    for resolution, expected in zip((32, 64, 128, 256), COUNTS[width, skips], strict=True):
+        with torch.device("meta"):
+            players = Autoencoder(width=width, skips=skips).build((3, resolution, resolution))
+        assert sum(weight.numel() for player in players for weight in player.parameters()) == expected
+
+
+@pytest.mark.parametrize("resolution", [16, 32, 64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("skips", [False, True])
+def test_every_shape_goes_through(resolution: int, channels: int, skips: bool) -> None:
+    generator, discriminator = Autoencoder(width=3, latent=5, skips=skips).build((channels, resolution, resolution))
+    images = generator(torch.randn(2, 5)).images
+    assert images.shape == (2, channels, resolution, resolution)
+    answer = discriminator(images)
+    assert answer.score.shape == (2,)
+    assert answer.code.shape == (2, 5)
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 48), (1, 7, 7), (1, 8, 8), (3, 32, 64), (3, 0, 0)])
+def test_other_shapes_are_refused_in_words(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(UsageError, match="power-of-two side of 16 or more.*try --resolution"):
+        Autoencoder().build(shape)
+
+
+@pytest.mark.parametrize("eta", [1, 2])
+def test_energy_is_the_mean_power_of_the_error_per_sample(eta: int) -> None:
+    discriminator = Autoencoder(width=3, latent=5, eta=eta).build((2, 16, 16)).discriminator.double()
+    images = torch.randn(4, 2, 16, 16, dtype=torch.float64)
+    error = images - discriminator.reconstruct(images)
+    expected = torch.stack([sum(abs(value) ** eta for value in one.flatten()) / one.numel() for one in error])
+    torch.testing.assert_close(discriminator(images).score, expected)
+
+
+def test_energy_moves_through_both_of_its_terms() -> None:
+    """A target taken out of the graph would halve the gradient (a bug of others)."""
+    discriminator = Autoencoder(width=3, latent=5, eta=2).build((1, 16, 16)).discriminator.double()
+    images = torch.randn(2, 1, 16, 16, dtype=torch.float64, requires_grad=True)
+    (got,) = torch.autograd.grad(discriminator(images).score.sum(), images)
+    nudge = torch.randn_like(images)
+    ahead, behind = (discriminator(images + step * nudge).score.sum() for step in (1e-5, -1e-5))
+    torch.testing.assert_close((got * nudge).sum(), (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-9)
+
+
+def test_a_full_carry_makes_a_layer_the_identity_and_none_a_plain_layer() -> None:
+    layer = Conv(4, 4, Autoencoder(residual=100))
+    x = torch.randn(2, 4, 8, 8)
+    set_carry(layer, 1.0)
+    assert torch.equal(layer(x), x)
+    set_carry(layer, 0.0)
+    assert torch.equal(layer(x), F.elu(layer.conv(x)))
+    set_carry(layer, 0.25)
+    torch.testing.assert_close(layer(x), 0.25 * x + 0.75 * F.elu(layer.conv(x)))
+
+
+def test_only_layers_of_one_shape_carry() -> None:
+    players = Autoencoder(width=4, residual=100, skips=True).build((1, 32, 32))
+    layers = [module for player in players for module in player.modules() if isinstance(module, Conv)]
+    assert {layer.residual for layer in layers} == {True, False}
+    assert all(layer.residual == (layer.conv.in_channels == layer.conv.out_channels) for layer in layers)
+
+
+def test_the_output_has_no_activation() -> None:
+    generator = Autoencoder(width=4, init="scaled").build((1, 16, 16)).generator
+    images = generator(100 * torch.randn(8, 64)).images
+    assert images.min() < -1.5 < 1.5 < images.max()
+
+
+def test_scaled_weights_carry_the_latent_to_the_image_where_the_papers_lose_it() -> None:
+    """N(0, 0.02) is made for 128 channels: with 16 the first images do not depend on the latent."""
+    torch.manual_seed(0)
+    latent = torch.rand(256, 64) * 2 - 1
+    spread = {
+        init: Autoencoder(width=16, init=init).build((1, 32, 32)).generator(latent).images.std(0).mean().item()
+        for init in ("scaled", "normal")
+    }
+    assert spread["normal"] < 1e-5
+    assert spread["scaled"] > 0.02
+
+
+def test_the_gain_keeps_the_variance_through_an_elu() -> None:
+    x = torch.randn(2_000_000, dtype=torch.float64)
+    assert (ELU_GAIN * F.elu(x)).square().mean().item() == pytest.approx(1, abs=5e-3)

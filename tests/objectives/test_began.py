@@ -1,0 +1,201 @@
+"""BEGAN against the closed forms of OBJECTIVES.md, section 8, and against the bugs of others."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from equipoise.networks import Autoencoder
+from equipoise.objectives import BEGAN, Batch
+from equipoise.objectives.began import energy_distance
+from equipoise.objectives.ebgan import pulling_away
+from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
+
+energies = st.floats(1e-3, 10)
+shares = st.floats(0, 1)
+PAPER = BEGAN.paper()
+
+
+def scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def batch_of(players: Players, real: Tensor, latent: Tensor) -> Batch:
+    generator, discriminator = players
+    fake = generator(latent)
+    return Batch(real, latent, fake, discriminator(real), discriminator(fake.images), discriminator)
+
+
+@pytest.fixture
+def players() -> Players:
+    torch.manual_seed(0)
+    return Players(*(player.double() for player in Autoencoder(width=3, latent=5, init="scaled").build((1, 16, 16))))
+
+
+@pytest.fixture
+def batch(players: Players) -> Batch:
+    torch.manual_seed(1)
+    return batch_of(players, torch.randn(6, 1, 16, 16).double(), torch.rand(6, 5).double() * 2 - 1)
+
+
+def test_the_papers_values() -> None:
+    assert PAPER == BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0)
+    assert PAPER.start() == {"k": torch.zeros(())}
+
+
+def test_hand_value() -> None:
+    real, fake = torch.tensor([1.0, 3.0]).double(), torch.tensor([0.5, 1.5]).double()
+    images = torch.zeros(2, 1, 1, 1)
+    batch = Batch(
+        images,
+        torch.zeros(2, 1),
+        GeneratorOutput(images),
+        DiscriminatorOutput(real),
+        DiscriminatorOutput(fake),
+        lambda images: DiscriminatorOutput(images),
+    )
+    losses = PAPER.losses(batch, {"k": scalar(0.25)})
+    assert losses.discriminator.item() == 2 - 0.25 * 1
+    assert losses.generator.item() == 1
+    state = PAPER.adapt({"k": scalar(0.25)}, losses.seen)
+    assert state["k"].item() == 0.25 + 0.001 * (0.5 * 2 - 1)
+    assert PAPER.measures(state, losses.seen)["m_global"].item() == 2
+    assert PAPER.measures(state, losses.seen)["balance"].item() == 0.5
+
+
+@given(
+    k=shares, real=energies, fake=energies, gamma=st.floats(0.01, 1), gain=st.floats(1e-4, 1), relative=st.booleans()
+)
+def test_k_stays_in_its_range_and_moves_with_the_sign_of_the_error(
+    k: float, real: float, fake: float, gamma: float, gain: float, relative: bool
+) -> None:
+    objective = BEGAN(gamma=gamma, lambda_k=gain, relative=relative)
+    after = objective.adapt({"k": scalar(k)}, {"energy_real": scalar(real), "energy_fake": scalar(fake)})["k"].item()
+    error = gamma * real - fake
+    assert 0 <= after <= 1
+    assert (after - k) * error >= 0
+    if error == 0:
+        assert after == k
+
+
+@given(real=energies, fake=energies, gamma=st.floats(0.01, 1))
+def test_m_global_is_never_below_the_energy_of_real_images(real: float, fake: float, gamma: float) -> None:
+    objective, seen = BEGAN(gamma=gamma), {"energy_real": scalar(real), "energy_fake": scalar(fake)}
+    m_global = objective.measures(objective.start(), seen)["m_global"].item()
+    assert m_global >= real
+    at_balance = {"energy_real": scalar(real), "energy_fake": scalar(gamma) * scalar(real)}
+    assert objective.measures(objective.start(), at_balance)["m_global"].item() == real
+
+
+@pytest.mark.parametrize(("fake", "end"), [(0.9, 0.0), (0.1, 1.0)])
+def test_k_saturates_at_the_end_that_the_balance_names(fake: float, end: float) -> None:
+    state, seen = {"k": scalar(0.5)}, {"energy_real": scalar(1.0), "energy_fake": scalar(fake)}
+    for _ in range(3000):
+        state = PAPER.adapt(state, seen)
+    assert state["k"].item() == end
+
+
+def test_a_relative_k_has_no_unit() -> None:
+    objective = BEGAN(relative=True)
+    steps = [
+        objective.adapt({"k": scalar(0.5)}, {"energy_real": scalar(unit), "energy_fake": scalar(0.5 * unit)})[
+            "k"
+        ].item()
+        for unit in (1.0, 0.05, 1e-4)
+    ]
+    assert steps == pytest.approx([0.5 + 0.01 * 0.4] * 3, rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [0.0, 0.3, 1.0])
+def test_the_discriminators_gradient_is_that_of_its_own_loss(players: Players, batch: Batch, k: float) -> None:
+    """Never contaminated by L_G: one backward pass of both losses' sum would give L(x) + (1 - k) L(G(z))."""
+    weights = list(players.discriminator.parameters())
+    losses = PAPER.losses(batch, {"k": scalar(k)})
+    got = torch.autograd.grad(losses.discriminator, weights, retain_graph=True)
+    real = torch.autograd.grad(batch.d_real.score.mean(), weights, retain_graph=True)
+    fake = torch.autograd.grad(batch.d_fake.score.mean(), weights)
+    for g, r, f in zip(got, real, fake, strict=True):
+        torch.testing.assert_close(g, r - k * f, rtol=1e-10, atol=1e-14)
+
+
+def test_k_is_not_a_path_for_gradients(batch: Batch) -> None:
+    k = scalar(0.5)
+    state = PAPER.adapt({"k": k}, PAPER.losses(batch, {"k": k}).seen)
+    assert not state["k"].requires_grad
+    assert not any(value.requires_grad for value in PAPER.losses(batch, {"k": k}).seen.values())
+
+
+def test_recovery_is_added_to_both_losses(batch: Batch) -> None:
+    state = {"k": scalar(0.3)}
+    plain, losses = PAPER.losses(batch, state), BEGAN(recover=0.7, match=0).losses(batch, state)
+    assert batch.d_fake.code is not None
+    error = ((batch.latent - batch.d_fake.code) ** 2).mean()
+    torch.testing.assert_close(losses.discriminator, plain.discriminator + 0.7 * error)
+    torch.testing.assert_close(losses.generator, plain.generator + 0.7 * error)
+
+
+def test_matching_moves_the_discriminator_and_pulling_away_the_generator(batch: Batch) -> None:
+    state = {"k": scalar(0.3)}
+    plain = PAPER.losses(batch, state)
+    matched = BEGAN(recover=0, match=0.5).losses(batch, state)
+    pulled = BEGAN(recover=0, match=0, pull=0.1).losses(batch, state)
+    assert batch.d_real.code is not None
+    assert batch.d_fake.code is not None
+    distance = energy_distance(batch.d_real.code, batch.latent)
+    torch.testing.assert_close(matched.discriminator, plain.discriminator + 0.5 * distance)
+    torch.testing.assert_close(matched.generator, plain.generator)
+    torch.testing.assert_close(pulled.discriminator, plain.discriminator)
+    torch.testing.assert_close(pulled.generator, plain.generator + 0.1 * pulling_away(batch.d_fake.code))
+
+
+def test_energy_distance_against_a_plain_double_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes, latents = (torch.randn(7, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+
+    def mean(a: Tensor, b: Tensor, *, distinct: bool) -> float:
+        pairs = [
+            math.dist(u, v)
+            for i, u in enumerate(a.tolist())
+            for j, v in enumerate(b.tolist())
+            if not distinct or i != j
+        ]
+        return sum(pairs) / len(pairs)
+
+    expected = 2 * mean(codes, latents, distinct=False)
+    expected -= mean(codes, codes, distinct=True) + mean(latents, latents, distinct=True)
+    assert energy_distance(codes, latents).item() == pytest.approx(expected / math.sqrt(3), rel=1e-12)
+
+
+def test_energy_distance_is_zero_on_average_for_one_distribution_and_above_for_two() -> None:
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.rand(2, 400, 16, 4, generator=generator, dtype=torch.float64)
+    same = torch.stack([energy_distance(a, b) for a, b in zip(*draws, strict=True)])
+    other = torch.stack([energy_distance(2 * a, b) for a, b in zip(*draws, strict=True)])
+    assert abs(same.mean()) < 4 * same.std() / 20
+    assert other.mean() > 10 * other.std() / 20
+
+
+def test_energy_distance_has_a_finite_gradient_where_codes_coincide() -> None:
+    codes = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(energy_distance(codes, torch.zeros(4, 3, dtype=torch.float64)), codes)
+    assert gradient.isfinite().all()
+
+
+def test_pulling_away_closed_forms() -> None:
+    eye = torch.eye(4, dtype=torch.float64)
+    assert pulling_away(eye).item() == 0
+    assert pulling_away(eye[:1].repeat(5, 1)).item() == pytest.approx(1)
+    rows = torch.randn(6, 4, dtype=torch.float64)
+    scaled = rows * torch.tensor([1, -2, 3, -4, 5, -6]).double()[:, None]
+    assert pulling_away(scaled).item() == pytest.approx(pulling_away(rows).item(), rel=1e-12)
+    tight = torch.cat([eye, eye])  # a tight frame: N = 8 rows in d = 4 dimensions
+    assert pulling_away(tight).item() == pytest.approx((8 - 4) / (4 * 7), rel=1e-12)
+
+
+@given(st.integers(5, 9), st.integers(2, 4), st.integers(0, 1000))
+def test_pulling_away_is_never_below_its_bound(count: int, size: int, seed: int) -> None:
+    rows = torch.randn(count, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert pulling_away(rows).item() >= (count - size) / (size * (count - 1)) - 1e-12

@@ -1,0 +1,41 @@
+"""The order of imports that docs/architecture.md promises: each module imports only what stands before it."""
+
+import ast
+from pathlib import Path
+
+import equipoise
+
+SOURCE = Path(equipoise.__file__).parent
+ORDER = (
+    "errors players randomness objectives networks data team config checkpoint run schedule step progress health "
+    "pictures report display recorder signals training latents cli __main__"
+).split()
+APART = {"objectives", "networks", "data"}  # these never import one another
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level modules of equipoise that `file` imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [f"{node.module}.{alias.name}" for alias in node.names] if names == ["equipoise"] else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in names if name.startswith("equipoise.")}
+    return found
+
+
+def test_each_module_imports_only_what_stands_before_it() -> None:
+    files = [file for file in SOURCE.rglob("*.py") if file != SOURCE / "__init__.py"]
+    assert len(files) > 20
+    for file in files:
+        home = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+        allowed = set(ORDER[: ORDER.index(home) + 1])
+        if home in APART:
+            allowed -= APART - {home}
+        assert imported(file) <= allowed, file
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    assert {
+        file.name: length for file in SOURCE.rglob("*.py") if (length := len(file.read_text().splitlines())) > 300
+    } == {}

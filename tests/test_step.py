@@ -1,0 +1,142 @@
+"""The step against a reference written out in plain autograd, one player at a time."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from equipoise.networks import Autoencoder
+from equipoise.objectives import BEGAN, State
+from equipoise.players import Players
+from equipoise.step import Optimizers, update
+from equipoise.team import Team
+
+OBJECTIVES = [BEGAN.paper(), BEGAN(), BEGAN(pull=0.1)]
+
+
+def make(**settings: object) -> tuple[Players, Optimizers]:
+    torch.manual_seed(0)
+    network = Autoencoder(width=3, latent=5, init="scaled", **settings)  # type: ignore[arg-type]
+    players = Players(*(player.double() for player in network.build((1, 16, 16))))
+    return players, Optimizers(*(Adam(player.parameters(), 1e-3, betas=(0.5, 0.999)) for player in players))
+
+
+def steps(count: int) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(2)
+    return [
+        (
+            torch.rand(6, 1, 16, 16, generator=generator, dtype=torch.float64) * 2 - 1,
+            torch.rand(6, 5, generator=generator, dtype=torch.float64) * 2 - 1,
+        )
+        for _ in range(count)
+    ]
+
+
+def reference(players: Players, optimizers: Optimizers, objective: BEGAN, k: float, real: Tensor, z: Tensor) -> float:
+    """The textbook's way: each player in a pass of its own, the other's gradients thrown away."""
+    generator, discriminator = players
+    kept = copy.deepcopy(generator), copy.deepcopy(discriminator)
+
+    fake = kept[0](z).images.detach()
+    d_real, d_fake = discriminator(real), discriminator(fake)
+    loss = d_real.score.mean() - k * d_fake.score.mean()
+    if objective.recover:
+        loss = loss + objective.recover * ((z - d_fake.code) ** 2).mean()
+    if objective.match:
+        codes, n = d_real.code, len(z)
+        across = sum((c - y).norm() for c in codes for y in z) / n**2
+        within = sum((a[i] - a[j]).norm() for a in (codes, z) for i in range(n) for j in range(n) if i != j)
+        loss = loss + objective.match * (2 * across - within / (n * (n - 1))) / z.shape[1] ** 0.5
+    discriminator.zero_grad()
+    loss.backward()
+
+    judged = kept[1](generator(z).images)
+    loss = judged.score.mean()
+    if objective.recover:
+        loss = loss + objective.recover * ((z - judged.code) ** 2).mean()
+    if objective.pull:
+        s, n = judged.code, len(z)
+        cosines = [s[i] @ s[j] / (s[i].norm() * s[j].norm()) for i in range(n) for j in range(n) if i != j]
+        loss = loss + objective.pull * sum(c**2 for c in cosines) / len(cosines)
+    generator.zero_grad()
+    loss.backward()
+
+    for optimizer in optimizers:
+        optimizer.step()
+    error = objective.gamma * d_real.score.mean().item() - d_fake.score.mean().item()
+    if objective.relative:
+        error /= d_real.score.mean().item()
+    return min(1.0, max(0.0, k + objective.lambda_k * error))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["paper", "default", "pulling-away"])
+@pytest.mark.parametrize("k", [0.0, 0.4])
+def test_equals_the_reference(objective: BEGAN, k: float) -> None:
+    fast, fast_optimizers = make(eta=2)
+    plain, plain_optimizers = make(eta=2)
+    state: State = {"k": torch.tensor(k, dtype=torch.float64)}
+    for real, latent in steps(3):
+        state, _ = update(fast, fast_optimizers, objective, state, real, latent, Team())
+        k = reference(plain, plain_optimizers, objective, k, real, latent)
+        assert state["k"].item() == pytest.approx(k, rel=1e-9, abs=1e-12)
+        for ours, theirs in zip(fast, plain, strict=True):
+            for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+                assert a.grad is not None
+                assert b.grad is not None
+                assert (a.grad - b.grad).norm() <= 1e-6 * b.grad.norm()
+                torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["paper", "default", "pulling-away"])
+def test_every_weight_is_moved(objective: BEGAN) -> None:
+    players, optimizers = make()
+    before = copy.deepcopy(players)
+    (real, latent), *_ = steps(1)
+    update(players, optimizers, objective, objective.start(), real, latent, Team())
+    for player, old in zip(players, before, strict=True):
+        for (name, weight), kept in zip(player.named_parameters(), old.parameters(), strict=True):
+            assert not torch.equal(weight, kept), name
+
+
+@pytest.mark.parametrize("moved", ["generator", "discriminator"])
+def test_no_loss_moves_the_other_player(moved: str) -> None:
+    """With a learning rate of zero for one player the other's weights move, and that one's not at all."""
+    players, optimizers = make()
+    for name in Optimizers._fields:
+        getattr(optimizers, name).param_groups[0]["lr"] = 1e-3 if name == moved else 0.0
+    before = copy.deepcopy(players)
+    (real, latent), *_ = steps(1)
+    update(players, optimizers, BEGAN(pull=0.1), BEGAN().start(), real, latent, Team())
+    for name in Players._fields:
+        same = [
+            torch.equal(a, b)
+            for a, b in zip(getattr(players, name).parameters(), getattr(before, name).parameters(), strict=True)
+        ]
+        assert not any(same) if name == moved else all(same)
+
+
+def test_one_pass_of_the_generator_and_two_of_the_discriminator() -> None:
+    players, optimizers = make()
+    passes = {"generator": 0, "discriminator": 0}
+    for name in passes:
+        getattr(players, name).register_forward_hook(lambda *_, name=name: passes.__setitem__(name, passes[name] + 1))
+    (real, latent), *_ = steps(1)
+    update(players, optimizers, BEGAN(), BEGAN().start(), real, latent, Team())
+    assert passes == {"generator": 1, "discriminator": 2}
+
+
+def test_nothing_in_a_step_asks_the_device_for_a_number() -> None:
+    """Reading a number on the host stops a GPU's queue; a subclass of Tensor sees every such call."""
+
+    class Watched(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            assert getattr(func, "__name__", "") not in {"item", "tolist", "cpu", "numpy", "__bool__", "__float__"}
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    players, optimizers = make()
+    (real, latent), *_ = steps(1)
+    state = {"k": torch.zeros((), dtype=torch.float64).as_subclass(Watched)}
+    update(players, optimizers, BEGAN(), state, real.as_subclass(Watched), latent.as_subclass(Watched), Team())
