@@ -6,10 +6,11 @@ from pathlib import Path
 import equipoise
 
 SOURCE = Path(equipoise.__file__).parent
-ORDER = (
-    "errors players randomness objectives networks data team config checkpoint run schedule step progress health "
-    "pictures report display recorder signals training latents cli __main__"
-).split()
+ORDER = [
+    *["errors", "players", "randomness", "objectives", "networks", "data", "team", "config", "checkpoint", "run"],
+    *["schedule", "step", "progress", "health", "pictures", "report", "display", "recorder", "signals", "training"],
+    *["latents", "cli", "__main__"],
+]
 APART = {"objectives", "networks", "data"}  # these never import one another
 
 

@@ -120,8 +120,8 @@ def test_no_loss_moves_the_other_player(moved: str) -> None:
 def test_one_pass_of_the_generator_and_two_of_the_discriminator() -> None:
     players, optimizers = make()
     passes = {"generator": 0, "discriminator": 0}
-    for name in passes:
-        getattr(players, name).register_forward_hook(lambda *_, name=name: passes.__setitem__(name, passes[name] + 1))
+    for name, player in players._asdict().items():
+        player.register_forward_hook(lambda *_, name=name: passes.update({name: passes[name] + 1}))
     (real, latent), *_ = steps(1)
     update(players, optimizers, BEGAN(), BEGAN().start(), real, latent, Team())
     assert passes == {"generator": 1, "discriminator": 2}

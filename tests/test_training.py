@@ -19,8 +19,8 @@ from equipoise.checkpoint import load
 from equipoise.config import read_yaml
 from equipoise.health import not_finite
 from equipoise.objectives import BEGAN
-from equipoise.training import draw, open_data
 from equipoise.team import Team
+from equipoise.training import draw, open_data
 
 
 def contents(run: Run) -> tuple[dict[str, torch.Tensor], str, list[bytes]]:

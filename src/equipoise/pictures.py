@@ -140,7 +140,7 @@ def curves(
         marks: warnings and errors, drawn as faint vertical lines.
         title: one line above all.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415, slow to import
+    from matplotlib.figure import Figure
 
     measures = {name: _thinned(series) for name, series in measures.items() if len(series.values)}
     panels = _panels(measures)
@@ -229,7 +229,7 @@ def _guide(
 
 def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
     """Title, units, a quiet frame, and the legend beside the title."""
-    from matplotlib.ticker import EngFormatter  # noqa: PLC0415, slow to import
+    from matplotlib.ticker import EngFormatter
 
     axes.set_title(panel.title, loc="left", size=10, weight="bold", color=INK)
     axes.set_ylabel(panel.unit, size=8.5, color=INK)

@@ -112,11 +112,11 @@ class Progress:
 
     def extremes(self) -> dict[str, float]:
         """Sums of the open window and the largest absolute weight of each player: finite if all is well."""
-        largest = {
-            f"the {name}'s largest weight": torch.stack([weight.detach().abs().amax() for weight in player.parameters()])
-            for name, player in self.players._asdict().items()
-        }
-        return {name: float(value.amax()) for name, value in {**self.window.sums, **largest}.items()}
+        extremes = {name: float(value) for name, value in self.window.sums.items()}
+        for name, player in self.players._asdict().items():
+            largest = [weight.detach().abs().amax() for weight in player.parameters()]
+            extremes[f"the {name}'s largest weight"] = float(torch.stack(largest).amax())
+        return extremes
 
     # To a checkpoint and back
 
@@ -173,6 +173,6 @@ def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> Non
     for key, value in moments.items():
         index, name = key.split(".", 1)
         weight = weights[int(index)]
-        value = laid_out_like(weight, value) if value.shape == weight.shape else value
-        state.setdefault(int(index), {})[name] = value
+        own = laid_out_like(weight, value) if value.shape == weight.shape else value
+        state.setdefault(int(index), {})[name] = own
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -114,7 +114,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _curves(record: Record) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415, slow to import
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     marks = [Mark(event.images, event.level) for event in record.events if event.level in ("warning", "error")]
     figure = curves(record.measures, gamma=record.gamma, marks=marks[-MOST_MARKS:], title=record.title)

@@ -86,7 +86,8 @@ def fabric_for(device: Device, devices: int) -> Fabric:
     if devices > available:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
     if started_from_outside():
-        local, nodes = int(os.environ.get("LOCAL_WORLD_SIZE", devices)), int(os.environ.get("GROUP_WORLD_SIZE", 1))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(devices)))
+        nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn" if devices > 1 else "auto")
 

@@ -89,8 +89,8 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
     theirs, ours = Run.open(out).config.to_dict(), config.to_dict()
     if different := [key for key in ours if ours[key] != theirs[key]]:
         raise UsageError(
-            f"the run at {out} was made with another {different[0]} ({theirs[different[0]]}, not {ours[different[0]]}): "
-            f"go on with `equipoise resume {out}`, or choose another --out"
+            f"the run at {out} was made with another {different[0]} "
+            f"({theirs[different[0]]}, not {ours[different[0]]}): go on with `equipoise resume {out}`, or choose another --out"
         )
     return resume(out, quiet=quiet)
 
@@ -187,7 +187,7 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
 
 
 def draw(config: TrainConfig, images: Images, position: int, team: Team, device: torch.device) -> tuple[Tensor, Tensor]:
-    """This process's share of the batch that comes after `position` images: real images and latents.
+    """A process's share of the batch that comes after `position` images: real images and latents.
 
     Both are pure functions of the seed and the position, and together the processes see what one would see.
 

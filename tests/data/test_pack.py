@@ -182,23 +182,43 @@ def many(tmp_path: Path) -> Path:
     return tmp_path / "many.npy"
 
 
+def slow_packing(many: Path, cache: Path) -> Any:
+    """Start a packing, and come back when it is midway."""
+    child = fork.Process(target=open_images, args=(many, 8), kwargs={"progress": slowly})
+    child.start()
+    deadline = time.monotonic() + 20
+    while not list(cache.glob("images/*.partial/images.npy")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.2)
+    return child
+
+
+def kill(child: Any) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
 def test_a_killed_packing_leaves_nothing_that_is_used(many: Path, cache: Path) -> None:
     for _ in range(2):
-        child = fork.Process(target=open_images, args=(many, 8), kwargs={"progress": slowly})
-        child.start()
-        deadline = time.monotonic() + 20
-        while not list(cache.glob("images/*.partial/images.npy")) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(0.2)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
+        kill(slow_packing(many, cache))
         (left,) = packed_folders(cache)  # the second child removed what the first one left
         assert left.endswith(".partial")
     images = open_images(many, 8)
     np.testing.assert_array_equal(images.pixels[:, 0], np.load(many))
     assert packed_folders(cache) == [images.path.parent.name]
+
+
+def test_who_waits_for_a_packing_takes_over_when_it_dies(many: Path, cache: Path) -> None:
+    first = slow_packing(many, cache)
+    second = fork.Process(target=open_images, args=(many, 8))
+    second.start()
+    second.join(0.3)
+    assert second.exitcode is None  # it waits
+    kill(first)
+    second.join()
+    assert second.exitcode == 0
+    assert packed_folders(cache) == [open_images(many, 8).path.parent.name]
 
 
 def test_an_interrupted_packing_leaves_nothing(many: Path, cache: Path) -> None:

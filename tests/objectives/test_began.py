@@ -42,7 +42,7 @@ def batch(players: Players) -> Batch:
 
 
 def test_the_papers_values() -> None:
-    assert PAPER == BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0)
+    assert BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
     assert PAPER.start() == {"k": torch.zeros(())}
 
 
@@ -55,7 +55,7 @@ def test_hand_value() -> None:
         GeneratorOutput(images),
         DiscriminatorOutput(real),
         DiscriminatorOutput(fake),
-        lambda images: DiscriminatorOutput(images),
+        DiscriminatorOutput,
     )
     losses = PAPER.losses(batch, {"k": scalar(0.25)})
     assert losses.discriminator.item() == 2 - 0.25 * 1

@@ -57,7 +57,7 @@ def read_images(folder: Path) -> Images:
     """Map what was packed into `folder`.
 
     Raises:
-        OSError, ValueError, KeyError: the folder is not there, or not whole.
+        OSError, ValueError, KeyError, TypeError: the folder is not there, or not whole.
     """
     about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
     pixels = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)

@@ -64,7 +64,7 @@ def open_images(
 
 def _packed(folder: Path) -> Images | None:
     """Open `folder` if it is there and whole."""
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         return read_images(folder)
     return None
 

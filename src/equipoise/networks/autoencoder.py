@@ -65,6 +65,7 @@ class Discriminator(nn.Module):
         self.decoder = Decoder(spec, channels, resolution)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
+        """Judge images (N, C, R, R) in [-1, 1]: energies (N,) and codes (N, latent)."""
         code = self.encoder(images)
         error = images - self.decoder(code)
         error = error if error.dtype == torch.float64 else error.float()
@@ -84,6 +85,7 @@ class Generator(nn.Module):
         self.decoder = Decoder(spec, channels, resolution)
 
     def forward(self, latent: Tensor) -> GeneratorOutput:
+        """Make images (N, C, R, R) of latents (N, latent)."""
         return GeneratorOutput(self.decoder(latent))
 
 
@@ -100,6 +102,7 @@ class Encoder(nn.Module):
         self.to_code = nn.Linear(SMALLEST * SMALLEST * levels * n, spec.latent)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Encode images (N, C, R, R) to codes (N, latent)."""
         x = F.elu(self.first(images))
         for keep, widen in zip(self.keep, self.widen, strict=False):
             x = F.elu(widen(keep(x)))
@@ -125,6 +128,7 @@ class Decoder(nn.Module):
         self.to_image = _conv(n, channels)
 
     def forward(self, code: Tensor) -> Tensor:
+        """Decode codes (N, latent) to images (N, C, R, R)."""
         x = h0 = self.from_code(code).unflatten(1, (self.width, SMALLEST, SMALLEST))
         for level, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
             if level > 0:
@@ -151,6 +155,7 @@ class Conv(nn.Module):
         self.register_buffer("carry", torch.tensor(1.0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """One layer, (N, n_in, H, W) to (N, n_out, H, W)."""
         out = F.elu(self.conv(x))
         return torch.lerp(out, x, self.carry.to(out.dtype)) if self.residual else out
 

@@ -64,7 +64,7 @@ class BEGAN:
         return Losses(loss_d, loss_g, {name: value.detach() for name, value in seen.items()})
 
     def adapt(self, state: State, seen: Means) -> State:
-        """k + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
+        """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
         error = self.gamma * seen["energy_real"] - seen["energy_fake"]
         if self.relative:
             error = error / seen["energy_real"].clamp_min(1e-12)
@@ -85,7 +85,8 @@ def energy_distance(code: Tensor, latent: Tensor) -> Tensor:
     arXiv:1711.01558. Lengths are divided by sqrt(K), so that the weight does not depend on the latent's size.
 
     Args:
-        code, latent: (N, K), N >= 2.
+        code: (N, K), N >= 2.
+        latent: (N, K), drawn from the latents' distribution.
 
     Returns:
         0-d; unbiased, so slightly below 0 at times.
@@ -105,5 +106,6 @@ def _lengths(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _codes(code: Tensor | None, latent: Tensor) -> Tensor:
-    assert code is not None and code.shape == latent.shape, "BEGAN's remedies need an autoencoder's codes"  # noqa: S101
+    """The codes in the latents' precision; only an autoencoder has them."""
+    assert code is not None  # noqa: S101
     return code.to(latent.dtype)
