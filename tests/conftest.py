@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from equipoise.cli import main
 from equipoise.config import TrainConfig
 from equipoise.networks import Autoencoder
 
@@ -35,6 +36,22 @@ def small() -> TrainConfig:
         precision="fp32",
         device="cpu",
     )
+
+
+@pytest.fixture
+def within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command's entry point without a new process, which would spend seconds on importing torch."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> "subprocess.CompletedProcess[str]":
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -14,6 +15,7 @@ from typing import Self, cast
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, OverflowMethod, RenderableType, RenderResult
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
@@ -225,6 +227,30 @@ class Display:
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(Text(shown(text, self.console), style=style), soft_wrap=self._live is None)
+
+
+@contextmanager
+def counting(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for a task that counts images; gives what to call with how many are done, of how many.
+
+    It appears with the first call, so that a task that was already done shows nothing.
+    """
+    bar = Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
+    )
+    started: list[TaskID] = []
+
+    def count(done: int, total: int) -> None:
+        if not started and not quiet:
+            bar.start()
+            started.append(bar.add_task(task, total=total))
+        for each in started:
+            bar.update(each, completed=done)
+
+    try:
+        yield count
+    finally:
+        bar.stop()
 
 
 def shown(text: str, console: Console) -> str:

@@ -17,6 +17,7 @@ from equipoise.report import write_report
 from equipoise.run import Run
 from equipoise.team import Team
 
+NAMED = 5  # skipped images named in a message
 JUDGED = 256  # samples whose diversity is measured
 BETWEEN_REPORTS = 60  # seconds, for drawing one takes more than a second
 SHOWN = 64  # samples in a grid
@@ -59,10 +60,21 @@ class Recorder:
         self.display.update(images, measures)
         self._diagnose()
 
-    def resumed(self, notes: list[str]) -> None:
-        """Say that an earlier process's work goes on, and why newer checkpoints were passed over."""
-        for note in notes:
+    def begin(self, images: Images, passed_over: list[str]) -> None:
+        """Say what a person should know at the start, and leave the first samples and checkpoint of a new run."""
+        for note in passed_over:
             self.event("warning", "checkpoint", note)
+        if not self.fresh:
+            self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
+            return
+        if images.skipped:
+            names = ", ".join(f"{name} ({reason})" for name, reason in images.skipped[:NAMED])
+            more = f" and {len(images.skipped) - NAMED} more" if len(images.skipped) > NAMED else ""
+            self.event(
+                "warning", "skipped", f"{len(images.skipped)} images cannot be read and were skipped: {names}{more}"
+            )
+        self.samples()
+        self.checkpoint()
 
     def event(self, level: str, kind: str, message: str) -> None:
         """Note in words that something happened."""

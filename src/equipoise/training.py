@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.config import TrainConfig
 from equipoise.data import Images, flips, indices, normalise, open_images
-from equipoise.display import Display
+from equipoise.display import Display, counting
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.health import Finding, not_finite
 from equipoise.progress import Progress
@@ -50,7 +50,8 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     fabric = fabric_for(config.device, config.devices)
     if not is_leader():
         return _launch(fabric, None, quiet)
-    check(config, open_data(config))
+    with counting(f"packing {config.data}", quiet=quiet) as count:
+        check(config, open_data(config, count))
     name = f"{config.objective_name}-{Path(config.data).stem}-{config.resolution}"
     return _launch(fabric, Run.create(out or free_folder(name), config), quiet)
 
@@ -90,7 +91,8 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
     if different := [key for key in ours if ours[key] != theirs[key]]:
         raise UsageError(
             f"the run at {out} was made with another {different[0]} "
-            f"({theirs[different[0]]}, not {ours[different[0]]}): go on with `equipoise resume {out}`, or choose another --out"
+            f"({theirs[different[0]]}, not {ours[different[0]]}): "
+            f"go on with `equipoise resume {out}`, or choose another --out"
         )
     return resume(out, quiet=quiet)
 
@@ -127,7 +129,7 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     try:
         images = open_data(config)
         progress = Progress(config, images.shape, fabric.device)
-        notes = _restore(run, progress, images)
+        passed_over = _restore(run, progress, images)
     except UsageError as error:
         return run.path, Outcome("refused", message=str(error))
     team = assemble(fabric, choose_precision(config.precision, fabric.device.type))
@@ -139,7 +141,7 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     ):
         recorder = Recorder(run, progress, images, team, display) if team.rank == 0 else None
         if recorder:
-            recorder.resumed(notes)
+            recorder.begin(images, passed_over)
         outcome = _loop(progress, images, team, recorder, stop)
     fabric.barrier()
     return run.path, outcome
@@ -148,9 +150,6 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
 def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
     """Train until the end, convergence, a signal or a loss that is not finite; every process leaves alike."""
     config = progress.config
-    if recorder and recorder.fresh:
-        recorder.samples()
-        recorder.checkpoint()
     finished = progress.images >= config.images
     while not finished:
         real, latent = draw(config, images, progress.images, team, progress.device)

@@ -37,6 +37,12 @@ def folder(save: Saver) -> Path:
     return path.parent
 
 
+@pytest.fixture
+def packs(cache: Path) -> Callable[[], list[str]]:
+    """Name what lies in the cache beside the lock files."""
+    return lambda: sorted(path.name for path in (cache / "images").iterdir() if path.suffix != ".lock")
+
+
 def noise(mode: str, size: tuple[int, int], seed: int) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)

@@ -1,0 +1,175 @@
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equipoise.data import open_images, pack
+from equipoise.data.cache import cache_folder, digest, locked, require_room, sweep
+from equipoise.errors import UsageError
+
+Packs = Callable[[], list[str]]
+fork = multiprocessing.get_context("fork")
+
+
+def slowly(done: int, total: int) -> None:
+    time.sleep(0.05)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    np.save(tmp_path / "many.npy", np.random.default_rng(0).integers(0, 256, (1500, 8, 8), dtype=np.uint8))
+    return tmp_path / "many.npy"
+
+
+def slow_packing(many: Path, cache: Path) -> Any:
+    """Start a packing, and come back when it is midway."""
+    child = fork.Process(target=open_images, args=(many, 8), kwargs={"progress": slowly})
+    child.start()
+    deadline = time.monotonic() + 20
+    while not list(cache.glob("images/*.partial/images.npy")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.2)
+    return child
+
+
+def kill(child: Any) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+def test_a_killed_packing_leaves_nothing_that_is_used(many: Path, cache: Path, packs: Packs) -> None:
+    for _ in range(2):
+        kill(slow_packing(many, cache))
+        (left,) = packs()  # the second child removed what the first one left
+        assert left.endswith(".partial")
+    images = open_images(many, 8)
+    np.testing.assert_array_equal(images.pixels[:, 0], np.load(many))
+    assert packs() == [images.path.parent.name]
+
+
+def test_who_waits_for_a_packing_takes_over_when_it_dies(many: Path, cache: Path, packs: Packs) -> None:
+    first = slow_packing(many, cache)
+    second = fork.Process(target=open_images, args=(many, 8))
+    second.start()
+    second.join(0.3)
+    assert second.exitcode is None  # it waits
+    kill(first)
+    second.join()
+    assert second.exitcode == 0
+    assert packs() == [open_images(many, 8).path.parent.name]
+
+
+def test_an_interrupted_packing_leaves_nothing(many: Path, cache: Path, packs: Packs) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_images(many, 8, progress=stop)
+    assert packs() == []
+
+
+def report(queue: Any, many: Path, begin: Any) -> None:
+    progress: list[int] = []
+    begin.wait()
+    images = open_images(many, 8, progress=lambda done, total: (slowly(done, total), progress.append(done)))
+    queue.put((images.fingerprint, int(images.pixels.sum(dtype=np.int64)), len(progress) > 0))
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_two_processes_pack_at_once(
+    many: Path, cache: Path, locks: bool, monkeypatch: pytest.MonkeyPatch, packs: Packs
+) -> None:
+    if not locks:  # as on a file system that has none
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr("fcntl.flock", refuse)
+    queue, begin = fork.Queue(), fork.Event()
+    children = [fork.Process(target=report, args=(queue, many, begin)) for _ in range(2)]
+    for child in children:
+        child.start()
+    begin.set()
+    one, other = queue.get(timeout=30), queue.get(timeout=30)
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    assert one[:2] == other[:2]
+    assert one[1] == np.load(many).sum(dtype=np.int64)
+    assert [one[2], other[2]].count(True) == (1 if locks else 2)  # with locks one packs and the other waits
+    assert len(packs()) == 1
+
+
+def test_a_living_packing_is_not_swept(cache: Path) -> None:
+    (cache / "alive.1234.partial").mkdir(parents=True)
+    (cache / "dead.1234.partial").mkdir()
+    with locked(cache / "alive.lock"):
+        sweep(cache)
+    assert [path.name for path in cache.glob("*.partial")] == ["alive.1234.partial"]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    many: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, packs: Packs
+) -> None:
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
+    try:
+        with pytest.raises(
+            UsageError, match=r"cannot write to the cache folder .*cache: File too large; .*EQUIPOISE_CACHE"
+        ):
+            open_images(many, 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert packs() == []
+    monkeypatch.setattr(pack, "require_room", lambda folder, size: require_room(folder, size * 10**12))
+    with pytest.raises(UsageError, match=r"cache/images/.*GiB free of the .* GiB needed"):
+        open_images(many, 8)
+    assert packs() == []
+
+
+def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"cannot write to the cache folder .*file: (Not a directory|File exists)"):
+        open_images("digits", 8, cache=tmp_path / "file")
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EQUIPOISE_CACHE", "/e")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    monkeypatch.setenv("HOME", "/h")
+    assert cache_folder(tmp_path) == tmp_path
+    assert cache_folder() == Path("/e")
+    monkeypatch.delenv("EQUIPOISE_CACHE")
+    assert cache_folder() == Path("/x/equipoise")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == Path("/h/.cache/equipoise")
+    monkeypatch.setenv("EQUIPOISE_CACHE", "~nosuchuser/x")
+    with pytest.raises(UsageError, match="set EQUIPOISE_CACHE"):
+        cache_folder()
+
+
+def test_digests_of_large_files_are_remembered_until_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.data.cache.REMEMBERED", 1)
+    path, memory = tmp_path / "a", tmp_path / "memory"
+    path.write_bytes(b"one")
+    stat = path.stat()
+    first = digest(path, memory)
+    (note,) = memory.iterdir()
+    note.write_text(note.read_text().replace(first, "remembered"))
+    assert digest(path, memory) == "remembered"
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digest(path, memory) not in (first, "remembered")
+    note.write_text("{broken")
+    assert len(digest(path, memory)) == 64

@@ -1,0 +1,220 @@
+"""The command as a person uses it: real processes, real files, real mistakes."""
+
+import json
+import re
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from equipoise import Run
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+TINY = "--width 4 --latent 8 --resolution 16 --images 160 --batch 16 --log-every 32 --device cpu --quiet".split()
+
+
+def pictures(folder: Path, count: int = 24) -> Path:
+    """Images of mixed sizes, modes and depths of folders."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        home = folder / str(number % 3)
+        home.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (20 + number, 30, 4), dtype=np.uint8)
+        mode = ["RGB", "RGBA", "L", "P"][number % 4]
+        Image.fromarray(pixels, "RGBA").convert(mode).save(home / f"{number}.png")
+    return folder
+
+
+def refused(done: "subprocess.CompletedProcess[str]", words: str) -> None:
+    """Exit code 2, and one sentence without a traceback that says `words`."""
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    message = " ".join(done.stderr.split())
+    assert re.search(words, message), message
+
+
+@pytest.fixture
+def run(equipoise: Command, tmp_path: Path) -> Path:
+    done = equipoise("train", "began", *TINY, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "run"
+
+
+def test_help_explains_itself(within: Command) -> None:
+    for words in ([], ["--help"], ["train"], ["train", "--help"], ["train", "began", "--help"], ["resume", "--help"]):
+        done = within(*words)
+        assert done.returncode == 0, done
+        assert "equipoise" in done.stdout
+    assert "equipoise train began --data digits" in within().stdout
+    assert "--gamma" in within("train", "began", "--help").stdout
+    assert re.fullmatch(r"equipoise \d+\.\d+\.\d+\n", within("--version").stdout)
+
+
+def test_train_says_where_everything_lies(equipoise: Command, tmp_path: Path) -> None:
+    done = equipoise("train", "began", *TINY)
+    assert done.returncode == 0, done.stderr
+    for line in ("run:", "samples:", "curves:", "report:"):
+        path = re.search(rf"{line} +(\S+)", done.stdout)
+        assert path is not None
+        assert (tmp_path / path[1]).exists()
+    assert (tmp_path / "runs" / "began-digits-16-001").is_dir()
+    assert equipoise("train", "began", *TINY).returncode == 0
+    assert (tmp_path / "runs" / "began-digits-16-002").is_dir()
+
+
+def test_flags_win_over_a_configuration_and_a_configuration_makes_its_run_again(
+    equipoise: Command, run: Path, tmp_path: Path
+) -> None:
+    again = equipoise("train", "--config", run / "config.yaml", "--out", "again", "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+    other = equipoise("train", "began", "--config", run / "config.yaml", "--gamma", "0.3", "--out", "other", "--quiet")
+    assert other.returncode == 0, other.stderr
+    config = yaml.safe_load((tmp_path / "other" / "config.yaml").read_text())
+    assert config["objective"]["gamma"] == 0.3
+    assert config["network"]["width"] == 4
+
+
+def test_resume_and_resume_if_exists(equipoise: Command, run: Path) -> None:
+    done = equipoise("resume", run, "--images", "192", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert Run.open(run).rows()[-1]["images"] == 192
+    same = equipoise("train", "--config", run / "config.yaml", "--out", run, "--resume-if-exists")
+    assert same.returncode == 0, same.stderr
+    words = ["train", "--config", run / "config.yaml", "--lr", "0.1", "--out", run, "--resume-if-exists"]
+    refused(equipoise(*words), "was made with another lr .*choose another --out")
+
+
+def test_sample_as_grid_array_and_folder(within: Command, run: Path, tmp_path: Path) -> None:
+    assert within("sample", run, "--count", "9", "--out", "grid.png").returncode == 0
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.mode == "L"
+    for name in ("a.npz", "b.npz"):
+        assert within("sample", run, "--count", "70", "--out", name).returncode == 0
+    first, second = (np.load(tmp_path / name)["images"] for name in ("a.npz", "b.npz"))
+    assert first.shape == (70, 1, 16, 16)
+    assert first.dtype == np.uint8
+    assert (first == second).all()
+    assert within("sample", run, "--count", "3", "--seed", "0", "--out", "pngs").returncode == 0
+    files = sorted((tmp_path / "pngs").iterdir())
+    assert len(files) == 3
+    for file, expected in zip(files, first, strict=False):
+        with Image.open(file) as image:
+            assert (np.asarray(image) == expected[0]).all(), "fewer samples are the first of more"
+    assert within("sample", run, "--count", "3", "--seed", "1", "--out", "c.npz").returncode == 0
+    assert not (np.load(tmp_path / "c.npz")["images"] == first[:3]).all()
+    refused(within("sample", run, "--out", "pngs"), "not empty: choose another --out")
+    refused(within("sample", run, "--out", "a.pdf"), "cannot write samples as .pdf")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "npz", "npy"])
+def test_anybodys_images_train(within: Command, tmp_path: Path, kind: str) -> None:
+    folder = pictures(tmp_path / "pictures")
+    (folder / "broken.png").write_bytes(b"not an image")
+    data = {"folder": "pictures", "zip": "a.zip", "npz": "a.npz", "npy": "a.npy"}[kind]
+    array = np.random.default_rng(0).integers(0, 256, (24, 20, 20, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=array)
+    np.save(tmp_path / "a.npy", array)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in folder.rglob("*.png"):
+            archive.write(file, file.relative_to(folder))
+    done = within("train", "began", *TINY, "--data", data, "--out", "run", "--images", "32")
+    assert done.returncode == 0, done.stderr
+    if kind in {"folder", "zip"}:
+        assert "broken.png" in done.stderr
+    with Image.open(Run.open(tmp_path / "run").samples()[-1]) as grid:
+        assert grid.mode == "RGB"
+    gray = within("train", "began", *TINY, "--data", data, "--channels", "1", "--images", "32", "--out", "gray")
+    assert gray.returncode == 0, gray.stderr
+
+
+def test_inspect(within: Command, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "pictures")
+    (folder / "broken.png").write_bytes(b"not an image")
+    done = within("data", "inspect", folder, "--out", "sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "24" in done.stdout
+    assert "broken.png" in done.stdout
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert min(sheet.size) > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["began", "--data", "nowhere"], "nowhere"),
+        (["began", "--data", "empty"], "no images|empty"),
+        (["began", "--data", "texts"], "no images"),
+        (["began", "--data", "corrupt"], "none of the 2 images .* can be read"),
+        (["began", "--resolution", "48"], "power-of-two side of 16 or more, not 48x48: try --resolution 64"),
+        (["began", "--resolution", "7"], "power-of-two side of 16 or more, not 7x7: try --resolution 16"),
+        (["began", "--gamma", "0"], "gamma: input should be greater than 0, not 0"),
+        (["began", "--gamma", "1.5"], "gamma: input should be less than or equal to 1, not 1.5"),
+        (["began", "--batch", "6000"], "only 5000 images: use --batch 5000 or less"),
+        (["began", "--batch", "0"], "batch: input should be greater than or equal to 1"),
+        (["began", "--images", "1e99"], "not a number such as 300000, 300k or 1.5M"),
+        (["began", "--device", "tpu"], "tpu"),
+        (["began", "--device", "cuda"], "no usable cuda device: use --device auto or --device cpu"),
+        (["began", "--out", "taken"], "already holds a run: go on with `equipoise resume taken`, or choose another"),
+        (["began", "--out", "texts"], "exists and is not empty: choose another --out"),
+        (["began", "--out", "texts/a.txt/run"], "cannot make a run at texts/a.txt/run"),
+        (["began", "--config", "nowhere.yaml"], "cannot read the configuration nowhere.yaml"),
+        (["began", "--config", "misspelled.yaml"], r"unknown key 'gama' in objective began \(did you mean 'gamma'\?\)"),
+        (["began", "--config"], "--config needs a value"),
+        (["began", "--preset", "papr"], r"unknown preset 'papr' \(did you mean 'paper'\?\)"),
+        (["began", "--preset", "paper", "--config", "misspelled.yaml"], "use one of them"),
+        (["began", "--gama", "0.5"], "--gamma"),
+        (["began", "--resume-if-exists"], "needs --out"),
+        (["begn"], r"unknown objective 'begn' \(did you mean 'began'\?\)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_told_in_one_sentence_and_leave_nothing(
+    within: Command, tmp_path: Path, words: list[str], message: str
+) -> None:
+    for name in ("empty", "texts", "corrupt", "taken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("text")
+    (tmp_path / "taken" / "config.yaml").write_text("data: digits\n")
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / "corrupt" / name).write_bytes(b"\x89PNG nothing")
+    (tmp_path / "misspelled.yaml").write_text("objective: {name: began, gama: 0.3}\n")
+    before = sorted(tmp_path.rglob("*"))
+    refused(within("train", *words), message)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_mistake_in_a_real_process(equipoise: Command, tmp_path: Path) -> None:
+    refused(equipoise("train", "began", "--data", "nowhere"), "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resume", "nowhere"], "nowhere is not a run"),
+        (["sample", "nowhere"], "nowhere is not a run"),
+        (["data", "inspect", "nowhere"], "nowhere"),
+        (["trian"], "unknown command 'trian'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_other_commands_refuse_as_clearly(within: Command, words: list[str], message: str) -> None:
+    refused(within(*words), message)
+
+
+def test_a_run_without_a_readable_checkpoint_is_refused(within: Command, run: Path) -> None:
+    for checkpoint in Run.open(run).checkpoints():
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    refused(within("sample", run), "no checkpoint that can be read")
+    refused(within("resume", run), "no checkpoint that can be read")
+
+
+def test_metrics_are_plain_json_lines(run: Path) -> None:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"energy_real", "energy_fake", "k", "m_global", "lr"} <= rows[1].keys()
