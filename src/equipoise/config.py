@@ -79,7 +79,9 @@ class TrainConfig:
     batch: Count = 16
     """Images a step, over all processes."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    """Learning rate of both players' Adam."""
+    """Learning rate of the discriminator's Adam."""
+    lr_ratio: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """The generator's learning rate over the discriminator's (Heusel et al. 2017, arXiv:1706.08500)."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Adam's decay of the mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999

@@ -65,14 +65,15 @@ class Progress:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
+        """The discriminator's learning rate in the next step; the generator's is `config.lr_ratio` times that."""
         return self.config.lr * self.plateau.factor * warmup(self.images, self.config.warmup)
 
     def prepare_step(self) -> None:
         """Set what follows from images seen: the learning rate and the carry of vanishing residuals."""
-        for optimizer in self.optimizers:
+        rates = (self.lr * self.config.lr_ratio, self.lr)  # in the order of Optimizers
+        for optimizer, rate in zip(self.optimizers, rates, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = self.lr
+                group["lr"] = rate
         if self.config.network.residual:
             carry = max(0.0, 1 - self.images / self.config.network.residual)
             for player in (*self.players, self.ema):
