@@ -26,7 +26,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def small() -> TrainConfig:
     """A run of a few seconds: the paper's networks, 4 wide, for 10 steps of 16 digits."""
     return TrainConfig(
-        network=Autoencoder(width=4, latent=8, init="scaled"),
+        network=Autoencoder(width=4, latent=8),
         resolution=16,
         images=160,
         log_every=32,

@@ -63,7 +63,9 @@ def test_warmup() -> None:
 def test_halving_keeps_adams_moments() -> None:
     """Making a new Adam at each halving loses them (a bug of others)."""
     network = Autoencoder(width=3, latent=4, init="scaled")
-    config = TrainConfig(network=network, resolution=16, precision="fp32", lr_window=16, lr_patience=1, lr=1e-3)
+    config = TrainConfig(
+        network=network, resolution=16, precision="fp32", lr_window=16, lr_patience=1, lr=1e-3, warmup=0, lr_ratio=3
+    )
     progress = Progress(config, (1, 16, 16), torch.device("cpu"))
     real = normalise(torch.randint(0, 256, (16, 1, 16, 16), dtype=torch.uint8))
     latent = torch.rand(16, 4)
@@ -75,8 +77,8 @@ def test_halving_keeps_adams_moments() -> None:
     assert not progress.observe({"m_global": 1.0}, 1)
     assert progress.observe({"m_global": 2.0}, 1)
     progress.prepare_step()
-    for optimizer in progress.optimizers:
-        assert optimizer.param_groups[0]["lr"] == 5e-4
+    assert progress.optimizers.discriminator.param_groups[0]["lr"] == 5e-4
+    assert progress.optimizers.generator.param_groups[0]["lr"] == pytest.approx(1.5e-3)
     now = progress.tensors()
     moments = [name for name in now if name.endswith("exp_avg_sq")]
     assert len(moments) == sum(1 for player in progress.players for _ in player.parameters())

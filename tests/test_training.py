@@ -131,8 +131,8 @@ def test_other_data_under_the_same_name_is_refused(small: TrainConfig, tmp_path:
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     """Half the batch each: the same losses, k and weights as one process, to 1e-5 after 20 steps."""
     config = TrainConfig(
-        objective=BEGAN(pull=0.1),
-        network=Autoencoder(width=4, latent=8, init="scaled"),
+        objective=BEGAN(recover=0.3, match=0.7, pull=0.2),
+        network=Autoencoder(width=4, latent=8),
         resolution=16,
         images=320,
         log_every=16,

@@ -78,15 +78,15 @@ class TrainConfig:
     """Images to train on, counted with repetition."""
     batch: Count = 16
     """Images a step, over all processes."""
-    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
     """Learning rate of the discriminator's Adam."""
-    lr_ratio: Annotated[float, Field(gt=0, le=100)] = 1.0
+    lr_ratio: Annotated[float, Field(gt=0, le=100)] = 2.0
     """The generator's learning rate over the discriminator's (Heusel et al. 2017, arXiv:1706.08500)."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Adam's decay of the mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Adam's decay of the squared gradient."""
-    warmup: CountOrNone = 0
+    warmup: CountOrNone = 2_000
     """Images over which the learning rate rises from 0."""
     lr_floor: Annotated[float, Field(gt=0)] = 2e-5
     """Lowest learning rate that halving reaches."""
@@ -98,7 +98,7 @@ class TrainConfig:
     """Stop once the convergence measure stalls at the lowest learning rate."""
     prior: Prior = "uniform"
     """Distribution of the latents: U[-1, 1] or N(0, 1)."""
-    ema: CountOrNone = 0
+    ema: CountOrNone = 10_000
     """Half-life of the generator's moving average, in images; 0 uses the generator as it is."""
 
     seed: int = 0
@@ -236,12 +236,16 @@ def _one_line(error: Exception) -> str:
 
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     "began": {
-        "default": TrainConfig(
-            network=Autoencoder(latent=16, init="scaled"),
-            lr=5e-4,
-            ema=5_000,
+        "default": TrainConfig(),
+        "demo": TrainConfig(network=Autoencoder(width=16, latent=10), images=180_000, lr=5e-4),
+        "paper": TrainConfig(
+            objective=BEGAN.paper(),
+            network=Autoencoder.paper(),
+            lr=1e-4,
+            lr_ratio=1.0,
+            warmup=0,
+            ema=0,
         ),
-        "paper": TrainConfig(objective=BEGAN.paper(), network=Autoencoder(width=128), data="digits"),
     },
 }
-"""Ready configurations by objective and name; `paper` is what the objective's authors used."""
+"""Ready configurations by objective and name: `paper` is what the authors used, `demo` is made for two CPU cores."""

@@ -99,7 +99,7 @@ def test_k_saturates_at_the_end_that_the_balance_names(fake: float, end: float) 
 
 
 def test_a_relative_k_has_no_unit() -> None:
-    objective = BEGAN(relative=True)
+    objective = BEGAN(gamma=0.9, lambda_k=0.01, relative=True)
     steps = [
         objective.adapt({"k": scalar(0.5)}, {"energy_real": scalar(unit), "energy_fake": scalar(0.5 * unit)})[
             "k"
@@ -130,7 +130,7 @@ def test_k_is_not_a_path_for_gradients(batch: Batch) -> None:
 
 def test_recovery_is_added_to_both_losses(batch: Batch) -> None:
     state = {"k": scalar(0.3)}
-    plain, losses = PAPER.losses(batch, state), BEGAN(recover=0.7, match=0).losses(batch, state)
+    plain, losses = PAPER.losses(batch, state), BEGAN(recover=0.7, match=0, pull=0).losses(batch, state)
     assert batch.d_fake.code is not None
     error = ((batch.latent - batch.d_fake.code) ** 2).mean()
     torch.testing.assert_close(losses.discriminator, plain.discriminator + 0.7 * error)
@@ -140,7 +140,7 @@ def test_recovery_is_added_to_both_losses(batch: Batch) -> None:
 def test_matching_moves_the_discriminator_and_pulling_away_the_generator(batch: Batch) -> None:
     state = {"k": scalar(0.3)}
     plain = PAPER.losses(batch, state)
-    matched = BEGAN(recover=0, match=0.5).losses(batch, state)
+    matched = BEGAN(recover=0, match=0.5, pull=0).losses(batch, state)
     pulled = BEGAN(recover=0, match=0, pull=0.1).losses(batch, state)
     assert batch.d_real.code is not None
     assert batch.d_fake.code is not None

@@ -26,16 +26,21 @@ class Autoencoder:
 
     width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels n of the first level; level i of the encoder has i * n."""
-    latent: Annotated[int, Field(ge=1, le=65536)] = 64
-    """Length of the latent and of the code, N_h in the paper."""
+    latent: Annotated[int, Field(ge=1, le=65536)] = 32
+    """Length of the latent and of the code (paper: 64); fewer keep small data more diverse."""
     skips: bool = False
     """Show the decoder's first layer, enlarged, to every later level (paper, section 3.4)."""
     residual: Annotated[int, Field(ge=0)] = 0
     """Vanishing residuals: images over which the carry falls from 1 to 0; 0 leaves them out (paper: 256k)."""
-    eta: Literal[1, 2] = 1
-    """Power of the pixel error in the energy: 1 is the paper's choice, 2 the squared error."""
-    init: Literal["scaled", "normal", "default"] = "normal"
+    eta: Literal[1, 2] = 2
+    """Power of the pixel error in the energy: 2 is the squared error, 1 the paper's choice."""
+    init: Literal["scaled", "normal", "default"] = "scaled"
     """First weights: scaled to each layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
+
+    @classmethod
+    def paper(cls) -> "Autoencoder":
+        """The paper's own networks: 128 wide, absolute error, weights from N(0, 0.02)."""
+        return cls(width=128, latent=64, eta=1, init="normal")
 
     def build(self, shape: tuple[int, int, int]) -> Players:
         """Build both players for images of `shape` (C, H, W).

@@ -24,17 +24,17 @@ class BEGAN:
 
     convergence: ClassVar[str | None] = "m_global"
 
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.9
+    gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Diversity ratio: the energy of generated images over that of real ones (paper: 0.5)."""
-    lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01
+    lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.003
     """Proportional gain of k (paper: 0.001)."""
     relative: bool = True
     """Divide the error that moves k by the energy of real images, so that the gain has no unit (paper: no)."""
-    recover: Weight = 1.0
+    recover: Weight = 0.0
     """Weight in both losses of reading the latent back from the code of G(z) (BEGAN-CS; paper: 0)."""
     match: Weight = 1.0
     """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
-    pull: Weight = 0.0
+    pull: Weight = 0.3
     """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
 
     @classmethod
