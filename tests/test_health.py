@@ -35,8 +35,8 @@ def test_a_healthy_run_has_no_findings() -> None:
         ({"k": 0.0}, "k-at-0", "--gamma"),
         ({"k": 1.0}, "k-at-1", "--gamma"),
         ({"m_global": lambda n: 0.1 + abs(n - 10) / 100}, "rising", "--lr"),
-        ({"diversity": lambda n: 0.9 if n < 40 else 0.2}, "collapse", "--recover"),
-        ({"diversity": 0.25}, "collapse", "--recover"),
+        ({"diversity": lambda n: 0.9 if n < 40 else 0.2}, "collapse", "--pull"),
+        ({"diversity": 0.25}, "collapse", "--pull"),
     ],
 )
 def test_each_symptom_is_named_with_evidence_and_remedy(values: dict[str, object], kind: str, remedy: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,8 +18,11 @@ import equipoise
 from equipoise import Autoencoder, Run, TrainConfig, UsageError
 from equipoise.checkpoint import load
 from equipoise.config import read_yaml
+from equipoise.data import to_uint8
 from equipoise.health import not_finite
 from equipoise.objectives import BEGAN
+from equipoise.pictures import grid
+from equipoise.randomness import keyed, latents
 from equipoise.team import Team
 from equipoise.training import draw, open_data
 
@@ -92,6 +96,18 @@ def test_a_stopped_and_resumed_run_equals_one_that_never_stopped(
     parts = equipoise.train(small.with_changes(images=96), tmp_path / "parts", quiet=True)
     parts = equipoise.resume(parts.path, images=160, quiet=True)
     assert_same(whole, parts)
+
+
+def test_the_opened_generator_is_the_trained_one(small: TrainConfig, tmp_path: Path) -> None:
+    """Vanishing residuals included: the run's own last grid comes out again."""
+    small = small.with_changes(network=Autoencoder(width=4, latent=8, residual=200, skips=True))
+    run = equipoise.train(small, tmp_path / "run", quiet=True)
+    z = latents(256, 8, small.prior, keyed(small.seed, "samples"))[:64]
+    with torch.no_grad():
+        again = grid(to_uint8(run.generator()(z).images))
+    with Image.open(run.samples()[-1]) as last:
+        difference = np.abs(np.asarray(last, np.int16) - np.asarray(again, np.int16))
+    assert difference.max() <= 1, "the rounding of another batch size at most"
 
 
 def test_resuming_a_finished_run_changes_nothing(small: TrainConfig, tmp_path: Path) -> None:

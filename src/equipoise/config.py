@@ -237,7 +237,9 @@ def _one_line(error: Exception) -> str:
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     "began": {
         "default": TrainConfig(),
-        "demo": TrainConfig(network=Autoencoder(width=16, latent=10), images=180_000, lr=5e-4),
+        "demo": TrainConfig(
+            network=Autoencoder(width=16, latent=10), images=160_000, lr=5e-4, lr_window=4_000, lr_patience=5
+        ),
         "paper": TrainConfig(
             objective=BEGAN.paper(),
             network=Autoencoder.paper(),

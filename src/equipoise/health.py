@@ -101,8 +101,8 @@ def _rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
     return Finding(
         "rising",
         "warning",
-        f"{name} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from convergence; lower "
-        "--lr, or use the checkpoint of its best (checkpoints/)",
+        f"{name} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from convergence; train "
+        "again with a lower --lr",
     )
 
 
@@ -117,7 +117,7 @@ def _collapsed(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
         "collapse",
         "warning",
         f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); raise --gamma, "
-        "lower --lr, or for BEGAN turn on --recover and --pull (docs/began-in-practice.md)",
+        "lower --lr, or for BEGAN raise --match and --pull or shorten --latent (docs/began-in-practice.md)",
     )
 
 

@@ -89,10 +89,14 @@ class Recorder:
             self.progress.images, self.progress.tensors(), self.progress.facts() | {"data": self.data}
         )
         if time.monotonic() - self.drawn > BETWEEN_REPORTS:
-            self.pictures()
+            self._draw()
 
-    def pictures(self) -> None:
-        """Draw the curves and the report as they stand now."""
+    def close(self) -> None:
+        """Draw the curves and the report as they stand at the end."""
+        self._draw()
+        self.board.close()
+
+    def _draw(self) -> None:
         self.drawn = time.monotonic()
         self.board.flush()
         write_report(self.run.path)

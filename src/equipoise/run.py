@@ -91,7 +91,9 @@ class Run:
         return list(_parsed(self.path / file))
 
     def rewind(self, images: int) -> None:
-        """Drop what was logged after `images` images, before going on from there."""
+        """Drop what was logged after `images` images, and what a crash left half-written, before going on."""
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink()
         for file in ("metrics.jsonl", "events.jsonl"):
             kept = [row for row in self.rows(file) if row["images"] <= images]
             text = "".join(json.dumps(row) + "\n" for row in kept)

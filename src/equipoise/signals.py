@@ -44,9 +44,11 @@ def passing_on() -> Iterator[None]:
     """
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        for child in multiprocessing.active_children():
-            if number == signal.SIGTERM:
-                child.terminate()
+        children = multiprocessing.active_children()
+        if not children:  # still starting
+            raise KeyboardInterrupt
+        for child in children if number == signal.SIGTERM else []:
+            child.terminate()
 
     restore = _handle(pass_on)
     try:

@@ -143,6 +143,8 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
         if recorder:
             recorder.begin(images, passed_over)
         outcome = _loop(progress, images, team, recorder, stop)
+        if recorder:
+            recorder.close()
     fabric.barrier()
     return run.path, outcome
 
@@ -180,8 +182,6 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
             recorder.checkpoint()
         if asked and not finished:
             return Outcome("interrupted", progress.images, signal=asked)
-    if recorder:
-        recorder.pictures()
     return Outcome("finished", progress.images)
 
 
@@ -238,7 +238,6 @@ def _restore(run: Run, progress: Progress, images: Images) -> list[str]:
 def _diverged(bad: Finding, progress: Progress, recorder: Recorder | None) -> Outcome:
     if recorder:
         recorder.event(bad.level, bad.kind, bad.message)
-        recorder.pictures()
     return Outcome("diverged", progress.images, bad.message)
 
 

@@ -59,6 +59,15 @@ def test_energy_moves_through_both_of_its_terms() -> None:
     torch.testing.assert_close((got * nudge).sum(), (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-9)
 
 
+def test_what_is_said_of_an_image_does_not_depend_on_the_others() -> None:
+    """As it would with batch normalisation in either network (a bug of others)."""
+    generator, discriminator = (player.double() for player in Autoencoder(width=3, latent=5).build((1, 16, 16)))
+    latent = torch.randn(4, 5, dtype=torch.float64)
+    images = generator(latent).images
+    torch.testing.assert_close(generator(latent[:1]).images, images[:1])
+    torch.testing.assert_close(discriminator(images[:1]).score, discriminator(images).score[:1])
+
+
 def test_a_full_carry_makes_a_layer_the_identity_and_none_a_plain_layer() -> None:
     layer = Conv(4, 4, Autoencoder(residual=100))
     x = torch.randn(2, 4, 8, 8)

@@ -157,7 +157,7 @@ class Conv(nn.Module):
         super().__init__()
         self.conv = _conv(n_in, n_out)
         self.residual = spec.residual > 0 and n_in == n_out
-        self.register_buffer("carry", torch.tensor(1.0), persistent=False)
+        self.register_buffer("carry", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """One layer, (N, n_in, H, W) to (N, n_out, H, W)."""
