@@ -142,8 +142,10 @@ def test_inspect(within: Command, tmp_path: Path) -> None:
     (folder / "broken.png").write_bytes(b"not an image")
     done = within("data", "inspect", folder, "--out", "sheet.png")
     assert done.returncode == 0, done.stderr
-    assert "24" in done.stdout
-    assert "broken.png" in done.stdout
+    assert "24 of 25 images can be read" in done.stdout
+    assert re.search(r"sizes +30x20 to 30x43, median 30x3\d", done.stdout)
+    assert re.search(r"channels +3 \(.*RGB 6", done.stdout)
+    assert re.search(r"skipped +broken.png: ", done.stdout)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert min(sheet.size) > 100
 

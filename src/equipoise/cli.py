@@ -211,8 +211,10 @@ def _data(words: list[str]) -> int:
         """
         from equipoise.data import contact_sheet
         from equipoise.data import inspect as look
+        from equipoise.display import counting
 
-        print(look(path))
+        with counting(f"reading {path}") as count:
+            print(look(path, progress=count))
         if out is not None:
             contact_sheet(path).save(out)
             print(f"contact sheet: {out}")

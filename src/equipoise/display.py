@@ -250,7 +250,8 @@ def counting(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, int],
     try:
         yield count
     finally:
-        bar.stop()
+        if started:
+            bar.stop()
 
 
 def shown(text: str, console: Console) -> str:

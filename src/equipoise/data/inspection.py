@@ -16,6 +16,7 @@ from equipoise.data.sources import Contents, Source, find_source
 from equipoise.data.workers import Progress, Tally, prepare_all
 from equipoise.errors import UsageError
 
+NAMED = 20  # classes and skipped images named in words
 GAP = 2  # pixels between the images of a sheet
 
 
@@ -41,6 +42,24 @@ class Inspection:
     modes: dict[str, int]
     skipped: list[tuple[str, str]]
     labels: dict[str, int] | None
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.readable:,} of {self.count:,} images can be read"]
+        if self.sizes is not None:
+            sizes = (self.sizes.smallest, self.sizes.median, self.sizes.largest)
+            smallest, median, largest = (f"{width}x{height}" for width, height in sizes)
+            one = smallest == largest
+            lines.append(f"  sizes     {smallest}" if one else f"  sizes     {smallest} to {largest}, median {median}")
+            kinds = ", ".join(f"{mode} {count:,}" for mode, count in self.modes.items())
+            lines.append(f"  channels  {self.channels} ({kinds})")
+        if self.labels is not None:
+            counts = ", ".join(f"{name} {count:,}" for name, count in list(self.labels.items())[:NAMED])
+            more = ", ..." if len(self.labels) > NAMED else ""
+            lines.append(f"  classes   {len(self.labels)} ({counts}{more})")
+        lines += [f"  skipped   {name}: {reason}" for name, reason in self.skipped[:NAMED]]
+        if len(self.skipped) > NAMED:
+            lines.append(f"  skipped   {len(self.skipped) - NAMED:,} more")
+        return "\n".join(lines)
 
 
 def inspect(data: str | os.PathLike[str], resolution: int = 64, *, progress: Progress | None = None) -> Inspection:
