@@ -6,7 +6,6 @@ Every recipe trains for the same number of images from the same seed, and one th
 """
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from benchmarks.digits_judge import Judge
 from equipoise import PRESETS, TrainConfig
 from equipoise.latents import sample, save_images
 
-COLUMNS = ["recipe", "digits among 64", "entropy", "recognisable", "diversity", "KID", "k", "balance", "seconds"]
+COLUMNS = ["recipe", "digits among 64", "entropy", "recognisable", "diversity", "KID", "k", "balance"]
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
@@ -63,16 +62,14 @@ def main() -> None:
         if options.only not in name:
             continue
         config = recipe.with_changes(images=options.images, seed=options.seed, sample_every=options.images)
-        started = time.monotonic()
         run = equipoise.train(config, options.runs / f"{number:02d}-{options.seed}", quiet=True)
-        seconds = time.monotonic() - started
         pictures = sample(run, 1000)
         verdict = judge(pictures)
         save_images(pictures[:64], options.out / f"began-recipe-{number:02d}.png")
         last = next(row for row in reversed(run.rows()) if "k" in row)
         lines.append(
             f"| {name} | {verdict.seen} | {verdict.entropy:.2f} | {verdict.sure:.0%} | {verdict.diversity:.2f} | "
-            f"{verdict.kid:.1f} | {last['k']:.3f} | {last['balance']:.2f} | {seconds:.0f} |"
+            f"{verdict.kid:.1f} | {last['k']:.3f} | {last['balance']:.2f} |"
         )
         print(lines[-1], flush=True)
         (options.out / "began-recipes.md").write_text("\n".join(lines) + "\n")

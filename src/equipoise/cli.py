@@ -1,5 +1,6 @@
 """The command line: equipoise train | resume | sample | data inspect."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except Interrupted as error:
         return _fail(str(error), 128 + error.signal)
+    except BrokenPipeError:  # the reader of a pipe has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return _fail("stopped at once; what was saved before is intact", 130)
 
@@ -117,6 +121,14 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
     ) -> int:
         """Train a new run. Lengths are counted in images; 300k and 1.5M are understood.
 
+        --preset NAME or --config FILE (any run's config.yaml) give the settings to start from; flags win over them.
+
+        As in: equipoise train began --data photos/ --resolution 64 --images 1M --out runs/photos
+
+        Or: equipoise train began --preset paper --data photos.zip --resolution 64
+
+        Or: equipoise train --config runs/photos/config.yaml --gamma 0.7 --seed 1
+
         Args:
             settings: what decides the run.
             out: The folder to make; by default the first free runs/OBJECTIVE-DATA-RESOLUTION-NNN.
@@ -152,6 +164,8 @@ def _resume(words: list[str]) -> int:
     def resume(run: Positional[Path], images: Count | None = None, quiet: bool = False) -> int:
         """Go on with a run where its last checkpoint stands, to the same result as if it had never stopped.
 
+        As in: equipoise resume runs/photos --images 2M
+
         Args:
             run: The run's folder.
             images: Train to so many images instead of the run's own number.
@@ -175,6 +189,8 @@ def _sample(words: list[str]) -> int:
         run: Positional[Path], count: Count = 64, seed: int = 0, out: Path = Path("samples.png"), ema: bool = True
     ) -> int:
         """Draw images from a run's generator.
+
+        As in: equipoise sample runs/photos --count 1000 --seed 1 --out samples.npz
 
         Args:
             run: The run's folder.
@@ -204,6 +220,8 @@ def _data(words: list[str]) -> int:
 
     def inspect(path: Positional[str], out: Path | None = None) -> int:
         """Look at images before training on them: how many, which sizes and channels, what would be skipped and why.
+
+        As in: equipoise data inspect photos/ --out sheet.png
 
         Args:
             path: `digits`, a folder or zip of images, or an .npz or .npy array.
