@@ -32,7 +32,7 @@ class BEGAN:
     """Divide the error that moves k by the energy of real images, so that the gain has no unit (paper: no)."""
     recover: Weight = 0.0
     """Weight in both losses of reading the latent back from the code of G(z) (BEGAN-CS; paper: 0)."""
-    match: Weight = 1.0
+    match: Weight = 0.1
     """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
     pull: Weight = 0.3
     """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
