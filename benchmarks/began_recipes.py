@@ -38,7 +38,6 @@ def recipes() -> dict[str, TrainConfig]:
         "+ squared error": squared,
         "+ relative k": relative,
         "all remedies, matching 1": ours,
-        "all, matching 0.1": changed(match=0.1),
         "all, gamma 0.7": changed(gamma=0.7),
         "all, no matching": changed(match=0.0),
         "all, no pulling away": changed(pull=0.0),
@@ -46,6 +45,7 @@ def recipes() -> dict[str, TrainConfig]:
         "all, absolute error": changed(network={"eta": 1}),
         "all, weights N(0, 0.02)": changed(network={"init": "normal"}),
         "all, one learning rate": ours.with_changes(lr_ratio=1.0),
+        "all, matching 0.1": changed(match=0.1),
     }
 
 
