@@ -238,7 +238,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "began": {
         "default": TrainConfig(),
         "demo": TrainConfig(
-            network=Autoencoder(width=16, latent=10), images=160_000, lr=5e-4, lr_window=4_000, lr_patience=5
+            network=Autoencoder(width=16, latent=10), images=140_000, lr=5e-4, lr_window=4_000, lr_patience=5
         ),
         "paper": TrainConfig(
             objective=BEGAN.paper(),
