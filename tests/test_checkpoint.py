@@ -88,3 +88,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_a_folder_that_is_gone_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
         save(tmp_path / "gone" / "c", TENSORS, FACTS)
+
+
+def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "ours", b"x")
+    (tmp_path / "other").write_bytes(b"x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -6,7 +6,7 @@ Reading never runs code: safetensors holds raw numbers, and the facts are JSON.
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -65,10 +65,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a crash at any instant leaves the old file or the new one, never a part."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

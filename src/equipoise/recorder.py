@@ -65,7 +65,8 @@ class Recorder:
         for note in passed_over:
             self.event("warning", "checkpoint", note)
         if not self.fresh:
-            self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
+            if self.progress.images < self.run.config.images:
+                self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
             return
         if images.skipped:
             names = ", ".join(f"{name} ({reason})" for name, reason in images.skipped[:NAMED])
