@@ -9,7 +9,7 @@ SOURCE = Path(equipoise.__file__).parent
 ORDER = [
     *["errors", "players", "randomness", "objectives", "networks", "data", "team", "config", "checkpoint", "run"],
     *["schedule", "step", "progress", "health", "pictures", "report", "display", "recorder", "signals", "training"],
-    *["latents", "cli", "__main__"],
+    *["latents", "flags", "cli", "__main__"],
 ]
 APART = {"objectives", "networks", "data"}  # these never import one another
 

@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     small: TrainConfig, tmp_path: Path
 ) -> None:
     network = Autoencoder(width=32, latent=8, eta=2, init="scaled")
-    diverging = small.with_changes(lr=1.0, images=16_000, network=network, log_every=160)
+    diverging = small.with_changes(lr=1.0, images=16_000, network=network, log_every=160, warmup=0)
     with pytest.raises(equipoise.Diverged, match=r"stopped being finite.*--lr"):
         equipoise.train(diverging, tmp_path / "run", quiet=True)
     run = Run.open(tmp_path / "run")
@@ -210,7 +210,14 @@ def test_not_finite_names_what_it_saw() -> None:
 
 def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: Path) -> None:
     config = small.with_changes(
-        images=100_000, until_converged=True, lr=1e-6, lr_floor=5e-7, lr_window=32, lr_patience=1, sample_every=10_000
+        images=100_000,
+        until_converged=True,
+        lr=1e-6,
+        lr_floor=5e-7,
+        lr_window=32,
+        lr_patience=1,
+        sample_every=10_000,
+        warmup=0,
     )
     run = equipoise.train(config, tmp_path / "run", quiet=True)
     rows = [row for row in run.rows() if "lr" in row]

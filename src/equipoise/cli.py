@@ -85,9 +85,10 @@ def _fail(message: str, code: int) -> int:
 
 def _train(words: list[str]) -> int:
     from equipoise.config import PRESETS, read_yaml, suggestion
+    from equipoise.flags import take
 
     objective = words.pop(0) if words and not words[0].startswith("-") else None
-    preset, file = _take(words, "--preset"), _take(words, "--config")
+    preset, file = take(words, "--preset"), take(words, "--config")
     if objective is None and file is None:
         listing = "\n".join(f"  {name:8} {', '.join(presets)}" for name, presets in PRESETS.items())
         print(TRAIN_HELP.format(objectives=listing), end="")
@@ -115,6 +116,7 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
     from pathlib import Path
 
     from equipoise.config import TrainConfig
+    from equipoise.flags import flags_of
 
     def train(
         settings: Any = None, out: Path | None = None, resume_if_exists: bool = False, quiet: bool = False
@@ -148,7 +150,7 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
             return _told(resume_training(config, out, quiet=quiet))
         return _told(start_training(config, out, quiet=quiet))
 
-    twin = _twin(base)
+    twin = flags_of(base)
     train.__annotations__["settings"] = type(twin)
     train.__defaults__ = (twin, None, False, False)
     return int(_command(train, words, f"train {base.objective_name}"))
@@ -246,43 +248,6 @@ def _command(function: Callable[..., int], words: list[str], name: str) -> Any:
     import tyro
 
     return tyro.cli(function, args=words, prog=f"equipoise {name}", config=(tyro.conf.OmitArgPrefixes,))
-
-
-def _twin(part: Any) -> Any:
-    """A plain dataclass with the fields, help and values of `part`, for tyro to make flags of.
-
-    Values out of range are then refused by the configuration itself, in its own words.
-    """
-    from dataclasses import field, fields, is_dataclass, make_dataclass
-    from typing import Annotated, get_type_hints
-
-    import tyro
-
-    kind, hints = type(part), get_type_hints(type(part), include_extras=True)
-    members: list[Any] = []
-    for member in fields(part):
-        value = getattr(part, member.name)
-        if is_dataclass(value):
-            twin = _twin(value)
-            members.append((member.name, type(twin), field(default=twin)))
-        else:
-            help_text = kind.__pydantic_fields__[member.name].description
-            hint: Any = Annotated[hints[member.name], tyro.conf.arg(help=help_text)]
-            members.append((member.name, hint, field(default=value)))
-    return make_dataclass(kind.__name__, members, frozen=True, kw_only=True)()
-
-
-def _take(words: list[str], flag: str) -> str | None:
-    """Remove `flag VALUE` or `flag=VALUE` from `words`; its value, if it was there."""
-    for position, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            return words.pop(position).partition("=")[2]
-        if word == flag:
-            if position + 1 == len(words):
-                raise UsageError(f"{flag} needs a value")
-            del words[position]
-            return words.pop(position)
-    return None
 
 
 def _read(file: str) -> str:

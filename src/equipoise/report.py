@@ -5,9 +5,7 @@ import html
 import io
 import json
 import math
-import os
 import re
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from equipoise.checkpoint import write_atomically
 from equipoise.pictures import Mark, Series, curves
 
 MOST_MARKS = 60  # vertical lines in the curves
@@ -102,15 +101,17 @@ def read_record(folder: Path) -> Record:
 
 def draw_curves(folder: Path) -> Path:
     """Write `curves.png` into a run folder: its measures over images seen. Safe in any thread."""
-    return _replace(folder / "curves.png", _curves(read_record(folder)))
+    write_atomically(folder / "curves.png", _curves(read_record(folder)))
+    return folder / "curves.png"
 
 
 def write_report(folder: Path) -> Path:
     """Write `report.html`, one file that needs no other, and `curves.png` into a run folder. Safe in any thread."""
     record = read_record(folder)
     drawn = _curves(record)
-    _replace(folder / "curves.png", drawn)
-    return _replace(folder / "report.html", _page(record, drawn).encode(errors="replace"))
+    write_atomically(folder / "curves.png", drawn)
+    write_atomically(folder / "report.html", _page(record, drawn).encode(errors="replace"))
+    return folder / "report.html"
 
 
 def _curves(record: Record) -> bytes:
@@ -157,17 +158,6 @@ def _pictures(folder: Path) -> dict[str, list[tuple[int, Path]]]:
         if match := PICTURE.fullmatch(path.name):
             found.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
     return {kind: sorted(pictures) for kind, pictures in found.items()}
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    """Write a file so that whoever reads `path` sees all of the old or all of the new."""
-    written = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        written.write_bytes(content)
-        written.replace(path)
-    finally:
-        written.unlink(missing_ok=True)
-    return path
 
 
 def _page(record: Record, drawn: bytes) -> str:

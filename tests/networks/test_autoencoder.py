@@ -18,7 +18,7 @@ COUNTS = {  # (width, skips) -> parameters of both players, with biases, at 32, 
 def test_parameters_are_as_many_as_in_the_paper(width: int, skips: bool) -> None:
     for resolution, expected in zip((32, 64, 128, 256), COUNTS[width, skips], strict=True):
         with torch.device("meta"):
-            players = Autoencoder(width=width, skips=skips).build((3, resolution, resolution))
+            players = Autoencoder(width=width, latent=64, skips=skips).build((3, resolution, resolution))
         assert sum(weight.numel() for player in players for weight in player.parameters()) == expected
 
 
@@ -88,7 +88,7 @@ def test_only_layers_of_one_shape_carry() -> None:
 
 def test_the_output_has_no_activation() -> None:
     generator = Autoencoder(width=4, init="scaled").build((1, 16, 16)).generator
-    images = generator(100 * torch.randn(8, 64)).images
+    images = generator(100 * torch.randn(8, 32)).images
     assert images.min() < -1.5 < 1.5 < images.max()
 
 
@@ -97,7 +97,12 @@ def test_scaled_weights_carry_the_latent_to_the_image_where_the_papers_lose_it()
     torch.manual_seed(0)
     latent = torch.rand(256, 64) * 2 - 1
     spread = {
-        init: Autoencoder(width=16, init=init).build((1, 32, 32)).generator(latent).images.std(0).mean().item()
+        init: Autoencoder(width=16, latent=64, init=init)
+        .build((1, 32, 32))
+        .generator(latent)
+        .images.std(0)
+        .mean()
+        .item()
         for init in ("scaled", "normal")
     }
     assert spread["normal"] < 1e-5
