@@ -133,6 +133,15 @@ def test_a_damaged_checkpoint_is_passed_over_in_words(
         equipoise.resume(run.path, quiet=True)
 
 
+def test_a_damaged_checkpoint_never_outlives_a_good_one(small: TrainConfig, tmp_path: Path) -> None:
+    run = equipoise.train(small.with_changes(keep=1), tmp_path / "run", quiet=True)
+    good = run.checkpoints()[-1].read_bytes()
+    (run.path / "checkpoints" / "000000000999.safetensors").write_bytes(good[:-100])
+    equipoise.resume(run.path, images=192, quiet=True)
+    assert [path.stem for path in run.checkpoints()] == ["000000000192"]
+    assert run.load_checkpoint()[1]["images"] == 192
+
+
 def test_other_data_under_the_same_name_is_refused(small: TrainConfig, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -185,6 +194,14 @@ def test_torchrun_starts_the_processes_too(small: TrainConfig, tmp_path: Path) -
         assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
 
 
+def test_processes_that_cannot_share_the_batch_are_refused(small: TrainConfig, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "equipoise", "train"]
+    command += ["began", "--batch", "15", "--resolution", "16", "--out", "run", "--quiet", "--device", "cpu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode != 0
+    assert "--batch 15 does not divide by the 2 processes" in done.stderr
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     small: TrainConfig, tmp_path: Path
 ) -> None:
@@ -224,6 +241,8 @@ def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: 
     assert rows[-1]["images"] < 100_000
     assert rows[-1]["lr"] == 5e-7
     assert any("stalled" in event["message"] for event in run.rows("events.jsonl"))
+    before = contents(run)
+    assert contents(equipoise.resume(run.path, quiet=True))[1:] == before[1:], "converged is finished"
 
 
 def test_batch_larger_than_the_data(small: TrainConfig, tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ class Progress:
         """The discriminator's learning rate in the next step; the generator's is `config.lr_ratio` times that."""
         return self.config.lr * self.plateau.factor * warmup(self.images, self.config.warmup)
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train: all images are seen, or the run was to stop once converged, and has."""
+        return self.images >= self.config.images or (self.config.until_converged and self.plateau.converged)
+
     def prepare_step(self) -> None:
         """Set what follows from images seen: the learning rate and the carry of vanishing residuals."""
         rates = (self.lr * self.config.lr_ratio, self.lr)  # in the order of Optimizers

@@ -65,7 +65,7 @@ class Recorder:
         for note in passed_over:
             self.event("warning", "checkpoint", note)
         if not self.fresh:
-            if self.progress.images < self.run.config.images:
+            if not self.progress.finished:
                 self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
             return
         if images.skipped:

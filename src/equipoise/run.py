@@ -98,9 +98,9 @@ class Run:
             kept = [row for row in self.rows(file) if row["images"] <= images]
             text = "".join(json.dumps(row) + "\n" for row in kept)
             checkpoint.write_atomically(self.path / file, text.encode())
-        for grid in self.samples():
-            if int(grid.stem) > images:
-                grid.unlink()
+        for later in [*self.samples(), *self.checkpoints()]:  # a later checkpoint is one that could not be read
+            if int(later.stem) > images:
+                later.unlink()
 
     # Checkpoints and samples, named by images seen
 

@@ -127,6 +127,8 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     run = Run.open(cast(Path, fabric.broadcast(path)))
     config = run.config
     try:
+        if config.batch % fabric.world_size:
+            raise UsageError(f"--batch {config.batch} does not divide by the {fabric.world_size} processes")
         images = open_data(config)
         progress = Progress(config, images.shape, fabric.device)
         passed_over = _restore(run, progress, images)
@@ -152,7 +154,7 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
 def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
     """Train until the end, convergence, a signal or a loss that is not finite; every process leaves alike."""
     config = progress.config
-    finished = progress.images >= config.images
+    finished = progress.finished
     while not finished:
         real, latent = draw(config, images, progress.images, team, progress.device)
         progress.prepare_step()
@@ -161,7 +163,7 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
         )
         progress.finish_step(state, measures)
 
-        finished = progress.images >= config.images
+        finished = progress.finished
         asked = stop.signal if team.size == 1 else 0
         if _due(config.log_every, progress) or finished:
             means, steps = progress.window.close()
@@ -170,7 +172,7 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
             halved = progress.observe(means, steps)
             if recorder:
                 recorder.line(means, halved=halved)
-            finished = finished or (config.until_converged and progress.plateau.converged)
+            finished = progress.finished
             asked = team.most(stop.signal)
         sampling = _due(config.sample_every, progress) or finished
         saving = _due(config.checkpoint_every, progress) or finished or asked
