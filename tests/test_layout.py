@@ -7,11 +7,23 @@ import equipoise
 
 SOURCE = Path(equipoise.__file__).parent
 ORDER = [
-    *["errors", "players", "randomness", "objectives", "networks", "data", "team", "config", "checkpoint", "run"],
+    *[
+        "errors",
+        "players",
+        "randomness",
+        "objectives",
+        "networks",
+        "data",
+        "metrics",
+        "team",
+        "config",
+        "checkpoint",
+        "run",
+    ],
     *["schedule", "step", "progress", "health", "pictures", "report", "display", "recorder", "signals", "training"],
     *["latents", "flags", "cli", "__main__"],
 ]
-APART = {"objectives", "networks", "data"}  # these never import one another
+APART = {"objectives", "networks", "data", "metrics"}  # these never import one another
 
 
 def imported(file: Path) -> set[str]:

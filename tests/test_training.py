@@ -147,7 +147,7 @@ def test_other_data_under_the_same_name_is_refused(small: TrainConfig, tmp_path:
     folder.mkdir()
     for number in range(16):
         Image.new("L", (16, 16), number).save(folder / f"{number}.png")
-    run = equipoise.train(small.with_changes(data=str(folder), images=16), tmp_path / "run", quiet=True)
+    run = equipoise.train(small.with_changes(data=str(folder), images=16, held_out=0), tmp_path / "run", quiet=True)
     Image.new("L", (16, 16), 99).save(folder / "one-more.png")
     with pytest.raises(UsageError, match="not those that"):
         equipoise.resume(run.path, images=32, quiet=True)
@@ -246,7 +246,7 @@ def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: 
 
 
 def test_batch_larger_than_the_data(small: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only 5000 images: use --batch 5000"):
+    with pytest.raises(UsageError, match="only [0-9]+ images, the held-out ones aside: use --batch 4"):
         equipoise.train(small.with_changes(batch=5008), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -312,3 +312,20 @@ def test_killed_without_warning_then_resumed(tmp_path: Path) -> None:
     run = equipoise.resume(tmp_path / "run", images=640, quiet=True)
     whole = equipoise.train(run.config, tmp_path / "whole", quiet=True)
     assert_same(whole, run)
+
+
+def test_images_need_not_be_square(small: TrainConfig, tmp_path: Path) -> None:
+    run = equipoise.train(small.with_changes(resolution="24x16"), tmp_path / "run", quiet=True)
+    assert equipoise.sample(run, 3).shape == (3, 1, 16, 24)
+    assert Run.open(run.path).config.resolution == "24x16"
+    assert equipoise.resume(run.path, images=192, quiet=True).checkpoints()[-1].stem == f"{192:012d}"
+
+
+def test_held_out_images_are_never_drawn(small: TrainConfig) -> None:
+    images = open_data(small)
+    everything = open_data(small.with_changes(held_out=0))
+    assert len(everything) == 5000
+    held = set(everything.split(small.held_out)[1].digests.tolist())
+    assert held
+    assert not held & set(images.digests.tolist())
+    assert len(images) + len(held) <= 5000

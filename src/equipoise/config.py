@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from tyro.constructors import PrimitiveConstructorSpec
 
-from equipoise.data import Fit
+from equipoise.data import Fit, parse_resolution
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network
 from equipoise.objectives import BEGAN, OBJECTIVES, AnyObjective
@@ -52,6 +52,21 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(parse_count), COUNT]
 CountOrNone = Annotated[int, Field(ge=0), BeforeValidator(parse_count), COUNT]
 
 
+def _canonical(resolution: Any) -> int | str:
+    height, width = parse_resolution(resolution)
+    return width if width == height else f"{width}x{height}"
+
+
+RESOLUTION = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="SIDE|WIDTHxHEIGHT",
+    instance_from_str=lambda words: words[0],
+    is_instance=lambda value: isinstance(value, int | str),
+    str_from_instance=lambda value: [str(value)],
+)
+Resolution = Annotated[int | str, BeforeValidator(_canonical), RESOLUTION]
+
+
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class TrainConfig:
     """Everything that decides a run. Lengths are counted in images seen."""
@@ -63,14 +78,16 @@ class TrainConfig:
 
     data: str = "digits"
     """`digits` (5,000, bundled), a folder or zip of images, or an .npz or .npy array."""
-    resolution: Count = 32
-    """Side of the images, in pixels."""
+    resolution: Resolution = 32
+    """Size of the images in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None
     """1 for grayscale, 3 for RGB; by default grayscale if every image is."""
     fit: Fit = "crop"
-    """How an image that is not square becomes so: its centre, a padded frame, or stretched."""
+    """How an image of another shape is made to fit: its centre, a padded frame, or stretched."""
     background: str = "white"
     """Colour behind transparent images and around padded ones."""
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share of the images never trained on, kept to judge by; chosen by each image's own content."""
     flip: bool = False
     """Mirror half of the images, left to right."""
 

@@ -3,6 +3,7 @@
 import io
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -191,7 +192,8 @@ def made_with() -> dict[str, str]:
 
 
 def free_folder(name: str, parent: Path = Path("runs")) -> Path:
-    """The first of runs/NAME-001, runs/NAME-002 … that is free."""
+    """The first of runs/NAME-001, runs/NAME-002 … that is free; what is unusual in a file's name becomes a dash."""
+    name = re.sub(r"[^\w.-]+", "-", name)
     return next(path for number in range(1, 10**6) if not (path := parent / f"{name}-{number:03d}").exists())
 
 

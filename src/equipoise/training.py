@@ -104,7 +104,8 @@ def check(config: TrainConfig, images: Images) -> None:
         UsageError: fewer images than a batch, or a network that cannot make such images.
     """
     if len(images) < config.batch:
-        raise UsageError(f"{config.data} has only {len(images)} images: use --batch {len(images)} or less")
+        beside = ", the held-out ones aside" if config.held_out else ""
+        raise UsageError(f"{config.data} has only {len(images)} images{beside}: use --batch {len(images)} or less")
     with torch.device("meta"):
         config.network.build(images.shape)
 
@@ -208,7 +209,7 @@ def draw(config: TrainConfig, images: Images, position: int, team: Team, device:
 
 
 def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Images:
-    """The images that `config` names, packed at its resolution.
+    """The images to train on of those that `config` names, packed at its resolution; the others are held out.
 
     Raises:
         UsageError: there are none, or they cannot be read.
@@ -220,7 +221,7 @@ def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None =
         fit=config.fit,
         background=config.background,
         progress=progress,
-    )
+    ).split(config.held_out)[0]
 
 
 def _restore(run: Run, progress: Progress, images: Images) -> list[str]:

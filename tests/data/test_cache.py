@@ -5,14 +5,15 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from equipoise.data import open_images, pack
-from equipoise.data.cache import cache_folder, digest, locked, require_room, sweep
+from equipoise.data import open_images, packing
+from equipoise.data.cache import appearing_file, cache_folder, digest, locked, require_room, sweep
 from equipoise.errors import UsageError
 
 Packs = Callable[[], list[str]]
@@ -130,10 +131,21 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert packs() == []
-    monkeypatch.setattr(pack, "require_room", lambda folder, size: require_room(folder, size * 10**12))
+    monkeypatch.setattr(packing, "require_room", lambda folder, size: require_room(folder, size * 10**12))
     with pytest.raises(UsageError, match=r"cache/images/.*GiB free of the .* GiB needed"):
         open_images(many, 8)
     assert packs() == []
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def half(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    for fill in (half, lambda path: path.write_bytes(b"whole")):
+        with suppress(KeyboardInterrupt), appearing_file(tmp_path / "a.npy") as partial:
+            fill(partial)
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if fill is half else [b"whole"])
 
 
 def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:

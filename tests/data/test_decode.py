@@ -1,3 +1,6 @@
+import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data.decode import Pixels, UnreadableError, frame, prepare
+from equipoise.data.decode import Pixels, UnreadableError, frame, prepare, upright_size
 from equipoise.errors import UsageError
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 
@@ -14,7 +19,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def load(
     path: Path, resolution: int = 8, channels: int | None = None, fit: str = "crop", background: str = "white"
 ) -> Pixels:
-    return prepare(lambda: Image.open(path), frame(resolution, channels, fit, background)).pixels
+    return prepare(path.read_bytes, frame(resolution, channels, fit, background)).pixels
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def stored(tmp_path: Path, image: Image.Image, name: str = "a.png", **options: object) -> Path:
@@ -160,10 +170,61 @@ def test_half_transparent_is_blended_before_resizing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[0], pixels[-1])
 
 
-def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "options"), [("a.gif", {}), ("a.webp", {"lossless": True}), ("a.png", {})])
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path, name: str, options: dict[str, object]) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    path = stored(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
+    path = stored(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(path).n_frames == 2
     assert load(path)[:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_cmyk_is_not_inverted(tmp_path: Path, name: str) -> None:
+    ink = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # magenta and yellow make red
+    pixels = load(stored(tmp_path, ink, name)).astype(int)
+    assert np.abs(pixels - np.array([255, 0, 0])[:, None, None]).max() <= 3
+
+
+def test_lab_is_converted_to_rgb(tmp_path: Path) -> None:
+    red = Image.new("LAB", (8, 8), (136, 80 + 128, 67 + 128))  # L = 53 of 100, a = 80, b = 67
+    pixels = load(stored(tmp_path, red, "a.tif"))
+    assert pixels[0].min() > 230
+    assert pixels[1:].max() < 40
+
+
+def test_sixteen_bit_colour_keeps_its_high_bytes(tmp_path: Path) -> None:
+    row = b"\0" + struct.pack(">3H", 65535, 32896, 0) * 8
+    head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(row * 8)) + chunk(b"IEND", b""))
+    assert load(path)[:, 0, 0].tolist() == [255, 128, 0]
+
+
+def test_heads_that_promise_the_world_cost_nothing(tmp_path: Path) -> None:
+    head = struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)
+    files = {
+        "a.png": PNG + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""),
+        "a.gif": b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x08\x01\0\0;",
+        "a.bmp": b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0),
+        "a.ppm": b"P6 4000000000 4000000000 255\n",
+    }
+    tracemalloc.start()
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UnreadableError):
+            load(tmp_path / name)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp"])
+def test_small_files_of_many_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    options: dict[str, object] = {"compression": "tiff_deflate"} if name == "a.tif" else {}
+    path = stored(tmp_path, Image.new("L", (2000, 2000)), name, **options)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3_000_000)
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(UnreadableError, match="2000x2000 is more than"):
+        load(path)
 
 
 def test_large_jpegs_look_as_without_the_short_cut(tmp_path: Path) -> None:
@@ -196,8 +257,8 @@ def test_bombs_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resolution": 0}, "resolution must be from 1"),
-        ({"resolution": 99_999}, "resolution must be from 1"),
+        ({"resolution": 0}, "resolution must be a side"),
+        ({"resolution": 99_999}, "resolution must be a side"),
         ({"channels": 2}, "channels must be 1"),
         ({"fit": "squash"}, "crop, pad, stretch"),
         ({"background": "greenish"}, "no colour"),
@@ -210,8 +271,21 @@ def test_wrong_options_are_named(options: dict[str, object], message: str) -> No
 
 
 def test_a_failing_disk_is_not_a_bad_image() -> None:
-    def fail() -> Image.Image:
+    def fail() -> bytes:
         raise OSError(5, "Input/output error", "a.png")
 
     with pytest.raises(UsageError, match=r"cannot read a\.png"):
         prepare(fail, frame(8, None, "crop", "white"))
+
+
+def test_the_upright_size_is_read_from_the_head(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.jpg", "a.png", "a.tif", "a.webp"):
+        path = stored(tmp_path, Image.new("L", (30, 20)), name, exif=exif)
+        assert upright_size(path.read_bytes) == (20, 30)
+        assert upright_size(stored(tmp_path, Image.new("L", (30, 20)), name).read_bytes) == (30, 20)
+    jpeg = stored(tmp_path, Image.new("L", (300, 200)), "a.jpg").read_bytes()
+    assert upright_size(lambda: jpeg[:-200]) == (300, 200)  # no pixel is decoded
+    with pytest.raises(UnreadableError):
+        upright_size(lambda: b"nothing")

@@ -1,7 +1,8 @@
 import os
+import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from equipoise.data import Images, open_images
 from equipoise.data.decode import frame, prepare
-from equipoise.data.sources.files import class_labels
+from equipoise.data.sources.labels import class_labels
 from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
@@ -35,7 +36,7 @@ def test_a_folder_of_mixed_images_is_sorted_by_name_at_any_depth(save: Saver) ->
     assert images.shape == (3, 16, 16)
     names = ["a/deep/er/x.webp", "a/z.JPG", "b.png", "c.gif", "gray.png"]
     for image, name in zip(images.pixels, names, strict=True):
-        alone = prepare(partial(Image.open, folder / name), frame(16, 3, "crop", "white"))
+        alone = prepare((folder / name).read_bytes, frame(16, 3, "crop", "white"))
         np.testing.assert_array_equal(image, alone.pixels)
     assert images.skipped == []
     assert images.labels is None
@@ -157,6 +158,44 @@ def test_absurd_zip_entries_are_skipped(folder: Path, tmp_path: Path) -> None:
         ("bomb.png", "269484032"),
         ("lzma.png", "compressed"),
     ]
+
+
+def test_an_entry_that_lies_about_its_size_is_cut_there_and_skipped(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / "0.png", "0.png")
+        with archive.open("bomb.png", "w") as entry:
+            for _ in range(300):
+                entry.write(bytes(2**20))
+    size = struct.pack("<I", 300 * 2**20)
+    assert path.read_bytes().count(size) == 2
+    path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 1000)))
+    tracemalloc.start()
+    images = open_images(path, 8)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+    assert images.skipped == [("bomb.png", "damaged in the .zip (Bad CRC-32 for file 'bomb.png')")]
+
+
+def test_links_and_zips_in_a_zip_are_no_images(folder: Path, tmp_path: Path) -> None:
+    inner = zipped(folder, tmp_path / "inner.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(folder / "0.png", "0.png")
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, str(folder / "1.png"))
+        archive.write(inner, "inner.zip")
+        archive.write(inner, "inner.png")
+    images = open_images(tmp_path / "a.zip", 8)
+    assert len(images) == 1
+    assert images.skipped == [(name, "not an image of a known kind") for name in ("inner.png", "link.png")]
+
+
+def test_a_file_too_large_for_an_image_is_not_read(folder: Path) -> None:
+    with (folder / "large.png").open("wb") as file:
+        file.truncate(2**40)  # sparse: it takes no room
+    images = open_images(folder, 8)
+    assert images.skipped == [("large.png", f"{2**40} bytes, of which {2**28} are read at most")]
 
 
 def test_a_damaged_zip_entry_is_skipped(folder: Path, tmp_path: Path) -> None:

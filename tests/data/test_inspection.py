@@ -36,6 +36,27 @@ def test_inspect_bundled_data() -> None:
     assert found.labels == {str(digit): 500 for digit in range(10)}
 
 
+def test_inspect_sums_up_the_values_of_each_channel(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(3, 250, (20, 3, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    for seen, channel in zip(inspect(tmp_path / "a.npy", 8).values, pixels.transpose(1, 0, 2, 3), strict=True):
+        assert seen.mean == pytest.approx(channel.mean(dtype=np.float64), rel=1e-12)
+        assert seen.std == pytest.approx(channel.std(dtype=np.float64), rel=1e-12)
+        assert (seen.least, seen.most) == (channel.min(), channel.max())
+
+
+def test_grays_among_colours_count_in_every_channel(save: Saver) -> None:
+    save("1.png", size=(8, 8))
+    folder = save("2.png", mode="L", size=(8, 8)).parent
+    packed = open_images(folder, 8).pixels
+    assert [seen.mean for seen in inspect(folder, 8).values] == pytest.approx(packed.mean(axis=(0, 2, 3)).tolist())
+
+
+def test_inspect_counts_what_would_be_held_out() -> None:
+    found = inspect("digits", 16, share=0.2)
+    assert found.held_out == len(open_images("digits", 32).split(0.2)[1])
+
+
 def test_inspect_bears_data_without_a_readable_image(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x/1.png", b"broken")
@@ -43,6 +64,8 @@ def test_inspect_bears_data_without_a_readable_image(tmp_path: Path) -> None:
     found = inspect(tmp_path / "a.zip")
     assert (found.count, found.readable, found.channels, found.sizes, found.labels) == (2, 0, None, None, {})
     assert len(found.skipped) == 2
+    assert (found.values, found.copies, found.alike, found.held_out) == ((), [], [], 0)
+    assert "0 of 2 images can be read" in str(found)
 
 
 def test_inspect_of_nothing() -> None:

@@ -34,10 +34,28 @@ def test_every_shape_goes_through(resolution: int, channels: int, skips: bool) -
     assert answer.code.shape == (2, 5)
 
 
-@pytest.mark.parametrize("shape", [(1, 48, 48), (1, 7, 7), (1, 8, 8), (3, 32, 64), (3, 0, 0)])
-def test_other_shapes_are_refused_in_words(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(UsageError, match="power-of-two side of 16 or more.*try --resolution"):
-        Autoencoder().build(shape)
+@pytest.mark.parametrize(
+    ("size", "bottleneck"),
+    [((48, 64), (6, 8)), ((64, 32), (8, 4)), ((48, 48), (12, 12)), ((28, 28), (14, 14)), ((160, 128), (10, 8))],
+)
+def test_sizes_that_are_no_powers_of_two_go_through(size: tuple[int, int], bottleneck: tuple[int, int]) -> None:
+    generator, discriminator = Autoencoder(width=3, latent=5).build((3, *size))
+    assert generator.decoder.smallest == (3, *bottleneck)
+    images = generator(torch.randn(2, 5)).images
+    assert images.shape == (2, 3, *size)
+    assert discriminator.reconstruct(images).shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("size", "near"),
+    [((218, 178), "176x208"), ((7, 7), "16"), ((8, 8), "16"), ((0, 0), "16"), ((64, 8), "32x64"), ((30, 31), "30")],
+)
+def test_other_sizes_are_refused_with_one_that_works(size: tuple[int, int], near: str) -> None:
+    with pytest.raises(UsageError, match=f"divide by .*: try --resolution {near}$") as refusal:
+        Autoencoder().build((1, *size))
+    width, _, height = str(refusal.value).rpartition(" ")[2].partition("x")
+    with torch.device("meta"):
+        Autoencoder().build((1, int(height or width), int(width)))
 
 
 @pytest.mark.parametrize("eta", [1, 2])

@@ -2,12 +2,14 @@
 
 from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit
+from equipoise.data.digests import content_digest, held_out
 from equipoise.data.images import Images
-from equipoise.data.inspection import Inspection, contact_sheet, inspect, sheet
+from equipoise.data.inspection import Inspection, Values, inspect
 from equipoise.data.order import flips, indices
-from equipoise.data.pack import open_images
+from equipoise.data.packing import open_images, pack
 from equipoise.data.pixels import normalise, to_uint8
-from equipoise.data.sizes import Sizes
+from equipoise.data.sheets import contact_sheet, duplicates_sheet, sheet
+from equipoise.data.sizes import Sizes, parse_resolution
 from equipoise.data.sources import BUNDLED
 from equipoise.data.workers import Progress
 
@@ -18,13 +20,19 @@ __all__ = [
     "Inspection",
     "Progress",
     "Sizes",
+    "Values",
     "cache_folder",
     "contact_sheet",
+    "content_digest",
+    "duplicates_sheet",
     "flips",
+    "held_out",
     "indices",
     "inspect",
     "normalise",
     "open_images",
+    "pack",
+    "parse_resolution",
     "sheet",
     "to_uint8",
 ]

@@ -91,6 +91,19 @@ def appearing(final: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def appearing_file(final: Path) -> Iterator[Path]:
+    """Give a new file to fill, which then takes the name `final` at once, or vanishes if the filling fails."""
+    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        yield partial
+        _sync(partial)
+        partial.replace(final)
+        _sync(final.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what dead processes left in `folder`: partial folders whose lock nobody holds."""
     if sys.platform == "win32":

@@ -1,22 +1,25 @@
 """One image, from its file to the run's pixels: oriented, flattened, fitted, in the right mode at every step."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from io import BytesIO
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 
+from equipoise.data.digests import Stored, content_digest
+from equipoise.data.sizes import Size, parse_resolution
 from equipoise.errors import UsageError
 
 Fit = Literal["crop", "pad", "stretch"]
 Pixels = NDArray[np.uint8]
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
-LARGEST_SIDE = 8192  # of a run's images, in pixels
 GRAY_MODES = ("1", "L")
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray, of more than 8 bits
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
@@ -41,8 +44,9 @@ class Prepared(NamedTuple):
     """An image as the run needs it, and what it was."""
 
     pixels: Pixels  # (C, H, W)
-    size: tuple[int, int]  # (width, height) in the file
+    size: Size  # in the file
     mode: str  # Pillow's name of its pixel format
+    digest: int  # of what is stored, whatever the frame; see `content_digest`
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,13 @@ class Framing:
         return "RGB" if self.fit == "pad" and len(set(self.background)) > 1 else None
 
 
-def frame(resolution: int, channels: int | None, fit: str, background: str) -> Framing:
-    """Check the options and make the frame of square images.
+def frame(resolution: int | str, channels: int | None, fit: str, background: str) -> Framing:
+    """Check the options and make the frame of a run's images.
 
     Raises:
         UsageError: an option is not one of those offered.
     """
-    if not 1 <= resolution <= LARGEST_SIDE:
-        raise UsageError(f"the resolution must be from 1 to {LARGEST_SIDE} pixels, not {resolution}")
+    height, width = parse_resolution(resolution)
     if channels not in (None, 1, 3):
         raise UsageError(f"channels must be 1 (gray), 3 (RGB) or left out to follow the images, not {channels}")
     known = [known for known in FITS if known == fit]
@@ -84,11 +87,11 @@ def frame(resolution: int, channels: int | None, fit: str, background: str) -> F
         red, green, blue = ImageColor.getrgb(background)[:3]
     except (ValueError, AttributeError) as error:
         raise UsageError(f"{background!r} is no colour: give a name such as white, or #rrggbb") from error
-    return Framing(resolution, resolution, channels, known[0], (red, green, blue))
+    return Framing(height, width, channels, known[0], (red, green, blue))
 
 
-def prepare(opened: Callable[[], Image.Image], framing: Framing, ground: str | None = None) -> Prepared:
-    """Open one image and bring it into the frame.
+def prepare(read: Callable[[], Stored], framing: Framing, ground: str | None = None) -> Prepared:
+    """Read one image, decode it and bring it into the frame.
 
     `ground` is the colour that already surrounds the image, if there is one: see `_fitted`.
 
@@ -96,9 +99,31 @@ def prepare(opened: Callable[[], Image.Image], framing: Framing, ground: str | N
         UnreadableError: this image is damaged, absurdly large or of an unknown kind.
         UsageError: the disk fails, which says nothing about the image.
     """
+    with _blamed():
+        stored = read()
+        with _opened(stored) as image:
+            size, mode = image.size, image.mode
+            return Prepared(_pixels(image, framing, ground), size, mode, content_digest(stored))
+
+
+def upright_size(read: Callable[[], Stored]) -> Size:
+    """Read the head of one image, and say its (width, height) once it is turned upright.
+
+    Raises:
+        UnreadableError, UsageError: as `prepare`.
+    """
+    with _blamed(), _opened(read()) as image:
+        _check_size(image.size)
+        width, height = image.size
+        as_told = width == height or image.format == "TIFF"  # of which Pillow tells the upright size
+        return (width, height) if as_told or _turn(image) not in SIDEWAYS else (height, width)
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """Say of what goes wrong with one image whether it is the image's fault or the disk's."""
     try:
-        with opened() as image:
-            return _prepared(image, framing, ground)
+        yield
     except (UnreadableError, UsageError):
         raise
     except UnidentifiedImageError as error:
@@ -118,7 +143,14 @@ def readable_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def _opened(stored: Stored) -> Image.Image:
+    """Open an image file, of which only the head is read by this, or an array."""
+    if isinstance(stored, bytes):
+        return Image.open(BytesIO(stored), formats=readable_formats())
+    return Image.fromarray(np.ascontiguousarray(stored))
+
+
+def _check_size(size: Size) -> None:
     width, height = size
     if not width * height:
         raise UnreadableError("has no pixels")
@@ -126,15 +158,14 @@ def _check_size(size: tuple[int, int]) -> None:
         raise UnreadableError(f"{width}x{height} is more than the {Image.MAX_IMAGE_PIXELS} pixels that are decoded")
 
 
-def _prepared(image: Image.Image, framing: Framing, ground: str | None) -> Prepared:
-    size, mode = image.size, image.mode
-    _check_size(size)
+def _pixels(image: Image.Image, framing: Framing, ground: str | None) -> Pixels:
+    _check_size(image.size)
     drafted = image.draft(None, (2 * max(framing.height, framing.width),) * 2)  # a JPEG decodes to no less than that
     image.load()
     width, height = drafted[1][2:] if drafted else image.size
     turn = _turn(image)
     fitted = _fitted(_flat(image, framing), width, height, framing.turned() if turn in SIDEWAYS else framing, ground)
-    return Prepared(_to_array(fitted if turn is None else fitted.transpose(turn), framing), size, mode)
+    return _to_array(fitted if turn is None else fitted.transpose(turn), framing)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -159,7 +190,7 @@ def _flat(image: Image.Image, framing: Framing) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale integers from [0, 65535] and floats from [0, 1] to 8 bits, rounded."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float32)
     top = 1.0 if image.mode == "F" else 65535.0
     if not (values.min() >= 0 and values.max() <= top):
         raise UnreadableError(f"values from {values.min():g} to {values.max():g}, beyond [0, {top:g}]")

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from equipoise.errors import UsageError
 from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
 
+Size = tuple[int, int]  # (height, width) in pixels
+
 ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1)
-SMALLEST = 8  # the side of the images at the bottleneck, in pixels
+SMALLEST = 8  # the longer side at the bottleneck is from here to below twice that, in pixels
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class Autoencoder:
-    """The BEGAN paper's networks, for square images with a power-of-two side of 16 or more."""
+    """The BEGAN paper's networks, for images whose sides halve down to 8 (paper) or a little more; see `_levels`."""
 
     width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels n of the first level; level i of the encoder has i * n."""
@@ -46,15 +48,10 @@ class Autoencoder:
         """Build both players for images of `shape` (C, H, W).
 
         Raises:
-            UsageError: the images are not square, or their side is not a power of two from 16 up.
+            UsageError: the images' sides do not halve down to the bottleneck's.
         """
         channels, height, width = shape
-        if height != width or height < 2 * SMALLEST or height & (height - 1):
-            raise UsageError(
-                f"the autoencoder needs square images with a power-of-two side of 16 or more, not {height}x{width}: "
-                f"try --resolution {_nearest_power(max(height, width))}"
-            )
-        players = Players(Generator(self, channels, height), Discriminator(self, channels, height))
+        players = Players(Generator(self, channels, (height, width)), Discriminator(self, channels, (height, width)))
         for player in players:
             player.apply({"scaled": _scaled_init, "normal": _normal_init, "default": lambda _: None}[self.init])
         return players
@@ -63,14 +60,14 @@ class Autoencoder:
 class Discriminator(nn.Module):
     """Encoder and decoder; an image's score is its energy, the mean over its values of |v - D(v)|^eta."""
 
-    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
         super().__init__()
         self.eta = spec.eta
-        self.encoder = Encoder(spec, channels, resolution)
-        self.decoder = Decoder(spec, channels, resolution)
+        self.encoder = Encoder(spec, channels, size)
+        self.decoder = Decoder(spec, channels, size)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
-        """Judge images (N, C, R, R) in [-1, 1]: energies (N,) and codes (N, latent)."""
+        """Judge images (N, C, H, W) in [-1, 1]: energies (N,) and codes (N, latent)."""
         code = self.encoder(images)
         error = images - self.decoder(code)
         error = error if error.dtype == torch.float64 else error.float()
@@ -83,31 +80,32 @@ class Discriminator(nn.Module):
 
 
 class Generator(nn.Module):
-    """The decoder's architecture with weights of its own: latents (N, latent) to images (N, C, R, R)."""
+    """The decoder's architecture with weights of its own: latents (N, latent) to images (N, C, H, W)."""
 
-    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
         super().__init__()
-        self.decoder = Decoder(spec, channels, resolution)
+        self.decoder = Decoder(spec, channels, size)
 
     def forward(self, latent: Tensor) -> GeneratorOutput:
-        """Make images (N, C, R, R) of latents (N, latent)."""
+        """Make images (N, C, H, W) of latents (N, latent)."""
         return GeneratorOutput(self.decoder(latent))
 
 
 class Encoder(nn.Module):
-    """Images (N, C, R, R) to codes (N, latent): each level but the last widens by n and halves the side."""
+    """Images (N, C, H, W) to codes (N, latent): each level but the last widens by n and halves the side."""
 
-    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
         super().__init__()
-        n, levels = spec.width, _levels(resolution)
+        n, levels = spec.width, _levels(size)
+        height, width = _bottleneck(size)
         self.first = _conv(channels, n)
         self.keep = nn.ModuleList([Conv(i * n, i * n, spec) for i in range(1, levels + 1)])
         self.widen = nn.ModuleList([_conv(i * n, (i + 1) * n, stride=2) for i in range(1, levels)])
         self.last = Conv(levels * n, levels * n, spec)
-        self.to_code = nn.Linear(SMALLEST * SMALLEST * levels * n, spec.latent)
+        self.to_code = nn.Linear(height * width * levels * n, spec.latent)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode images (N, C, R, R) to codes (N, latent)."""
+        """Encode images (N, C, H, W) to codes (N, latent)."""
         x = F.elu(self.first(images))
         for keep, widen in zip(self.keep, self.widen, strict=False):
             x = F.elu(widen(keep(x)))
@@ -117,24 +115,24 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes (N, latent) to images (N, C, R, R): two convolutions a level, nearest upsampling between levels.
+    """Codes (N, latent) to images (N, C, H, W): two convolutions a level, nearest upsampling between levels.
 
     The output has no activation; clamp it to [-1, 1] to show it.
     """
 
-    def __init__(self, spec: Autoencoder, channels: int, resolution: int) -> None:
+    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
         super().__init__()
-        n, levels = spec.width, _levels(resolution)
-        self.width, self.skips = n, spec.skips
-        self.from_code = nn.Linear(spec.latent, SMALLEST * SMALLEST * n)
+        n, levels = spec.width, _levels(size)
+        self.skips, self.smallest = spec.skips, (n, *_bottleneck(size))
+        self.from_code = nn.Linear(spec.latent, math.prod(self.smallest))
         first = [Conv(n if level == 0 or not spec.skips else 2 * n, n, spec) for level in range(levels)]
         self.first = nn.ModuleList(first)
         self.second = nn.ModuleList([Conv(n, n, spec) for _ in range(levels)])
         self.to_image = _conv(n, channels)
 
     def forward(self, code: Tensor) -> Tensor:
-        """Decode codes (N, latent) to images (N, C, R, R)."""
-        x = h0 = self.from_code(code).unflatten(1, (self.width, SMALLEST, SMALLEST))
+        """Decode codes (N, latent) to images (N, C, H, W)."""
+        x = h0 = self.from_code(code).unflatten(1, self.smallest)
         for level, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
             if level > 0:
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -172,8 +170,30 @@ def set_carry(network: nn.Module, carry: float) -> None:
             module.carry.fill_(carry)
 
 
-def _levels(resolution: int) -> int:
-    return int(math.log2(resolution)) - 2
+def _levels(size: Size) -> int:
+    """How many sizes there are, from the images' to the bottleneck's: each half of the one before.
+
+    The bottleneck is 8 on its longer side where that is a power of two, as in the paper; else up to 15.
+
+    Raises:
+        UsageError: a side does not halve so often, or the shorter one falls below 4.
+    """
+    halvings = max(1, int(math.log2(max(*size, SMALLEST) / SMALLEST)))
+    grain = 2**halvings
+    if min(size) < 4 * grain or max(size) < SMALLEST * grain or any(side % grain for side in size):
+        longer = max(SMALLEST * grain, max(size) // grain * grain)
+        height, width = (max(4 * grain, round(side / grain) * grain) if side < max(size) else longer for side in size)
+        near = f"{width}" if width == height else f"{width}x{height}"
+        raise UsageError(
+            f"the autoencoder needs a width and height that divide by {grain}, to 8 or more on the longer side and "
+            f"4 or more on the shorter, not {size[1]}x{size[0]}: try --resolution {near}"
+        )
+    return halvings + 1
+
+
+def _bottleneck(size: Size) -> Size:
+    grain = 2 ** (_levels(size) - 1)
+    return size[0] // grain, size[1] // grain
 
 
 def _conv(n_in: int, n_out: int, stride: int = 1) -> nn.Conv2d:
@@ -194,7 +214,3 @@ def _scaled_init(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, gain / math.sqrt(module.weight[0].numel()))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _nearest_power(side: int) -> int:
-    return max(2 * SMALLEST, 1 << round(math.log2(max(side, 1))))

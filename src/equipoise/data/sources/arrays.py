@@ -4,7 +4,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,16 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from equipoise.data.decode import Pixels
 from equipoise.data.pixels import to_uint8
+from equipoise.data.rows import Array, Rows
 from equipoise.data.sources.base import Contents, Labels, Source, reading
 from equipoise.errors import UsageError
 
-Array = NDArray[Any]
-
 IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
-LARGEST_LOADED = 8 * 2**30  # bytes of one compressed array, unpacked into memory; all others are mapped
+LARGEST_LOADED = 8 * 2**30  # bytes of one compressed array, unpacked into memory; all others are read row by row
 CHUNK = 1024  # images looked at together
 SLACK = 1e-4  # by which floats may miss their range
 HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
@@ -39,11 +36,34 @@ def array(path: Path) -> Source | None:
     return None
 
 
+class Numbers(Sequence[str]):
+    """The names "0", "1", .. of images that have none, made as they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.numbers = range(count)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return str(self.numbers[index])
+
+
 @contextmanager
 def _open_npy(path: Path) -> Iterator[Contents]:
-    with reading(path), path.open("rb") as file:
-        images = _mapped(path, file)
+    with reading(path):
+        images = npy_rows(path)
     yield contents_of(images, str(path))
+
+
+def npy_rows(path: Path) -> Rows | Array:
+    """Open the array of an .npy.
+
+    Raises:
+        OSError, ValueError, UsageError: it is not there, not an .npy, cut short, or pickled.
+    """
+    with path.open("rb") as file:
+        return _rows(path, file)
 
 
 @contextmanager
@@ -57,12 +77,12 @@ def open_npz(path: Path, ground: str | None = None) -> Iterator[Contents]:
         keys = [name.removesuffix(".npy") for name in members.namelist() if name.endswith(".npy")]
         images = _member(path, members, _image_key(path, members, keys))
         label_key = next((key for key in LABEL_KEYS if key in keys), None)
-        labels = None if label_key is None else _member(path, members, label_key)
+        labels = None if label_key is None else whole(_member(path, members, label_key))
     yield contents_of(images, str(path), labels, ground=ground)
 
 
 def contents_of(
-    images: Array,
+    images: Rows | Array,
     name: str,
     labels: Array | None = None,
     classes: tuple[str, ...] | None = None,
@@ -73,12 +93,12 @@ def contents_of(
     Raises:
         UsageError: shape, type or range of the images is not one of those, or the labels do not fit.
     """
-    pixels = _channels_last(images, name)
-    convert = _converter(pixels, name)
+    arrange = _arrangement(images.shape, name)
+    convert = _converter(images, name)
     return Contents(
-        names=[str(index) for index in range(len(pixels))],
-        open=lambda index: Image.fromarray(np.ascontiguousarray(convert(pixels[index]))),
-        labels=None if labels is None else _as_labels(labels, len(pixels), classes, name),
+        names=Numbers(len(images)),
+        read=lambda index: convert(arrange(images[index : index + 1])[0]),
+        labels=None if labels is None else _as_labels(labels, len(images), classes, name),
         classes=classes,
         ground=ground,
     )
@@ -99,8 +119,8 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
     raise UsageError(f"{path} holds no array named {', '.join(IMAGE_KEYS)}, but {listed}: save the images as 'images'")
 
 
-def _member(path: Path, members: zipfile.ZipFile, key: str) -> Array:
-    """Map an uncompressed member of an .npz where it lies; unpack a compressed one, up to LARGEST_LOADED."""
+def _member(path: Path, members: zipfile.ZipFile, key: str) -> Rows | Array:
+    """Read an uncompressed member of an .npz where it lies; unpack a compressed one, up to LARGEST_LOADED."""
     info = members.getinfo(f"{key}.npy")
     with members.open(info) as stream:
         shape, _, dtype = _header(stream, info.file_size)
@@ -109,20 +129,25 @@ def _member(path: Path, members: zipfile.ZipFile, key: str) -> Array:
             file.seek(info.header_offset + 26)
             name_length, extra_length = struct.unpack("<HH", file.read(4))
             file.seek(name_length + extra_length, os.SEEK_CUR)
-            return _mapped(path, file)
+            return _rows(path, file)
     if math.prod(shape) * dtype.itemsize > LARGEST_LOADED:
-        raise UsageError(f"{path} unpacks to {info.file_size} bytes: save it with np.savez, uncompressed, to map it")
+        raise UsageError(f"{path} unpacks to {info.file_size} bytes: save it with np.savez, uncompressed")
     with members.open(info) as stream:
         values: Array = np.lib.format.read_array(stream, allow_pickle=False)
         return values
 
 
-def _mapped(path: Path, file: BinaryIO) -> Array:
-    """Map the .npy that begins where `file` stands."""
+def _rows(path: Path, file: BinaryIO) -> Rows | Array:
+    """Open the .npy that begins where `file` stands, row by row where its rows lie together, else mapped."""
     shape, fortran, dtype = _header(file, path.stat().st_size)
-    if 0 in shape:
+    if 0 in shape or not shape:
         return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+    return np.memmap(path, dtype, "r", file.tell(), shape, "F") if fortran else Rows(path, file.tell(), shape, dtype)
+
+
+def whole(values: Rows | Array) -> Array:
+    """Read all of a small array."""
+    return values[:] if isinstance(values, Rows) else values
 
 
 def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -139,21 +164,20 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, fortran, dtype
 
 
-def _channels_last(images: Array, name: str) -> Array:
-    """See images of any layout as (N, H, W), (N, H, W, 3) or (N, H, W, 4)."""
-    shape = images.shape
+def _arrangement(shape: tuple[int, ...], name: str) -> Callable[[Array], Array]:
+    """Say how to see images of any layout as (n, H, W), (n, H, W, 3) or (n, H, W, 4)."""
     if 0 in shape:
         raise UsageError(f"{name} has the shape {shape}, no images at all: {HINT}")
     if len(shape) == 3 and shape[-1] not in (3, 4):
-        return images
+        return lambda images: images
     if len(shape) == 4 and shape[-1] in (1, 3, 4):
-        return images[..., 0] if shape[-1] == 1 else images
+        return (lambda images: images[..., 0]) if shape[-1] == 1 else lambda images: images
     if len(shape) == 4 and shape[1] in (1, 3, 4):
-        return images[:, 0] if shape[1] == 1 else np.moveaxis(images, 1, -1)
+        return (lambda images: images[:, 0]) if shape[1] == 1 else lambda images: np.moveaxis(images, 1, -1)
     raise UsageError(f"{name} has the shape {shape}: {HINT}")
 
 
-def _converter(pixels: Array, name: str) -> Callable[[Array], Pixels]:
+def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
     """Choose how values become bytes; floats with any value below zero are taken to lie in [-1, 1], else in [0, 1]."""
     if pixels.dtype == np.uint8:
         return lambda values: values
@@ -167,8 +191,8 @@ def _converter(pixels: Array, name: str) -> Callable[[Array], Pixels]:
     return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32) * 2 - 1)).numpy()
 
 
-def _range(pixels: Array) -> tuple[float, float]:
-    chunks = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]
+def _range(pixels: Rows | Array) -> tuple[float, float]:
+    chunks = (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK))
     extremes = np.array([(float(chunk.min()), float(chunk.max())) for chunk in chunks])
     return float(extremes.min()), float(extremes.max())
 

@@ -1,4 +1,4 @@
-"""What every kind of data gives: images that open one by one, from any thread, in an order that never changes."""
+"""What every kind of data gives: images that are read one by one, from any thread, in an order that never changes."""
 
 import struct
 import tarfile
@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from equipoise.data.digests import Stored
 from equipoise.errors import UsageError
 
 Labels = NDArray[np.int64]  # (N,)
@@ -23,10 +23,10 @@ DAMAGE = (OSError, ValueError, OverflowError, RuntimeError, *ARCHIVE_DAMAGE)
 
 @dataclass(frozen=True)
 class Contents:
-    """The images of an opened source; image i is `open(i)`, named names[i], of class labels[i]."""
+    """The images of an opened source; image i is stored as `read(i)`, named names[i], of class labels[i]."""
 
     names: Sequence[str]
-    open: Callable[[int], Image.Image]  # may raise anything for a damaged image
+    read: Callable[[int], Stored]  # for an image that cannot be used: UnreadableError, OSError or anything
     labels: Labels | None = None
     classes: tuple[str, ...] | None = None  # names of the labels 0, 1, ..
     ground: str | None = None  # the plain colour that surrounds every image, where there is one

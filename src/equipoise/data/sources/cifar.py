@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from equipoise.data.decode import Pixels
-from equipoise.data.sources.arrays import Array, contents_of
+from equipoise.data.rows import Array
+from equipoise.data.sources.arrays import contents_of
 from equipoise.data.sources.base import Contents, Source, reading
 from equipoise.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""Image files, in a folder however deep or in a .zip; the names of their folders are their labels, if one deep."""
+"""Image files, in a folder however deep or in a .zip."""
 
 import hashlib
 import os
@@ -6,22 +6,19 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from PIL import Image
-
-from equipoise.data.decode import UnreadableError, readable_formats
-from equipoise.data.sources.base import Contents, Labels, Source, reading
+from equipoise.data.decode import UnreadableError
+from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.labels import DATASET, label
 from equipoise.errors import UsageError
 
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".ico", ".pcx"),
 )
-LARGEST_ENTRY = 256 * 2**20  # bytes of one image in a .zip, unpacked
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile bounds what these unpack to; others it does not
+LARGEST_FILE = 256 * 2**20  # bytes of one image, unpacked
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile can bound what these unpack to, and others not
 
 
 def folder(path: Path) -> Source | None:
@@ -33,12 +30,16 @@ def folder(path: Path) -> Source | None:
     if not path.is_dir():
         return None
     with reading(path):
-        found = sorted(_walk(path), key=lambda item: item[0])
+        found = sorted(_walk(path))
         if not found:
             raise UsageError(_no_images(path, any(path.iterdir())))
-    listing = "\0".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}" for name, stat in found)
-    digest = hashlib.sha256(f"{path.resolve()}\0{listing}".encode("utf-8", "surrogateescape")).hexdigest()
-    return Source(str(path), ("folder", digest), partial(_open_folder, path, [name for name, _ in found]))
+    listing = hashlib.sha256(os.fsencode(path.resolve()))
+    for name, size, changed in found:
+        listing.update(os.fsencode(f"\0{name}\0{size}\0{changed}"))
+    labels = [path / DATASET] if (path / DATASET).is_file() else []
+    return Source(
+        str(path), ("folder", listing.hexdigest(), *labels), partial(_open_folder, path, [name for name, _, _ in found])
+    )
 
 
 def archive(path: Path) -> Source | None:
@@ -48,13 +49,13 @@ def archive(path: Path) -> Source | None:
 
 @contextmanager
 def _open_folder(path: Path, names: Sequence[str]) -> Iterator[Contents]:
-    formats = readable_formats()
-    yield Contents(names, lambda index: Image.open(path / names[index], formats=formats), *class_labels(names))
+    with reading(path):
+        dataset = _file(path / DATASET) if (path / DATASET).is_file() else None
+    yield Contents(names, lambda index: _file(path / names[index]), *label(names, dataset, str(path)))
 
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[Contents]:
-    formats = readable_formats()
     with reading(path):
         opened = zipfile.ZipFile(path)
     with opened:
@@ -63,11 +64,16 @@ def _open_archive(path: Path) -> Iterator[Contents]:
         if not entries:
             raise UsageError(_no_images(path, bool(opened.infolist())))
         names = [info.filename for info in entries]
-        yield Contents(
-            names,
-            lambda index: Image.open(BytesIO(_unpacked(opened, entries[index])), formats=formats),
-            *class_labels(names),
-        )
+        with reading(path):
+            dataset = _unpacked(opened, opened.getinfo(DATASET)) if DATASET in opened.NameToInfo else None
+        yield Contents(names, lambda index: _unpacked(opened, entries[index]), *label(names, dataset, str(path)))
+
+
+def _file(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise UnreadableError(f"{size} bytes, of which {LARGEST_FILE} are read at most")
+    return path.read_bytes()
 
 
 def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -75,10 +81,11 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         raise UnreadableError("encrypted")
     if entry.compress_type not in METHODS:
         raise UnreadableError("compressed by a method other than deflate")
-    if entry.file_size > LARGEST_ENTRY:
-        raise UnreadableError(f"{entry.file_size} bytes unpacked, of which {LARGEST_ENTRY} are read at most")
+    if entry.file_size > LARGEST_FILE:
+        raise UnreadableError(f"{entry.file_size} bytes unpacked, of which {LARGEST_FILE} are read at most")
     try:
-        return opened.read(entry)
+        with opened.open(entry) as file:
+            return file.read(entry.file_size + 1)  # without a number, zipfile unpacks all before it cuts
     except zipfile.BadZipFile as error:
         raise UnreadableError(f"damaged in the .zip ({error})") from error
 
@@ -90,21 +97,8 @@ def is_image(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def class_labels(names: Sequence[str]) -> tuple[Labels | None, tuple[str, ...] | None]:
-    """Label images by their folders, if every image lies exactly one deep below the folder that holds them all.
-
-    Gives labels (N,) that number the sorted names of two or more folders, and those names; else None and None.
-    """
-    folders = [list(PurePosixPath(name).parts[:-1]) for name in names]
-    depth = len(folders[0])
-    if not depth or any(len(parts) != depth or parts[:-1] != folders[0][:-1] for parts in folders):
-        return None, None
-    classes, labels = np.unique([parts[-1] for parts in folders], return_inverse=True)
-    return (labels.astype(np.int64), tuple(classes.tolist())) if len(classes) > 1 else (None, None)
-
-
-def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Give each image's name below `root` and its size and date; links are followed, each folder once."""
+def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
+    """Give each image's name below `root`, its bytes and its date in nanoseconds; each folder is followed once."""
     seen: set[tuple[int, int]] = set()
     below = [""]
     while below:
@@ -119,10 +113,8 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                 if entry.is_dir() and is_image(f"{entry.name}/a.png"):
                     below.append(f"{name}/")
                 elif is_image(entry.name) and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
-                    yield (
-                        name,
-                        entry.stat(follow_symlinks=entry.is_file()),
-                    )  # a link to nothing is skipped with a reason
+                    stat = entry.stat(follow_symlinks=entry.is_file())  # a link to nothing is skipped with a reason
+                    yield name, stat.st_size, stat.st_mtime_ns
 
 
 def _no_images(path: Path, holds_anything: bool) -> str:

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from equipoise.data import Images, open_images
+from equipoise.data import Images, indices, open_images, pack
+from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
 Packs = Callable[[], list[str]]
@@ -52,6 +54,74 @@ def test_pickled_images_are_mapped_again(folder: Path) -> None:
     data = pickle.dumps(images)
     assert len(data) < 1000
     assert pickle.loads(data).fingerprint == images.fingerprint
+
+
+def test_chunks_are_all_images_in_their_order(folder: Path) -> None:
+    images = open_images(folder, 8)
+    assert [len(chunk) for chunk in images.chunks(2)] == [2, 2, 1]
+    np.testing.assert_array_equal(torch.cat(list(images.chunks(2))), images.pixels)
+    part = images.split(0.5)[0]
+    np.testing.assert_array_equal(torch.cat(list(part.chunks())), part.pixels)
+    assert list(images.split(0)[1].chunks()) == []
+
+
+def test_images_of_one_size_are_packed_as_they_are(save: Saver, packs: Packs) -> None:
+    for index in range(3):
+        folder = save(f"{index}.png", size=(20, 12), seed=index).parent
+    (folder / "broken.png").write_text("broken")
+    assert open_images(folder, 1).shape == (3, 1, 1)
+    images = open_images(folder, None)
+    assert images.shape == (3, 12, 20)
+    np.testing.assert_array_equal(images.pixels[1], np.asarray(Image.open(folder / "1.png")).transpose(2, 0, 1))
+    assert images.fingerprint == open_images(folder, "20x12").fingerprint
+    assert open_images(folder, None).path == images.path
+    save("3.png", size=(20, 13))
+    with pytest.raises(UsageError, match=r"are of 2 sizes, 20x12, 20x13: give one by --resolution"):
+        open_images(folder, None)
+    (folder / "x").mkdir()
+    (folder / "x" / "1.png").write_text("broken")
+    with pytest.raises(UsageError, match="none of the 1 images"):
+        open_images(folder / "x", None)
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.NPZ"])
+def test_what_is_packed_by_hand_is_data_again(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).integers(0, 256, (9, 3, 12, 10), np.uint8), y=np.arange(9))
+    images = pack(tmp_path / "a.npz", "8x6", tmp_path / name)
+    again = open_images(tmp_path / name, None)
+    assert again.shape == (3, 6, 8)
+    np.testing.assert_array_equal(again.pixels, images.pixels)
+    assert (again.labels is None) == (name == "out.npy")
+    if again.labels is not None:
+        assert again.labels.tolist() == list(range(9))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.npz", "cache", name])
+
+
+def test_packing_by_hand_replaces_nothing(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_text("precious")
+    with pytest.raises(UsageError, match=r"a\.npy is there already: remove it, or choose another name"):
+        pack(folder, 8, tmp_path / "a.npy")
+    assert (tmp_path / "a.npy").read_text() == "precious"
+    with pytest.raises(UsageError, match=r"as \.npy, or with their labels as \.npz, not as a\.png"):
+        pack(folder, 8, tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"cannot write .*b\.npy: No such file or directory; choose another place"):
+        pack(folder, 8, tmp_path / "nowhere" / "b.npy")
+    assert pack(folder, 8).fingerprint == open_images(folder, 8).fingerprint
+
+
+def test_batches_leave_no_memory_behind(tmp_path: Path) -> None:
+    """Read 100 MB at random: mapped, they would all count as resident."""
+    np.save(tmp_path / "a.npy", np.zeros((8192, 3, 64, 64), np.uint8))
+    images = open_images(tmp_path / "a.npy", 64)
+    before = resident()
+    for start in range(0, len(images), 64):
+        images.batch(indices(len(images), 64, 0, start))
+    assert resident() - before < 2**24
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_the_second_time_nothing_is_packed(folder: Path) -> None:
@@ -121,7 +191,7 @@ def test_one_colour_among_grays_makes_all_rgb(tmp_path: Path, save: Saver) -> No
     assert images.shape == (3, 8, 8)
     np.testing.assert_array_equal(images.pixels, open_images(folder, 8, channels=3).pixels)
     assert images.fingerprint == open_images(folder, 8, channels=3).fingerprint
-    assert sorted(path.name for path in images.path.parent.iterdir()) == ["about.json", "images.npy"]
+    assert sorted(path.name for path in images.path.parent.iterdir()) == ["about.json", "digests.npy", "images.npy"]
     (folder / "4.png").unlink()
     assert open_images(folder, 8).shape == (1, 8, 8)
 

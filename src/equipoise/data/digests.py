@@ -1,0 +1,33 @@
+"""What an image's content says, in 64 bits, and which images are held out by it."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+Digests = NDArray[np.uint64]  # (N,)
+Stored = bytes | NDArray[np.uint8]  # an encoded image file, or an array (H, W), (H, W, 3) or (H, W, 4)
+
+
+def content_digest(stored: Stored) -> int:
+    """Sum up a stored image in 64 bits: the bytes of its file, or the shape and values of its array."""
+    if isinstance(stored, bytes):
+        content = hashlib.blake2b(stored, digest_size=8)
+    else:
+        content = hashlib.blake2b(repr(stored.shape).encode(), digest_size=8)
+        content.update(np.ascontiguousarray(stored).data)
+    return int.from_bytes(content.digest(), "little")
+
+
+def held_out(digests: Digests, share: float) -> NDArray[np.bool_]:
+    """Choose about `share`, from 0 to 1, of the images, each by its own digest (N,) alone; gives a mask (N,).
+
+    An image keeps its side whatever comes or goes beside it, equal images are on one side, and a larger share holds
+    out all that a smaller one does. The digests are mixed once more, by the finaliser of SplitMix64 (Steele, Lea and
+    Flood, 2014), so that data which was itself chosen by digest is split as well as any other.
+    """
+    mixed = digests + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed = mixed ^ (mixed >> np.uint64(31))
+    return (mixed >> np.uint64(11)).astype(np.float64) < share * 2.0**53

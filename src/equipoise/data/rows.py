@@ -1,0 +1,62 @@
+"""Rows of an array in a file, read as they are asked for.
+
+A mapped file is simpler, but every page of it that was ever touched counts as the process's resident memory, so that
+a long training would seem to need as much memory as its data has bytes. What is read here is copied, and forgotten.
+"""
+
+import math
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.errors import UsageError
+
+Array = NDArray[Any]
+
+
+class Rows:
+    """The first axis of a C-ordered array that lies in a file from `offset` on; safe to use from many threads."""
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.path, self.offset, self.shape, self.dtype = path, offset, shape, dtype
+        self.row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        if hasattr(os, "pread"):
+            self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, self.file)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Copy the rows start:stop, in one go; there are no other steps than 1."""
+        start, stop, _ = rows.indices(len(self))
+        return self._read(start, max(0, stop - start))
+
+    def take(self, indices: NDArray[np.int64]) -> Array:
+        """Copy the rows at `indices` (n,), each from 0 to len - 1."""
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"{self.path} has the rows 0 to {len(self) - 1}, not {indices.min()} to {indices.max()}")
+        taken = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        for place, index in enumerate(indices.tolist()):
+            taken[place] = self._read(index, 1)[0]
+        return taken
+
+    def mapped(self) -> Array:
+        """Map the whole array: what is touched of it stays resident."""
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+    def _read(self, first: int, count: int) -> Array:
+        if not hasattr(os, "pread"):  # Windows
+            return np.array(self.mapped()[first : first + count])
+        place, left = self.offset + first * self.row_bytes, count * self.row_bytes
+        data = os.pread(self.file, left, place)
+        while len(data) < left:  # the system gives at most 2 GiB at once
+            more = os.pread(self.file, left - len(data), place + len(data))
+            if not more:
+                raise UsageError(f"{self.path} became shorter while it was read: write it again")
+            data += more
+        return np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])

@@ -1,0 +1,158 @@
+"""Which column of a table holds the images and which the labels, and what is stored in them."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equipoise.data.decode import UnreadableError
+from equipoise.data.digests import Stored
+from equipoise.data.sources.base import Labels
+from equipoise.errors import UsageError
+
+IMAGES = ("image", "img", "picture", "pixel_values", "jpg", "jpeg", "png", "webp", "images")
+LABELS = ("label", "labels", "class", "fine_label", "target")
+NONE = -1  # the datasets library's label of what has none
+
+Schema = Any  # pyarrow comes without types
+Feature = dict[str, Any]
+Opener = Callable[[Any, Path], Stored]  # gives what a scalar stores, whose file lies in that folder
+
+
+def image_column(schema: Schema, name: str) -> str:
+    """Find the column of images: the one the datasets library notes, or one of the names IMAGES, or of binary values.
+
+    Raises:
+        UsageError: there is none, or it cannot hold images.
+    """
+    columns = schema.names
+    noted = [column for column, feature in _features(schema).items() if feature.get("_type") == "Image"]
+    binary = [column for column in columns if _kind(schema.field(column).type) == "binary"]
+    named = [column for column in IMAGES if column in columns]
+    chosen = [column for column in IMAGES if column in noted] or noted or named or (binary if len(binary) == 1 else [])
+    for column in chosen:
+        if column in columns and _kind(schema.field(column).type) is not None:
+            return str(column)
+    listed = ", ".join(f"{field.name} ({str(field.type)[:60]})" for field in schema) or "nothing"
+    raise UsageError(
+        f"{name} has no column of images, but {listed}: "
+        "store encoded images (bytes, or struct of bytes and path) or lists of uint8 in a column named 'image'"
+    )
+
+
+def opener(type_: Any, root: Path) -> Opener:
+    """Make the function that gives what a value of an image column stores; files that it names must lie in `root`."""
+    kind = _kind(type_)
+
+    def encoded(value: Any, folder: Path) -> Stored:
+        if not value.is_valid:
+            raise UnreadableError("no image, null")
+        return bytes(value.as_py()) if kind == "binary" else _bytes_or_file(value.as_py(), folder, root)
+
+    def listed(value: Any, folder: Path) -> Stored:
+        if not value.is_valid:
+            raise UnreadableError("no image, null")
+        return _pixels(value.as_py())
+
+    return listed if kind == "list" else encoded
+
+
+def read_labels(schema: Schema, whole: Callable[[str], Any], name: str) -> tuple[Labels | None, tuple[str, ...] | None]:
+    """Read the labels (N,) and the names of their classes from the column that is noted or named as such, if any.
+
+    Raises:
+        UsageError: some labels are missing, or are of no class.
+    """
+    import pyarrow as pa
+
+    column = _label_column(schema)
+    if column is None:
+        return None, None
+    values = whole(column)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if values.null_count == len(values):
+        return None, None
+    if values.null_count:
+        raise UsageError(f"{values.null_count} of {len(values)} labels in {name} are null: fill or drop them")
+    if not pa.types.is_integer(values.type):
+        names, numbers = np.unique(values.to_pylist(), return_inverse=True)
+        return numbers.astype(np.int64), tuple(names.tolist())
+    labels = values.to_numpy().astype(np.int64)
+    if (labels == NONE).all():
+        return None, None
+    classes = _features(schema).get(column, {}).get("names")
+    if classes is None:
+        return labels, None
+    if not 0 <= labels.min() <= labels.max() < len(classes):
+        found = f"from {labels.min()} to {labels.max()}"
+        raise UsageError(f"the labels in {name} must name one of {len(classes)} classes, but are {found}: mend them")
+    return labels, tuple(str(each) for each in classes)
+
+
+def _features(schema: Schema) -> dict[str, Feature]:
+    """Read what the datasets library notes of each column."""
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {column: feature for column, feature in features.items() if isinstance(feature, dict)}
+    return {}
+
+
+def _kind(type_: Any) -> str | None:
+    """Say how a type may store images: encoded as "binary", or in a "struct" with a path, or as a "list" of pixels."""
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_binary(type_) or types.is_large_binary(type_):
+        return "binary"
+    if types.is_struct(type_):
+        fields = {field.name: field.type for field in type_}
+        return "struct" if "bytes" in fields and _kind(fields["bytes"]) == "binary" else None
+    depth = 0
+    while types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
+        type_, depth = type_.value_type, depth + 1
+    return "list" if depth in (2, 3) and types.is_integer(type_) else None
+
+
+def _label_column(schema: Schema) -> str | None:
+    import pyarrow as pa
+
+    def fits(column: str) -> bool:
+        type_ = schema.field(column).type
+        type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
+        return any(is_(type_) for is_ in (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string))
+
+    noted = [column for column, feature in _features(schema).items() if feature.get("_type") == "ClassLabel"]
+    candidates = [column for column in (*LABELS, *noted) if column in schema.names and fits(column)]
+    return next((column for column in candidates if column in noted), next(iter(candidates), None))
+
+
+def _bytes_or_file(value: dict[str, Any], folder: Path, root: Path) -> bytes:
+    if value["bytes"] is not None:
+        return bytes(value["bytes"])
+    if not value.get("path"):
+        raise UnreadableError("no image, null")
+    path = Path(folder, str(value["path"])).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise UnreadableError(f"its file {value['path']} lies outside of {root}")
+    return path.read_bytes()
+
+
+def _pixels(value: Sequence[Any]) -> Stored:
+    """Turn nested lists (H, W), (H, W, C) or (C, H, W) of numbers from 0 to 255 into pixels."""
+    try:
+        pixels = np.array(value)
+        if not np.issubdtype(pixels.dtype, np.integer) or not 0 <= pixels.min() <= pixels.max() <= 255:
+            raise ValueError
+    except ValueError as error:
+        raise UnreadableError("not whole rows of numbers from 0 to 255") from error
+    if pixels.ndim == 3 and pixels.shape[-1] not in (1, 3, 4) and pixels.shape[0] in (1, 3, 4):
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim == 3 and pixels.shape[-1] not in (3, 4):
+        raise UnreadableError(f"of the shape {pixels.shape}, which no image has")
+    return pixels.astype(np.uint8)

@@ -1,0 +1,144 @@
+"""Data sets of the Hugging Face Hub: `hf://owner/name`, and `hf://owner/name@revision/path#split` where needed.
+
+What is downloaded goes to the cache of huggingface_hub. Which files a revision has is noted in the cache of packed
+data, so that what was used once can be used again without a network.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from equipoise.data.cache import cache_folder
+from equipoise.data.sources.base import Contents, Source
+from equipoise.data.sources.extras import extra
+from equipoise.data.sources.files import archive, is_image
+from equipoise.data.sources.parquet import choose, is_table, open_files
+from equipoise.data.sources.reach import MissingRevisionError, OutOfReachError, ask
+from equipoise.errors import UsageError
+
+SCHEME = "hf://"
+CONVERTED = "refs/convert/parquet"  # where the hub keeps what it made of data in other forms
+FORM = "hf://owner/name, hf://owner/name@revision, hf://owner/name/folder or hf://owner/name#test"
+NAME = re.compile(
+    r"(?:datasets/)?(?P<repository>(?>[\w.-]+(?:/[\w.-]+)?))"
+    r"(?:@(?P<revision>refs/(?:convert|pr)/[^/#]+|[^/#]+))?"
+    r"(?:/(?P<path>[^#]+))?(?:#(?P<split>[^#]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a data set in one commit."""
+
+    repository: str
+    commit: str
+    files: tuple[str, ...]
+
+
+def hub(name: str) -> Source | None:
+    """Take a data set of the hub by its name; nothing is downloaded yet.
+
+    Raises:
+        UsageError: there is no such data set, it may not be read, it has no such images, or the hub is out of reach.
+    """
+    if not name.startswith(SCHEME):
+        return None
+    match = NAME.fullmatch(name.removeprefix(SCHEME))
+    if match is None or match["repository"].split("/")[0] in ("models", "spaces", "buckets"):
+        raise UsageError(f"{name} is no name of a data set on the hub: write {FORM}")
+    with extra("hub", name):
+        import huggingface_hub  # noqa: F401
+        import pyarrow.parquet  # noqa: F401
+    path, split = (match["path"] or "").strip("/"), match["split"]
+    listing, chosen = _chosen(match["repository"], match["revision"], path, split, name)
+    identity = ("hub", listing.repository, listing.commit, *chosen)
+    return Source(name, identity, partial(_opened, listing, chosen, name))
+
+
+@contextmanager
+def _opened(listing: Listing, chosen: Sequence[str], name: str) -> Iterator[Contents]:
+    paths = [_downloaded(listing, file, name) for file in chosen]
+    zipped = archive(paths[0])
+    contents = open_files(paths, paths[0].parent, name) if zipped is None else zipped.contents()
+    with contents as opened:
+        yield opened
+
+
+def _chosen(
+    repository: str, revision: str | None, path: str, split: str | None, name: str
+) -> tuple[Listing, Sequence[str]]:
+    """Choose the files to read: Parquet or Arrow, of the repository itself or as the hub converted it, or a .zip."""
+    listing = _listing(repository, unquote(revision) if revision else None, name)
+    files = _below(listing, path)
+    if any(is_table(file) for file in files):
+        return listing, choose(files, split, name)
+    if revision is None:
+        converted = _listing(repository, CONVERTED, name)
+        if any(is_table(file) for file in _below(converted, path)):
+            return converted, choose(_below(converted, path), split, name)
+    zips = [file for file in files if file.lower().endswith(".zip")]
+    if len(zips) == 1 and split is None:
+        return listing, zips
+    raise UsageError(_no_images(listing, files, zips, path, name))
+
+
+def _below(listing: Listing, path: str) -> list[str]:
+    return [file for file in listing.files if not path or file == path or file.startswith(f"{path}/")]
+
+
+def _no_images(listing: Listing, files: Sequence[str], zips: Sequence[str], path: str, name: str) -> str:
+    if path and not files:
+        return f"{name} does not exist: {listing.repository} has no {path!r} in that revision"
+    if zips:
+        return f"{name} holds {len(zips)} archives: name one of them, as {SCHEME}{listing.repository}/{zips[0]}"
+    if any(is_image(file) for file in files):
+        fetch = f"hf download {listing.repository} --repo-type dataset --local-dir photos"
+        return f"{name} holds single image files: run `{fetch}` and give that folder"
+    kinds = ", ".join(sorted({PurePosixPath(file).suffix for file in files} - {""})) or "nothing"
+    return f"{name} holds no images in Parquet, Arrow or .zip files, but {kinds}: download and convert it yourself"
+
+
+def _listing(repository: str, revision: str | None, name: str) -> Listing:
+    """List the files of a revision; where the hub is out of reach, as it was when last reached."""
+    key = hashlib.sha256(f"{repository}\0{revision}".encode()).hexdigest()[:32]
+    note = cache_folder() / "hub" / f"{key}.json"
+    try:
+        listing = _asked(repository, revision, name)
+    except OutOfReachError:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(note.read_text())
+            return Listing(known["repository"], known["commit"], tuple(known["files"]))
+        raise
+    with suppress(OSError):  # to remember is a convenience
+        note.parent.mkdir(parents=True, exist_ok=True)
+        fresh = note.with_suffix(f".{secrets.token_hex(4)}")
+        fresh.write_text(json.dumps(asdict(listing)))
+        fresh.replace(note)
+    return listing
+
+
+def _asked(repository: str, revision: str | None, name: str) -> Listing:
+    from huggingface_hub import HfApi
+
+    try:
+        info = ask(lambda: HfApi().dataset_info(repository, revision=revision), name)
+    except MissingRevisionError:
+        if revision != CONVERTED:
+            raise
+        return Listing(repository, "", ())  # the hub did not convert it
+    return Listing(info.id, str(info.sha), tuple(sorted(file.rfilename for file in info.siblings or ())))
+
+
+def _downloaded(listing: Listing, file: str, name: str) -> Path:
+    """Fetch a file, or what is missing of it, unless it is there already."""
+    from huggingface_hub import hf_hub_download
+
+    commit = listing.commit
+    return Path(ask(lambda: hf_hub_download(listing.repository, file, repo_type="dataset", revision=commit), name))

@@ -1,0 +1,164 @@
+"""Parquet and Arrow files, as the datasets library and others write them: one file, or a folder of the parts of a set.
+
+Parts are told by their names: `data/train-00000-of-00004.parquet`, `test/data-00000-of-00001.arrow`. Where there are
+training images these are taken; `folder#test` takes another split.
+"""
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+
+from equipoise.data.digests import Stored
+from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.columns import image_column, opener, read_labels
+from equipoise.data.sources.extras import extra
+from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
+from equipoise.errors import UsageError
+
+TRAIN = "train"
+SPLITS = {"train": TRAIN, "training": TRAIN, "test": "test", "testing": "test"} | dict.fromkeys(
+    ("validation", "valid", "val", "dev"), "validation"
+)
+SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?(-[0-9a-f]{16})?$")  # which part of a split a file is
+PLAIN = ("", "data", "dataset", "part", "shard")  # file names that say nothing
+
+
+def parquet(path: Path) -> Source | None:
+    """Take a Parquet or Arrow file, or a folder that holds such files, of which the training images, if it has splits.
+
+    Raises:
+        UsageError: the folder has splits or sets of which one must be chosen, or the extra is missing.
+    """
+    if path.is_dir():
+        return _folder(path, None, str(path))
+    return source_of([path], path.parent, str(path)) if is_table(path.name) else None
+
+
+def split_of_folder(name: str) -> Source | None:
+    """Take the split of a folder that is named behind a #, as in `photos#test`.
+
+    Raises:
+        UsageError: the folder has no such split.
+    """
+    folder, mark, split = name.rpartition("#")
+    if not (mark and folder) or Path(name).expanduser().exists() or not Path(folder).expanduser().is_dir():
+        return None
+    source = _folder(Path(folder).expanduser(), split, name)
+    if source is None:
+        raise UsageError(
+            f"{folder} holds no Parquet or Arrow files, so there is no split to choose: leave out #{split}"
+        )
+    return source
+
+
+def is_table(name: str) -> bool:
+    """Say whether a file's name is that of images in Parquet or Arrow, rather than of notes about them."""
+    path = PurePosixPath(name)
+    notes = path.name.startswith((".", "cache-")) or path.stem == "metadata"  # as the datasets library leaves them
+    return path.suffix.lower() in (*PARQUET, *ARROW) and not notes
+
+
+def choose(names: Sequence[str], split: str | None, data: str) -> list[str]:
+    """Choose the files of a split, or of the training images, or all where there are no splits; Parquet over Arrow.
+
+    Raises:
+        UsageError: there is no such split, or it is not clear which files are wanted.
+    """
+    tables = [name for name in sorted(names) if is_table(name)]
+    parquets = [name for name in tables if PurePosixPath(name).suffix.lower() in PARQUET]
+    splits: dict[str, list[str]] = {}
+    for name in parquets or tables:
+        splits.setdefault(split_of(name), []).append(name)
+    wanted = TRAIN if split is None else SPLITS.get(split.lower(), split)
+    if wanted in splits:
+        return _one_set(splits[wanted], data)
+    known = [name for name in splits if name in SPLITS.values()]
+    if split is None and (not known or len(splits) == 1):
+        return parquets or tables
+    listed = ", ".join(sorted(splits)) or "none"
+    asked = "no training images" if split is None else f"no split {split!r}"
+    raise UsageError(f"{data} has {asked}, but the splits {listed}: choose one by writing #name behind it")
+
+
+def split_of(name: str) -> str:
+    """Name the split that a file is part of, by its own name or, where that is plain, by its folder's."""
+    path = PurePosixPath(name)
+    for part in (path.stem, *reversed(path.parent.parts)):
+        plain = SHARD.sub("", part)
+        for word in re.split(r"[-_. ]", plain):
+            if word.lower() in SPLITS:
+                return SPLITS[word.lower()]
+        if plain not in PLAIN:
+            return plain
+    return ""
+
+
+def source_of(paths: Sequence[Path], root: Path, name: str, identity: tuple[str, ...] | None = None) -> Source:
+    """Make a source of files below `root`, told apart by `identity` or else by their content.
+
+    Raises:
+        UsageError: the extra is missing.
+    """
+    with extra("hub", name):
+        import pyarrow.parquet  # noqa: F401
+    content = [part for path in paths for part in (path.name, path)]
+    return Source(name, identity or ("table", *content), partial(open_files, paths, root, name))
+
+
+@contextmanager
+def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Contents]:
+    """Open the images and labels in the rows of Parquet or Arrow files, one file after the other.
+
+    Raises:
+        UsageError: a file is damaged, has no images, or has other columns than the first.
+    """
+    tables = open_tables(paths)
+    column = image_column(tables.schemas[0], name)
+    type_ = tables.schemas[0].field(column).type
+    for path, schema in zip(paths, tables.schemas, strict=True):
+        if column not in schema.names or schema.field(column).type != type_:
+            raise UsageError(f"{path} has not the same column {column!r} as {paths[0]}: give one set of data at a time")
+    if not sum(tables.counts):
+        raise UsageError(f"{name} has no rows: write it again")
+    with reading(paths[0]):
+        labels, classes = read_labels(tables.schemas[0], tables.whole, name)
+    starts = list(accumulate(tables.counts, initial=0))
+    value, stored = tables.column(column), opener(type_, root)
+
+    def read(row: int) -> Stored:
+        return stored(value(row), paths[bisect_right(starts, row) - 1].parent)
+
+    yield Contents([f"row {row}" for row in range(starts[-1])], read, labels, classes)
+
+
+def _folder(path: Path, split: str | None, name: str) -> Source | None:
+    with reading(path):
+        names = list(_tables_below(path))
+    if not names:
+        return None
+    return source_of([path / chosen for chosen in choose(names, split, name)], path, name)
+
+
+def _tables_below(path: Path) -> Iterator[str]:
+    for here, folders, files in os.walk(path):
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]
+        yield from (Path(here, file).relative_to(path).as_posix() for file in files if is_table(file))
+
+
+def _one_set(names: list[str], data: str) -> list[str]:
+    """Check that files of one split lie together, rather than in folders of different sets."""
+    folders = {str(_set_of(name)) for name in names}
+    if len(folders) > 1 and "default" not in folders:
+        listed = ", ".join(sorted(folders))
+        raise UsageError(f"{data} holds several sets, in {listed}: give one of these folders, as {data}/{min(folders)}")
+    return names if len(folders) == 1 else [name for name in names if str(_set_of(name)) == "default"]
+
+
+def _set_of(name: str) -> PurePosixPath:
+    folder = PurePosixPath(name).parent
+    return folder.parent if SHARD.sub("", PurePosixPath(name).stem) in PLAIN and folder.parts else folder

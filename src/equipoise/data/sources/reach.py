@@ -1,0 +1,85 @@
+"""Asking the Hugging Face Hub: again if it is busy, and in one sentence if it cannot give what was asked."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from equipoise.errors import UsageError
+
+WAITS = (1.0, 2.0, 4.0)  # seconds before asking again
+BUSY = (408, 429, 500, 502, 503, 504)  # what a server says that may do better soon
+CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")  # which of them depends on huggingface_hub's version
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+
+Answer = TypeVar("Answer")
+
+
+class MissingRevisionError(UsageError):
+    """The data set exists, but not in this revision."""
+
+
+class OutOfReachError(UsageError):
+    """The hub does not answer, or is not to be asked."""
+
+
+def ask(request: Callable[[], Answer], name: str) -> Answer:
+    """Give what `request`, a call of huggingface_hub, returns; it is repeated while the hub is out of reach.
+
+    Raises:
+        MissingRevisionError, OutOfReachError: as they say.
+        UsageError: anything else that goes wrong, in words about the data set `name`.
+    """
+    for wait in (*WAITS, None):
+        try:
+            return request()
+        except Exception as error:  # each version of huggingface_hub lets others through
+            explained = _explained(error, name)
+            if explained is None:
+                raise
+            if wait is None or not isinstance(explained, OutOfReachError) or _offline(error):
+                raise explained from error
+        time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def _explained(error: Exception, name: str) -> UsageError | None:
+    """Say what went wrong, or None if this is no fault of the hub or the network."""
+    from huggingface_hub import errors
+
+    match error:
+        case errors.GatedRepoError():
+            return UsageError(f"{name} is gated: accept its conditions on its page on the hub, then {LOG_IN}")
+        case errors.RevisionNotFoundError():
+            return MissingRevisionError(f"{name} does not exist in that revision: check what stands behind the @")
+        case errors.RepositoryNotFoundError():
+            return UsageError(f"there is no data set {name} on the hub, or it is private: check its name, or {LOG_IN}")
+        case errors.HfHubHTTPError() if error.response.status_code in (401, 403):
+            return UsageError(f"the hub does not let you read {name}: {LOG_IN}")
+        case errors.HfHubHTTPError() if error.response.status_code not in BUSY:
+            return UsageError(f"the hub refuses {name} ({str(error).splitlines()[0]}): check its name")
+        case errors.HFValidationError():
+            return UsageError(f"{name} is no name of a data set on the hub: {str(error).splitlines()[0]}")
+    if _offline(error):
+        return OutOfReachError(f"{name} was not downloaded before, and HF_HUB_OFFLINE forbids it now: unset it")
+    if isinstance(error, errors.HfHubHTTPError | errors.LocalEntryNotFoundError) or _of_client(error):
+        return OutOfReachError(f"cannot reach the hub for {name} ({_cause(error)}): check the network and try again")
+    if isinstance(error, OSError):
+        what = f"{error.filename or 'a file'}: {error.strerror or error}"
+        return UsageError(f"cannot download {name} ({what}): make room there, or set HF_HOME to another folder")
+    return None
+
+
+def _offline(error: BaseException | None) -> bool:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return error is not None and (isinstance(error, OfflineModeIsEnabled) or _offline(error.__cause__))
+
+
+def _of_client(error: Exception) -> bool:
+    return any(kind.__module__.split(".")[0] in CLIENTS for kind in type(error).__mro__)
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]

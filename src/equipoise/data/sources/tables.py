@@ -1,0 +1,202 @@
+"""Parquet and Arrow files: one column of many files, read row by row, in memory that does not grow with the files."""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from equipoise.data.sources.arrays import LARGEST_LOADED
+from equipoise.data.sources.base import reading
+
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".arrows", ".feather", ".ipc")
+
+BATCH_ROWS, BATCH_BYTES = 64, 2**22  # rows decoded together: no more than either
+KEPT_BYTES = 2**27  # of decoded rows, for threads that lag behind
+OPEN_GROUPS = 32  # row groups that threads are in the midst of
+
+Column = Callable[[int], Any]  # gives the pyarrow scalar of a row
+ArrowSchema = Any  # pyarrow comes without types
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The rows of several files, one file after the other.
+
+    Attributes:
+        schemas: of each file, in order.
+        counts: the rows of each file.
+        column: opens the column of that name for reading row by row, from any thread, in nearly increasing order.
+        whole: reads a whole column, meant for small values.
+    """
+
+    schemas: Sequence[ArrowSchema]
+    counts: Sequence[int]
+    column: Callable[[str], Column]
+    whole: Callable[[str], Any]
+
+
+def open_tables(paths: Sequence[Path]) -> Tables:
+    """Open files that are all Parquet or all Arrow, by their suffix.
+
+    Raises:
+        UsageError: one of them is damaged.
+    """
+    return _open_parquet(paths) if paths[0].suffix.lower() in PARQUET else _open_arrow(paths)
+
+
+def _open_parquet(paths: Sequence[Path]) -> Tables:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schemas, counts, groups = [], [], []
+    for path in paths:
+        with reading(path), pq.ParquetFile(path) as file:
+            schemas.append(file.schema_arrow)
+            counts.append(file.metadata.num_rows)
+            for index in range(file.num_row_groups):
+                group = file.metadata.row_group(index)
+                groups.append(_Group(path, index, group.num_rows, group.total_byte_size))
+
+    def whole(name: str) -> Any:
+        chunks = []
+        for path in paths:
+            with reading(path), pq.ParquetFile(path) as file:
+                chunks += file.read(columns=[name]).column(name).chunks
+        return pa.chunked_array(chunks)
+
+    return Tables(schemas, counts, lambda name: _Forward(groups, name).value, whole)
+
+
+def _open_arrow(paths: Sequence[Path]) -> Tables:
+    """Map the record batches of all files; those compressed are unpacked into memory, up to LARGEST_LOADED."""
+    import pyarrow as pa
+
+    unpacked = pa.total_allocated_bytes()
+    schemas, counts, batches = [], [], []
+    for path in paths:
+        with reading(path):
+            schema, found = _record_batches(path)
+            if pa.total_allocated_bytes() - unpacked > LARGEST_LOADED:
+                raise ValueError(f"unpacked it takes more than {LARGEST_LOADED} bytes, so save it uncompressed")
+        schemas.append(schema)
+        counts.append(sum(batch.num_rows for batch in found))
+        batches += found
+    starts = list(accumulate((batch.num_rows for batch in batches), initial=0))
+
+    def column(name: str) -> Column:
+        columns = [batch.column(name) for batch in batches]
+
+        def value(row: int) -> Any:
+            index = bisect_right(starts, row) - 1
+            return columns[index][row - starts[index]]
+
+        return value
+
+    return Tables(schemas, counts, column, lambda name: pa.chunked_array([batch.column(name) for batch in batches]))
+
+
+def _record_batches(path: Path) -> tuple[ArrowSchema, list[Any]]:
+    """Map the record batches of a file, whether it is of the file format or the stream format."""
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        magic = file.read(6)
+    source = pa.memory_map(str(path))
+    if magic == b"ARROW1":
+        opened = pa.ipc.open_file(source)
+        batches = [opened.get_batch(index) for index in range(opened.num_record_batches)]
+    else:
+        opened = pa.ipc.open_stream(source)
+        batches = list(opened)
+    for batch in batches:
+        batch.validate(full=True)
+    return opened.schema, [batch for batch in batches if batch.num_rows]
+
+
+@dataclass(frozen=True)
+class _Group:
+    path: Path
+    index: int  # of the row group in its file
+    rows: int
+    size: int  # bytes, decoded
+
+    @property
+    def batch_rows(self) -> int:
+        return max(1, min(BATCH_ROWS, BATCH_BYTES * self.rows // max(1, self.size)))
+
+
+class _Forward:
+    """A column of row groups, each of which can only be decoded from its start.
+
+    How far each group was decoded is remembered, so that reading in order decodes it once; and what was decoded last
+    is kept, as threads that read in order are a little apart.
+    """
+
+    def __init__(self, groups: Sequence[_Group], column: str) -> None:
+        self.groups, self.column = groups, column
+        self.starts = list(accumulate((group.rows for group in groups), initial=0))
+        self.kept: OrderedDict[tuple[int, int], Any] = OrderedDict()  # by group and batch, the oldest first
+        self.kept_bytes = 0
+        self.decoders: OrderedDict[int, _Decoder] = OrderedDict()  # by group, the longest unused first
+        self.lock = Lock()
+
+    def value(self, row: int) -> Any:
+        index = bisect_right(self.starts, row) - 1
+        batch, offset = divmod(row - self.starts[index], self.groups[index].batch_rows)
+        with self.lock:
+            while (index, batch) not in self.kept:
+                self._decode(index, batch)
+            return self.kept[index, batch][offset]
+
+    def _decode(self, index: int, batch: int) -> None:
+        """Decode and keep the next batch of a group, from its start again if that is past the one wanted."""
+        decoder = self.decoders.pop(index, None)
+        if decoder is None or decoder.next > batch:
+            decoder = _Decoder(self.groups[index], self.column)
+        values = decoder.decode()
+        if not decoder.done:
+            self.decoders[index] = decoder
+        self._keep((index, decoder.next - 1), values)
+        while len(self.decoders) > OPEN_GROUPS:
+            self.decoders.popitem(last=False)
+
+    def _keep(self, key: tuple[int, int], values: Any) -> None:
+        dropped = self.kept.pop(key, None)
+        self.kept_bytes += values.nbytes - (0 if dropped is None else dropped.nbytes)
+        self.kept[key] = values
+        while self.kept_bytes > KEPT_BYTES and len(self.kept) > 1:
+            self.kept_bytes -= self.kept.popitem(last=False)[1].nbytes
+
+
+class _Decoder:
+    """A row group on its way from start to end; `next` is the number of the batch that comes next."""
+
+    def __init__(self, group: _Group, column: str) -> None:
+        self.group, self.next, self.batches = group, 0, _decoded(group, column)
+
+    @property
+    def done(self) -> bool:
+        return self.next * self.group.batch_rows >= self.group.rows
+
+    def decode(self) -> Any:
+        """Give the next batch; raises UsageError if the file is damaged."""
+        with reading(self.group.path):
+            values = next(self.batches, ())
+            if len(values) != min(self.group.batch_rows, self.group.rows - self.next * self.group.batch_rows):
+                raise ValueError("it has fewer rows than it says")
+        self.next += 1
+        return values
+
+
+def _decoded(group: _Group, column: str) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+
+    with closing(pq.ParquetFile(group.path, buffer_size=BATCH_BYTES, pre_buffer=False)) as file:
+        for batch in file.iter_batches(group.batch_rows, row_groups=[group.index], columns=[column]):
+            yield batch.column(column)

@@ -1,0 +1,98 @@
+"""Nearest training images, and whether samples lie nearer to them than new images of the same kind do."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from equipoise.metrics.distances import distance_blocks
+from equipoise.metrics.estimate import check_finite, require
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each of N queries the nearest vector of a base.
+
+    Attributes:
+        distances: (N,) float64, Euclidean.
+        indices: (N,) int64, positions in the base; the first, where several are equally near.
+    """
+
+    distances: Tensor
+    indices: Tensor
+
+    def merge(self, later: "Nearest") -> "Nearest":
+        """Nearest in two parts of a base; of equally near ones that of `self`, the earlier part."""
+        nearer = later.distances < self.distances
+        return Nearest(
+            torch.where(nearer, later.distances, self.distances), torch.where(nearer, later.indices, self.indices)
+        )
+
+
+def nearest(queries: Tensor, base: Iterable[Tensor], first: int = 0) -> Nearest:
+    """Find each query's nearest vector in a base that streams by.
+
+    Args:
+        queries: (N, ...) features or pixels; the dimensions after the first are one vector.
+        base: chunks (n, ...) of the base in order, of any sizes.
+        first: the position of the base's first vector, where processes search a part each.
+
+    Raises:
+        UsageError: a feature is not finite.
+    """
+    check_finite(queries)
+    x = queries.flatten(1)
+    found = Nearest(torch.full((len(x),), torch.inf, dtype=torch.float64), torch.full((len(x),), -1))
+    for chunk in base:
+        check_finite(chunk)
+        found = found.merge(_nearest_in(x, chunk.flatten(1), first))
+        first += len(chunk)
+    return found
+
+
+def _nearest_in(x: Tensor, y: Tensor, first: int) -> Nearest:
+    indices = torch.cat([distances.argmin(dim=1) for _, distances in distance_blocks(x, y)])
+    rows = zip(torch.split(x, 1024), torch.split(y[indices], 1024), strict=True)
+    exact = torch.cat([(a.double() - b.double()).norm(dim=1) for a, b in rows])
+    return Nearest(exact, indices + first)
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """How near samples lie to the training images, beside how near held-out images lie to them.
+
+    Attributes:
+        share: of samples that lie nearer than the nearest `tail` of the held-out images; `tail` if none is copied.
+        nearer: the chance that a sample lies nearer than a held-out image, ties counting half; 0.5 if none is copied.
+    """
+
+    share: float
+    nearer: float
+
+
+def memorisation(samples: Tensor, held_out: Tensor, *, tail: float = 0.05) -> Memorisation:
+    """Compare distances to the nearest training image, of samples and of real images that were held out of training.
+
+    `share` notices a few copies among many samples; `nearer` is the Mann-Whitney statistic of the test of Meehan,
+    Chaudhuri and Dasgupta (2020, arXiv:2004.05675), and notices a whole set that is drawn to the training
+    images. Samples of poor quality lie far from everything: values below the ideal are no sign of health.
+
+    Args:
+        samples: (N,) distances, as `nearest` finds them.
+        held_out: (M,) distances.
+        tail: the share of held-out images below the threshold.
+
+    Raises:
+        UsageError: fewer samples than one, or held-out images than make up a tail.
+    """
+    require("memorisation", 1, len(samples))
+    require("memorisation on held-out images", round(1 / tail), len(held_out))
+    ordered = held_out.double().sort().values
+    threshold = ordered.quantile(tail)
+    below = torch.searchsorted(ordered, samples.double(), right=False)
+    up_to = torch.searchsorted(ordered, samples.double(), right=True)
+    return Memorisation(
+        share=(samples < threshold).double().mean().item(),
+        nearer=1 - (below + up_to).double().mean().item() / (2 * len(ordered)),
+    )

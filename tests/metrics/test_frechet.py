@@ -1,0 +1,115 @@
+"""Fréchet distance: against scipy's matrix root and torchmetrics, at full and at deficient rank."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from equipoise.errors import UsageError
+from equipoise.metrics import Moments, frechet_distance
+
+
+def vectors(count: int, size: int, seed: int, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(size, size, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    return torch.randn(count, size, generator=generator, dtype=torch.float64) @ mixing * scale + shift
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    return frechet_distance(Moments.of(a), Moments.of(b))
+
+
+def by_scipy(a: Tensor, b: Tensor) -> float:
+    x, y = a.numpy(), b.numpy()
+    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(s @ t).real
+    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root))
+
+
+def test_equals_the_matrix_root_of_scipy() -> None:
+    a, b = vectors(300, 12, 0), vectors(200, 12, 1, scale=1.3, shift=0.4)
+    assert distance(a, b) == pytest.approx(by_scipy(a, b), rel=1e-9)
+    assert distance(a, b) == pytest.approx(distance(b, a), rel=1e-12)
+
+
+def test_equals_torchmetrics_with_features_of_ones_own() -> None:
+    class Flat(torch.nn.Module):
+        num_features = 12
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1).to(torch.float64)
+
+    a, b = vectors(300, 12, 0), vectors(200, 12, 1, scale=1.3, shift=0.4)
+    oracle = FrechetInceptionDistance(feature=Flat(), input_img_size=(3, 2, 2)).set_dtype(torch.float64)
+    oracle.update(a.view(-1, 3, 2, 2), real=True)
+    oracle.update(b.view(-1, 3, 2, 2), real=False)
+    assert distance(a, b) == pytest.approx(oracle.compute().item(), rel=1e-9)
+
+
+def test_equals_the_closed_form_of_two_gaussians() -> None:
+    """Diagonal covariances: |m_a - m_b|² + sum (s_a - s_b)²."""
+    scatters = [torch.diag(torch.tensor(s, dtype=torch.float64) ** 2) * 9 for s in ([1.0, 2.0, 3.0], [2.0, 2.0, 1.0])]
+    means = [torch.tensor(m, dtype=torch.float64) for m in ([0.0, 0.0, 0.0], [1.0, -2.0, 0.0])]
+    a, b = (Moments(10, mean, scatter) for mean, scatter in zip(means, scatters, strict=True))
+    assert frechet_distance(a, b) == pytest.approx(5 + 1 + 0 + 4, rel=1e-12)
+
+
+@pytest.mark.parametrize(("count", "size"), [(500, 20), (10, 200), (2, 64)])
+def test_a_set_is_at_no_distance_from_itself(count: int, size: int) -> None:
+    a = vectors(count, size, 0).float()
+    assert distance(a, a.flip(0)) <= 1e-10 * float(a.double().var(dim=0).sum())
+
+
+def test_fewer_vectors_than_dimensions_is_exact() -> None:
+    """Two sets in orthogonal subspaces share nothing: the distance is that of the means, and both traces."""
+    a, b = torch.zeros(5, 30, dtype=torch.float64), torch.zeros(7, 30, dtype=torch.float64)
+    a[:, :4], b[:, 10:16] = vectors(5, 4, 0), vectors(7, 6, 1)
+    expected = (a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum()
+    assert distance(a, b) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_constant_features() -> None:
+    ones = torch.ones(5, 3)
+    assert distance(ones, ones) == 0
+    assert distance(ones, ones + 1) == pytest.approx(3)
+
+
+def test_grows_with_noise_and_with_dropped_modes() -> None:
+    a = vectors(2000, 8, 0)
+    noise = torch.randn(2000, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    noisy = [distance(a, a + level * noise) for level in (0.0, 0.5, 1.0, 2.0, 4.0)]
+    assert noisy == sorted(noisy)
+    modes = a + 10 * torch.eye(8, dtype=torch.float64)[torch.arange(2000) % 8]
+    dropped = [distance(modes, modes[torch.arange(2000) % 8 < left]) for left in (8, 6, 4, 2, 1)]
+    assert dropped == sorted(dropped)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 300])
+def test_merged_moments_are_those_of_the_whole(batch: int) -> None:
+    a = vectors(300, 12, 0, shift=100)
+    parts = [Moments.of(part) for part in a.split(batch)]
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+    assert merged.count == 300
+    torch.testing.assert_close(merged.mean, a.mean(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(merged.scatter / 299, torch.cov(a.T), rtol=1e-11, atol=1e-11)
+
+
+def test_moments_survive_as_tensors() -> None:
+    a = Moments.of(vectors(30, 4, 0))
+    b = Moments.from_tensors(a.tensors())
+    assert b.count == a.count
+    assert torch.equal(b.mean, a.mean)
+    assert torch.equal(b.scatter, a.scatter)
+
+
+def test_refuses_a_single_image_and_features_that_are_not_finite() -> None:
+    with pytest.raises(UsageError, match="fid needs 2 images or more, not 1"):
+        distance(vectors(1, 4, 0), vectors(5, 4, 0))
+    bad = vectors(5, 4, 0)
+    bad[3, 2], bad[4, 0] = torch.nan, torch.inf
+    with pytest.raises(UsageError, match="2 of 5 images are NaN or infinite"):
+        Moments.of(bad)
