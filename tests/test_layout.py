@@ -20,8 +20,8 @@ ORDER = [
         "checkpoint",
         "run",
     ],
-    *["schedule", "step", "progress", "health", "pictures", "report", "display", "recorder", "signals", "training"],
-    *["latents", "flags", "cli", "__main__"],
+    *["schedule", "step", "progress", "health", "pictures", "report", "display", "latents", "scores", "evaluation"],
+    *["recorder", "signals", "training", "flags", "cli", "__main__"],
 ]
 APART = {"objectives", "networks", "data", "metrics"}  # these never import one another
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from equipoise.config import PRESETS, TrainConfig
     from equipoise.errors import Diverged, Interrupted, UsageError
+    from equipoise.evaluation import evaluate
     from equipoise.latents import sample
     from equipoise.networks import Autoencoder
     from equipoise.objectives import BEGAN
     from equipoise.run import Run
+    from equipoise.scores import Scores
     from equipoise.training import resume, train
 
 _HOMES = {
@@ -29,6 +31,8 @@ _HOMES = {
     "resume": "training",
     "sample": "latents",
     "train": "training",
+    "Scores": "scores",
+    "evaluate": "evaluation",
 }
 
 __all__ = [
@@ -38,8 +42,10 @@ __all__ = [
     "Diverged",
     "Interrupted",
     "Run",
+    "Scores",
     "TrainConfig",
     "UsageError",
+    "evaluate",
     "resume",
     "sample",
     "train",

@@ -133,7 +133,11 @@ class TrainConfig:
     checkpoint_every: Count = 20_000
     """Images between two checkpoints."""
     keep: Count = 3
-    """Checkpoints to keep."""
+    """Checkpoints to keep, beside the one with the best KID."""
+    score_every: CountOrNone = 0
+    """Images between two scores by KID, which decide on the best checkpoint; 0 takes none."""
+    score_count: Annotated[Count, Field(ge=20)] = 1_000
+    """Samples, and held-out images at most, that a score compares."""
 
     def __post_init__(self) -> None:
         if self.batch % self.devices:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from equipoise.config import TrainConfig
 from equipoise.data import to_uint8
 from equipoise.errors import UsageError
 from equipoise.pictures import grid
@@ -16,8 +17,7 @@ from equipoise.run import Run
 AT_ONCE = 64
 
 
-@torch.inference_mode()
-def sample(run: Run, count: int, *, seed: int = 0, ema: bool = True) -> Tensor:
+def sample(run: Run, count: int, *, seed: int = 0, ema: bool = True, best: bool = False) -> Tensor:
     """Draw images from a run's generator.
 
     The image at a position depends on the seed and the position alone: more samples only add to fewer.
@@ -27,6 +27,7 @@ def sample(run: Run, count: int, *, seed: int = 0, ema: bool = True) -> Tensor:
         count: how many.
         seed: of the latents.
         ema: use the moving average of the weights.
+        best: use the checkpoint with the best score, instead of the last.
 
     Returns:
         (count, C, H, W) uint8.
@@ -34,15 +35,23 @@ def sample(run: Run, count: int, *, seed: int = 0, ema: bool = True) -> Tensor:
     Raises:
         UsageError: the run has no checkpoint that can be read.
     """
-    generator = run.generator(ema=ema)
-    size, prior = run.config.network.latent, run.config.prior
+    generator = run.generator(ema=ema, best=best)
+    return torch.cat(list(drawn(generator, run.config, range(count), seed, torch.device("cpu"))))
 
-    def batches() -> Iterator[Tensor]:
-        for start in range(0, count, AT_ONCE):
-            z = latents(AT_ONCE, size, prior, keyed(seed, "sample", start))
-            yield to_uint8(generator(z[: count - start]).images)
 
-    return torch.cat(list(batches()))
+@torch.inference_mode()
+def drawn(
+    generator: nn.Module, config: TrainConfig, positions: range, seed: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Draw the images at consecutive `positions`, some at a time: uint8 (n, C, H, W) on the CPU.
+
+    Whole blocks are computed, so that the image at a position has the same bits whatever else is asked for.
+    """
+    for start in range(positions.start // AT_ONCE * AT_ONCE, positions.stop, AT_ONCE):
+        z = latents(AT_ONCE, config.network.latent, config.prior, keyed(seed, "sample", start))
+        dtype = next(generator.parameters()).dtype
+        images = to_uint8(generator(z.to(device, dtype)).images).cpu()
+        yield images[max(0, positions.start - start) : positions.stop - start]
 
 
 def save_images(images: Tensor, out: Path) -> None:

@@ -9,6 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from equipoise.data import Images, normalise, to_uint8
 from equipoise.display import Display
+from equipoise.evaluation import Judge
 from equipoise.health import diagnose, diversity
 from equipoise.pictures import grid
 from equipoise.progress import Progress
@@ -38,6 +39,9 @@ class Recorder:
         self.data_diversity = diversity(normalise(images.batch(chosen.numpy())))
         self.drawn = -math.inf
         self.data = images.fingerprint
+        self.judge: Judge | None = None
+        scored = [row for row in self.rows if "kid" in row]
+        self.best = min(scored, key=lambda row: row["kid"]) if scored else {}
         self.board = SummaryWriter(str(run.path), purge_step=progress.images + 1)
 
     def line(self, measures: dict[str, float], *, halved: bool) -> None:
@@ -59,6 +63,16 @@ class Recorder:
         self._log({"images": images, **measures})
         self.display.update(images, measures)
         self._diagnose()
+
+    def score(self) -> None:
+        """Log the KID of the averaged generator; `checkpoint` then keeps the best."""
+        judge = self.judge = self.judge or Judge(self.run.config, self.progress.device)
+        figures = judge(self.progress.ema.eval())
+        row = {"images": self.progress.images, "kid": figures["value"], "kid_spread": figures["spread"]}
+        self._log(row)
+        self.display.update(self.progress.images, {"kid": figures["value"]})
+        if not self.best or figures["value"] < self.best["kid"]:
+            self.best = row
 
     def begin(self, images: Images, passed_over: list[str]) -> None:
         """Say what a person should know at the start, and leave the first samples and checkpoint of a new run."""
@@ -89,6 +103,8 @@ class Recorder:
         self.run.save_checkpoint(
             self.progress.images, self.progress.tensors(), self.progress.facts() | {"data": self.data}
         )
+        if self.best.get("images") == self.progress.images:
+            self.run.keep_best(self.progress.images)
         if time.monotonic() - self.drawn > BETWEEN_REPORTS:
             self._draw()
 

@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from equipoise import checkpoint
 from equipoise.config import TrainConfig, read_yaml, write_yaml
+from equipoise.data import Images, open_images
 from equipoise.errors import UsageError
 from equipoise.players import Players
 
@@ -99,8 +100,9 @@ class Run:
             kept = [row for row in self.rows(file) if row["images"] <= images]
             text = "".join(json.dumps(row) + "\n" for row in kept)
             checkpoint.write_atomically(self.path / file, text.encode())
-        for later in [*self.samples(), *self.checkpoints()]:  # a later checkpoint is one that could not be read
-            if int(later.stem) > images:
+        best = [path for path in [self.best_checkpoint()] if path]
+        for later in [*self.samples(), *self.checkpoints(), *best]:  # a later checkpoint is one that could not be read
+            if int(later.stem.removeprefix("best-")) > images:
                 later.unlink()
 
     # Checkpoints and samples, named by images seen
@@ -131,12 +133,39 @@ class Run:
         picture.save(data, "PNG")
         checkpoint.write_atomically(self.path / "samples" / f"{images:012d}.png", data.getvalue())
 
-    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint with the best score, where scores were taken."""
+        return max((self.path / "checkpoints").glob("best-*.safetensors"), default=None)
+
+    def keep_best(self, images: int) -> None:
+        """Keep the checkpoint at `images` images as the best, beside the last ones, and let go of the one before.
+
+        Raises:
+            CheckpointError: the disk refuses; the best one before is untouched.
+        """
+        before, source = self.best_checkpoint(), self.path / "checkpoints" / f"{images:012d}.safetensors"
+        final = source.with_name(f"best-{source.name}")
+        try:
+            checkpoint.write_atomically(final, source.read_bytes())
+            if before not in {None, final}:
+                before.unlink()
+        except OSError as error:
+            raise checkpoint.CheckpointError(f"cannot write {final}: {error.strerror}; make room and resume") from error
+
+    def load_checkpoint(self, *, best: bool = False) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
+
+        Args:
+            best: the one with the best score instead.
 
         Raises:
             CheckpointError: there is none, or none can be read.
         """
+        if best:
+            path = self.best_checkpoint()
+            if path is None:
+                raise checkpoint.CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
+            return *checkpoint.load(path), []
         passed_over: list[str] = []
         for path in reversed(self.checkpoints()):
             try:
@@ -152,16 +181,17 @@ class Run:
         """Both networks as the configuration describes them, for images of `shape`, untrained."""
         return self.config.network.build(shape)
 
-    def generator(self, *, ema: bool = True) -> nn.Module:
+    def generator(self, *, ema: bool = True, best: bool = False) -> nn.Module:
         """The trained generator, ready to use: latents (N, latent) -> GeneratorOutput.
 
         Args:
             ema: the moving average of the weights, where the run keeps one; else the weights themselves.
+            best: of the checkpoint with the best score, instead of the last.
 
         Raises:
             CheckpointError: no checkpoint can be read.
         """
-        tensors, facts, _ = self.load_checkpoint()
+        tensors, facts, _ = self.load_checkpoint(best=best)
         generator = self.players(tuple(facts["shape"])).generator
         part = "ema" if ema and self.config.ema else "generator"
         _fill(generator, part, tensors)
@@ -177,6 +207,22 @@ class Run:
         discriminator = self.players(tuple(facts["shape"])).discriminator
         _fill(discriminator, "discriminator", tensors)
         return discriminator.eval()
+
+
+def images_of(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> tuple[Images, Images]:
+    """The images that `config` names, packed at its resolution: those to train on, and those held out.
+
+    Raises:
+        UsageError: there are none, or they cannot be read.
+    """
+    return open_images(
+        config.data,
+        resolution=config.resolution,
+        channels=config.channels,
+        fit=config.fit,
+        background=config.background,
+        progress=progress,
+    ).split(config.held_out)
 
 
 def made_with() -> dict[str, str]:

@@ -9,14 +9,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from equipoise.config import TrainConfig
-from equipoise.data import Images, flips, indices, normalise, open_images
+from equipoise.data import Images, flips, indices, normalise
 from equipoise.display import Display, counting
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.health import Finding, not_finite
 from equipoise.progress import Progress
 from equipoise.randomness import keyed, latents
 from equipoise.recorder import Recorder
-from equipoise.run import Run, free_folder
+from equipoise.run import Run, free_folder, images_of
 from equipoise.signals import Stop, listening, passing_on
 from equipoise.step import update
 from equipoise.team import Team, assemble, choose_precision, fabric_for, is_leader
@@ -176,11 +176,14 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
             finished = progress.finished
             asked = team.most(stop.signal)
         sampling = _due(config.sample_every, progress) or finished
-        saving = _due(config.checkpoint_every, progress) or finished or asked
+        scoring = config.score_every and (_due(config.score_every, progress) or finished)
+        saving = _due(config.checkpoint_every, progress) or finished or asked or scoring
         if (sampling or saving) and (bad := not_finite(progress.extremes(), progress.images)):
             return _diverged(bad, progress, recorder)
         if recorder and sampling:
             recorder.samples()
+        if recorder and scoring:
+            recorder.score()
         if recorder and saving:
             recorder.checkpoint()
         if asked and not finished:
@@ -214,14 +217,7 @@ def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None =
     Raises:
         UsageError: there are none, or they cannot be read.
     """
-    return open_images(
-        config.data,
-        resolution=config.resolution,
-        channels=config.channels,
-        fit=config.fit,
-        background=config.background,
-        progress=progress,
-    ).split(config.held_out)[0]
+    return images_of(config, progress)[0]
 
 
 def _restore(run: Run, progress: Progress, images: Images) -> list[str]:

@@ -1,0 +1,47 @@
+"""Feature extractors by name: what the scores of images rest on, and what each score must name."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+
+from equipoise.errors import UsageError
+from equipoise.metrics.features.digits import digits
+from equipoise.metrics.features.dinov2 import dinov2
+from equipoise.metrics.features.effnet import effnet_lite0
+from equipoise.metrics.features.extractor import Extractor, Features
+from equipoise.metrics.features.inception import inception
+from equipoise.metrics.features.pixels import pixels
+
+__all__ = ["EXTRACTORS", "Extractor", "Features", "load_extractor"]
+
+EXTRACTORS: dict[str, Callable[[Path | None, torch.device, tuple[int, int, int]], Extractor]] = {
+    "inception": inception,
+    "dinov2": dinov2,
+    "effnet-lite0": effnet_lite0,
+    "digits": digits,
+    "pixels": pixels,
+}
+"""By name; each is made from a file of weights, the device and the images' (C, H, W)."""
+
+
+def load_extractor(
+    name: str, *, file: Path | None = None, device: str | torch.device = "cpu", shape: tuple[int, int, int]
+) -> Extractor:
+    """Load a feature extractor.
+
+    Args:
+        name: of EXTRACTORS.
+        file: its weights, if not those in the usual place.
+        device: where it computes.
+        shape: (C, H, W) of the images; only `pixels` depends on it.
+
+    Raises:
+        UsageError: there is no such extractor, a package is missing, or the weights are missing, damaged or others'.
+    """
+    if name not in EXTRACTORS:
+        near = get_close_matches(name, EXTRACTORS, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(EXTRACTORS)}"
+        raise UsageError(f"there is no feature extractor {name!r}: {meant}")
+    return EXTRACTORS[name](file, torch.device(device), shape)

@@ -1,0 +1,113 @@
+"""Weights from files: found, downloaded where that is usual, known by their hash, and read without running code."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from equipoise.errors import UsageError
+
+COUNTER = "num_batches_tracked"  # of batch normalisation: older files lack it, and nothing here reads it
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that others publish.
+
+    Attributes:
+        extractor: which one they are for.
+        url: where they are.
+        names: what their file may be called in torch's cache; the first is the one that a download gets.
+        sha256: of the file, in hexadecimal.
+        variable: of the environment, naming another file to use.
+    """
+
+    extractor: str
+    url: str
+    names: tuple[str, ...]
+    sha256: str
+    variable: str
+
+    def find(self, file: Path | None) -> Path:
+        """Say which file to read: `file`, else the variable's, else the one in torch's cache, which may be downloaded.
+
+        Raises:
+            UsageError: the file in the cache is damaged, or cannot be downloaded.
+        """
+        if given := file or os.environ.get(self.variable):
+            return Path(given)
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        path = next((folder / name for name in self.names if (folder / name).is_file()), None)
+        if path is None:
+            return self._download(folder / self.names[0])
+        if sha256(path) != self.sha256:
+            raise UsageError(f"{path} is damaged, or not what its name says: delete it, and it is downloaded again")
+        return path
+
+    def _download(self, path: Path) -> Path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.sha256)
+        except (OSError, RuntimeError) as error:  # RuntimeError: not the file with this hash
+            raise UsageError(
+                f"cannot download the weights of {self.extractor} ({error}): get {self.url} on another machine and put "
+                f"it at {path}, or name it in {self.variable}"
+            ) from error
+        return path
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[str] = frozenset()) -> Network:
+    """Build an extractor's network and give it the weights in a file, .safetensors or torch's own; in eval mode.
+
+    Args:
+        build: makes the network.
+        path: of the file.
+        name: the extractor's, for errors.
+        unused: tensors that may be in the file and are not needed.
+
+    Raises:
+        UsageError: the file cannot be read, or holds something else.
+    """
+    state = _read(path, name)
+    with torch.device("meta"):  # no memory, no random numbers
+        network = build()
+    expected = network.state_dict()
+    wanted = {key: tuple(tensor.shape) for key, tensor in expected.items() if not key.endswith(COUNTER)}
+    given = {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(COUNTER)}
+    given = {key: shape for key, shape in given.items() if key not in unused}
+    if wanted != given:
+        wrong = next(iter(dict(wanted.items() ^ given.items())))
+        raise UsageError(
+            f"{path} does not hold the weights of {name}: it has {given.get(wrong, 'no')} for {wrong!r} and "
+            f"{wanted.get(wrong, 'none')} is needed, so give the file that is meant for {name}"
+        )
+    weights = {key: state[key].float() for key in wanted}
+    counters = {key: torch.zeros((), dtype=torch.int64) for key in expected.keys() - wanted.keys()}
+    network.load_state_dict(weights | counters, assign=True)
+    return network.requires_grad_(False).eval()
+
+
+def _read(path: Path, name: str) -> Mapping[str, Tensor]:
+    try:
+        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"cannot read the weights of {name} at {path}: {error.strerror or error}") from error
+    except Exception as error:  # damaged files raise nearly everything
+        raise UsageError(f"{path} is damaged or holds no weights: give the file that is meant for {name}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise UsageError(f"{path} holds no named tensors: give the file that is meant for {name}")
+    return state
