@@ -1,4 +1,4 @@
-"""What the two players give: the only words that networks and objectives share."""
+"""What the two players are given and give: the only words that networks and objectives share."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +11,7 @@ class GeneratorOutput:
     """One batch from a generator.
 
     Attributes:
-        images: (N, C, H, W), nominally in [-1, 1].
+        images: (N, C, H, W), nominally in [-1, 1]; for discrete images M of each latent, one after the other.
         log_prob: (N,) log-probability of discrete images in nats, where the generator has one.
     """
 
@@ -32,6 +32,37 @@ class DiscriminatorOutput:
     score: Tensor
     code: Tensor | None = None
     logits: Tensor | None = None
+
+
+class Conditions(NamedTuple):
+    """What a generator is given beside the latent, where it was built for it.
+
+    Attributes:
+        labels: (N,) int64 class of each image to make.
+        masked: (N, C, H, W) in [-1, 1], images to fill in; what is hidden does not matter.
+        mask: (N, 1, H, W), 1 where `masked` is hidden, else 0.
+        noise: (N, M, C, H, W) in [0, 1), what decides on the values of M discrete images a latent.
+    """
+
+    labels: Tensor | None = None
+    masked: Tensor | None = None
+    mask: Tensor | None = None
+    noise: Tensor | None = None
+
+
+class Extras(NamedTuple):
+    """What a run asks of its networks beside images and a score.
+
+    Attributes:
+        condition: numbers joined to the latent.
+        logits: outputs of the discriminator for auxiliary tasks.
+        levels: 0 for images; else the generator gives logits for so many values of each pixel: (N, C, H, W) for two,
+            those of the upper one, and (N, C * levels, H, W) for more.
+    """
+
+    condition: int = 0
+    logits: int = 0
+    levels: int = 0
 
 
 class Players(NamedTuple):

@@ -1,22 +1,50 @@
 """What every objective is: its configuration and its equations in one frozen dataclass.
 
-An objective sees a `Batch`, gives the two `Losses`, and keeps its own moving quantities (a balance term, a margin)
+An objective sees a `Batch`, gives each player's `Loss`, and keeps its own moving quantities (a balance term, a margin)
 in a `State` that is passed in and returned. It never touches weights, devices or processes.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from equipoise.players import DiscriminatorOutput, GeneratorOutput
+from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
+from equipoise.randomness import Draws
 
 State = dict[str, Tensor]
 """An objective's moving quantities: 0-d tensors by name, all of them in the checkpoint."""
 
+Seen = dict[str, Tensor]
+"""What a loss has seen on the way: 0-d detached tensors by name, each a mean over the batch."""
+
 Means = Mapping[str, Tensor]
 """What one step has seen: 0-d tensors by name, averaged over the whole batch and every process."""
+
+Judge = Literal["logit", "critic", "loss", "energy"]
+"""What a discriminator's score means to an objective; `Network.serves` says which of them a network can be."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective asks of its networks; a pairing that cannot work is refused at the start.
+
+    Attributes:
+        judge: what the discriminator's score has to be.
+        codes: whether the discriminator must give codes.
+        independent: whether an image's score must not depend on the others in the batch, as it does under BatchNorm.
+        levels: 0 for images; else of how many values each pixel is drawn (see `Extras.levels`), real ones rounded to
+            them.
+        samples: discrete images drawn for each latent.
+    """
+
+    judge: Judge
+    codes: bool = False
+    independent: bool = False
+    levels: int = 0
+    samples: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +58,9 @@ class Batch:
         d_real: the discriminator's answer to `real`.
         d_fake: the discriminator's answer to `fake.images`.
         discriminator: the discriminator itself, to be asked again (gradient penalties).
+        draws: random tensors for this step.
         labels: (N,) class indices of `real`, where the data has them.
+        conditions: what else the generator was given.
         gather: this process's rows -> the rows of every process, differentiable; for statistics of a whole batch.
     """
 
@@ -39,44 +69,80 @@ class Batch:
     fake: GeneratorOutput
     d_real: DiscriminatorOutput
     d_fake: DiscriminatorOutput
-    discriminator: Callable[[Tensor], DiscriminatorOutput]
+    discriminator: nn.Module
+    draws: Draws = field(repr=False)
     labels: Tensor | None = None
+    conditions: Conditions = Conditions()
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
 
 
 @dataclass(frozen=True)
-class Losses:
-    """One step's two losses, both minimised, and what was seen on the way.
+class Loss:
+    """One player's loss, to be minimised, and what was seen on the way.
 
     Attributes:
-        discriminator: 0-d; moves the discriminator only.
-        generator: 0-d; moves the generator only.
-        seen: 0-d detached tensors by name, each a mean over the batch.
+        value: 0-d; the mean over this process's rows, or over all rows that were gathered.
+        seen: for `adapt` and `measures`; averaged over all processes first.
     """
 
-    discriminator: Tensor
-    generator: Tensor
-    seen: dict[str, Tensor]
+    value: Tensor
+    seen: Seen
+
+    @classmethod
+    def of(cls, value: Tensor, **seen: Tensor) -> "Loss":
+        """A loss, with what it has seen detached."""
+        return cls(value, {name: each.detach() for name, each in seen.items()})
 
 
-class Objective(Protocol):
-    """A frozen dataclass of hyper-parameters with the objective's equations as its methods."""
+class Objective:
+    """A frozen dataclass of hyper-parameters with the objective's equations as its methods.
 
-    convergence: ClassVar[str | None]
+    Only `needs` and the two losses must be given; what most objectives do not have stands here as nothing.
+    """
+
+    needs: Needs
+    """What the networks must give: a class attribute, or a property where the hyper-parameters decide."""
+    convergence: ClassVar[str | None] = None
     """The measure that falls as training converges, if the objective has one."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Settings of a TrainConfig that its authors used, where they differ from those of TrainConfig itself."""
+    clip: float = 0.0
+    """After each of its steps the discriminator's weights are clipped to [-clip, clip]; 0 leaves them."""
 
-    def start(self) -> State:
-        """The state before the first step."""
-        ...
+    def start(self, steps_per_epoch: int) -> State:  # noqa: ARG002
+        """The state before the first step; `steps_per_epoch` steps see all images once."""
+        return {}
 
-    def losses(self, batch: Batch, state: State) -> Losses:
-        """Both players' losses on `batch`; pure."""
-        ...
+    def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:  # noqa: ARG002
+        """Steps of the discriminator before the generator's next, which is its number `generator_steps`, from 0."""
+        return n_critic
 
-    def adapt(self, state: State, seen: Means) -> State:
-        """The state after a step that saw `seen`; pure, without a host synchronisation."""
-        ...
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
+        """The loss that moves the discriminator only; pure."""
+        raise NotImplementedError
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
+    def generator_loss(self, batch: Batch, state: State) -> Loss:
+        """The loss that moves the generator only; pure. With alternating updates `batch.d_fake` is judged anew."""
+        raise NotImplementedError
+
+    def adapt(self, state: State, seen: Means) -> State:  # noqa: ARG002
+        """The state after a step that saw `seen`; pure, without a host synchronisation.
+
+        What the generator's loss sees is absent from `seen` after a step in which only the discriminator moved.
+        """
+        return state
+
+    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:  # noqa: ARG002
         """What to log of a step: 0-d tensors by name."""
-        ...
+        return dict(seen)
+
+
+def accuracy(real: Tensor, fake: Tensor, threshold: float = 0.0) -> Tensor:
+    """Share of scores (N,) on their own side of `threshold`: real ones above it, fake ones below; 0-d in [0, 1]."""
+    right = (real > threshold).to(real.dtype).mean() + (fake < threshold).to(fake.dtype).mean()
+    return (right / 2).detach()
+
+
+def zeros(*names: str) -> State:
+    """A state of zeros."""
+    return {name: torch.zeros(()) for name in names}

@@ -1,0 +1,40 @@
+"""What every pair of networks is: a frozen specification that builds both players for images of a shape."""
+
+from typing import ClassVar
+
+from torch import nn
+
+from equipoise.players import Extras, Players
+
+Shape = tuple[int, int, int]
+"""(C, H, W) of an image."""
+
+
+class Network:
+    """A frozen dataclass of sizes; `build` makes the players."""
+
+    serves: ClassVar[frozenset[str]]
+    """What the discriminator's score can be: logit, critic, loss, energy."""
+    latent: int
+    """Length of the latent."""
+
+    @property
+    def codes(self) -> bool:
+        """Whether the discriminator gives codes."""
+        return False
+
+    @property
+    def independent(self) -> bool:
+        """Whether an image's score does not depend on the others in the batch."""
+        return True
+
+    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+        """Build both players for images of `shape`, untrained, from the global random state.
+
+        Raises:
+            UsageError: the network does not allow such images.
+        """
+        raise NotImplementedError
+
+    def anneal(self, player: nn.Module, images_seen: int) -> None:
+        """Set what changes in a player as images are seen, apart from its weights."""
