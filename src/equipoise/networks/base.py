@@ -1,5 +1,6 @@
 """What every pair of networks is: a frozen specification that builds both players for images of a shape."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import nn
@@ -10,7 +11,7 @@ Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
 
 
-class Network:
+class Network(ABC):
     """A frozen dataclass of sizes; `build` makes the players."""
 
     serves: ClassVar[frozenset[str]]
@@ -28,13 +29,13 @@ class Network:
         """Whether an image's score does not depend on the others in the batch."""
         return True
 
+    @abstractmethod
     def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
         """Build both players for images of `shape`, untrained, from the global random state.
 
         Raises:
             UsageError: the network does not allow such images.
         """
-        raise NotImplementedError
 
     def anneal(self, player: nn.Module, images_seen: int) -> None:
         """Set what changes in a player as images are seen, apart from its weights."""

@@ -4,6 +4,7 @@ An objective sees a `Batch`, gives each player's `Loss`, and keeps its own movin
 in a `State` that is passed in and returned. It never touches weights, devices or processes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -94,7 +95,7 @@ class Loss:
         return cls(value, {name: each.detach() for name, each in seen.items()})
 
 
-class Objective:
+class Objective(ABC):
     """A frozen dataclass of hyper-parameters with the objective's equations as its methods.
 
     Only `needs` and the two losses must be given; what most objectives do not have stands here as nothing.
@@ -117,13 +118,13 @@ class Objective:
         """Steps of the discriminator before the generator's next, which is its number `generator_steps`, from 0."""
         return n_critic
 
+    @abstractmethod
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """The loss that moves the discriminator only; pure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """The loss that moves the generator only; pure. With alternating updates `batch.d_fake` is judged anew."""
-        raise NotImplementedError
 
     def adapt(self, state: State, seen: Means) -> State:  # noqa: ARG002
         """The state after a step that saw `seen`; pure, without a host synchronisation.
