@@ -1,13 +1,21 @@
 """Checkpoints: whole or not at all, verified when read, never code."""
 
+import json
 import pickle
+import resource
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
+import equipoise
+from equipoise import checkpoint
 from equipoise.checkpoint import CheckpointError, load, save, write_atomically
+
+FORMATS = Path(__file__).parent / "formats"  # a run that each older format wrote, cut short
 
 TENSORS = {
     "weights": torch.randn(3, 2, 4, 4).to(memory_format=torch.channels_last),
@@ -72,7 +80,84 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
 
 def test_another_format_says_which(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "c", {"format": "99", "facts": "{}", "digest": ""})
-    with pytest.raises(CheckpointError, match="has checkpoint format 99, this version reads 1"):
+    with pytest.raises(
+        CheckpointError, match=f"has checkpoint format 99, this version reads 1 to {checkpoint.FORMAT}:"
+    ):
+        load(tmp_path / "c")
+
+
+def test_every_older_format_has_its_upgrade_and_a_run_to_try_it_on() -> None:
+    older = list(range(1, checkpoint.FORMAT))
+    assert list(checkpoint.UPGRADES) == older
+    assert sorted(int(folder.name) for folder in FORMATS.iterdir()) == older
+
+
+@pytest.mark.parametrize("older", sorted(path.name for path in FORMATS.iterdir()))
+def test_a_run_of_an_older_format_goes_on(tmp_path: Path, older: str) -> None:
+    """To its end, with nothing lost: what was logged stands, and so many steps were made as images ask for."""
+    shutil.copytree(FORMATS / older, tmp_path / "run")
+    (tmp_path / "run" / "samples").mkdir(exist_ok=True)
+    before = equipoise.Run.open(tmp_path / "run")
+    [written] = before.checkpoints()
+    with safe_open(written, "pt") as file:
+        assert file.metadata()["format"] == older
+    logged = [row for row in before.rows() if row["images"] <= int(written.stem)]
+    run = equipoise.resume(before.path, quiet=True)
+    assert run.rows()[: len(logged)] == logged
+    tensors, facts = load(run.checkpoints()[-1])
+    assert facts["images"] == run.config.images > int(written.stem)
+    for player in ("generator", "discriminator"):
+        assert tensors[f"optimizer_{player}.0.step"] == run.config.images / run.config.batch
+
+
+def test_format_1_counted_the_generators_steps_in_its_optimiser() -> None:
+    [written] = (FORMATS / "1" / "checkpoints").iterdir()
+    facts = load(written)[1]
+    assert (facts["generator_steps"], facts["critic_steps_since"]) == (24 // 4, 0)
+
+
+def rewritten(path: Path, facts: str | None, tensors: dict[str, torch.Tensor], written: str = "1") -> None:
+    """A file whose checksum is right, whatever else is wrong with it."""
+    metadata = {"format": written, "digest": checkpoint._digest(tensors, facts or "")}
+    save_file(tensors, path, metadata if facts is None else metadata | {"facts": facts})
+
+
+@pytest.mark.parametrize("facts", [None, "", "{", "[]", "3", "[" * 100_000, '{"a": ' + "9" * 10_000 + "}"])
+def test_facts_that_are_none_are_refused(tmp_path: Path, facts: str | None) -> None:
+    rewritten(tmp_path / "c", facts, {"a": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="is no checkpoint: its facts are not"):
+        load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("steps", [torch.zeros(2), torch.tensor(torch.nan), torch.tensor(torch.inf)])
+def test_an_upgrade_that_cannot_be_made_is_told_in_words(tmp_path: Path, steps: torch.Tensor) -> None:
+    rewritten(tmp_path / "c", "{}", {"optimizer_generator.0.step": steps})
+    with pytest.raises(CheckpointError, match="is no checkpoint of format 1"):
+        load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("length", [0, 2**24 + 1, 2**40, 2**63, 2**64 - 1])
+def test_a_header_that_claims_more_than_there_is_takes_no_memory(tmp_path: Path, length: int) -> None:
+    (tmp_path / "c").write_bytes(length.to_bytes(8, "little") + b"{" * 4096)
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+        load(tmp_path / "c")
+
+
+def test_a_huge_header_is_not_even_parsed(tmp_path: Path) -> None:
+    """A hundred megabytes of brackets, on a disk that does not store them: refused before they are read."""
+    with (tmp_path / "c").open("wb") as file:
+        file.write((2**30).to_bytes(8, "little"))
+        file.truncate(2**30 + 8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+        load(tmp_path / "c")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**15, "KiB"
+
+
+def test_a_tensor_that_claims_more_than_there_is_takes_no_memory(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2**20, 2**20], "data_offsets": [0, 2**42]}}).encode()
+    (tmp_path / "c").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
         load(tmp_path / "c")
 
 

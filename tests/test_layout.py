@@ -21,7 +21,7 @@ ORDER = [
         "run",
     ],
     *["schedule", "step", "progress", "health", "pictures", "report", "display", "latents", "scores", "evaluation"],
-    *["recorder", "signals", "training", "flags", "cli", "__main__"],
+    *["recorder", "signals", "training", "flags", "commands", "cli", "__main__"],
 ]
 APART = {"objectives", "networks", "data", "metrics"}  # these never import one another
 

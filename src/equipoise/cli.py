@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import Diverged, Interrupted, UsageError
@@ -56,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "train": _train,
         "resume": _resume,
         "sample": _sample,
-        "evaluate": _evaluate,
-        "compare": _compare,
-        "data": _data,
+        "evaluate": _elsewhere("evaluate"),
+        "compare": _elsewhere("compare"),
+        "data": _elsewhere("data"),
     }
     if not words or words[0] in {"-h", "--help"}:
         print(HELP, end="")
@@ -225,207 +226,19 @@ def _sample(words: list[str]) -> int:
     return int(_command(sample, words, "sample"))
 
 
-def _evaluate(words: list[str]) -> int:
-    from pathlib import Path
-
-    from tyro.conf import Positional
-
-    from equipoise.config import Count
-    from equipoise.evaluation import Split
-    from equipoise.team import Device
-
-    def evaluate(
-        run: Positional[Path | None] = None,
-        images: str | None = None,
-        reference: str | None = None,
-        features: str = "auto",
-        weights: Path | None = None,
-        metrics: str | None = None,
-        count: Count = 5000,
-        split: Split = "held-out",
-        resolution: str | None = None,
-        seed: int = 0,
-        ema: bool = True,
-        best: bool = False,
-        json: Path | None = None,
-        device: Device = "auto",
-        devices: Count = 1,
-        quiet: bool = False,
-    ) -> int:
-        """Score a run's samples beside the images held out from its training, or any images beside any others.
-
-        As in: equipoise evaluate runs/photos --json scores.json
-
-        Or: equipoise evaluate --images made/ --reference photos/ --resolution 64 --metrics kid,fid
-
-        Args:
-            run: The run's folder.
-            images: A run, folder, zip or array to score, where it is no run of its own.
-            reference: What to compare with: images of any kind, or another run; by default the run's own data.
-            features: inception, dinov2, effnet-lite0, digits or pixels; auto takes digits for the bundled digits, else
-                effnet-lite0 where it is installed.
-            weights: The extractor's file of weights, if it is not in the usual place.
-            metrics: Names with commas between; by default all that apply, but reconstruction.
-            count: Images of each set, at most.
-            split: Which of the run's data to compare with.
-            resolution: To bring images to that are no run's; by default they must be of one size.
-            seed: Of the samples, and of every random choice.
-            ema: Use the moving average of the generator's weights.
-            best: Use the checkpoint with the best KID (train with --score-every), not the last.
-            json: A file for the scores and their protocol, for `equipoise compare`.
-            device: Where to compute.
-            devices: Processes that share the images.
-            quiet: Show no progress.
-        """
-        from equipoise.evaluation import evaluate as score
-
-        if (run is None) == (images is None):
-            raise UsageError("give a run's folder, or --images and --reference: `equipoise evaluate --help` shows both")
-        chosen = None if metrics is None else tuple(name.strip() for name in metrics.split(",") if name.strip())
-        scores = score(
-            str(run or images),
-            reference,
-            device=device,
-            devices=devices,
-            quiet=quiet,
-            features=features,
-            weights=weights,
-            metrics=chosen,
-            count=count,
-            split=split,
-            resolution=resolution,
-            seed=seed,
-            ema=ema,
-            best=best,
-        )
-        print(scores)
-        if json is not None:
-            scores.write(json)
-            print(f"scores: {json}")
-        return 0
-
-    return int(_command(evaluate, words, "evaluate"))
-
-
-def _compare(words: list[str]) -> int:
-    from pathlib import Path
-
-    from tyro.conf import Positional
-
-    def compare(files: Positional[tuple[Path, ...]]) -> int:
-        """Show scores side by side, the better ones marked; refused where their protocols differ.
-
-        As in: equipoise compare a.json b.json
-
-        Args:
-            files: What `equipoise evaluate --json` wrote.
-        """
-        from equipoise.scores import Scores
-        from equipoise.scores import compare as side_by_side
-
-        print(side_by_side([(file.name, Scores.read(file)) for file in files]))
-        return 0
-
-    return int(_command(compare, words, "compare"))
-
-
-def _data(words: list[str]) -> int:
-    commands = {"inspect": _inspect, "pack": _pack}
-    if not words or words[0] not in commands:
-        print("usage: equipoise data inspect DATA [--out sheet.png]\n       equipoise data pack DATA --resolution 64")
-        return 0 if not words or words[0] in {"-h", "--help"} else 2
-    return commands[words[0]](words[1:])
-
-
-def _inspect(words: list[str]) -> int:
-    from pathlib import Path
-
-    from tyro.conf import Positional
-
-    def inspect(
-        data: Positional[str],
-        resolution: str = "64",
-        held_out: float = 0.1,
-        out: Path | None = None,
-        duplicates: Path | None = None,
-    ) -> int:
-        """Look at images before training on them: sizes, channels, values, labels, duplicates, what would be skipped.
-
-        As in: equipoise data inspect photos/ --out sheet.png --duplicates pairs.png
-
-        Args:
-            data: What --data takes.
-            resolution: At which values and looks are compared.
-            held_out: The share to be held out.
-            out: Also draw a contact sheet of 64 of them, as a PNG.
-            duplicates: Also draw pairs of equal or nearly equal images, as a PNG.
-        """
-        from equipoise.data import contact_sheet, duplicates_sheet
-        from equipoise.data import inspect as look
-        from equipoise.display import counting
-
-        with counting(f"reading {data}") as count:
-            found = look(data, resolution, share=held_out, progress=count)
-        print(found)
-        if out is not None:
-            contact_sheet(data).save(out)
-            print(f"contact sheet: {out}")
-        if duplicates is not None:
-            pairs = duplicates_sheet(found)
-            if pairs is not None:
-                pairs.save(duplicates)
-            print(f"duplicates: {duplicates if pairs is not None else 'none'}")
-        return 0
-
-    return int(_command(inspect, words, "data inspect"))
-
-
-def _pack(words: list[str]) -> int:
-    from pathlib import Path
-    from typing import Literal
-
-    from tyro.conf import Positional
-
-    from equipoise.data import Fit
-
-    def pack(
-        data: Positional[str],
-        resolution: str,
-        out: Path | None = None,
-        channels: Literal[1, 3] | None = None,
-        fit: Fit = "crop",
-        background: str = "white",
-    ) -> int:
-        """Pack images by hand: into the cache, where training then finds them, or also into a file to take along.
-
-        As in: equipoise data pack photos/ --resolution 64 --out photos64.npy
-
-        Args:
-            data: What --data takes.
-            resolution: A side in pixels, or width and height as in 64x48.
-            out: An .npy, or .npz with the labels; either is data again.
-            channels: 1 for grayscale, 3 for RGB; by default grayscale if every image is.
-            fit: How an image of another shape is made to fit.
-            background: Colour behind transparent images and around padded ones.
-        """
-        from equipoise.data import pack as pack_images
-        from equipoise.display import counting
-
-        with counting(f"packing {data}") as count:
-            images = pack_images(
-                data, resolution, out, channels=channels, fit=fit, background=background, progress=count
-            )
-        print(f"{len(images):,} images, {len(images.skipped):,} skipped: {out or images.path}")
-        return 0
-
-    return int(_command(pack, words, "data pack"))
-
-
 def _command(function: Callable[..., int], words: list[str], name: str) -> Any:
-    """Let tyro read `words` as the arguments of `function`, and call it."""
-    import tyro
+    from equipoise.flags import call
 
-    return tyro.cli(function, args=words, prog=f"equipoise {name}", config=(tyro.conf.OmitArgPrefixes,))
+    return call(function, words, name)
+
+
+def _elsewhere(name: str) -> Callable[[list[str]], int]:
+    """The command in a module of its own, which is imported when it is called."""
+
+    def call(words: list[str]) -> int:
+        return int(import_module(f"equipoise.commands.{name}").main(words))
+
+    return call
 
 
 def _read(file: str) -> str:

@@ -318,11 +318,7 @@ def _chosen(request: Request, sets: dict[str, Pictures], extractor: Extractor) -
     """
     counts = (sets["samples"].count, sets["reference"].count)
     cannot = {
-        **(
-            dict.fromkeys(("inception-score", "modes"), "an extractor with classes")
-            if not extractor.classes
-            else {}
-        ),
+        **(dict.fromkeys(("inception-score", "modes"), "an extractor with classes") if not extractor.classes else {}),
         **({} if "training" in sets else {"memorisation": "a run, scored by its held-out images"}),
         **({} if sets["samples"].generator else {"reconstruction": "a run"}),
         **({} if min(sets["samples"].shape[1:]) >= SMALLEST else {"sliced-wasserstein": f"{SMALLEST} pixels a side"}),

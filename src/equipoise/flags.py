@@ -1,5 +1,6 @@
 """Flags for the command line, made of a configuration's own fields, help and values."""
 
+from collections.abc import Callable
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from typing import Annotated, Any, get_type_hints
 
@@ -25,6 +26,11 @@ def flags_of(part: Any) -> Any:
             hint: Any = Annotated[hints[member.name], tyro.conf.arg(help=help_text)]
             members.append((member.name, hint, field(default=value)))
     return make_dataclass(kind.__name__, members, frozen=True, kw_only=True)()
+
+
+def call(function: Callable[..., int], words: list[str], name: str) -> int:
+    """Let tyro read `words` as the arguments of `function`, and call it; returns the exit code that it gives."""
+    return tyro.cli(function, args=words, prog=f"equipoise {name}", config=(tyro.conf.OmitArgPrefixes,))
 
 
 def take(words: list[str], flag: str) -> str | None:
