@@ -16,11 +16,13 @@ ORDER = [
         "data",
         "metrics",
         "team",
+        "step",
         "config",
+        "presets",
         "checkpoint",
         "run",
     ],
-    *["schedule", "step", "progress", "health", "pictures", "report", "display", "latents", "scores", "evaluation"],
+    *["dealing", "schedule", "progress", "health", "pictures", "report", "display", "latents", "scores", "evaluation"],
     *["recorder", "signals", "training", "flags", "commands", "cli", "__main__"],
 ]
 APART = {"objectives", "networks", "data", "metrics"}  # these never import one another

@@ -9,19 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from equipoise.config import PRESETS, TrainConfig
+    from equipoise.config import TrainConfig
     from equipoise.errors import Diverged, Interrupted, UsageError
     from equipoise.evaluation import evaluate
     from equipoise.latents import sample
     from equipoise.networks import Autoencoder
     from equipoise.objectives import BEGAN
+    from equipoise.presets import PRESETS
     from equipoise.run import Run
     from equipoise.scores import Scores
     from equipoise.training import resume, train
 
 _HOMES = {
     "BEGAN": "objectives",
-    "PRESETS": "config",
+    "PRESETS": "presets",
     "Autoencoder": "networks",
     "Diverged": "errors",
     "Interrupted": "errors",

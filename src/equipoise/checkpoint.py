@@ -100,7 +100,15 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:
     """Format 1 knew objectives of simultaneous updates alone, and left the generator's steps to its optimiser."""
     steps = tensors.get("optimizer_generator.0.step")
-    return tensors, {**facts, "generator_steps": 0 if steps is None else int(steps), "critic_steps_since": 0}
+    sums = [name.removeprefix("window.") for name in tensors if name.startswith("window.")]
+    return tensors, {
+        **facts,
+        "classes": 0,
+        "generator_steps": 0 if steps is None else int(steps),
+        "critic_steps_since": 0,
+        "steps_per_epoch": 1,
+        "window_counts": dict.fromkeys(sums, facts["window_steps"]),
+    }
 
 
 UPGRADES = {1: _count_generator_steps}

@@ -92,13 +92,14 @@ def _fail(message: str, code: int) -> int:
 
 
 def _train(words: list[str]) -> int:
-    from equipoise.config import PRESETS, read_yaml, suggestion
+    from equipoise.config import read_yaml, suggestion
     from equipoise.flags import take
+    from equipoise.presets import PRESETS
 
     objective = words.pop(0) if words and not words[0].startswith("-") else None
     preset, file = take(words, "--preset"), take(words, "--config")
     if objective is None and file is None:
-        listing = "\n".join(f"  {name:8} {', '.join(presets)}" for name, presets in PRESETS.items())
+        listing = "\n".join(f"  {name:14} {', '.join(presets)}" for name, presets in PRESETS.items())
         print(TRAIN_HELP.format(objectives=listing), end="")
         return 0 if not words or words[0] in {"-h", "--help"} else 2
     if objective is not None and objective not in PRESETS:
@@ -109,13 +110,27 @@ def _train(words: list[str]) -> int:
         if preset is not None and preset not in presets:
             near = suggestion(preset, presets)
             raise UsageError(f"unknown preset {preset!r}{near}: {objective} has {', '.join(presets)}")
-        return _train_from(presets[preset or "default"], words)
+        return _train_from(_with_network(presets[preset or "default"], words), words)
     if preset is not None:
         raise UsageError("--config and --preset each give all the settings: use one of them")
     base = read_yaml(_read(file), file)
     if objective not in {None, base.objective_name}:
         raise UsageError(f"{file} is for {base.objective_name}, not {objective}: leave one of them out")
-    return _train_from(base, words)
+    return _train_from(_with_network(base, words), words)
+
+
+def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
+    """`base` with the networks that `--network` names, whose settings are flags of their own."""
+    from equipoise.config import suggestion
+    from equipoise.flags import take
+    from equipoise.networks import NETWORKS
+
+    name = take(words, "--network")
+    if name is None:
+        return base
+    if name not in NETWORKS:
+        raise UsageError(f"unknown network {name!r}{suggestion(name, NETWORKS)}: use one of {', '.join(NETWORKS)}")
+    return base.with_changes(network=NETWORKS[name]())
 
 
 def _train_from(base: "TrainConfig", words: list[str]) -> int:

@@ -8,15 +8,18 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 from tyro.constructors import PrimitiveConstructorSpec
 
 from equipoise.data import Fit, parse_resolution
 from equipoise.errors import UsageError
-from equipoise.networks import NETWORKS, Autoencoder, Network
-from equipoise.objectives import BEGAN, OBJECTIVES, AnyObjective
+from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
+from equipoise.objectives import BEGAN, OBJECTIVES, Objective
+from equipoise.players import Players
 from equipoise.randomness import Prior
+from equipoise.step import Update
 from equipoise.team import Device, Precision
 
 
@@ -69,11 +72,15 @@ Resolution = Annotated[int | str, BeforeValidator(_canonical), RESOLUTION]
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class TrainConfig:
-    """Everything that decides a run. Lengths are counted in images seen."""
+    """Everything that decides a run. Lengths are counted in images seen.
 
-    objective: AnyObjective = BEGAN()
+    What is not given is the objective's own, as its authors published it (`Objective.defaults`), or else what stands
+    here.
+    """
+
+    objective: InstanceOf[Objective] = BEGAN()
     """What the players play for."""
-    network: Network = Autoencoder()
+    network: InstanceOf[Network] = Autoencoder()
     """The networks of both players."""
 
     data: str = "digits"
@@ -95,14 +102,22 @@ class TrainConfig:
     """Images to train on, counted with repetition."""
     batch: Count = 16
     """Images a step, over all processes."""
+    update: Update = "simultaneous"
+    """Both players move at the same time by one judgement, or the generator after the discriminator, by a new one."""
+    n_critic: Count = 1
+    """Steps of the discriminator for each of the generator's."""
+    separate_latents: bool = False
+    """Draw other latents for the generator's loss than for the discriminator's."""
+    optimizer: Literal["adam", "rmsprop", "adamax"] = "adam"
+    """What turns gradients into steps."""
     lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
-    """Learning rate of the discriminator's Adam."""
+    """Learning rate of the discriminator."""
     lr_ratio: Annotated[float, Field(gt=0, le=100)] = 2.0
     """The generator's learning rate over the discriminator's (Heusel et al. 2017, arXiv:1706.08500)."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Adam's decay of the mean gradient."""
+    """Adam's and Adamax's decay of the mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Adam's decay of the squared gradient."""
+    """Adam's and Adamax's decay of the gradient's size."""
     warmup: CountOrNone = 2_000
     """Images over which the learning rate rises from 0."""
     lr_floor: Annotated[float, Field(gt=0)] = 2e-5
@@ -139,7 +154,20 @@ class TrainConfig:
     score_count: Annotated[Count, Field(ge=20)] = 1_000
     """Samples, and held-out images at most, that a score compares."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, given: ArgsKwargs) -> ArgsKwargs:
+        """Fill in what the objective's authors used."""
+        values = dict(given.kwargs or {})
+        objective = values.get("objective")
+        if isinstance(objective, Objective):
+            values = {**objective.defaults, **values}
+            if isinstance(name := values.get("network"), str):
+                values["network"] = NETWORKS[name]()
+        return ArgsKwargs(given.args, values)
+
     def __post_init__(self) -> None:
+        refuse_pairing(self.objective, self.network)
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
@@ -154,6 +182,19 @@ class TrainConfig:
     def network_name(self) -> str:
         """The network's name in NETWORKS."""
         return name_of(self.network, NETWORKS)
+
+    def build(self, shape: tuple[int, int, int], classes: int = 0) -> Players:
+        """Both players, untrained, for images of `shape` (C, H, W) and so many classes.
+
+        Raises:
+            UsageError: the network does not allow such images.
+        """
+        needs = self.objective.needs
+        return build_players(self.network, shape, levels=needs.levels, samples=needs.samples)
+
+    def game(self, classes: int = 0) -> Objective:
+        """The objective, with the tasks that are on."""
+        return self.objective
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the objective and the network as mappings with a `name`."""
@@ -180,6 +221,27 @@ class TrainConfig:
     def with_changes(self, **changes: Any) -> "TrainConfig":
         """A copy with some values changed, checked anew."""
         return replace(self, **changes)
+
+
+def refuse_pairing(objective: Objective, network: Network) -> None:
+    """Refuse networks that cannot serve an objective.
+
+    Raises:
+        UsageError: they give another score, no codes, or scores that depend on the rest of the batch.
+    """
+    name, needs = name_of(objective, OBJECTIVES), objective.needs
+    able = [other for other, kind in NETWORKS.items() if needs.judge in kind.serves]
+    if needs.judge not in network.serves:
+        theirs = name_of(network, NETWORKS)
+        raise UsageError(f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
+                         f"--network {' or '.join(able)}")
+    if needs.codes and not network.codes:
+        raise UsageError(f"{name} with these settings needs a discriminator that gives codes: use --network autoencoder")
+    if needs.independent and not network.independent:
+        raise UsageError(
+            f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "
+            "use --norm layer or --norm none"
+        )
 
 
 def name_of(part: object, registry: Mapping[str, type]) -> str:
@@ -253,22 +315,3 @@ def explain(error: ValidationError) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-PRESETS: dict[str, dict[str, TrainConfig]] = {
-    "began": {
-        "default": TrainConfig(),
-        "demo": TrainConfig(
-            network=Autoencoder(width=16, latent=10), images=140_000, lr=5e-4, lr_window=4_000, lr_patience=5
-        ),
-        "paper": TrainConfig(
-            objective=BEGAN.paper(),
-            network=Autoencoder.paper(),
-            lr=1e-4,
-            lr_ratio=1.0,
-            warmup=0,
-            ema=0,
-        ),
-    },
-}
-"""Ready configurations by objective and name: `paper` is what the authors used, `demo` is made for two CPU cores."""

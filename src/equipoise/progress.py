@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, Adamax, Optimizer, RMSprop
 
 from equipoise.checkpoint import CheckpointError
 from equipoise.config import TrainConfig
-from equipoise.networks.autoencoder import set_carry
+from equipoise.data import Feed
 from equipoise.objectives.base import State
 from equipoise.players import Players
 from equipoise.randomness import keyed
@@ -20,17 +20,22 @@ from equipoise.step import Optimizers, laid_out_like
 
 Shape = tuple[int, int, int]
 
+ENDLESS = 50_000  # images that make an epoch where there is no end to them
+
 
 @dataclass
 class Window:
     """Sums of measures since the last line of metrics, kept on the device until it is written."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     steps: int = 0
 
     def add(self, measures: Mapping[str, Tensor]) -> None:
-        """Take in one step's measures."""
-        self.sums = {name: self.sums[name] + value if self.steps else value.clone() for name, value in measures.items()}
+        """Take in one step's measures; those of the generator's loss are there only when it moves."""
+        for name, value in measures.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.steps += 1
 
     def close(self) -> tuple[dict[str, float], int]:
@@ -38,30 +43,52 @@ class Window:
 
         This waits for the device; between two lines of metrics nothing else does.
         """
-        means = (torch.stack(list(self.sums.values())).double() / self.steps).tolist()
-        names, steps = list(self.sums), self.steps
-        self.sums, self.steps = {}, 0
-        return dict(zip(names, means, strict=True)), steps
+        sums, counts, steps = self.sums, self.counts, self.steps
+        self.sums, self.counts, self.steps = {}, {}, 0
+        totals = torch.stack(list(sums.values())).double().tolist()
+        return {name: total / counts[name] for name, total in zip(sums, totals, strict=True)}, steps
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the data decides on: everything that networks and objective must know of it.
+
+    Attributes:
+        shape: (C, H, W) of an image.
+        classes: how many, or 0.
+        count: images in an epoch; None where there is no end to them.
+    """
+
+    shape: Shape
+    classes: int = 0
+    count: int | None = None
+
+    @classmethod
+    def of(cls, feed: Feed) -> "Material":
+        """That of a feed."""
+        return cls(feed.shape, feed.classes, feed.count)
 
 
 class Progress:
     """Networks, their moving average, optimisers, the objective's state, the learning rate, and images seen."""
 
-    def __init__(self, config: TrainConfig, shape: Shape, device: torch.device) -> None:
-        self.config, self.shape, self.device = config, shape, device
+    def __init__(self, config: TrainConfig, material: Material, device: torch.device) -> None:
+        self.config, self.material, self.device = config, material, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed(config.seed, "weights").initial_seed())
-            players = config.network.build(shape)
+            players = config.build(material.shape, material.classes)
         self.dtype = torch.float64 if config.precision == "fp64" else torch.float32
         layout = torch.channels_last
         self.players = Players(*(player.to(device, self.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
-        betas = (config.beta1, config.beta2)
-        self.optimizers = Optimizers(
-            *(Adam(player.parameters(), lr=config.lr, betas=betas, fused=True) for player in self.players)
-        )
-        self.state: State = {name: value.to(device) for name, value in config.objective.start().items()}
+        self.optimizers = Optimizers(*(_optimizer(config, player) for player in self.players))
+        self.objective = config.game(material.classes)
+        self.steps_per_epoch = max(1, (material.count or ENDLESS) // config.batch)
+        self.state: State = {
+            name: value.to(device) for name, value in self.objective.start(self.steps_per_epoch).items()
+        }
         self.plateau, self.window, self.images = Plateau(), Window(), 0
+        self.generator_steps, self.critic_steps_since = 0, 0
 
     @property
     def lr(self) -> float:
@@ -79,13 +106,17 @@ class Progress:
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        if self.config.network.residual:
-            carry = max(0.0, 1 - self.images / self.config.network.residual)
-            for player in (*self.players, self.ema):
-                set_carry(player, carry)
+        for player in (*self.players, self.ema):
+            self.config.network.anneal(player, self.images)
 
-    def finish_step(self, state: State, measures: Mapping[str, Tensor]) -> None:
-        """Count the step, and move the average of the generator.
+    @property
+    def generator_moves(self) -> bool:
+        """Whether the generator has its turn in the next step."""
+        due = self.objective.critic_steps(self.generator_steps, self.config.n_critic, self.steps_per_epoch)
+        return self.critic_steps_since + 1 >= due
+
+    def finish_step(self, state: State, measures: Mapping[str, Tensor], *, generator_moved: bool) -> None:
+        """Count the step, and if the generator has moved, move its average.
 
         Its half-life is `config.ema` images, or a twentieth of the images seen while that is less (the ramp-up of
         Karras et al. 2022, arXiv:2206.00364), so that early samples are not those of the first weights.
@@ -93,14 +124,21 @@ class Progress:
         self.state = state
         self.window.add(measures)
         self.images += self.config.batch
+        self.critic_steps_since += 1
+        if generator_moved:
+            self._average(self.critic_steps_since * self.config.batch)
+            self.generator_steps, self.critic_steps_since = self.generator_steps + 1, 0
+
+    @torch.no_grad()
+    def _average(self, images: int) -> None:
+        """Let the average follow the generator over the last `images` images."""
         half_life = min(self.config.ema, self.images / 20)
-        decay = 0.5 ** (self.config.batch / half_life) if half_life else 0.0
-        with torch.no_grad():
-            average: list[Tensor] = list(self.ema.parameters())
-            weights: list[Tensor] = list(self.players.generator.parameters())
-            torch._foreach_lerp_(average, weights, 1 - decay)
-            for kept, buffer in zip(self.ema.buffers(), self.players.generator.buffers(), strict=True):
-                kept.copy_(buffer)
+        decay = 0.5 ** (images / half_life) if half_life else 0.0
+        average: list[Tensor] = list(self.ema.parameters())
+        weights: list[Tensor] = list(self.players.generator.parameters())
+        torch._foreach_lerp_(average, weights, 1 - decay)
+        for kept, buffer in zip(self.ema.buffers(), self.players.generator.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def observe(self, means: Mapping[str, float], steps: int) -> bool:
         """Let the learning rate follow the convergence measure; whether it was halved just now."""
@@ -140,7 +178,16 @@ class Progress:
 
     def facts(self) -> dict[str, Any]:
         """Every number that a checkpoint must hold."""
-        return {"shape": self.shape, "plateau": self.plateau.as_dict(), "window_steps": self.window.steps}
+        return {
+            "shape": self.material.shape,
+            "classes": self.material.classes,
+            "plateau": self.plateau.as_dict(),
+            "window_steps": self.window.steps,
+            "window_counts": self.window.counts,
+            "generator_steps": self.generator_steps,
+            "critic_steps_since": self.critic_steps_since,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Put everything back as `tensors` and `facts` were when they were taken.
@@ -161,11 +208,22 @@ class Progress:
             if set(part("objective")) != set(self.state):
                 raise CheckpointError("the checkpoint belongs to another objective")
             self.state = {name: value.to(self.device) for name, value in part("objective").items()}
-            self.window = Window({name: value.to(self.device) for name, value in part("window").items()})
-            self.window.steps = facts["window_steps"]
+            sums = {name: value.to(self.device) for name, value in part("window").items()}
+            self.window = Window(sums, {name: facts["window_counts"][name] for name in sums}, facts["window_steps"])
+            self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
+            self.steps_per_epoch = facts["steps_per_epoch"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
         except (RuntimeError, KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
+
+
+def _optimizer(config: TrainConfig, player: nn.Module) -> Optimizer:
+    weights, betas = list(player.parameters()), (config.beta1, config.beta2)
+    if config.optimizer == "rmsprop":
+        return RMSprop(weights, lr=config.lr, foreach=True)
+    if config.optimizer == "adamax":
+        return Adamax(weights, lr=config.lr, betas=betas, foreach=True)
+    return Adam(weights, lr=config.lr, betas=betas, fused=True)
 
 
 def _moments(optimizer: Optimizer) -> dict[str, Tensor]:

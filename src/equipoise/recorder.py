@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from equipoise.data import Images, normalise, to_uint8
+from equipoise.data import Feed, normalise, to_uint8
 from equipoise.display import Display
 from equipoise.evaluation import Judge
 from equipoise.health import diagnose, diversity
@@ -27,7 +27,7 @@ SHOWN = 64  # samples in a grid
 class Recorder:
     """Writes into the run's folder, and tells the display; only the first process has one."""
 
-    def __init__(self, run: Run, progress: Progress, images: Images, team: Team, display: Display) -> None:
+    def __init__(self, run: Run, progress: Progress, feed: Feed, team: Team, display: Display) -> None:
         self.run, self.progress, self.team, self.display = run, progress, team, display
         config = run.config
         self.fresh = not run.checkpoints()
@@ -35,10 +35,10 @@ class Recorder:
         self.rows = run.rows()
         self.ailing = {finding.kind for finding in diagnose(self.rows, config)} if self.rows else set[str]()
         self.latents = latents(JUDGED, config.network.latent, config.prior, keyed(config.seed, "samples"))
-        chosen = torch.randperm(len(images), generator=keyed(config.seed, "judged"))[:JUDGED]
-        self.data_diversity = diversity(normalise(images.batch(chosen.numpy())))
+        some = feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images
+        self.data_diversity = diversity(normalise(some))
         self.drawn = -math.inf
-        self.data = images.fingerprint
+        self.data = feed.fingerprint
         self.judge: Judge | None = None
         scored = [row for row in self.rows if "kid" in row]
         self.best = min(scored, key=lambda row: row["kid"]) if scored else {}
@@ -74,7 +74,7 @@ class Recorder:
         if not self.best or figures["value"] < self.best["kid"]:
             self.best = row
 
-    def begin(self, images: Images, passed_over: list[str]) -> None:
+    def begin(self, feed: Feed, passed_over: list[str]) -> None:
         """Say what a person should know at the start, and leave the first samples and checkpoint of a new run."""
         for note in passed_over:
             self.event("warning", "checkpoint", note)
@@ -82,11 +82,11 @@ class Recorder:
             if not self.progress.finished:
                 self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
             return
-        if images.skipped:
-            names = ", ".join(f"{name} ({reason})" for name, reason in images.skipped[:NAMED])
-            more = f" and {len(images.skipped) - NAMED} more" if len(images.skipped) > NAMED else ""
+        if feed.skipped:
+            names = ", ".join(f"{name} ({reason})" for name, reason in feed.skipped[:NAMED])
+            more = f" and {len(feed.skipped) - NAMED} more" if len(feed.skipped) > NAMED else ""
             self.event(
-                "warning", "skipped", f"{len(images.skipped)} images cannot be read and were skipped: {names}{more}"
+                "warning", "skipped", f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
             )
         self.samples()
         self.checkpoint()

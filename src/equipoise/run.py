@@ -177,9 +177,9 @@ class Run:
 
     # The networks
 
-    def players(self, shape: tuple[int, int, int]) -> Players:
-        """Both networks as the configuration describes them, for images of `shape`, untrained."""
-        return self.config.network.build(shape)
+    def players(self, facts: Mapping[str, Any]) -> Players:
+        """Both networks as the configuration and a checkpoint's facts describe them, untrained."""
+        return self.config.build(tuple(facts["shape"]), facts["classes"])
 
     def generator(self, *, ema: bool = True, best: bool = False) -> nn.Module:
         """The trained generator, ready to use: latents (N, latent) -> GeneratorOutput.
@@ -192,7 +192,7 @@ class Run:
             CheckpointError: no checkpoint can be read.
         """
         tensors, facts, _ = self.load_checkpoint(best=best)
-        generator = self.players(tuple(facts["shape"])).generator
+        generator = self.players(facts).generator
         part = "ema" if ema and self.config.ema else "generator"
         _fill(generator, part, tensors)
         return generator.eval()
@@ -204,7 +204,7 @@ class Run:
             CheckpointError: no checkpoint can be read.
         """
         tensors, facts, _ = self.load_checkpoint()
-        discriminator = self.players(tuple(facts["shape"])).discriminator
+        discriminator = self.players(facts).discriminator
         _fill(discriminator, "discriminator", tensors)
         return discriminator.eval()
 

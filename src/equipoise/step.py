@@ -1,14 +1,19 @@
-"""One update of both players: one pass of the generator, one of the discriminator on real and one on fake images."""
+"""One update: the discriminator moves, and when it is its turn, the generator; each by its own loss alone."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Batch, Objective, State
-from equipoise.players import Players
+from equipoise.objectives.base import Batch, Loss, Objective, Seen, State
+from equipoise.players import Conditions, GeneratorOutput, Players
+from equipoise.randomness import Draws
 from equipoise.team import Team
+
+Update = Literal["simultaneous", "alternating"]
 
 
 class Optimizers(NamedTuple):
@@ -18,49 +23,178 @@ class Optimizers(NamedTuple):
     discriminator: Optimizer
 
 
+@dataclass(frozen=True)
+class Given:
+    """What one step is given on this process.
+
+    Attributes:
+        real: (n, C, H, W) in [-1, 1], this process's share of the batch.
+        latent: (n, K).
+        draws: everything else that is random.
+        labels: (n,) int64 classes of `real`, where the data has them.
+        conditions: what the generator is given beside the latent.
+        latent_g: (n, K) for the generator's own loss, where it is to have others than the discriminator's.
+    """
+
+    real: Tensor
+    latent: Tensor
+    draws: Draws = field(repr=False)
+    labels: Tensor | None = None
+    conditions: Conditions | None = None
+    latent_g: Tensor | None = None
+
+
 def update(
     players: Players,
     optimizers: Optimizers,
     objective: Objective,
     state: State,
-    real: Tensor,
-    latent: Tensor,
+    given: Given,
     team: Team,
+    *,
+    order: Update = "simultaneous",
+    generator_moves: bool = True,
 ) -> tuple[State, dict[str, Tensor]]:
-    """Move both players once, at the same time: each by its own loss, both judged by the weights before the step.
+    """Move the discriminator once, and the generator if it is its turn.
 
-    Nothing here waits for the device. Gradients and what was seen are averaged over all processes in one reduction.
+    Simultaneously: one judgement serves both losses, by the weights before the step. Alternating: the generator's loss
+    judges its images anew, after the discriminator has moved. Nothing here waits for the device. Gradients and what
+    was seen are averaged over all processes, in one reduction for each judgement.
 
     Args:
         players: both networks, in training mode.
         optimizers: their optimisers.
         objective: gives the losses and moves its own state.
         state: the objective's state before the step.
-        real: (n, C, H, W) in [-1, 1], this process's share of the batch.
-        latent: (n, K).
+        given: real images, latents and draws.
         team: the other processes, and the precision.
+        order: whether both move at the same time, or one after the other.
+        generator_moves: whether it is the generator's turn.
 
     Returns:
         The objective's state after the step, and its measures, 0-d tensors by name.
     """
-    generator, discriminator = players
-    with team.autocast():
-        fake = generator(latent)
-        d_real, d_fake = discriminator(real), discriminator(fake.images)
-    losses = objective.losses(Batch(real, latent, fake, d_real, d_fake, discriminator, gather=team.gather), state)
-    d_weights, g_weights = list(discriminator.parameters()), list(generator.parameters())
-    d_grads = torch.autograd.grad(losses.discriminator, d_weights, retain_graph=True)
-    g_grads = torch.autograd.grad(losses.generator, g_weights)
-
-    *grads, seen = team.mean([*d_grads, *g_grads, torch.stack(list(losses.seen.values()))])
-    for weight, grad in zip([*d_weights, *g_weights], grads, strict=True):
-        weight.grad = laid_out_like(weight, grad)
-    for optimizer in optimizers:
-        optimizer.step()
-
-    means = dict(zip(losses.seen, seen.unbind(), strict=True))
+    if order == "simultaneous" and generator_moves:
+        means = _together(players, optimizers, objective, state, given, team)
+    else:
+        means = _in_turn(players, optimizers, objective, state, given, team, generator_moves=generator_moves)
     state = objective.adapt(state, means)
     return state, objective.measures(state, means)
+
+
+def _together(
+    players: Players,
+    optimizers: Optimizers,
+    objective: Objective,
+    state: State,
+    given: Given,
+    team: Team,
+) -> Seen:
+    batch = _judged(players, given, team)
+    d_loss = objective.discriminator_loss(batch, state)
+    g_batch = batch if given.latent_g is None else _judged_anew(players, batch, given, team)
+    g_loss = objective.generator_loss(g_batch, state)
+    d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
+    d_grads = torch.autograd.grad(d_loss.value, d_weights, retain_graph=True)
+    g_grads = torch.autograd.grad(g_loss.value, g_weights)
+    means = _reduced([*d_weights, *g_weights], [*d_grads, *g_grads], {**d_loss.seen, **g_loss.seen}, team)
+    for optimizer in optimizers:
+        optimizer.step()
+    _clip(d_weights, objective.clip)
+    return means
+
+
+def _in_turn(
+    players: Players,
+    optimizers: Optimizers,
+    objective: Objective,
+    state: State,
+    given: Given,
+    team: Team,
+    *,
+    generator_moves: bool,
+) -> Seen:
+    fresh = given.latent_g is not None  # then the generator's own loss makes images of its own
+    batch = _judged(players, given, team, through_generator=generator_moves and not fresh, for_discriminator=True)
+    means = _move(players.discriminator, optimizers.discriminator, objective.discriminator_loss(batch, state), team)
+    _clip(_weights(players.discriminator), objective.clip)
+    if not generator_moves:
+        return means
+    batch = _judged_anew(players, batch, given, team)
+    return means | _move(players.generator, optimizers.generator, objective.generator_loss(batch, state), team)
+
+
+def _judged(
+    players: Players, given: Given, team: Team, *, through_generator: bool = True, for_discriminator: bool = False
+) -> Batch:
+    """Real and generated images, and what the discriminator says of them.
+
+    Args:
+        players: the networks.
+        given: what to judge.
+        team: its precision.
+        through_generator: keep the generator's graph.
+        for_discriminator: judge the images without it, for a loss that moves the discriminator only.
+    """
+    latent = given.latent.detach().requires_grad_()
+    with team.autocast():
+        with torch.set_grad_enabled(through_generator):
+            fake = _generate(players, latent, given.conditions)
+        shown = fake.images.detach() if for_discriminator else fake.images
+        d_real, d_fake = players.discriminator(given.real), players.discriminator(shown)
+    return Batch(
+        given.real,
+        latent,
+        fake,
+        d_real,
+        d_fake,
+        players.discriminator,
+        given.draws,
+        given.labels,
+        given.conditions or Conditions(),
+        team.gather,
+    )
+
+
+def _judged_anew(players: Players, batch: Batch, given: Given, team: Team) -> Batch:
+    """The batch with its generated images, or others of `given.latent_g`, judged by the weights as they are now."""
+    latent, fake = batch.latent, batch.fake
+    with team.autocast():
+        if given.latent_g is not None:
+            latent = given.latent_g.detach().requires_grad_()
+            fake = _generate(players, latent, given.conditions)
+        return replace(batch, latent=latent, fake=fake, d_fake=players.discriminator(fake.images))
+
+
+def _generate(players: Players, latent: Tensor, conditions: Conditions | None) -> GeneratorOutput:
+    fake: GeneratorOutput = players.generator(latent) if conditions is None else players.generator(latent, conditions)
+    return fake
+
+
+def _move(player: torch.nn.Module, optimizer: Optimizer, loss: Loss, team: Team) -> Seen:
+    weights = _weights(player)
+    means = _reduced(weights, torch.autograd.grad(loss.value, weights), loss.seen, team)
+    optimizer.step()
+    return means
+
+
+def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], seen: Seen, team: Team) -> Seen:
+    """Give each weight the gradient's mean over all processes; the means of what was seen."""
+    *grads, found = team.mean([*grads, torch.stack(list(seen.values()))])
+    for weight, grad in zip(weights, grads, strict=True):
+        weight.grad = laid_out_like(weight, grad)
+    return dict(zip(seen, found.unbind(), strict=True))
+
+
+def _weights(player: torch.nn.Module) -> list[Tensor]:
+    return list(player.parameters())
+
+
+def _clip(weights: Sequence[Tensor], clip: float) -> None:
+    if clip:
+        with torch.no_grad():
+            torch._foreach_clamp_min_(weights, -clip)
+            torch._foreach_clamp_max_(weights, clip)
 
 
 def laid_out_like(weight: Tensor, values: Tensor) -> Tensor:

@@ -6,15 +6,14 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from equipoise.config import TrainConfig
-from equipoise.data import Images, flips, indices, normalise
+from equipoise.data import Feed
+from equipoise.dealing import deal
 from equipoise.display import Display, counting
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.health import Finding, not_finite
-from equipoise.progress import Progress
-from equipoise.randomness import keyed, latents
+from equipoise.progress import Material, Progress
 from equipoise.recorder import Recorder
 from equipoise.run import Run, free_folder, images_of
 from equipoise.signals import Stop, listening, passing_on
@@ -97,17 +96,18 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
     return resume(out, quiet=quiet)
 
 
-def check(config: TrainConfig, images: Images) -> None:
+def check(config: TrainConfig, feed: Feed) -> None:
     """Refuse what cannot work before anything is written.
 
     Raises:
         UsageError: fewer images than a batch, or a network that cannot make such images.
     """
-    if len(images) < config.batch:
+    if feed.count is not None and feed.count < config.batch:
         beside = ", the held-out ones aside" if config.held_out else ""
-        raise UsageError(f"{config.data} has only {len(images)} images{beside}: use --batch {len(images)} or less")
+        raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
     with torch.device("meta"):
-        config.network.build(images.shape)
+        config.build(feed.shape, feed.classes)
+    config.game(feed.classes)
 
 
 def _launch(fabric: Fabric, run: Run | None, quiet: bool) -> Run:
@@ -130,9 +130,9 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     try:
         if config.batch % fabric.world_size:
             raise UsageError(f"--batch {config.batch} does not divide by the {fabric.world_size} processes")
-        images = open_data(config)
-        progress = Progress(config, images.shape, fabric.device)
-        passed_over = _restore(run, progress, images)
+        feed = open_data(config)
+        progress = Progress(config, Material.of(feed), fabric.device)
+        passed_over = _restore(run, progress, feed)
     except UsageError as error:
         return run.path, Outcome("refused", message=str(error))
     team = assemble(fabric, choose_precision(config.precision, fabric.device.type))
@@ -142,27 +142,35 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
         Display(config.images, title, start_at=progress.images, quiet=quiet or team.rank > 0) as display,
         listening() as stop,
     ):
-        recorder = Recorder(run, progress, images, team, display) if team.rank == 0 else None
+        recorder = Recorder(run, progress, feed, team, display) if team.rank == 0 else None
         if recorder:
-            recorder.begin(images, passed_over)
-        outcome = _loop(progress, images, team, recorder, stop)
+            recorder.begin(feed, passed_over)
+        outcome = _loop(progress, feed, team, recorder, stop)
         if recorder:
             recorder.close()
     fabric.barrier()
     return run.path, outcome
 
 
-def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
+def _loop(progress: Progress, feed: Feed, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
     """Train until the end, convergence, a signal or a loss that is not finite; every process leaves alike."""
     config = progress.config
     finished = progress.finished
     while not finished:
-        real, latent = draw(config, images, progress.images, team, progress.device)
+        given = deal(config, feed, progress.images, team, progress.device)
         progress.prepare_step()
+        moves = progress.generator_moves
         state, measures = update(
-            progress.players, progress.optimizers, config.objective, progress.state, real, latent, team
+            progress.players,
+            progress.optimizers,
+            progress.objective,
+            progress.state,
+            given,
+            team,
+            order=config.update,
+            generator_moves=moves,
         )
-        progress.finish_step(state, measures)
+        progress.finish_step(state, measures, generator_moved=moves)
 
         finished = progress.finished
         asked = stop.signal if team.size == 1 else 0
@@ -191,27 +199,7 @@ def _loop(progress: Progress, images: Images, team: Team, recorder: Recorder | N
     return Outcome("finished", progress.images)
 
 
-def draw(config: TrainConfig, images: Images, position: int, team: Team, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A process's share of the batch that comes after `position` images: real images and latents.
-
-    Both are pure functions of the seed and the position, and together the processes see what one would see.
-
-    Returns:
-        (n, C, H, W) in [-1, 1] and (n, latent), on `device`, with n = batch / processes.
-    """
-    size = config.batch // team.size
-    share = slice(team.rank * size, (team.rank + 1) * size)
-    chosen = indices(len(images), config.batch, config.seed, position)[share]
-    real = normalise(images.batch(chosen).to(device))
-    if config.flip:
-        mirrored = torch.from_numpy(flips(config.batch, config.seed, position)[share]).to(device)
-        real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
-    latent = latents(config.batch, config.network.latent, config.prior, keyed(config.seed, "latents", position))
-    dtype = torch.float64 if config.precision == "fp64" else torch.float32
-    return real.to(dtype, memory_format=torch.channels_last), latent[share].to(device, dtype)
-
-
-def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Images:
+def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Feed:
     """The images to train on of those that `config` names, packed at its resolution; the others are held out.
 
     Raises:
@@ -220,12 +208,12 @@ def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None =
     return images_of(config, progress)[0]
 
 
-def _restore(run: Run, progress: Progress, images: Images) -> list[str]:
+def _restore(run: Run, progress: Progress, feed: Feed) -> list[str]:
     """Put `progress` where the newest readable checkpoint stands; returns why newer ones were passed over."""
     if not run.checkpoints():
         return []
     tensors, facts, passed_over = run.load_checkpoint()
-    if facts["data"] != images.fingerprint:
+    if facts["data"] != feed.fingerprint:
         raise UsageError(
             f"the images at {run.config.data} are not those that {run.path} was trained on: bring them back, "
             "or train a new run"

@@ -5,8 +5,8 @@ from torch import Tensor
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Map uint8 images of any shape in [0, 255] to float32 in [-1, 1], as x / 127.5 - 1."""
-    return images.float().div_(127.5).sub_(1.0)
+    """Map uint8 images of any shape in [0, 255] to float32 in [-1, 1], as x / 127.5 - 1; floats are that already."""
+    return images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -110,6 +110,11 @@ class Objective(ABC):
     clip: float = 0.0
     """After each of its steps the discriminator's weights are clipped to [-clip, clip]; 0 leaves them."""
 
+    @classmethod
+    def presets(cls) -> "Mapping[str, tuple[Objective, Mapping[str, Any]]]":
+        """Published variants by name: the objective, and settings of a TrainConfig beside its `defaults`."""
+        return {}
+
     def start(self, steps_per_epoch: int) -> State:  # noqa: ARG002
         """The state before the first step; `steps_per_epoch` steps see all images once."""
         return {}

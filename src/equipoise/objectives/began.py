@@ -9,20 +9,21 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Losses, Means, State
+from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State, zeros
 from equipoise.objectives.ebgan import pulling_away
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
-class BEGAN:
+class BEGAN(Objective):
     """Boundary Equilibrium GAN (Berthelot, Schumm and Metz 2017), arXiv:1703.10717, section 3.4.
 
     The defaults are ours and hold where the paper's collapse (docs/began-in-practice.md); `paper()` gives theirs.
     """
 
     convergence: ClassVar[str | None] = "m_global"
+    needs: ClassVar[Needs] = Needs("energy", codes=True)
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Diversity ratio: the energy of generated images over that of real ones (paper: 0.5)."""
@@ -42,26 +43,33 @@ class BEGAN:
         """The paper's own objective and values."""
         return cls(gamma=0.5, lambda_k=1e-3, relative=False, recover=0, match=0, pull=0)
 
-    def start(self) -> State:
+    def start(self, steps_per_epoch: int) -> State:
         """No term of the generator's in the discriminator's loss yet: k = 0."""
-        return {"k": torch.zeros(())}
+        return zeros("k")
 
-    def losses(self, batch: Batch, state: State) -> Losses:
-        """L_D = L(x) - k L(G(z)), L_G = L(G(z)), and the remedies that are on."""
-        real, fake, k = batch.d_real.score.mean(), batch.d_fake.score.mean(), state["k"]
-        loss_d, loss_g = real - k * fake, fake
-        seen = {"energy_real": real, "energy_fake": fake}
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
+        """L_D = L(x) - k L(G(z)), and the remedies that are on."""
+        real, fake = batch.d_real.score.mean(), batch.d_fake.score.mean()
+        loss, seen = real - state["k"] * fake, {"energy_real": real, "energy_fake": fake}
         if self.recover:
-            seen["recovery"] = F.mse_loss(_codes(batch.d_fake.code, batch.latent), batch.latent)
-            loss_d, loss_g = loss_d + self.recover * seen["recovery"], loss_g + self.recover * seen["recovery"]
+            loss = loss + self.recover * recovery(batch)
         if self.match:
             codes = batch.gather(_codes(batch.d_real.code, batch.latent))
             seen["code_distance"] = energy_distance(codes, batch.gather(batch.latent))
-            loss_d = loss_d + self.match * seen["code_distance"]
+            loss = loss + self.match * seen["code_distance"]
+        return Loss.of(loss, **seen)
+
+    def generator_loss(self, batch: Batch, state: State) -> Loss:
+        """L_G = L(G(z)), and the remedies that are on."""
+        loss = fake = batch.d_fake.score.mean()
+        seen = {"energy_fake": fake}
+        if self.recover:
+            seen["recovery"] = recovery(batch)
+            loss = loss + self.recover * seen["recovery"]
         if self.pull:
             seen["pulling_away"] = pulling_away(batch.gather(_codes(batch.d_fake.code, batch.latent)))
-            loss_g = loss_g + self.pull * seen["pulling_away"]
-        return Losses(loss_d, loss_g, {name: value.detach() for name, value in seen.items()})
+            loss = loss + self.pull * seen["pulling_away"]
+        return Loss.of(loss, **seen)
 
     def adapt(self, state: State, seen: Means) -> State:
         """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
@@ -75,6 +83,11 @@ class BEGAN:
         real, fake = seen["energy_real"], seen["energy_fake"]
         m_global = real + (self.gamma * real - fake).abs()
         return {**seen, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
+
+
+def recovery(batch: Batch) -> Tensor:
+    """Mean squared error of reading the latent back from the code of G(z) (BEGAN-CS, arXiv:1808.07258); 0-d."""
+    return F.mse_loss(_codes(batch.d_fake.code, batch.latent), batch.latent)
 
 
 def energy_distance(code: Tensor, latent: Tensor) -> Tensor:

@@ -1,0 +1,53 @@
+"""What each step is given: real images, latents and whatever else is drawn, all functions of seed and images seen."""
+
+import torch
+
+from equipoise.config import TrainConfig
+from equipoise.data import Feed, flips, normalise
+from equipoise.players import Conditions
+from equipoise.randomness import Draws
+from equipoise.step import Given
+from equipoise.team import Team
+
+
+def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: torch.device) -> Given:
+    """A process's share of the batch that comes after `position` images.
+
+    Everything is a pure function of the seed and the position, and together the processes see what one would see.
+
+    Raises:
+        UsageError: the data cannot be read on.
+    """
+    size = config.batch // team.size
+    share = slice(team.rank * size, (team.rank + 1) * size)
+    dtype = torch.float64 if config.precision == "fp64" else torch.float32
+    draws = Draws(config.seed, position, config.batch, share, device, dtype)
+    images, labels = feed.draw(config.batch, config.seed, position, team.rank, team.size)
+    real = normalise(images.to(device))  # points of a toy come as they are
+    if config.flip:
+        mirrored = torch.from_numpy(flips(config.batch, config.seed, position)[share]).to(device)
+        real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
+    real = rounded(real.to(dtype, memory_format=torch.channels_last), config.objective.needs.levels)
+    latent_g = draws.latents("latents of the generator", config.network.latent, config.prior)
+    return Given(
+        real=real,
+        latent=draws.latents("latents", config.network.latent, config.prior),
+        draws=draws,
+        labels=None if labels is None else labels.to(device),
+        conditions=_conditions(config, real, draws),
+        latent_g=latent_g if config.separate_latents else None,
+    )
+
+
+def rounded(images: torch.Tensor, levels: int) -> torch.Tensor:
+    """Images in [-1, 1] with each value at the nearest of `levels` even ones; 0 leaves them."""
+    if not levels:
+        return images
+    return ((images + 1) / 2 * (levels - 1)).round().clamp(0, levels - 1) / (levels - 1) * 2 - 1
+
+
+def _conditions(config: TrainConfig, real: torch.Tensor, draws: Draws) -> Conditions | None:
+    needs = config.objective.needs
+    if not needs.levels:
+        return None
+    return Conditions(noise=draws.uniform("pixels", needs.samples, *real.shape[1:]))
