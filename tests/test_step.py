@@ -10,7 +10,8 @@ from torch.optim import Adam
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN, State
 from equipoise.players import Players
-from equipoise.step import Optimizers, update
+from equipoise.randomness import Draws
+from equipoise.step import Given, Optimizers, update
 from equipoise.team import Team
 
 OBJECTIVES = {"paper": BEGAN.paper(), "default": BEGAN(), "every remedy": BEGAN(recover=0.3, match=0.7, pull=0.2)}
@@ -32,6 +33,10 @@ def steps(count: int) -> list[tuple[Tensor, Tensor]]:
         )
         for _ in range(count)
     ]
+
+
+def given(real: Tensor, latent: Tensor) -> Given:
+    return Given(real, latent, Draws(0, 0, len(real), slice(None), dtype=real.dtype))
 
 
 def reference(players: Players, optimizers: Optimizers, objective: BEGAN, k: float, real: Tensor, z: Tensor) -> float:
@@ -78,7 +83,7 @@ def test_equals_the_reference(objective: BEGAN, k: float) -> None:
     plain, plain_optimizers = make(eta=2)
     state: State = {"k": torch.tensor(k, dtype=torch.float64)}
     for real, latent in steps(3):
-        state, _ = update(fast, fast_optimizers, objective, state, real, latent, Team())
+        state, _ = update(fast, fast_optimizers, objective, state, given(real, latent), Team())
         k = reference(plain, plain_optimizers, objective, k, real, latent)
         assert state["k"].item() == pytest.approx(k, rel=1e-9, abs=1e-12)
         for ours, theirs in zip(fast, plain, strict=True):
@@ -94,7 +99,7 @@ def test_every_weight_is_moved(objective: BEGAN) -> None:
     players, optimizers = make()
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    update(players, optimizers, objective, objective.start(), real, latent, Team())
+    update(players, optimizers, objective, objective.start(1), given(real, latent), Team())
     for player, old in zip(players, before, strict=True):
         for (name, weight), kept in zip(player.named_parameters(), old.parameters(), strict=True):
             assert not torch.equal(weight, kept), name
@@ -108,7 +113,7 @@ def test_no_loss_moves_the_other_player(moved: str) -> None:
         getattr(optimizers, name).param_groups[0]["lr"] = 1e-3 if name == moved else 0.0
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    update(players, optimizers, OBJECTIVES["every remedy"], BEGAN().start(), real, latent, Team())
+    update(players, optimizers, OBJECTIVES["every remedy"], BEGAN().start(1), given(real, latent), Team())
     for name in Players._fields:
         same = [
             torch.equal(a, b)
@@ -123,7 +128,7 @@ def test_one_pass_of_the_generator_and_two_of_the_discriminator() -> None:
     for name, player in players._asdict().items():
         player.register_forward_hook(lambda *_, name=name: passes.update({name: passes[name] + 1}))
     (real, latent), *_ = steps(1)
-    update(players, optimizers, BEGAN(), BEGAN().start(), real, latent, Team())
+    update(players, optimizers, BEGAN(), BEGAN().start(1), given(real, latent), Team())
     assert passes == {"generator": 1, "discriminator": 2}
 
 
@@ -139,4 +144,4 @@ def test_nothing_in_a_step_asks_the_device_for_a_number() -> None:
     players, optimizers = make()
     (real, latent), *_ = steps(1)
     state = {"k": torch.zeros((), dtype=torch.float64).as_subclass(Watched)}
-    update(players, optimizers, BEGAN(), state, real.as_subclass(Watched), latent.as_subclass(Watched), Team())
+    update(players, optimizers, BEGAN(), state, given(real.as_subclass(Watched), latent.as_subclass(Watched)), Team())

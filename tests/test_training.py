@@ -24,7 +24,8 @@ from equipoise.objectives import BEGAN
 from equipoise.pictures import grid
 from equipoise.randomness import keyed, latents
 from equipoise.team import Team
-from equipoise.training import draw, open_data
+from equipoise.dealing import deal
+from equipoise.training import open_data
 
 
 def contents(run: Run) -> tuple[dict[str, torch.Tensor], str, list[bytes]]:
@@ -63,23 +64,29 @@ def test_a_run_leaves_everything_that_a_run_must(small: TrainConfig, tmp_path: P
 
 
 def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> None:
-    images = open_data(small)
-    cpu = torch.device("cpu")
+    feed, cpu = open_data(small), torch.device("cpu")
     for position in (0, 4_992, 100_000):
-        whole = draw(small, images, position, Team(), cpu)
-        halves = [draw(small, images, position, Team(rank=rank, size=2), cpu) for rank in (0, 1)]
-        for part, (first, second) in zip(whole, zip(*halves, strict=True), strict=True):
-            assert torch.equal(part, torch.cat([first, second]))
-    other = draw(small.with_changes(seed=1), images, 0, Team(), cpu)
-    assert not torch.equal(whole[1], other[1])
-    assert whole[0].min() >= -1
-    assert whole[0].max() <= 1
+        whole = deal(small, feed, position, Team(), cpu)
+        halves = [deal(small, feed, position, Team(rank=rank, size=2), cpu) for rank in (0, 1)]
+        for part in (
+            lambda given: given.real,
+            lambda given: given.latent,
+            lambda given: given.labels,
+            lambda given: given.draws.uniform("u", 3),
+            lambda given: given.draws.normal("n", 2, 2),
+            lambda given: given.draws.integers("i", 10),
+        ):
+            assert torch.equal(part(whole), torch.cat([part(half) for half in halves]))
+    other = deal(small.with_changes(seed=1), feed, 0, Team(), cpu)
+    assert not torch.equal(whole.latent, other.latent)
+    assert whole.real.min() >= -1
+    assert whole.real.max() <= 1
 
 
 def test_flips_mirror_about_half_of_the_images(small: TrainConfig) -> None:
-    images, cpu = open_data(small), torch.device("cpu")
+    feed, cpu = open_data(small), torch.device("cpu")
     small = small.with_changes(batch=256)
-    plain, flipped = (draw(small.with_changes(flip=flip), images, 0, Team(), cpu)[0] for flip in (False, True))
+    plain, flipped = (deal(small.with_changes(flip=flip), feed, 0, Team(), cpu).real for flip in (False, True))
     mirrored = [torch.equal(b, a.flip(-1)) and not torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
     same = [torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
     assert all(m or s for m, s in zip(mirrored, same, strict=True))

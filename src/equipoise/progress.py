@@ -208,8 +208,8 @@ class Progress:
             if set(part("objective")) != set(self.state):
                 raise CheckpointError("the checkpoint belongs to another objective")
             self.state = {name: value.to(self.device) for name, value in part("objective").items()}
-            sums = {name: value.to(self.device) for name, value in part("window").items()}
-            self.window = Window(sums, {name: facts["window_counts"][name] for name in sums}, facts["window_steps"])
+            sums, counts = part("window"), facts["window_counts"]  # the order of `counts` is that of the metrics
+            self.window = Window({name: sums[name].to(self.device) for name in counts}, counts, facts["window_steps"])
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
             self.steps_per_epoch = facts["steps_per_epoch"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]

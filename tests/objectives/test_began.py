@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.networks import Autoencoder
-from equipoise.objectives import BEGAN, Batch
+from equipoise.objectives import BEGAN, Batch, State
 from equipoise.objectives.began import energy_distance
 from equipoise.objectives.ebgan import pulling_away
 from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
+from equipoise.randomness import Draws
 
 energies = st.floats(1e-3, 10)
 shares = st.floats(0, 1)
@@ -26,7 +27,13 @@ def scalar(value: float) -> Tensor:
 def batch_of(players: Players, real: Tensor, latent: Tensor) -> Batch:
     generator, discriminator = players
     fake = generator(latent)
-    return Batch(real, latent, fake, discriminator(real), discriminator(fake.images), discriminator)
+    draws = Draws(0, 0, len(real), slice(None), dtype=real.dtype)
+    return Batch(real, latent, fake, discriminator(real), discriminator(fake.images), discriminator, draws)
+
+
+def values(objective: BEGAN, batch: Batch, state: State) -> tuple[Tensor, Tensor]:
+    """Both losses: the discriminator's and the generator's."""
+    return objective.discriminator_loss(batch, state).value, objective.generator_loss(batch, state).value
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def batch(players: Players) -> Batch:
 
 def test_the_papers_values() -> None:
     assert BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
-    assert PAPER.start() == {"k": torch.zeros(())}
+    assert PAPER.start(1) == {"k": torch.zeros(())}
 
 
 def test_hand_value() -> None:
@@ -55,15 +62,17 @@ def test_hand_value() -> None:
         GeneratorOutput(images),
         DiscriminatorOutput(real),
         DiscriminatorOutput(fake),
-        DiscriminatorOutput,
+        nn.Identity(),
+        Draws(0, 0, 2, slice(None)),
     )
-    losses = PAPER.losses(batch, {"k": scalar(0.25)})
-    assert losses.discriminator.item() == 2 - 0.25 * 1
-    assert losses.generator.item() == 1
-    state = PAPER.adapt({"k": scalar(0.25)}, losses.seen)
+    d_loss, g_loss = PAPER.discriminator_loss(batch, {"k": scalar(0.25)}), PAPER.generator_loss(batch, {})
+    assert d_loss.value.item() == 2 - 0.25 * 1
+    assert g_loss.value.item() == 1
+    seen = d_loss.seen | g_loss.seen
+    state = PAPER.adapt({"k": scalar(0.25)}, seen)
     assert state["k"].item() == 0.25 + 0.001 * (0.5 * 2 - 1)
-    assert PAPER.measures(state, losses.seen)["m_global"].item() == 2
-    assert PAPER.measures(state, losses.seen)["balance"].item() == 0.5
+    assert PAPER.measures(state, seen)["m_global"].item() == 2
+    assert PAPER.measures(state, seen)["balance"].item() == 0.5
 
 
 @given(
@@ -84,10 +93,10 @@ def test_k_stays_in_its_range_and_moves_with_the_sign_of_the_error(
 @given(real=energies, fake=energies, gamma=st.floats(0.01, 1))
 def test_m_global_is_never_below_the_energy_of_real_images(real: float, fake: float, gamma: float) -> None:
     objective, seen = BEGAN(gamma=gamma), {"energy_real": scalar(real), "energy_fake": scalar(fake)}
-    m_global = objective.measures(objective.start(), seen)["m_global"].item()
+    m_global = objective.measures(objective.start(1), seen)["m_global"].item()
     assert m_global >= real
     at_balance = {"energy_real": scalar(real), "energy_fake": scalar(gamma) * scalar(real)}
-    assert objective.measures(objective.start(), at_balance)["m_global"].item() == real
+    assert objective.measures(objective.start(1), at_balance)["m_global"].item() == real
 
 
 @pytest.mark.parametrize(("fake", "end"), [(0.9, 0.0), (0.1, 1.0)])
@@ -113,8 +122,8 @@ def test_a_relative_k_has_no_unit() -> None:
 def test_the_discriminators_gradient_is_that_of_its_own_loss(players: Players, batch: Batch, k: float) -> None:
     """Never contaminated by L_G: one backward pass of both losses' sum would give L(x) + (1 - k) L(G(z))."""
     weights = list(players.discriminator.parameters())
-    losses = PAPER.losses(batch, {"k": scalar(k)})
-    got = torch.autograd.grad(losses.discriminator, weights, retain_graph=True)
+    loss, _ = values(PAPER, batch, {"k": scalar(k)})
+    got = torch.autograd.grad(loss, weights, retain_graph=True)
     real = torch.autograd.grad(batch.d_real.score.mean(), weights, retain_graph=True)
     fake = torch.autograd.grad(batch.d_fake.score.mean(), weights)
     for g, r, f in zip(got, real, fake, strict=True):
@@ -123,32 +132,32 @@ def test_the_discriminators_gradient_is_that_of_its_own_loss(players: Players, b
 
 def test_k_is_not_a_path_for_gradients(batch: Batch) -> None:
     k = scalar(0.5)
-    state = PAPER.adapt({"k": k}, PAPER.losses(batch, {"k": k}).seen)
-    assert not state["k"].requires_grad
-    assert not any(value.requires_grad for value in PAPER.losses(batch, {"k": k}).seen.values())
+    seen = PAPER.discriminator_loss(batch, {"k": k}).seen | PAPER.generator_loss(batch, {"k": k}).seen
+    assert not PAPER.adapt({"k": k}, seen)["k"].requires_grad
+    assert not any(value.requires_grad for value in seen.values())
 
 
 def test_recovery_is_added_to_both_losses(batch: Batch) -> None:
     state = {"k": scalar(0.3)}
-    plain, losses = PAPER.losses(batch, state), BEGAN(recover=0.7, match=0, pull=0).losses(batch, state)
+    plain, losses = values(PAPER, batch, state), values(BEGAN(recover=0.7, match=0, pull=0), batch, state)
     assert batch.d_fake.code is not None
     error = ((batch.latent - batch.d_fake.code) ** 2).mean()
-    torch.testing.assert_close(losses.discriminator, plain.discriminator + 0.7 * error)
-    torch.testing.assert_close(losses.generator, plain.generator + 0.7 * error)
+    torch.testing.assert_close(losses[0], plain[0] + 0.7 * error)
+    torch.testing.assert_close(losses[1], plain[1] + 0.7 * error)
 
 
 def test_matching_moves_the_discriminator_and_pulling_away_the_generator(batch: Batch) -> None:
     state = {"k": scalar(0.3)}
-    plain = PAPER.losses(batch, state)
-    matched = BEGAN(recover=0, match=0.5, pull=0).losses(batch, state)
-    pulled = BEGAN(recover=0, match=0, pull=0.1).losses(batch, state)
+    plain = values(PAPER, batch, state)
+    matched = values(BEGAN(recover=0, match=0.5, pull=0), batch, state)
+    pulled = values(BEGAN(recover=0, match=0, pull=0.1), batch, state)
     assert batch.d_real.code is not None
     assert batch.d_fake.code is not None
     distance = energy_distance(batch.d_real.code, batch.latent)
-    torch.testing.assert_close(matched.discriminator, plain.discriminator + 0.5 * distance)
-    torch.testing.assert_close(matched.generator, plain.generator)
-    torch.testing.assert_close(pulled.discriminator, plain.discriminator)
-    torch.testing.assert_close(pulled.generator, plain.generator + 0.1 * pulling_away(batch.d_fake.code))
+    torch.testing.assert_close(matched[0], plain[0] + 0.5 * distance)
+    torch.testing.assert_close(matched[1], plain[1])
+    torch.testing.assert_close(pulled[0], plain[0])
+    torch.testing.assert_close(pulled[1], plain[1] + 0.1 * pulling_away(batch.d_fake.code))
 
 
 def test_energy_distance_against_a_plain_double_loop() -> None:
