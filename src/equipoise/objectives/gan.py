@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, Seen, State, accuracy
 
-CUSTOM: dict[str, Any] = {
+USUAL: dict[str, Any] = {
     "network": "dcgan",
     "update": "alternating",
     "prior": "normal",
@@ -30,18 +30,18 @@ class GAN(Objective):
     """
 
     needs = Needs("logit")
-    defaults = {**CUSTOM, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
+    defaults = {**USUAL, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
 
     minimax: bool = False
     """L_G = E log(1 - D(G(z))), as the equation has it, and not -E log D(G(z)), which does not saturate."""
 
-    def discriminator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E softplus(-s(x)) + E softplus(s(x~))."""
         real, fake = batch.d_real.score, batch.d_fake.score
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()
         return Loss.of(loss, loss_discriminator=loss, accuracy=accuracy(real, fake), **judged(batch), **believed(batch))
 
-    def generator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = E softplus(-s(x~)), or -E softplus(s(x~)) for the minimax game."""
         fake = batch.d_fake.score
         loss = -F.softplus(fake).mean() if self.minimax else F.softplus(-fake).mean()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State, accuracy
-from equipoise.objectives.gan import CUSTOM, judged
+from equipoise.objectives.gan import USUAL, judged
 
 Target = Annotated[float, Field(ge=-1000, le=1000)]
 
@@ -23,7 +23,7 @@ class LeastSquares(Objective):
     """
 
     needs = Needs("logit")
-    defaults = {**CUSTOM, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
+    defaults = {**USUAL, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
 
     a: Target = 0.0
     """What the discriminator is to say of generated images; below b."""
@@ -41,14 +41,14 @@ class LeastSquares(Objective):
         """`pearson`: (a, b, c) = (-1, 1, 0)."""
         return {"pearson": (cls(a=-1, b=1, c=0), {})}
 
-    def discriminator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = 1/2 E (D(x) - b)^2 + 1/2 E (D(x~) - a)^2."""
         real, fake = batch.d_real.score, batch.d_fake.score
         loss = _squares(real - self.b) + _squares(fake - self.a)
         right = accuracy(real, fake, threshold=(self.a + self.b) / 2)
         return Loss.of(loss, loss_discriminator=loss, accuracy=right, **judged(batch))
 
-    def generator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = 1/2 E (D(x~) - c)^2."""
         loss = _squares(batch.d_fake.score - self.c)
         return Loss.of(loss, loss_generator=loss)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State
-from equipoise.objectives.gan import CUSTOM, GAN, judged
+from equipoise.objectives.gan import USUAL, GAN, judged
 from equipoise.objectives.penalty import between, deviation, length, off_one, slopes, spread
 
 Weight = Annotated[float, Field(ge=0, le=100_000)]
@@ -18,7 +18,7 @@ Weight = Annotated[float, Field(ge=0, le=100_000)]
 class Wasserstein(Objective):
     """What all of them share: c(x) - c(x~) is the critic's gain and the generator's loss."""
 
-    def generator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = -E c(x~)."""
         loss = -batch.d_fake.score.mean()
         return Loss.of(loss, loss_generator=loss)
@@ -32,19 +32,19 @@ class WGAN(Wasserstein):
     """
 
     needs = Needs("critic")
-    defaults = {**CUSTOM, "optimizer": "rmsprop", "lr": 5e-5, "n_critic": 5, "separate_latents": True}  # noqa: RUF012
+    defaults = {**USUAL, "optimizer": "rmsprop", "lr": 5e-5, "n_critic": 5, "separate_latents": True}  # noqa: RUF012
 
     clip: Annotated[float, Field(gt=0, le=100)] = 0.01
     """All weights of the critic are clipped to [-clip, clip] after each of its steps."""
     long_phases: bool = True
     """100 steps of the critic for one of the generator's, for its first 25 steps and at every 500th."""
 
-    def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:  # noqa: ARG002
+    def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:
         """100 or `n_critic`."""
         long = self.long_phases and (generator_steps < 25 or generator_steps % 500 == 0)
         return 100 if long else n_critic
 
-    def discriminator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E c(x~) - E c(x)."""
         gap = batch.d_real.score.mean() - batch.d_fake.score.mean()
         return Loss.of(-gap, loss_discriminator=-gap, gap=gap, **judged(batch))
@@ -56,7 +56,7 @@ class WGANGP(Wasserstein):
 
     needs = Needs("critic", independent=True)
     defaults = {  # noqa: RUF012
-        **CUSTOM,
+        **USUAL,
         "lr": 1e-4,
         "beta1": 0.0,
         "beta2": 0.9,
@@ -69,7 +69,7 @@ class WGANGP(Wasserstein):
     one_sided: bool = False
     """Penalise only slopes above 1."""
 
-    def discriminator_loss(self, batch: Batch, state: State) -> Loss:  # noqa: ARG002
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E c(x~) - E c(x) + lambda E (||grad c(x^)||_2 - 1)^2, x^ = u x + (1 - u) x~ with u ~ U[0, 1)."""
         gap = batch.d_real.score.mean() - batch.d_fake.score.mean()
         points = between(batch.real, batch.fake.images, batch.draws.uniform("interpolation", 1, 1, 1))
@@ -86,7 +86,7 @@ class WGANGP(Wasserstein):
 class WGANFD(WGANGP):
     """WGAN-GP with slopes read off finite differences, so that no double backward pass is needed.
 
-    After a remark on noise-perturbed critics in a text of 2023 that gives no name to it; the numbers are ours. For
+    Ours, after a remark on noise-perturbed critics that nobody had carried out (docs/objectives/wgan-fd.md). For
     noise e ~ N(0, I) the change of a linear critic w'x is w'e, whose mean square is ||w||^2.
     """
 
