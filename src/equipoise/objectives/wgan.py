@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State
-from equipoise.objectives.gan import USUAL, GAN, judged
+from equipoise.objectives.gan import GAN, USUAL, judged
 from equipoise.objectives.penalty import between, deviation, length, off_one, slopes, spread
 
 Weight = Annotated[float, Field(ge=0, le=100_000)]
