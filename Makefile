@@ -10,10 +10,10 @@ demo: $(READY)
 	$(BIN)/equipoise train began --preset demo --out runs/demo --resume-if-exists
 
 test: check
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -n auto -m "not long"
 
 test-all: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: $(READY)
 	$(BIN)/ruff check .
