@@ -1,0 +1,118 @@
+"""Every objective on the bundled digits, for equal images and with equal networks where possible.
+
+Each trains by its authors' optimiser, schedule and batch on networks 24 wide; the energy objectives on the BEGAN
+paper's autoencoder, the others on DCGAN. KID is taken ten times on the way, so that the best value stands beside the
+final one. Writes docs/results/digits.md, and a picture of each objective's own run into docs/results/objectives/.
+
+    python -m benchmarks.digits --images 40000 --seeds 3 --out docs/results
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+import equipoise
+from benchmarks.digits_judge import Judge, Verdict
+from equipoise import PRESETS, Diverged, Run, TrainConfig
+from equipoise.latents import sample
+from equipoise.pictures import grid
+
+WIDTH = 24
+COLUMNS = ["objective", "KID final", "KID best", "digits among 64", "entropy", "recognisable", "diversity", "images/s"]
+HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
+
+
+def configs(images: int) -> dict[str, TrainConfig]:
+    """Each objective's default, on networks of one width."""
+    found = {}
+    for name, presets in PRESETS.items():
+        base = presets["demo" if name == "began" else "default"]
+        found[name] = base.with_changes(
+            network=replace(base.network, width=WIDTH),
+            images=images,
+            sample_every=images,
+            checkpoint_every=images,
+            score_every=images // 10,
+            keep=1,
+        )
+    return found
+
+
+def measured(name: str, config: TrainConfig, folder: Path, judge: Judge) -> tuple[Run, Verdict, dict[str, float]]:
+    """Train, or take up what was trained before; the final verdict, and the run's own KIDs and speed."""
+    done = folder / "benchmark.json"
+    started = time.monotonic()
+    try:
+        run = Run.open(folder) if done.exists() else equipoise.train(config, folder, quiet=True)
+    except Diverged as error:
+        print(f"{name}: {error}", flush=True)
+        run = Run.open(folder)
+    if not done.exists():
+        done.write_text(json.dumps({"images_per_second": config.images / (time.monotonic() - started)}))
+    kids = [1000 * row["kid"] for row in run.rows() if "kid" in row]
+    speed = json.loads(done.read_text())["images_per_second"]
+    return run, judge(sample(run, 1000)), {"final": kids[-1], "best": min(kids), "speed": speed}
+
+
+def picture(run: Run, out: Path) -> None:
+    """64 samples beside the run's curves."""
+    samples = grid(sample(run, 64), columns=8).convert("RGB")
+    curves = Image.open(run.path / "curves.png").convert("RGB")
+    height = 900
+    parts = [part.resize((round(part.width * height / part.height), height)) for part in (samples, curves)]
+    sheet = Image.new("RGB", (sum(part.width for part in parts) + 24, height), "white")
+    sheet.paste(parts[0], (0, 0))
+    sheet.paste(parts[1], (parts[0].width + 24, 0))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.quantize(128).save(out, optimize=True)
+
+
+def told(values: list[float], digits: int) -> str:
+    """Mean and, of several seeds, standard deviation."""
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=40_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="names with commas between")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/digits"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    judge, lines = Judge(), [HEADER]
+    for name, config in configs(options.images).items():
+        if options.only and name not in options.only.split(","):
+            continue
+        found = [
+            measured(name, config.with_changes(seed=seed), options.runs / f"{name}-{options.images}-{seed}", judge)
+            for seed in range(options.seeds)
+        ]
+        picture(found[0][0], options.out / "objectives" / f"{name}.png")
+        verdicts, figures = [verdict for _, verdict, _ in found], [figure for _, _, figure in found]
+        cells = [
+            told([figure["final"] for figure in figures], 0),
+            told([figure["best"] for figure in figures], 0),
+            told([verdict.seen for verdict in verdicts], 1),
+            told([verdict.entropy for verdict in verdicts], 2),
+            told([100 * verdict.sure for verdict in verdicts], 0) + " %",
+            told([verdict.diversity for verdict in verdicts], 2),
+            told([figure["speed"] for figure in figures], 0),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    if not options.only:
+        (options.out / "digits.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
