@@ -17,7 +17,6 @@ USUAL: dict[str, Any] = {
     "lr_ratio": 1.0,
     "warmup": 0,
     "lr_patience": 0,
-    "ema": 0,
 }
 """What the authors of nearly all of these objectives did: one learning rate, constant, and players that take turns."""
 
