@@ -19,13 +19,13 @@ from equipoise import Autoencoder, Run, TrainConfig, UsageError
 from equipoise.checkpoint import load
 from equipoise.config import read_yaml
 from equipoise.data import to_uint8
+from equipoise.dealing import deal
 from equipoise.health import not_finite
 from equipoise.objectives import BEGAN
 from equipoise.pictures import grid
 from equipoise.randomness import keyed, latents
+from equipoise.run import feed_of
 from equipoise.team import Team
-from equipoise.dealing import deal
-from equipoise.training import open_data
 
 
 def contents(run: Run) -> tuple[dict[str, torch.Tensor], str, list[bytes]]:
@@ -64,7 +64,7 @@ def test_a_run_leaves_everything_that_a_run_must(small: TrainConfig, tmp_path: P
 
 
 def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> None:
-    feed, cpu = open_data(small), torch.device("cpu")
+    feed, cpu = feed_of(small), torch.device("cpu")
     for position in (0, 4_992, 100_000):
         whole = deal(small, feed, position, Team(), cpu)
         halves = [deal(small, feed, position, Team(rank=rank, size=2), cpu) for rank in (0, 1)]
@@ -84,7 +84,7 @@ def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> No
 
 
 def test_flips_mirror_about_half_of_the_images(small: TrainConfig) -> None:
-    feed, cpu = open_data(small), torch.device("cpu")
+    feed, cpu = feed_of(small), torch.device("cpu")
     small = small.with_changes(batch=256)
     plain, flipped = (deal(small.with_changes(flip=flip), feed, 0, Team(), cpu).real for flip in (False, True))
     mirrored = [torch.equal(b, a.flip(-1)) and not torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
@@ -329,8 +329,8 @@ def test_images_need_not_be_square(small: TrainConfig, tmp_path: Path) -> None:
 
 
 def test_held_out_images_are_never_drawn(small: TrainConfig) -> None:
-    images = open_data(small)
-    everything = open_data(small.with_changes(held_out=0))
+    images = feed_of(small)
+    everything = feed_of(small.with_changes(held_out=0))
     assert len(everything) == 5000
     held = set(everything.split(small.held_out)[1].digests.tolist())
     assert held

@@ -233,10 +233,14 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
     able = [other for other, kind in NETWORKS.items() if needs.judge in kind.serves]
     if needs.judge not in network.serves:
         theirs = name_of(network, NETWORKS)
-        raise UsageError(f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
-                         f"--network {' or '.join(able)}")
+        raise UsageError(
+            f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
+            f"--network {' or '.join(able)}"
+        )
     if needs.codes and not network.codes:
-        raise UsageError(f"{name} with these settings needs a discriminator that gives codes: use --network autoencoder")
+        raise UsageError(
+            f"{name} with these settings needs a discriminator that gives codes: use --network autoencoder"
+        )
     if needs.independent and not network.independent:
         raise UsageError(
             f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "

@@ -125,8 +125,8 @@ class Judge:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        held = images_of(config)[1]
-        real = packed(held if len(held) else images_of(config)[0], config.data, config.score_count, config.seed)
+        held = images_of(config, "held-out")
+        real = packed(held if len(held) else images_of(config, "train"), config.data, config.score_count, config.seed)
         check(["kid"], real.count)
         self.extractor = load_extractor(_features("auto", config.data), device=device, shape=real.shape)
         self.real = _collected(real, frozenset({"vectors"}), self.extractor, config.seed)
@@ -235,7 +235,7 @@ def _sets(request: Request, device: torch.device) -> tuple[Run | None, dict[str,
             real = packed(whole, request.reference, request.count, request.seed)
         _alike(samples, real)
         return run, {"samples": samples, "reference": real}, request.reference
-    train, held = images_of(config)
+    train, held = images_of(config, "train"), images_of(config, "held-out")
     name = f"{config.data}, {request.split}"
     if request.split == "held-out":
         if not len(held):
@@ -249,7 +249,7 @@ def _sets(request: Request, device: torch.device) -> tuple[Run | None, dict[str,
             },
             f"{name} ({config.held_out:g})",
         )
-    whole = train if request.split == "train" else images_of(config.with_changes(held_out=0.0))[0]
+    whole = train if request.split == "train" else images_of(config, "all")
     return run, {"samples": samples, "reference": packed(whole, config.data, request.count, request.seed)}, name
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from equipoise import checkpoint
 from equipoise.config import TrainConfig, read_yaml, write_yaml
-from equipoise.data import Images, open_images
+from equipoise.data import Feed, Images, Part, open_feed, open_part
 from equipoise.errors import UsageError
 from equipoise.players import Players
 
@@ -209,20 +209,26 @@ class Run:
         return discriminator.eval()
 
 
-def images_of(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> tuple[Images, Images]:
-    """The images that `config` names, packed at its resolution: those to train on, and those held out.
+def feed_of(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Feed:
+    """The images that a run of `config` trains on, packed at its resolution or streamed.
 
     Raises:
         UsageError: there are none, or they cannot be read.
     """
-    return open_images(
-        config.data,
-        resolution=config.resolution,
-        channels=config.channels,
-        fit=config.fit,
-        background=config.background,
-        progress=progress,
-    ).split(config.held_out)
+    return open_feed(config.data, config.resolution, progress=progress, held_out=config.held_out, **_framing(config))
+
+
+def images_of(config: TrainConfig, part: Part) -> Images:
+    """A part of the images that `config` names, packed at its resolution, to compare with.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
+    return open_part(config.data, config.resolution, part, held_out=config.held_out, **_framing(config))
+
+
+def _framing(config: TrainConfig) -> dict[str, Any]:
+    return {"channels": config.channels, "fit": config.fit, "background": config.background}
 
 
 def made_with() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Train a run: the loop from packed images to checkpoints, pictures and curves, on Lightning Fabric."""
 
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.health import Finding, not_finite
 from equipoise.progress import Material, Progress
 from equipoise.recorder import Recorder
-from equipoise.run import Run, free_folder, images_of
+from equipoise.run import Run, feed_of, free_folder
 from equipoise.signals import Stop, listening, passing_on
 from equipoise.step import update
 from equipoise.team import Team, assemble, choose_precision, fabric_for, is_leader
@@ -50,7 +50,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     if not is_leader():
         return _launch(fabric, None, quiet)
     with counting(f"packing {config.data}", quiet=quiet) as count:
-        check(config, open_data(config, count))
+        check(config, feed_of(config, count))
     name = f"{config.objective_name}-{Path(config.data).stem}-{config.resolution}"
     return _launch(fabric, Run.create(out or free_folder(name), config), quiet)
 
@@ -130,7 +130,7 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     try:
         if config.batch % fabric.world_size:
             raise UsageError(f"--batch {config.batch} does not divide by the {fabric.world_size} processes")
-        feed = open_data(config)
+        feed = feed_of(config)
         progress = Progress(config, Material.of(feed), fabric.device)
         passed_over = _restore(run, progress, feed)
     except UsageError as error:
@@ -139,6 +139,7 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     fabric.barrier()
     title = f"{config.objective_name} on {config.data}"
     with (
+        closing(feed),
         Display(config.images, title, start_at=progress.images, quiet=quiet or team.rank > 0) as display,
         listening() as stop,
     ):
@@ -197,15 +198,6 @@ def _loop(progress: Progress, feed: Feed, team: Team, recorder: Recorder | None,
         if asked and not finished:
             return Outcome("interrupted", progress.images, signal=asked)
     return Outcome("finished", progress.images)
-
-
-def open_data(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Feed:
-    """The images to train on of those that `config` names, packed at its resolution; the others are held out.
-
-    Raises:
-        UsageError: there are none, or they cannot be read.
-    """
-    return images_of(config, progress)[0]
 
 
 def _restore(run: Run, progress: Progress, feed: Feed) -> list[str]:

@@ -115,11 +115,11 @@ class Objective(ABC):
         """Published variants by name: the objective, and settings of a TrainConfig beside its `defaults`."""
         return {}
 
-    def start(self, steps_per_epoch: int) -> State:  # noqa: ARG002
+    def start(self, steps_per_epoch: int) -> State:
         """The state before the first step; `steps_per_epoch` steps see all images once."""
         return {}
 
-    def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:  # noqa: ARG002
+    def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:
         """Steps of the discriminator before the generator's next, which is its number `generator_steps`, from 0."""
         return n_critic
 
@@ -131,14 +131,14 @@ class Objective(ABC):
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """The loss that moves the generator only; pure. With alternating updates `batch.d_fake` is judged anew."""
 
-    def adapt(self, state: State, seen: Means) -> State:  # noqa: ARG002
+    def adapt(self, state: State, seen: Means) -> State:
         """The state after a step that saw `seen`; pure, without a host synchronisation.
 
         What the generator's loss sees is absent from `seen` after a step in which only the discriminator moved.
         """
         return state
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:  # noqa: ARG002
+    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
         """What to log of a step: 0-d tensors by name."""
         return dict(seen)
 
