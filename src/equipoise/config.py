@@ -239,7 +239,7 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
         )
     if needs.codes and not network.codes:
         raise UsageError(
-            f"{name} with these settings needs a discriminator that gives codes: use --network autoencoder"
+            f"{name} with these settings needs a discriminator with codes: use --network autoencoder"
         )
     if needs.independent and not network.independent:
         raise UsageError(

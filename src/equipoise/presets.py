@@ -12,7 +12,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     }
     for name, kind in OBJECTIVES.items()
 }
-"""`default` is what a run takes that names no preset; `paper` is what the authors used, `demo` made for two CPU cores."""
+"""`default` is what a run takes that names no preset, `paper` what the authors used, `demo` made for two CPU cores."""
 
 PRESETS["began"] |= {
     "demo": TrainConfig(

@@ -40,7 +40,7 @@ class Draws:
     position: int
     batch: int
     share: slice
-    device: torch.device = torch.device("cpu")
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
     dtype: torch.dtype = torch.float32
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:

@@ -37,5 +37,5 @@ class Network(ABC):
             UsageError: the network does not allow such images.
         """
 
-    def anneal(self, player: nn.Module, images_seen: int) -> None:
+    def anneal(self, player: nn.Module, images_seen: int) -> None:  # noqa: B027
         """Set what changes in a player as images are seen, apart from its weights."""

@@ -73,7 +73,7 @@ class Batch:
     discriminator: nn.Module
     draws: Draws = field(repr=False)
     labels: Tensor | None = None
-    conditions: Conditions = Conditions()
+    conditions: Conditions = Conditions()  # noqa: RUF009
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
 
 
