@@ -1,9 +1,16 @@
-"""Networks by name: each a frozen specification with `build(shape) -> Players`."""
+"""Networks by name: each a frozen specification of both players; `build_players` makes them as a run asks."""
 
 from equipoise.networks.autoencoder import Autoencoder
+from equipoise.networks.base import Network
+from equipoise.networks.conditional import build_players
+from equipoise.networks.dcgan import DCGAN
+from equipoise.networks.mlp import MLP, MLPAutoencoder
 
-NETWORKS = {"autoencoder": Autoencoder}
+NETWORKS: dict[str, type[Network]] = {
+    "autoencoder": Autoencoder,
+    "dcgan": DCGAN,
+    "mlp": MLP,
+    "mlp-autoencoder": MLPAutoencoder,
+}
 
-Network = Autoencoder
-
-__all__ = ["NETWORKS", "Autoencoder", "Network"]
+__all__ = ["DCGAN", "MLP", "NETWORKS", "Autoencoder", "MLPAutoencoder", "Network", "build_players"]

@@ -5,7 +5,7 @@ arXiv:1703.10717, section 3.4 and figure 1.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +13,20 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from equipoise.errors import UsageError
-from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
-
-Size = tuple[int, int]  # (height, width) in pixels
+from equipoise.networks.base import Network, Shape
+from equipoise.networks.initial import normal_init, scaled_init
+from equipoise.networks.pair import EnergyDiscriminator, Generator, add_tasks, output_channels
+from equipoise.networks.sizes import Size, halved, halvings
+from equipoise.players import Extras, Players
 
 ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1)
-SMALLEST = 8  # the longer side at the bottleneck is from here to below twice that, in pixels
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
-class Autoencoder:
+class Autoencoder(Network):
     """The BEGAN paper's networks, for images whose sides halve down to 8 (paper) or a little more; see `_levels`."""
+
+    serves: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
 
     width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels n of the first level; level i of the encoder has i * n."""
@@ -44,51 +46,30 @@ class Autoencoder:
         """The paper's own networks: 128 wide, absolute error, weights from N(0, 0.02)."""
         return cls(width=128, latent=64, eta=1, init="normal")
 
-    def build(self, shape: tuple[int, int, int]) -> Players:
+    @property
+    def codes(self) -> bool:
+        """It gives the encoder's codes."""
+        return True
+
+    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
 
         Raises:
             UsageError: the images' sides do not halve down to the bottleneck's.
         """
-        channels, height, width = shape
-        players = Players(Generator(self, channels, (height, width)), Discriminator(self, channels, (height, width)))
+        channels, size = shape[0], shape[1:]
+        generator = Generator(Decoder(self, self.latent + extras.condition, output_channels(channels, extras), size))
+        encoder, decoder = Encoder(self, channels, size), Decoder(self, self.latent, channels, size)
+        players = Players(generator, EnergyDiscriminator(encoder, decoder, self.eta))
         for player in players:
-            player.apply({"scaled": _scaled_init, "normal": _normal_init, "default": lambda _: None}[self.init])
+            player.apply({"scaled": _scaled_init, "normal": normal_init, "default": lambda _: None}[self.init])
+        add_tasks(players.discriminator, self.latent, extras.logits)
         return players
 
-
-class Discriminator(nn.Module):
-    """Encoder and decoder; an image's score is its energy, the mean over its values of |v - D(v)|^eta."""
-
-    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
-        super().__init__()
-        self.eta = spec.eta
-        self.encoder = Encoder(spec, channels, size)
-        self.decoder = Decoder(spec, channels, size)
-
-    def forward(self, images: Tensor) -> DiscriminatorOutput:
-        """Judge images (N, C, H, W) in [-1, 1]: energies (N,) and codes (N, latent)."""
-        code = self.encoder(images)
-        error = images - self.decoder(code)
-        error = error if error.dtype == torch.float64 else error.float()
-        return DiscriminatorOutput(error.abs().pow(self.eta).flatten(1).mean(1), code)
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """Autoencode `images` (N, C, H, W) in [-1, 1]; same shape, unclamped."""
-        reconstruction: Tensor = self.decoder(self.encoder(images))
-        return reconstruction
-
-
-class Generator(nn.Module):
-    """The decoder's architecture with weights of its own: latents (N, latent) to images (N, C, H, W)."""
-
-    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
-        super().__init__()
-        self.decoder = Decoder(spec, channels, size)
-
-    def forward(self, latent: Tensor) -> GeneratorOutput:
-        """Make images (N, C, H, W) of latents (N, latent)."""
-        return GeneratorOutput(self.decoder(latent))
+    def anneal(self, player: nn.Module, images_seen: int) -> None:
+        """Set the carry of vanishing residuals: from 1 at the start to 0 once `residual` images are seen."""
+        if self.residual:
+            set_carry(player, max(0.0, 1 - images_seen / self.residual))
 
 
 class Encoder(nn.Module):
@@ -115,23 +96,23 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes (N, latent) to images (N, C, H, W): two convolutions a level, nearest upsampling between levels.
+    """Codes (N, code) to images (N, C, H, W): two convolutions a level, nearest upsampling between levels.
 
     The output has no activation; clamp it to [-1, 1] to show it.
     """
 
-    def __init__(self, spec: Autoencoder, channels: int, size: Size) -> None:
+    def __init__(self, spec: Autoencoder, code: int, channels: int, size: Size) -> None:
         super().__init__()
         n, levels = spec.width, _levels(size)
         self.skips, self.smallest = spec.skips, (n, *_bottleneck(size))
-        self.from_code = nn.Linear(spec.latent, math.prod(self.smallest))
+        self.from_code = nn.Linear(code, math.prod(self.smallest))
         first = [Conv(n if level == 0 or not spec.skips else 2 * n, n, spec) for level in range(levels)]
         self.first = nn.ModuleList(first)
         self.second = nn.ModuleList([Conv(n, n, spec) for _ in range(levels)])
         self.to_image = _conv(n, channels)
 
     def forward(self, code: Tensor) -> Tensor:
-        """Decode codes (N, latent) to images (N, C, H, W)."""
+        """Decode codes (N, code) to images (N, C, H, W)."""
         x = h0 = self.from_code(code).unflatten(1, self.smallest)
         for level, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
             if level > 0:
@@ -178,39 +159,18 @@ def _levels(size: Size) -> int:
     Raises:
         UsageError: a side does not halve so often, or the shorter one falls below 4.
     """
-    halvings = max(1, int(math.log2(max(*size, SMALLEST) / SMALLEST)))
-    grain = 2**halvings
-    if min(size) < 4 * grain or max(size) < SMALLEST * grain or any(side % grain for side in size):
-        longer = max(SMALLEST * grain, max(size) // grain * grain)
-        height, width = (max(4 * grain, round(side / grain) * grain) if side < max(size) else longer for side in size)
-        near = f"{width}" if width == height else f"{width}x{height}"
-        raise UsageError(
-            f"the autoencoder needs a width and height that divide by {grain}, to 8 or more on the longer side and "
-            f"4 or more on the shorter, not {size[1]}x{size[0]}: try --resolution {near}"
-        )
-    return halvings + 1
+    return halvings(size, "autoencoder", longer=8, shorter=4) + 1
 
 
 def _bottleneck(size: Size) -> Size:
-    grain = 2 ** (_levels(size) - 1)
-    return size[0] // grain, size[1] // grain
+    return halved(size, _levels(size) - 1)
 
 
 def _conv(n_in: int, n_out: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(n_in, n_out, kernel_size=3, stride=stride, padding=1)
 
 
-def _normal_init(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 def _scaled_init(module: nn.Module) -> None:
     """Keep the variance of the signal through an ELU, so that latents reach the image from the first step."""
     if isinstance(module, nn.Conv2d | nn.Linear):
-        gain = 1.0 if isinstance(module, nn.Linear) else ELU_GAIN
-        nn.init.normal_(module.weight, 0.0, gain / math.sqrt(module.weight[0].numel()))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        scaled_init(module, gain=1.0 if isinstance(module, nn.Linear) else ELU_GAIN)

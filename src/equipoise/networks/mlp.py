@@ -1,0 +1,128 @@
+"""Multi-layer perceptrons, for points in the plane and small images.
+
+A point is an image of one pixel, (2, 1, 1). As published for toys: three layers of 512 and ReLU, in Gulrajani et al.
+(2017), "Improved Training of Wasserstein GANs", arXiv:1704.00028.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from equipoise.networks.base import Network, Shape
+from equipoise.networks.initial import scaled_init
+from equipoise.networks.norms import Norm, norm_of, normalise_spectrally
+from equipoise.networks.pair import Discriminator, EnergyDiscriminator, Generator, add_tasks, output_channels
+from equipoise.players import Extras, Players
+
+Activation = Literal["relu", "leaky"]
+SLOPE = 0.2  # of the leaky ReLU below 0
+Depth = Annotated[int, Field(ge=1, le=64)]
+Width = Annotated[int, Field(ge=1, le=65536)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class MLP(Network):
+    """A perceptron for each player; the generator ends in a tanh, but for points, which may lie anywhere."""
+
+    serves: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
+
+    depth: Depth = 3
+    """Hidden layers."""
+    width: Width = 128
+    """Numbers in a hidden layer (512 in the WGAN-GP paper)."""
+    latent: Annotated[int, Field(ge=1, le=65536)] = 2
+    """Length of the latent; images want more than points."""
+    activation: Activation = "relu"
+    """ReLU, or leaky with a slope of 0.2 below 0."""
+    norm: Norm = "none"
+    """Normalisation in the discriminator; a gradient penalty needs layer or none."""
+    generator_norm: Norm = "none"
+    """Normalisation in the generator."""
+    spectral: bool = False
+    """Divide the discriminator's weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether an image's score does not depend on the others in the batch."""
+        return self.norm != "batch"
+
+    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+        """Build both players for images of any `shape` (C, H, W)."""
+        hidden = [self.width] * self.depth
+        decoder = _decoder(
+            [self.latent + extras.condition, *hidden], shape, extras, self.activation, self.generator_norm
+        )
+        if shape[1:] != (1, 1) and not extras.levels:
+            decoder.append(nn.Tanh())
+        layers = _hidden([math.prod(shape), *hidden], self.activation, self.norm)
+        discriminator = Discriminator(nn.Sequential(nn.Flatten(), *layers), _linear(self.width, 1))
+        if self.spectral:
+            normalise_spectrally(discriminator)
+        add_tasks(discriminator, self.width, extras.logits)
+        return Players(Generator(decoder), discriminator)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class MLPAutoencoder(Network):
+    """The autoencoder's counterpart of perceptrons: one encodes, one decodes, and the generator is like the latter.
+
+    As with the autoencoder, the output has no activation.
+    """
+
+    serves: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
+
+    depth: Depth = 3
+    """Hidden layers of the encoder, of the decoder, and of the generator."""
+    width: Width = 128
+    """Numbers in a hidden layer."""
+    latent: Annotated[int, Field(ge=1, le=65536)] = 2
+    """Length of the latent and of the code; images want more than points."""
+    activation: Activation = "relu"
+    """ReLU, or leaky with a slope of 0.2 below 0."""
+    eta: Literal[1, 2] = 2
+    """Power of the error in the energy, which is its mean over an image's values."""
+
+    @property
+    def codes(self) -> bool:
+        """It gives the encoder's codes."""
+        return True
+
+    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+        """Build both players for images of any `shape` (C, H, W)."""
+        hidden, activation = [self.width] * self.depth, self.activation
+        generator = Generator(_decoder([self.latent + extras.condition, *hidden], shape, extras, activation))
+        layers = _hidden([math.prod(shape), *hidden], activation)
+        encoder = nn.Sequential(nn.Flatten(), *layers, _linear(self.width, self.latent))
+        decoder = _decoder([self.latent, *hidden], shape, Extras(), activation)
+        discriminator = EnergyDiscriminator(encoder, decoder, self.eta)
+        add_tasks(discriminator, self.latent, extras.logits)
+        return Players(generator, discriminator)
+
+
+def _decoder(
+    widths: list[int], shape: Shape, extras: Extras, activation: Activation, norm: Norm = "none"
+) -> nn.Sequential:
+    channels, height, width = shape
+    out = (output_channels(channels, extras), height, width)
+    last = _linear(widths[-1], math.prod(out))
+    return nn.Sequential(*_hidden(widths, activation, norm), last, nn.Unflatten(1, out))
+
+
+def _hidden(widths: list[int], activation: Activation, norm: Norm = "none") -> Iterator[nn.Module]:
+    """Linear layers, each with its activation; none has a bias where its normalisation has one."""
+    gain = math.sqrt(2) if activation == "relu" else math.sqrt(2 / (1 + SLOPE**2))
+    for n_in, n_out in pairwise(widths):
+        yield _linear(n_in, n_out, gain, bias=norm == "none")
+        yield norm_of(norm, n_out)
+        yield nn.ReLU() if activation == "relu" else nn.LeakyReLU(SLOPE)
+
+
+def _linear(n_in: int, n_out: int, gain: float = 1.0, *, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(n_in, n_out, bias=bias)
+    scaled_init(layer, gain)
+    return layer
