@@ -37,7 +37,7 @@ class LSGAN(Objective):
     relu: bool = True
     """End the discriminator with a ReLU, so that a loss is never negative; energies pass through unchanged."""
     penalty: Weight = 0.0
-    """Weight of the length of L's gradient at real images."""
+    """Weight of the length of the score's gradient at real images, taken before the ReLU."""
     clip: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """After each of its steps the discriminator's weights are clipped to [-clip, clip]; 0 leaves them."""
 
