@@ -2,8 +2,14 @@
 
 from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State
 from equipoise.objectives.began import BEGAN
+from equipoise.objectives.bgan import BGAN, BGANDiscrete
+from equipoise.objectives.boundary_constrained import BCGAN
+from equipoise.objectives.ebgan import EBGAN
 from equipoise.objectives.gan import GAN
 from equipoise.objectives.least_squares import LeastSquares
+from equipoise.objectives.loss_sensitive import LSGAN
+from equipoise.objectives.magan import MAGAN
+from equipoise.objectives.multitask import Multitask, Tasks
 from equipoise.objectives.wgan import DRAGAN, WGAN, WGANFD, WGANGP
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -14,6 +20,23 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "wgan-gp": WGANGP,
     "wgan-fd": WGANFD,
     "dragan": DRAGAN,
+    "ebgan": EBGAN,
+    "magan": MAGAN,
+    "ls-gan": LSGAN,
+    "bgan": BGAN,
+    "bgan-discrete": BGANDiscrete,
+    "bc-gan": BCGAN,
 }
 
-__all__ = ["BEGAN", "OBJECTIVES", "Batch", "Loss", "Means", "Needs", "Objective", "State"]
+__all__ = [
+    "BEGAN",
+    "OBJECTIVES",
+    "Batch",
+    "Loss",
+    "Means",
+    "Multitask",
+    "Needs",
+    "Objective",
+    "State",
+    "Tasks",
+]

@@ -101,14 +101,23 @@ class Objective(ABC):
     Only `needs` and the two losses must be given; what most objectives do not have stands here as nothing.
     """
 
-    needs: Needs
-    """What the networks must give: a class attribute, or a property where the hyper-parameters decide."""
-    convergence: ClassVar[str | None] = None
-    """The measure that falls as training converges, if the objective has one."""
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Settings of a TrainConfig that its authors used, where they differ from those of TrainConfig itself."""
-    clip: float = 0.0
-    """After each of its steps the discriminator's weights are clipped to [-clip, clip]; 0 leaves them."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> Needs:
+        """What the networks must give; a class attribute where the hyper-parameters have no say in it."""
+
+    @property
+    def convergence(self) -> str | None:
+        """The measure that falls as training converges, if the objective has one."""
+        return None
+
+    @property
+    def clip(self) -> float:
+        """After each of its steps the discriminator's weights are clipped to [-clip, clip]; 0 leaves them."""
+        return 0.0
 
     @classmethod
     def presets(cls) -> "Mapping[str, tuple[Objective, Mapping[str, Any]]]":

@@ -1,0 +1,233 @@
+"""Any objective with auxiliary tasks beside it: classes, rotations, images to fill in."""
+
+from dataclasses import dataclass as plain
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from equipoise.errors import UsageError
+from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, Seen, State
+from equipoise.randomness import Draws
+
+ROTATIONS = 4
+
+Weight = Annotated[float, Field(ge=0, le=1000)]
+Mask = Literal["centre", "rectangle"]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class Tasks:
+    """Weights of auxiliary tasks; those at 0 are not computed, and leave a run as it is without them."""
+
+    adversarial: Weight = 1.0
+    """Weight of the objective's own losses (with `inpaint` 0.999 the context encoder's is 0.001)."""
+    classify_d: Weight = 0.0
+    """Weight in D's loss of telling the class of real images and of generated ones (AC-GAN: 1)."""
+    classify_g: Weight = 0.0
+    """Weight in G's loss of making images of the class it is given (AC-GAN: 1)."""
+    rotate_d: Weight = 0.0
+    """Weight in D's loss of telling how real images were turned (SS-GAN: 1)."""
+    rotate_g: Weight = 0.0
+    """Weight in G's loss of making images whose turns can be told (SS-GAN: 0.2)."""
+    inpaint: Weight = 0.0
+    """Weight in G's loss of the hidden pixels' squared error (context encoder: 0.999)."""
+    mask: Mask = "centre"
+    """What is hidden of an image to fill in: a quarter of it, in its middle, or one rectangle anywhere."""
+
+    def __post_init__(self) -> None:
+        for task in ("classify", "rotate"):
+            if getattr(self, f"{task}_g") and not getattr(self, f"{task}_d"):
+                raise UsageError(f"{task}_g needs {task}_d above 0: a discriminator that never learns cannot teach")
+
+    @property
+    def classify(self) -> bool:
+        """Whether there are classes to tell."""
+        return self.classify_d > 0
+
+    @property
+    def rotate(self) -> bool:
+        """Whether there are rotations to tell."""
+        return self.rotate_d > 0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything differs from the objective alone."""
+        return self.classify or self.rotate or self.inpaint > 0 or self.adversarial != 1
+
+    def logits(self, classes: int) -> int:
+        """How many logits the discriminator gives: those of the classes first, then those of the rotations."""
+        return (classes if self.classify else 0) + (ROTATIONS if self.rotate else 0)
+
+    def refuse(self, shape: tuple[int, int, int], classes: int, needs: Needs) -> None:
+        """Refuse tasks that images of `shape` (C, H, W) and so many classes do not allow.
+
+        Raises:
+            UsageError: no classes, images that are not square, or a generator without gradients.
+        """
+        if self.classify and classes < 2:
+            raise UsageError("classifying needs images of at least two classes: folders' names, or labels in the file")
+        if self.rotate and shape[1] != shape[2]:
+            raise UsageError(f"rotating needs square images, not {shape[2]}x{shape[1]}: give --resolution one side")
+        if needs.levels and (self.classify or self.rotate or self.inpaint):
+            raise UsageError("auxiliary tasks need a generator of images that have gradients, not of discrete values")
+
+
+@plain(frozen=True)
+class Multitask(Objective):
+    """An objective with auxiliary tasks: L = w_0 L_adversarial + sum of w_t L_t, for each player (document 003).
+
+    Classes are those of AC-GAN (Odena, Olah and Shlens 2017), arXiv:1610.09585; rotations those of SS-GAN (Chen et al.
+    2019), arXiv:1811.11212, one turn drawn for each image; filling in is that of context encoders (Pathak et al. 2016),
+    arXiv:1604.07379. The gradient norms among the measures are, like the losses, means over images: of the length of
+    the gradient of an image's own loss in its logits, or for `inpaint` in its pixels.
+
+    Attributes:
+        objective: what the players play for.
+        tasks: the weights.
+        classes: how many classes the data has.
+    """
+
+    objective: Objective
+    tasks: Tasks
+    classes: int = 0
+
+    @property
+    def needs(self) -> Needs:
+        """The objective's."""
+        return self.objective.needs
+
+    @property
+    def convergence(self) -> str | None:
+        """The objective's."""
+        return self.objective.convergence
+
+    @property
+    def clip(self) -> float:
+        """The objective's."""
+        return self.objective.clip
+
+    def start(self, steps_per_epoch: int) -> State:
+        """The objective's."""
+        return self.objective.start(steps_per_epoch)
+
+    def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:
+        """The objective's."""
+        return self.objective.critic_steps(generator_steps, n_critic, steps_per_epoch)
+
+    def discriminator_loss(self, batch: Batch, state: State) -> Loss:
+        """The objective's; classes of real and of generated images; turns of real ones."""
+        parts, tasks = [self._adversarial(self.objective.discriminator_loss(batch, state))], self.tasks
+        if tasks.classify_d:
+            assert batch.labels is not None  # noqa: S101
+            real = told("classify", "real", self._class_logits(batch.d_real.logits), batch.labels)
+            parts += [_weighed(tasks.classify_d, real), _weighed(tasks.classify_d, self._class_of_fake(batch))]
+        if tasks.rotate_d:
+            parts.append(_weighed(tasks.rotate_d, self._turns(batch, "real", batch.real)))
+        return _sum(parts)
+
+    def generator_loss(self, batch: Batch, state: State) -> Loss:
+        """The objective's; classes and turns of generated images; hidden pixels."""
+        parts, tasks = [self._adversarial(self.objective.generator_loss(batch, state))], self.tasks
+        if tasks.classify_g:
+            parts.append(_weighed(tasks.classify_g, self._class_of_fake(batch)))
+        if tasks.rotate_g:
+            parts.append(_weighed(tasks.rotate_g, self._turns(batch, "fake", batch.fake.images)))
+        if tasks.inpaint:
+            assert batch.conditions.mask is not None  # noqa: S101
+            parts.append(_weighed(tasks.inpaint, filled(batch.fake.images, batch.real, batch.conditions.mask)))
+        return _sum(parts)
+
+    def adapt(self, state: State, seen: Means) -> State:
+        """The objective's."""
+        return self.objective.adapt(state, seen)
+
+    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
+        """The objective's, and each task's loss, accuracy and gradient norm, before its weight."""
+        return self.objective.measures(state, seen)
+
+    def _adversarial(self, loss: Loss) -> Loss:
+        return loss if self.tasks.adversarial == 1 else _weighed(self.tasks.adversarial, loss)
+
+    def _class_of_fake(self, batch: Batch) -> Loss:
+        assert batch.conditions.labels is not None  # noqa: S101
+        return told("classify", "fake", self._class_logits(batch.d_fake.logits), batch.conditions.labels)
+
+    def _class_logits(self, logits: Tensor | None) -> Tensor:
+        assert logits is not None  # noqa: S101
+        return logits[:, : self.classes]
+
+    def _turns(self, batch: Batch, which: str, images: Tensor) -> Loss:
+        turns = batch.draws.integers(f"rotation of {which} images", ROTATIONS)
+        logits = batch.discriminator(turned(images, turns)).logits
+        return told("rotate", which, logits[:, -ROTATIONS:], turns)
+
+
+def told(task: str, which: str, logits: Tensor, truth: Tensor) -> Loss:
+    """Cross entropy of logits (N, T) at the true indices (N,), with accuracy and gradient norm."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    loss = F.cross_entropy(logits, truth)
+    right = (logits.argmax(1) == truth).to(logits.dtype).mean()
+    gradient = logits.softmax(1) - F.one_hot(truth, logits.shape[1])  # of each image's own loss
+    seen = {"loss": loss, "accuracy": right, "gradient": gradient.norm(dim=1).mean()}
+    return Loss.of(loss, **{f"{task}_{name}_{which}": value for name, value in seen.items()})
+
+
+def turned(images: Tensor, turns: Tensor) -> Tensor:
+    """Each of the square images (N, C, S, S) turned by its own number (N,) of quarters, against the clock."""
+    every = torch.stack([images.rot90(turn, (2, 3)) for turn in range(ROTATIONS)])  # (4, N, C, S, S)
+    return every[turns, torch.arange(len(images), device=images.device)]
+
+
+def filled(images: Tensor, truth: Tensor, mask: Tensor) -> Loss:
+    """Mean squared error of the values that `mask` hides, image by image; the others do not matter.
+
+    Args:
+        images: (N, C, H, W) as filled in.
+        truth: (N, C, H, W).
+        mask: (N, 1, H, W), 1 where hidden, else 0.
+    """
+    dtype = torch.promote_types(truth.dtype, torch.float32)
+    mask = mask.to(dtype)
+    hidden = (mask.flatten(1).sum(1) * images.shape[1]).clamp_min(1)  # values of each image
+    error = mask * (images.to(dtype) - truth)
+    squares = error.square().flatten(1).sum(1)
+    loss = (squares / hidden).mean()
+    return Loss.of(loss, inpaint_loss=loss, inpaint_gradient=(2 * squares.sqrt() / hidden).mean())
+
+
+def masks(kind: Mask, draws: Draws, height: int, width: int) -> Tensor:
+    """What is hidden of each image of the step: (n, 1, height, width), 1 where hidden, else 0.
+
+    `centre` hides the middle half of each side; `rectangle` one of a quarter to a half of each side, anywhere.
+    """
+    sizes = draws.uniform("masks", 4)
+    if kind == "centre":
+        sizes = torch.full_like(sizes, 0.5)
+        sizes[:, :2] = 1.0  # as long as a side can be, and in the middle
+    share, place = sizes[:, :2] / 4 + 0.25, sizes[:, 2:]
+    rows = _inside(height, share[:, 0], place[:, 0])
+    columns = _inside(width, share[:, 1], place[:, 1])
+    return (rows[:, :, None] & columns[:, None, :])[:, None].to(sizes.dtype)
+
+
+def _inside(length: int, share: Tensor, place: Tensor) -> Tensor:
+    """(n, length): whether a pixel lies in a stretch of a share (n,) of all, at a place (n,) in [0, 1)."""
+    size = (share * length).round().clamp_min(1)
+    first = (place * (length - size + 1)).floor()
+    pixels = torch.arange(length, device=share.device)
+    return (pixels >= first[:, None]) & (pixels < (first + size)[:, None])
+
+
+def _weighed(weight: float, loss: Loss) -> Loss:
+    return Loss(weight * loss.value, loss.seen)
+
+
+def _sum(parts: list[Loss]) -> Loss:
+    value, seen = parts[0].value, Seen(parts[0].seen)
+    for part in parts[1:]:
+        value, seen = value + part.value, seen | part.seen
+    return Loss(value, seen)
