@@ -16,7 +16,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from equipoise.data import Fit, parse_resolution
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
-from equipoise.objectives import BEGAN, OBJECTIVES, Objective
+from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
 from equipoise.players import Players
 from equipoise.randomness import Prior
 from equipoise.step import Update
@@ -82,6 +82,8 @@ class TrainConfig:
     """What the players play for."""
     network: InstanceOf[Network] = Autoencoder()
     """The networks of both players."""
+    tasks: Tasks = Tasks()
+    """What they learn beside it."""
 
     data: str = "digits"
     """`digits` (5,000, bundled), a folder or zip of images, or an .npz or .npy array."""
@@ -189,19 +191,27 @@ class TrainConfig:
         Raises:
             UsageError: the network does not allow such images.
         """
-        needs = self.objective.needs
-        return build_players(self.network, shape, levels=needs.levels, samples=needs.samples)
+        needs, tasks = self.objective.needs, self.tasks
+        return build_players(
+            self.network,
+            shape,
+            classes=classes if tasks.classify else 0,
+            inpainting=tasks.inpaint > 0,
+            logits=tasks.logits(classes),
+            levels=needs.levels,
+            samples=needs.samples,
+        )
 
     def game(self, classes: int = 0) -> Objective:
         """The objective, with the tasks that are on."""
-        return self.objective
+        return Multitask(self.objective, self.tasks, classes) if self.tasks.any else self.objective
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the objective and the network as mappings with a `name`."""
         return {
             **asdict(self),
-            "objective": {"name": self.objective_name, **asdict(self.objective)},
-            "network": {"name": self.network_name, **asdict(self.network)},
+            "objective": {"name": self.objective_name, **asdict(cast(Any, self.objective))},
+            "network": {"name": self.network_name, **asdict(cast(Any, self.network))},
         }
 
     @classmethod
@@ -215,6 +225,8 @@ class TrainConfig:
         for key, registry in (("objective", OBJECTIVES), ("network", NETWORKS)):
             if key in values:
                 values[key] = _build(key, values[key], registry)
+        if isinstance(values.get("tasks"), Mapping):
+            _refuse_unknown(values["tasks"], Tasks, "tasks")
         _refuse_unknown(values, cls, "the configuration")
         return cast(TrainConfig, _checked(cls, values))
 
@@ -238,9 +250,7 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
             f"--network {' or '.join(able)}"
         )
     if needs.codes and not network.codes:
-        raise UsageError(
-            f"{name} with these settings needs a discriminator with codes: use --network autoencoder"
-        )
+        raise UsageError(f"{name} with these settings needs a discriminator with codes: use --network autoencoder")
     if needs.independent and not network.independent:
         raise UsageError(
             f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "

@@ -1,9 +1,11 @@
 """What each step is given: real images, latents and whatever else is drawn, all functions of seed and images seen."""
 
 import torch
+from torch import Tensor
 
 from equipoise.config import TrainConfig
 from equipoise.data import Feed, flips, normalise
+from equipoise.objectives.multitask import masks
 from equipoise.players import Conditions
 from equipoise.randomness import Draws
 from equipoise.step import Given
@@ -34,20 +36,37 @@ def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: tor
         latent=draws.latents("latents", config.network.latent, config.prior),
         draws=draws,
         labels=None if labels is None else labels.to(device),
-        conditions=_conditions(config, real, draws),
+        conditions=conditions(config, feed.classes, draws, real),
         latent_g=latent_g if config.separate_latents else None,
     )
 
 
-def rounded(images: torch.Tensor, levels: int) -> torch.Tensor:
+def rounded(images: Tensor, levels: int) -> Tensor:
     """Images in [-1, 1] with each value at the nearest of `levels` even ones; 0 leaves them."""
     if not levels:
         return images
     return ((images + 1) / 2 * (levels - 1)).round().clamp(0, levels - 1) / (levels - 1) * 2 - 1
 
 
-def _conditions(config: TrainConfig, real: torch.Tensor, draws: Draws) -> Conditions | None:
-    needs = config.objective.needs
-    if not needs.levels:
+def conditions(
+    config: TrainConfig, classes: int, draws: Draws, real: Tensor, *, training: bool = True
+) -> Conditions | None:
+    """What the generator is given beside the latents, if anything.
+
+    Args:
+        config: of the run.
+        classes: that its data has.
+        draws: decide on classes, masks and noise.
+        real: (n, C, H, W) in [-1, 1], images to fill in where that is the task.
+        training: whether discrete images are drawn, which takes noise, or the likeliest ones taken.
+    """
+    tasks, levels, samples = config.tasks, config.objective.needs.levels, config.objective.needs.samples
+    if not (tasks.classify or tasks.inpaint or (levels and training)):
         return None
-    return Conditions(noise=draws.uniform("pixels", needs.samples, *real.shape[1:]))
+    _, channels, height, width = real.shape
+    return Conditions(
+        labels=draws.integers("classes to make", classes) if tasks.classify else None,
+        masked=real if tasks.inpaint else None,
+        mask=masks(tasks.mask, draws, height, width) if tasks.inpaint else None,
+        noise=draws.uniform("pixels", samples, channels, height, width) if levels and training else None,
+    )

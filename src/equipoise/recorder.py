@@ -2,18 +2,21 @@
 
 import math
 import time
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from equipoise.data import Feed, normalise, to_uint8
+from equipoise.dealing import conditions
 from equipoise.display import Display
 from equipoise.evaluation import Judge
 from equipoise.health import diagnose, diversity
 from equipoise.pictures import grid
+from equipoise.players import Conditions
 from equipoise.progress import Progress
-from equipoise.randomness import keyed, latents
+from equipoise.randomness import Draws, keyed, latents
 from equipoise.report import write_report
 from equipoise.run import Run
 from equipoise.team import Team
@@ -35,8 +38,12 @@ class Recorder:
         self.rows = run.rows()
         self.ailing = {finding.kind for finding in diagnose(self.rows, config)} if self.rows else set[str]()
         self.latents = latents(JUDGED, config.network.latent, config.prior, keyed(config.seed, "samples"))
-        some = feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images
-        self.data_diversity = diversity(normalise(some))
+        some = normalise(feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images)
+        self.data_diversity = diversity(some)
+        draws = Draws(config.seed, -1, len(some), slice(None))
+        self.conditions = conditions(config, feed.classes, draws, some, training=False)
+        if self.conditions and self.conditions.labels is not None:  # every class in turn, not by chance
+            self.conditions = self.conditions._replace(labels=torch.arange(len(some)) % feed.classes)
         self.drawn = -math.inf
         self.data = feed.fingerprint
         self.judge: Judge | None = None
@@ -139,7 +146,17 @@ class Recorder:
         generator.eval()
         with self.team.autocast():
             parts = [
-                generator(z.to(self.progress.device, self.progress.dtype)).images
-                for z in torch.split(self.latents, SHOWN)
+                self._given(generator, slice(start, start + SHOWN)) for start in range(0, len(self.latents), SHOWN)
             ]
         return torch.cat(parts).float().clamp(-1, 1).cpu()
+
+    def _given(self, generator: nn.Module, rows: slice) -> Tensor:
+        """Images (n, C, H, W) of some of the fixed latents, under the fixed conditions if there are any."""
+
+        def moved(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[rows].to(self.progress.device)
+
+        latent = self.latents[rows].to(self.progress.device, self.progress.dtype)
+        if self.conditions is None:
+            return cast(Tensor, generator(latent).images)
+        return cast(Tensor, generator(latent, Conditions(*map(moved, self.conditions))).images)

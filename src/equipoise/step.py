@@ -190,7 +190,7 @@ def _weights(player: torch.nn.Module) -> list[Tensor]:
     return list(player.parameters())
 
 
-def _clip(weights: Sequence[Tensor], clip: float) -> None:
+def _clip(weights: list[Tensor], clip: float) -> None:
     if clip:
         with torch.no_grad():
             torch._foreach_clamp_min_(weights, -clip)

@@ -105,9 +105,9 @@ def check(config: TrainConfig, feed: Feed) -> None:
     if feed.count is not None and feed.count < config.batch:
         beside = ", the held-out ones aside" if config.held_out else ""
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
+    config.tasks.refuse(feed.shape, feed.classes, config.objective.needs)
     with torch.device("meta"):
         config.build(feed.shape, feed.classes)
-    config.game(feed.classes)
 
 
 def _launch(fabric: Fabric, run: Run | None, quiet: bool) -> Run:

@@ -60,7 +60,7 @@ def test_the_values_where_p_is_q(objective: LeastSquares, d_loss: float, g_loss:
 
 def test_the_schemes_of_the_paper() -> None:
     assert (LeastSquares().a, LeastSquares().b, LeastSquares().c) == (0, 1, 1)
-    assert PEARSON == LeastSquares(a=-1, b=1, c=0)
+    assert LeastSquares(a=-1, b=1, c=0) == PEARSON
     assert PEARSON.b - PEARSON.c == 1
     assert PEARSON.b - PEARSON.a == 2
 

@@ -83,9 +83,7 @@ def test_the_penalty_of_a_curved_critic_by_plain_loops() -> None:
     u = draws(4).uniform("interpolation").tolist()
     total = 0.0
     for share, x, y in zip(u, real.flatten(1).tolist(), fake.flatten(1).tolist(), strict=True):
-        squares = [
-            (w * (share * a + (1 - share) * b)) ** 2 for w, a, b in zip(k.flatten().tolist(), x, y, strict=True)
-        ]
+        squares = [(w * (share * a + (1 - share) * b)) ** 2 for w, a, b in zip(k.flatten().tolist(), x, y, strict=True)]
         total += (math.sqrt(sum(squares)) - 1) ** 2
     assert penalty(WGANGP(), shown(judge, real, fake)).item() == pytest.approx(total / 4, rel=1e-9)
 
