@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 from tyro.constructors import PrimitiveConstructorSpec
 
-from equipoise.data import Fit, parse_resolution
+from equipoise.data import TOYS, Fit, Toy, parse_resolution
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Objective
@@ -172,6 +172,11 @@ class TrainConfig:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
             raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
+
+    @property
+    def toy(self) -> Toy | None:
+        """The toy that `data` names, if it does."""
+        return TOYS.get(self.data)
 
     @property
     def objective_name(self) -> str:
