@@ -22,8 +22,8 @@ ORDER = [
         "checkpoint",
         "run",
     ],
-    *["dealing", "schedule", "progress", "health", "pictures", "report", "display", "latents", "scores", "evaluation"],
-    *["recorder", "signals", "training", "flags", "commands", "cli", "__main__"],
+    *["dealing", "schedule", "progress", "health", "pictures", "scatter", "report", "display", "latents", "scores"],
+    *["evaluation", "recorder", "signals", "training", "flags", "commands", "cli", "__main__"],
 ]
 APART = {"objectives", "networks", "data", "metrics"}  # these never import one another
 

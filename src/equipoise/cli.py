@@ -121,7 +121,7 @@ def _train(words: list[str]) -> int:
 
 def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
     """`base` with the networks that `--network` names, whose settings are flags of their own."""
-    from equipoise.config import suggestion
+    from equipoise.config import network_for, suggestion
     from equipoise.flags import take
     from equipoise.networks import NETWORKS
 
@@ -130,7 +130,7 @@ def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
         return base
     if name not in NETWORKS:
         raise UsageError(f"unknown network {name!r}{suggestion(name, NETWORKS)}: use one of {', '.join(NETWORKS)}")
-    return base.with_changes(network=NETWORKS[name]())
+    return base.with_changes(network=network_for(base.objective, base.data, name))
 
 
 def _train_from(base: "TrainConfig", words: list[str]) -> int:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 from tyro.constructors import PrimitiveConstructorSpec
 
-from equipoise.data import Fit, parse_resolution
+from equipoise.data import TOYS, Fit, Toy, parse_resolution
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
@@ -159,13 +159,14 @@ class TrainConfig:
     @model_validator(mode="before")
     @classmethod
     def _published(cls, given: ArgsKwargs) -> ArgsKwargs:
-        """Fill in what the objective's authors used."""
+        """Fill in what the objective's authors used, and networks that suit it and the data."""
         values = dict(given.kwargs or {})
         objective = values.get("objective")
         if isinstance(objective, Objective):
-            values = {**objective.defaults, **values}
-            if isinstance(name := values.get("network"), str):
-                values["network"] = NETWORKS[name]()
+            toy = objective.toy_defaults if values.get("data") in TOYS else {}
+            values = {**objective.defaults, **toy, **values}
+            if not isinstance(values.get("network"), Network):
+                values["network"] = network_for(objective, str(values.get("data", "")), values.get("network"))
         return ArgsKwargs(given.args, values)
 
     def __post_init__(self) -> None:
@@ -174,6 +175,11 @@ class TrainConfig:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
             raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
+
+    @property
+    def toy(self) -> Toy | None:
+        """The toy that `data` names, if it does."""
+        return TOYS.get(self.data)
 
     @property
     def objective_name(self) -> str:
@@ -233,6 +239,16 @@ class TrainConfig:
     def with_changes(self, **changes: Any) -> "TrainConfig":
         """A copy with some values changed, checked anew."""
         return replace(self, **changes)
+
+
+def network_for(objective: Objective, data: str, name: str | None = None) -> Network:
+    """The networks called `name`, as they suit an objective: a penalty of each image's gradient forbids BatchNorm.
+
+    Perceptrons take the place of the objective's own networks where the data are points.
+    """
+    if data in TOYS and name == objective.defaults.get("network"):
+        name = "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
+    return NETWORKS[name or "autoencoder"].serving(independent=objective.needs.independent)
 
 
 def refuse_pairing(objective: Objective, network: Network) -> None:

@@ -4,7 +4,9 @@ import math
 import time
 from typing import cast
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -19,6 +21,7 @@ from equipoise.progress import Progress
 from equipoise.randomness import Draws, keyed, latents
 from equipoise.report import write_report
 from equipoise.run import Run
+from equipoise.scatter import JUDGED_POINTS, measures_of, realness, scatter_of
 from equipoise.team import Team
 
 NAMED = 5  # skipped images named in a message
@@ -37,13 +40,11 @@ class Recorder:
         run.rewind(-1 if self.fresh else progress.images)
         self.rows = run.rows()
         self.ailing = {finding.kind for finding in diagnose(self.rows, config)} if self.rows else set[str]()
-        self.latents = latents(JUDGED, config.network.latent, config.prior, keyed(config.seed, "samples"))
+        count = JUDGED_POINTS if config.toy else JUDGED
+        self.latents = latents(count, config.network.latent, config.prior, keyed(config.seed, "samples"))
         some = normalise(feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images)
         self.data_diversity = diversity(some)
-        draws = Draws(config.seed, -1, len(some), slice(None))
-        self.conditions = conditions(config, feed.classes, draws, some, training=False)
-        if self.conditions and self.conditions.labels is not None:  # every class in turn, not by chance
-            self.conditions = self.conditions._replace(labels=torch.arange(len(some)) % feed.classes)
+        self.conditions = self._conditions(feed.classes, some[torch.arange(count) % len(some)])
         self.drawn = -math.inf
         self.data = feed.fingerprint
         self.judge: Judge | None = None
@@ -61,12 +62,15 @@ class Recorder:
         self.display.update(images, {"lr": self.progress.lr, **measures})
 
     def samples(self) -> None:
-        """Draw the sample grid, measure diversity, and say what is wrong."""
+        """Draw the samples, measure their diversity, and a toy's modes, and say what is wrong."""
         images = self.progress.images
-        pictures = self._generate()
-        self.run.save_samples(images, grid(to_uint8(pictures[:SHOWN])))
-        self.board.add_image("samples", to_uint8(pictures[:SHOWN]), images, dataformats="NCHW")
-        measures = {"diversity": diversity(pictures) / self.data_diversity}
+        made = self._generate()
+        picture = self._picture(made)
+        self.run.save_samples(images, picture)
+        self.board.add_image("samples", np.atleast_3d(np.asarray(picture)), images, dataformats="HWC")
+        measures = {"diversity": diversity(made[:JUDGED]) / self.data_diversity}
+        if toy := self.run.config.toy:
+            measures |= measures_of(toy, made.flatten(1))
         self._log({"images": images, **measures})
         self.display.update(images, measures)
         self._diagnose()
@@ -139,16 +143,33 @@ class Recorder:
                 self.event(finding.level, finding.kind, finding.message)
         self.ailing = {finding.kind for finding in findings}
 
+    def _picture(self, made: Tensor) -> Image.Image:
+        """A grid of the first images; of a toy, all points over the data's, with the discriminator behind."""
+        if not (toy := self.run.config.toy):
+            return grid(to_uint8(made[:SHOWN]))
+        energy = self.run.config.objective.needs.judge in {"energy", "loss"}
+        score = realness(self.progress.players.discriminator, lower_is_real=energy)
+        return scatter_of(toy, made.flatten(1), score)
+
     @torch.no_grad()
     def _generate(self) -> Tensor:
-        """(JUDGED, C, H, W) in [-1, 1] from the fixed latents, on the CPU."""
+        """Images (JUDGED, C, H, W) in [-1, 1], or a toy's points, from the fixed latents, on the CPU."""
         generator: nn.Module = self.progress.ema
         generator.eval()
         with self.team.autocast():
             parts = [
                 self._given(generator, slice(start, start + SHOWN)) for start in range(0, len(self.latents), SHOWN)
             ]
-        return torch.cat(parts).float().clamp(-1, 1).cpu()
+        made = torch.cat(parts).float().cpu()
+        return made if self.run.config.toy else made.clamp(-1, 1)
+
+    def _conditions(self, classes: int, some: Tensor) -> Conditions | None:
+        """What the generator is given beside the fixed latents: every class in turn, holes in the images `some`."""
+        draws = Draws(self.run.config.seed, -1, len(some), slice(None))
+        given = conditions(self.run.config, classes, draws, some, training=False)
+        if given is None or given.labels is None:
+            return given
+        return given._replace(labels=torch.arange(len(some)) % classes)
 
     def _given(self, generator: nn.Module, rows: slice) -> Tensor:
         """Images (n, C, H, W) of some of the fixed latents, under the fixed conditions if there are any."""

@@ -51,8 +51,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         return _launch(fabric, None, quiet)
     with counting(f"packing {config.data}", quiet=quiet) as count:
         check(config, feed_of(config, count))
-    name = f"{config.objective_name}-{Path(config.data).stem}-{config.resolution}"
-    return _launch(fabric, Run.create(out or free_folder(name), config), quiet)
+    return _launch(fabric, Run.create(out or free_folder(_name(config)), config), quiet)
 
 
 def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) -> Run:
@@ -108,6 +107,11 @@ def check(config: TrainConfig, feed: Feed) -> None:
     config.tasks.refuse(feed.shape, feed.classes, config.objective.needs)
     with torch.device("meta"):
         config.build(feed.shape, feed.classes)
+
+
+def _name(config: TrainConfig) -> str:
+    """The objective, the data and, where they have one, the images' resolution."""
+    return "-".join([config.objective_name, Path(config.data).stem, *([] if config.toy else [str(config.resolution)])])
 
 
 def _launch(fabric: Fabric, run: Run | None, quiet: bool) -> Run:

@@ -14,10 +14,12 @@ from equipoise.data.sheets import contact_sheet, duplicates_sheet, sheet
 from equipoise.data.sizes import Sizes, parse_resolution
 from equipoise.data.sources import BUNDLED
 from equipoise.data.stream import StreamBroken
+from equipoise.data.toys import TOYS, Toy
 from equipoise.data.workers import Progress
 
 __all__ = [
     "BUNDLED",
+    "TOYS",
     "Drawn",
     "Feed",
     "Fit",
@@ -27,6 +29,7 @@ __all__ = [
     "Progress",
     "Sizes",
     "StreamBroken",
+    "Toy",
     "Values",
     "cache_folder",
     "contact_sheet",

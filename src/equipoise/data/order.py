@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-ORDER, FLIPS = 1, 2  # streams that share a seed and nothing else
+ORDER, FLIPS, POINTS, HELD_OUT_POINTS = 1, 2, 3, 4  # streams that share a seed and nothing else
 DRAWS = 256  # flips in one counter value of Philox, four words of 64 bits
 
 
@@ -40,6 +40,15 @@ def flips(batch: int, seed: int, images_seen: int) -> NDArray[np.bool_]:
     bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")
     start = images_seen - first * DRAWS
     return bits[start : start + batch].astype(np.bool_)
+
+
+def uniforms(batch: int, seed: int, images_seen: int, stream: int = POINTS) -> NDArray[np.float64]:
+    """Four numbers from U[0, 1) for each position images_seen .. images_seen + batch - 1; shape (batch, 4).
+
+    Those of position p depend on (seed, stream, p) only. `batch`, `seed` and `images_seen` are 0 or more.
+    """
+    words = np.random.Philox(key=_key(seed, stream), counter=images_seen).random_raw(4 * batch)
+    return (words.reshape(batch, 4) >> np.uint64(11)) * 2.0**-53
 
 
 @lru_cache(maxsize=2)  # a batch straddles two epochs

@@ -14,6 +14,7 @@ from equipoise.data.feed import Feed
 from equipoise.data.images import IMAGES, Images
 from equipoise.data.packing import FORMAT, finish, open_images, packed_once
 from equipoise.data.stream import Stream, is_stream, open_stream
+from equipoise.data.toys import TOYS
 from equipoise.data.workers import Progress, Tally
 from equipoise.data.writer import Writer
 from equipoise.errors import UsageError
@@ -33,10 +34,10 @@ def open_feed(
     cache: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Feed:
-    """Open what training draws from: shards as they come, anything else packed first.
+    """Open what training draws from: shards as they come, toys as they are drawn, anything else packed first.
 
     Args:
-        data: as in `open_images`, or shards as in `open_stream`.
+        data: as in `open_images`, or shards as in `open_stream`, or the name of a toy.
         resolution: as in `open_images`, like what follows.
         channels: 1, 3 or None.
         fit: how images are brought into the frame.
@@ -48,6 +49,8 @@ def open_feed(
     Raises:
         UsageError: the data cannot be used, or all of it is held out.
     """
+    if data in TOYS:
+        return TOYS[os.fspath(data)]
     if is_stream(os.fspath(data)):
         return open_stream(
             os.fspath(data),
@@ -95,8 +98,10 @@ def open_part(
         progress: called while packing.
 
     Raises:
-        UsageError: the data cannot be used.
+        UsageError: the data cannot be used, or is a toy.
     """
+    if data in TOYS:
+        raise UsageError(f"{data} is a toy, of points and not of images: `equipoise train` and `evaluate` know it")
     share = 0.0 if part == "all" else held_out
     if is_stream(os.fspath(data)):
         none = part == "held-out" and share == 0

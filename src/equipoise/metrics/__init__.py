@@ -9,12 +9,14 @@ from equipoise.metrics.manifold import ManifoldScores, manifold_scores
 from equipoise.metrics.measure import METRICS, Figures, Metric, check, needed, scores
 from equipoise.metrics.modes import Modes, ToyModes, class_modes, toy_modes
 from equipoise.metrics.neighbours import Memorisation, Nearest, memorisation, nearest
+from equipoise.metrics.points import POINT_METRICS, Truth, median_distance, point_figures, point_scores
 from equipoise.metrics.reconstruction import minimum_reconstruction_error
 from equipoise.metrics.similarity import ms_ssim, ms_ssim_diversity
 from equipoise.metrics.sliced import patch_distances, sliced_wasserstein, wasserstein_1d
 
 __all__ = [
     "METRICS",
+    "POINT_METRICS",
     "Chunk",
     "Collected",
     "Estimate",
@@ -27,6 +29,7 @@ __all__ = [
     "Nearest",
     "Need",
     "ToyModes",
+    "Truth",
     "check",
     "class_modes",
     "collect",
@@ -35,6 +38,7 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "manifold_scores",
+    "median_distance",
     "memorisation",
     "merge",
     "minimum_reconstruction_error",
@@ -43,6 +47,8 @@ __all__ = [
     "nearest",
     "needed",
     "patch_distances",
+    "point_figures",
+    "point_scores",
     "scores",
     "share",
     "sliced_wasserstein",

@@ -52,7 +52,7 @@ METRICS = {
     "ms-ssim": Metric("pictures", "reference", None, 20, "similarity of random pairs of samples: high is collapse"),
     "reconstruction": Metric(None, "lower", 0.0, 1, "error of the nearest image that the generator can draw"),
     "memorisation": Metric(None, "lower", 0.05, 20, "share of samples suspiciously near to a training image"),
-    "modes": Metric("probabilities", "higher", None, 20, "classes of the real images that the samples reach"),
+    "modes": Metric("probabilities", "higher", None, 20, "classes, or modes, of the real data that the samples reach"),
 }
 """By name, in the order in which they are reported."""
 

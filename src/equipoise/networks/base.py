@@ -19,6 +19,11 @@ class Network(ABC):
     latent: int
     """Length of the latent."""
 
+    @classmethod
+    def serving(cls, *, independent: bool) -> "Network":
+        """The network as it is by default; with scores that do not depend on the batch, if they must not."""
+        return cls()
+
     @property
     def codes(self) -> bool:
         """Whether the discriminator gives codes."""

@@ -39,6 +39,11 @@ class DCGAN(Network):
     spectral: bool = False
     """Divide the discriminator's weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
 
+    @classmethod
+    def serving(cls, *, independent: bool) -> "DCGAN":
+        """As published, or with LayerNorm in the discriminator, as in the WGAN-GP paper's section 4."""
+        return cls(norm="layer" if independent else "batch")
+
     @property
     def independent(self) -> bool:
         """Whether an image's score does not depend on the others in the batch."""

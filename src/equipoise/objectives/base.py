@@ -103,6 +103,8 @@ class Objective(ABC):
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Settings of a TrainConfig that its authors used, where they differ from those of TrainConfig itself."""
+    toy_defaults: ClassVar[Mapping[str, Any]] = {"batch": 256, "images": 2_000_000, "log_every": 10_000}
+    """Those that replace them on toys in the plane."""
 
     @property
     @abstractmethod
