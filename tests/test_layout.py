@@ -18,6 +18,8 @@ ORDER = [
         "team",
         "config",
         "checkpoint",
+        "journal",
+        "lock",
         "run",
     ],
     *["schedule", "step", "progress", "health", "pictures", "report", "display", "latents", "scores", "evaluation"],
