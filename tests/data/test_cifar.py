@@ -63,13 +63,13 @@ def test_a_folder_of_training_batches(folder: Path) -> None:
     np.testing.assert_array_equal(images.pixels, IMAGES[:6])
     assert images.labels is not None
     assert images.labels.tolist() == LABELS[:6]
-    assert images.classes == tuple(NAMES)
+    assert images.class_names == tuple(NAMES)
 
 
 def test_one_batch(folder: Path) -> None:
     images = open_images(folder / "test_batch", 32)
     np.testing.assert_array_equal(images.pixels, IMAGES[6:])
-    assert images.classes == tuple(NAMES)
+    assert images.class_names == tuple(NAMES)
 
 
 def test_the_archive_as_it_is_downloaded(folder: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_archive_as_it_is_downloaded(folder: Path, tmp_path: Path) -> None:
         tar.add(folder, folder.name)
     images = open_images(tmp_path / "cifar-10-python.tar.gz", 32)
     assert images.fingerprint == open_images(folder, 32).fingerprint
-    assert images.classes == tuple(NAMES)
+    assert images.class_names == tuple(NAMES)
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -97,7 +97,7 @@ def test_binary_batches(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images.pixels, IMAGES)
     assert images.labels is not None
     assert images.labels.tolist() == LABELS
-    assert images.classes == tuple(NAMES)
+    assert images.class_names == tuple(NAMES)
     assert len(open_images(tmp_path / "data_batch_2.bin", 32)) == 4
 
 
@@ -110,8 +110,8 @@ def test_cifar_100_has_fine_labels(tmp_path: Path) -> None:
     images = open_images(tmp_path / "py", 32)
     assert images.labels is not None
     assert images.labels.tolist() == fine
-    assert images.classes is not None
-    assert images.classes[99] == "c99"
+    assert images.class_names is not None
+    assert images.class_names[99] == "c99"
     (tmp_path / "bin").mkdir()
     records = [bytes([c, f]) + image.tobytes() for c, f, image in zip(LABELS, fine, IMAGES, strict=True)]
     (tmp_path / "bin" / "train.bin").write_bytes(b"".join(records))

@@ -76,7 +76,7 @@ def test_class_folders_give_labels_and_skipped_images_take_theirs_along(save: Sa
         folder = save(name).parent.parent
     (folder / "cat/1.png").write_text("broken")
     images = open_images(folder, 8)
-    assert images.classes == ("cat", "dog", "eel")
+    assert images.class_names == ("cat", "dog", "eel")
     assert images.labels is not None
     assert images.labels.dtype == np.int64
     assert images.labels.tolist() == [0, 1, 2]
@@ -127,7 +127,7 @@ def test_a_zip_of_class_folders_has_labels(save: Saver, tmp_path: Path) -> None:
     for name in ("all/dog/1.png", "all/cat/1.png"):
         folder = save(name).parents[2]
     images = open_images(zipped(folder, tmp_path / "a.zip"), 8)
-    assert images.classes == ("cat", "dog")
+    assert images.class_names == ("cat", "dog")
 
 
 def test_zip_entries_stay_in_the_zip(folder: Path, tmp_path: Path) -> None:

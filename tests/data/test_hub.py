@@ -31,7 +31,7 @@ reach.WAITS = (0.01, 0.02)
 for name in sys.argv[1:]:
     try:
         images = open_images(name, 8)
-        print(len(images), int(images.pixels.sum()), "" if images.classes is None else ",".join(images.classes))
+        print(len(images), int(images.pixels.sum()), "" if images.class_names is None else ",".join(images.class_names))
     except ValueError as error:
         print(error)
 """

@@ -64,7 +64,7 @@ def test_images_and_labels(tmp_path: Path, name: str, compression: str | None) -
     np.testing.assert_array_equal(images.pixels, PIXELS[:10].transpose(0, 3, 1, 2))
     assert images.labels is not None
     assert images.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
-    assert images.classes == tuple(NAMES)
+    assert images.class_names == tuple(NAMES)
     assert "cat 4, dog 3, eel 3" in str(inspect(path))
 
 
@@ -99,7 +99,7 @@ def test_string_labels(tmp_path: Path) -> None:
         data = pa.table({"image": [png(pixels) for pixels in PIXELS[:3]], "class": column})
         images = open_images(write(tmp_path / "a.parquet", data), 8)
         assert images.labels is not None
-        assert (images.labels.tolist(), images.classes) == ([1, 0, 1], ("a", "b"))
+        assert (images.labels.tolist(), images.class_names) == ([1, 0, 1], ("a", "b"))
 
 
 def test_unlabelled_tests(tmp_path: Path) -> None:

@@ -152,21 +152,23 @@ def test_the_fingerprint_is_of_the_content_and_not_of_its_place(tmp_path: Path, 
 
 def test_held_out_images_are_never_drawn_and_nothing_is_lost(stream: Opener) -> None:
     one = stream(held_out=0.3)
-    aside = [number for chunk in one.chunks(16, held_out=True) for number in numbers(chunk)]
-    rest = [number for chunk in one.chunks(16, held_out=False) for number in numbers(chunk)]
+    aside, rest = once(one, held_out=True), once(one, held_out=False)
     assert 30 < len(aside) < 90
     assert sorted(aside + rest) == list(range(200))
     assert sorted(walk(one, len(rest))) == sorted(rest)
     assert numbers(stream(held_out=0.3).draw(3, 0, 2 * len(rest)).images) == walk(one, 2 * len(rest) + 3)[-3:]
 
 
-def test_chunks_are_whole_in_order_and_limited(stream: Opener) -> None:
-    one = stream()
-    chunks = list(one.chunks(64))
-    assert [len(chunk) for chunk in chunks] == [64, 64, 64, 8]
-    assert [number for chunk in chunks for number in numbers(chunk)] == list(range(200))
-    assert [len(chunk) for chunk in one.chunks(64, limit=100)] == [64, 36]
-    assert not list(one.chunks(64, held_out=True))
+def once(stream: Stream, *, held_out: bool = False) -> list[int]:
+    return [numbers(image.pixels[None])[0] for _, image in stream.once(held_out=held_out) if not isinstance(image, str)]
+
+
+def test_all_images_can_be_read_once_in_an_order_of_the_shards(stream: Opener) -> None:
+    found = once(stream())
+    assert sorted(found) == list(range(200))
+    assert found != sorted(found)
+    assert found == once(stream())
+    assert not once(stream(), held_out=True)
 
 
 def test_images_are_framed(tmp_path: Path, stream: Opener) -> None:
@@ -188,7 +190,7 @@ def test_an_image_that_cannot_be_used_is_skipped_and_another_takes_its_place(tmp
     assert len(one.skipped) == 9
     assert dict(one.skipped)["a.tar/0.png"] == "not an image of a known kind"
     assert numbers(stream(str(tmp_path / "a.tar")).draw(5, 0, 60).images) == seen[60:65]
-    assert sum(len(chunk) for chunk in one.chunks(7)) == 32
+    assert len(once(one)) == 32
 
 
 def test_images_without_labels_among_those_with_are_skipped(tmp_path: Path, stream: Opener) -> None:

@@ -3,23 +3,30 @@
 from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit
 from equipoise.data.digests import content_digest, held_out
+from equipoise.data.feed import Drawn, Feed
 from equipoise.data.images import Images
 from equipoise.data.inspection import Inspection, Values, inspect
 from equipoise.data.order import flips, indices
 from equipoise.data.packing import open_images, pack
+from equipoise.data.parts import Part, open_feed, open_part
 from equipoise.data.pixels import normalise, to_uint8
 from equipoise.data.sheets import contact_sheet, duplicates_sheet, sheet
 from equipoise.data.sizes import Sizes, parse_resolution
 from equipoise.data.sources import BUNDLED
+from equipoise.data.stream import StreamBroken
 from equipoise.data.workers import Progress
 
 __all__ = [
     "BUNDLED",
+    "Drawn",
+    "Feed",
     "Fit",
     "Images",
     "Inspection",
+    "Part",
     "Progress",
     "Sizes",
+    "StreamBroken",
     "Values",
     "cache_folder",
     "contact_sheet",
@@ -30,7 +37,9 @@ __all__ = [
     "indices",
     "inspect",
     "normalise",
+    "open_feed",
     "open_images",
+    "open_part",
     "pack",
     "parse_resolution",
     "sheet",

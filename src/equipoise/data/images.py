@@ -14,6 +14,8 @@ from torch import Tensor
 
 from equipoise.data.decode import Pixels
 from equipoise.data.digests import Digests, held_out
+from equipoise.data.feed import Drawn
+from equipoise.data.order import indices
 from equipoise.data.rows import Rows
 from equipoise.data.sources.arrays import npy_rows
 from equipoise.data.sources.base import Labels
@@ -30,7 +32,8 @@ class Images:
     Attributes:
         path: the packed .npy, uint8 (N, C, H, W); the note beside it is `about.json`.
         labels: (N,) int64, or None.
-        classes: names of the labels 0, 1, .., where the data gives them.
+        classes: how many there are in all that was packed; 0 without labels, or where some are below 0.
+        class_names: of the labels 0, 1, .., where the data gives them.
         skipped: name and reason of every image that could not be used.
         fingerprint: sha256 of the packed pixels, their shape and their labels, in hexadecimal: what training sees.
         rows: all that were packed, as they lie in the file.
@@ -40,7 +43,8 @@ class Images:
 
     path: Path
     labels: Labels | None = field(repr=False)
-    classes: tuple[str, ...] | None = field(repr=False)
+    classes: int = field(repr=False)
+    class_names: tuple[str, ...] | None = field(repr=False)
     skipped: list[tuple[str, str]] = field(repr=False)
     fingerprint: str
     rows: Rows = field(repr=False, compare=False)
@@ -57,6 +61,11 @@ class Images:
         return channels, height, width
 
     @property
+    def count(self) -> int:
+        """Images in an epoch."""
+        return len(self)
+
+    @property
     def pixels(self) -> Pixels:
         """All images as uint8 (N, C, H, W): mapped, so that what is touched stays resident, or of a part, a copy."""
         return self.rows.mapped() if self.chosen is None else self.rows.take(self.chosen)
@@ -70,6 +79,17 @@ class Images:
         """Copy all images in their order, `size` at a time, the last ones fewer, as uint8 (n, C, H, W)."""
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self))))
+
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+        """Give process `rank` of `size` its share of the batch that comes after `images_seen` images: see `Feed`."""
+        assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
+        share = batch // size
+        chosen = indices(len(self), batch, seed, images_seen)[rank * share : (rank + 1) * share]
+        labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
+        return Drawn(self.batch(chosen), labels)
+
+    def close(self) -> None:
+        """Do nothing: what is drawn has been read."""
 
     def split(self, share: float) -> tuple["Images", "Images"]:
         """Give the images to train on, and those held out, about `share` of all: see `held_out`.
@@ -110,10 +130,13 @@ def read_images(folder: Path) -> Images:
     digests = np.load(folder / DIGESTS, allow_pickle=False)
     if digests.shape != (len(rows),) or digests.dtype != np.uint64:
         raise ValueError(f"{folder} holds {len(rows)} images and {digests.dtype} {digests.shape} digests")
+    labels = np.load(folder / LABELS, allow_pickle=False) if about["labelled"] else None
+    names = tuple(about["classes"] or ())
     return Images(
         path=folder / IMAGES,
-        labels=np.load(folder / LABELS, allow_pickle=False) if about["labelled"] else None,
-        classes=tuple(about["classes"]) if about["classes"] else None,
+        labels=labels,
+        classes=0 if labels is None or labels.min() < 0 else max(len(names), int(labels.max()) + 1),
+        class_names=names or None,
         skipped=[(name, reason) for name, reason in about["skipped"]],
         fingerprint=about["fingerprint"],
         rows=rows,

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,8 @@ from equipoise.data.decode import Fit, Framing, frame
 from equipoise.data.images import ABOUT, DIGESTS, IMAGES, LABELS, Images, read_images
 from equipoise.data.sizes import summarise
 from equipoise.data.sources import Contents, Source, find_source
-from equipoise.data.sources.base import reading
-from equipoise.data.workers import Progress, only_size, prepare_all
+from equipoise.data.sources.base import Labels, reading
+from equipoise.data.workers import Progress, Tally, only_size, prepare_all
 from equipoise.data.writer import Writer
 from equipoise.errors import UsageError
 
@@ -59,9 +60,26 @@ def open_images(
         UsageError: the data cannot be used, an option is not one of those offered, or the cache cannot be written.
     """
     framing = frame(1 if resolution is None else resolution, channels, fit, background)
-    source = find_source(data)
-    folder = cache_folder(cache)
-    packs, key = folder / "images", _key(source, framing, resolution is None, folder)
+    source, folder = find_source(data), cache_folder(cache)
+
+    def fill(partial: Path) -> None:
+        with source.contents() as contents:
+            fitting = framing
+            if resolution is None:
+                width, height = only_size(contents, source.name)
+                fitting = replace(framing, width=width, height=height)
+            _pack(source, contents, fitting, partial, progress)
+
+    return packed_once(folder, _key(source, framing, resolution is None, folder), fill)
+
+
+def packed_once(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
+    """Open what is packed under `key` in the cache `folder`; if nothing is, let `fill` pack it into a new folder.
+
+    Raises:
+        UsageError: the cache cannot be written.
+    """
+    packs = folder / "images"
     packed = _packed(packs / key)
     if packed is not None:
         return packed
@@ -70,11 +88,8 @@ def open_images(
         sweep(packs)  # to make room
         with locked(packs / f"{key}.lock"):
             if _packed(packs / key) is None:  # else another process was faster
-                with appearing(packs / key) as partial, source.contents() as contents:
-                    if resolution is None:
-                        width, height = only_size(contents, source.name)
-                        framing = replace(framing, width=width, height=height)
-                    _pack(source, contents, framing, partial, progress)
+                with appearing(packs / key) as partial:
+                    fill(partial)
         sweep(packs)  # what died while this process waited for the lock
         return read_images(packs / key)
 
@@ -150,23 +165,27 @@ def _pack(source: Source, contents: Contents, framing: Framing, folder: Path, pr
     require_room(folder, len(contents.names) * (framing.channels or 1) * framing.height * framing.width)
     with Writer(folder / IMAGES, framing.height, framing.width, framing.channels) as writer:
         tally = prepare_all(contents, framing, writer.append, progress)
-        fingerprint = writer.finish()
-    tally.require_any(source.name)
+        labels = None if contents.labels is None else contents.labels[np.array(tally.kept, np.int64)]
+        finish(writer, tally, labels, contents.classes, source=source.name, framing=repr(framing))
+
+
+def finish(writer: Writer, tally: Tally, labels: Labels | None, names: tuple[str, ...] | None, **facts: str) -> None:
+    """Write what belongs beside the images: their digests, the labels (N,) and their names if any, and a note."""
+    tally.require_any(facts["source"])
+    folder, fingerprint = writer.path.parent, writer.finish()
     np.save(folder / DIGESTS, np.array(tally.digests, np.uint64))
-    if contents.labels is not None:
-        labels = contents.labels[np.array(tally.kept, np.int64)]
+    if labels is not None:
         np.save(folder / LABELS, labels)
         fingerprint = hashlib.sha256(fingerprint.encode() + labels.astype("<i8").tobytes()).hexdigest()
     sizes = summarise(tally.sizes)
     about = {
         "format": FORMAT,
-        "source": source.name,
-        "framing": repr(framing),
+        **facts,
         "shape": writer.shape,
         "fingerprint": fingerprint,
         "sizes": {"smallest": sizes.smallest, "median": sizes.median, "largest": sizes.largest},
-        "labelled": contents.labels is not None,
-        "classes": contents.classes,
+        "labelled": labels is not None,
+        "classes": names,
         "skipped": tally.skipped,
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))

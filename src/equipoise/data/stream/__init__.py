@@ -4,6 +4,6 @@ from equipoise.data.stream.broken import StreamBroken
 from equipoise.data.stream.fetch import Patience
 from equipoise.data.stream.shard import is_stream
 from equipoise.data.stream.source import shards
-from equipoise.data.stream.stream import Drawn, Stream, open_stream
+from equipoise.data.stream.stream import Stream, open_stream
 
-__all__ = ["Drawn", "Patience", "Stream", "StreamBroken", "is_stream", "open_stream", "shards"]
+__all__ = ["Patience", "Stream", "StreamBroken", "is_stream", "open_stream", "shards"]

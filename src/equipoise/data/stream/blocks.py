@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise.data.decode import Framing, Pixels, UnreadableError, prepare
+from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare
 from equipoise.data.digests import content_digest, held_out
 from equipoise.data.order import indices
 from equipoise.data.sources.base import Labels
@@ -29,7 +29,7 @@ LARGEST_QUEUE = 256 * 2**20  # bytes of stored images that wait to be decoded
 MOST_WORKERS = 16
 MOST_SKIPPED = 1000  # images of which it is remembered why they could not be used
 
-Decoded = tuple[Sample, Pixels | str]  # a sample, and its pixels or why there are none
+Decoded = tuple[Sample, Prepared | str]  # a sample, and its image or why there is none
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Plan:
     block: int
     counts: Counts
     skipped: dict[str, str]
+
+    def name_of(self, sample: Sample) -> str:
+        """What to call an image in messages."""
+        return f"{self.shards[sample.shard].name}/{sample.name}"
 
 
 class Block(NamedTuple):
@@ -89,19 +93,19 @@ def read(plan: Plan, number: int, patience: Patience, *, out: bool) -> Generator
 def decoded(found: Iterable[Sample], plan: Plan) -> Generator[Decoded, None, None]:
     """Decode samples in order, on several cores, holding few at a time; what cannot be used is noted."""
     workers = min(MOST_WORKERS, _cores())
-    pending: deque[tuple[Sample, Future[Pixels | str]]] = deque()
+    pending: deque[tuple[Sample, Future[Prepared | str]]] = deque()
 
     def finish() -> Decoded:
         sample, future = pending.popleft()
-        pixels = future.result()
-        if isinstance(pixels, str) and len(plan.skipped) < MOST_SKIPPED:
-            plan.skipped[f"{plan.shards[sample.shard].name}/{sample.name}"] = pixels
-        return sample, pixels
+        image = future.result()
+        if isinstance(image, str) and len(plan.skipped) < MOST_SKIPPED:
+            plan.skipped[plan.name_of(sample)] = image
+        return sample, image
 
     with ThreadPoolExecutor(workers, thread_name_prefix="equipoise-decode") as pool:
         try:
             for sample in found:
-                pending.append((sample, pool.submit(_pixels, sample, plan)))
+                pending.append((sample, pool.submit(_prepared, sample, plan)))
                 while len(pending) > 8 * workers or sum(len(other.image) for other, _ in pending) > LARGEST_QUEUE:
                     yield finish()
             while pending:
@@ -162,7 +166,7 @@ def _gather(turns: Turns, plan: Plan, failed: Counter[int]) -> list[Decoded]:
     """Decode the samples of a block, and count those of each shard that cannot be used."""
     with closing(decoded(islice(turns, plan.block), plan)) as found:
         block = list(found)
-    failed.update(sample.shard for sample, pixels in block if isinstance(pixels, str))
+    failed.update(sample.shard for sample, image in block if isinstance(image, str))
     return block
 
 
@@ -181,13 +185,14 @@ def _refuse(shard: Shard, plan: Plan) -> None:
 
 
 def _shuffled(first: int, found: list[Decoded], plan: Plan, seed: int) -> Block:
-    """Shuffle what was found; the place of an image without pixels is taken by the next one with."""
-    usable = [place for place, (_, pixels) in enumerate(found) if not isinstance(pixels, str)]
+    """Shuffle what was found; the place of an image that cannot be used is taken by the next one that can."""
+    places = [place for place, (_, image) in enumerate(found) if not isinstance(image, str)]
+    usable = [(sample, image.pixels) for sample, image in found if not isinstance(image, str)]
     if not usable:
         _refuse(plan.shards[found[0][0].shard], plan)
-    order = np.searchsorted(usable, indices(len(found), len(found), seed, 0))
-    chosen = [found[usable[number % len(usable)]] for number in order]
-    pixels = np.stack([np.asarray(pixels) for _, pixels in chosen])
+    order = np.searchsorted(places, indices(len(found), len(found), seed, 0))
+    chosen = [usable[number % len(usable)] for number in order]
+    pixels = np.stack([pixels for _, pixels in chosen])
     labels = np.array([sample.label for sample, _ in chosen], np.int64) if plan.labelled else None
     return Block(first, pixels, labels)
 
@@ -207,18 +212,18 @@ def _held_out(image: bytes, share: float) -> bool:
     return bool(held_out(np.array([content_digest(image)], np.uint64), share)[0])
 
 
-def _pixels(sample: Sample, plan: Plan) -> Pixels | str:
-    """Decode one image to (C, H, W), or say why it cannot be used."""
+def _prepared(sample: Sample, plan: Plan) -> Prepared | str:
+    """Decode one image, or say why it cannot be used."""
     if not sample.image:
         return f"{sample.member.size:,} bytes, of which from 1 to {LARGEST_FILE:,} are read"
     if plan.labelled and sample.label is None:
         return "without a class number in .cls or .json, which others have"
     try:
-        pixels = prepare(lambda: sample.image, plan.framing).pixels
+        image = prepare(lambda: sample.image, plan.framing)
     except UnreadableError as error:
         return str(error)
     sample.image = b""  # nobody asks for it again
-    return pixels
+    return image
 
 
 def _digest(*key: int) -> int:

@@ -3,23 +3,23 @@
 import hashlib
 import math
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from threading import Event
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit, frame
+from equipoise.data.feed import Drawn
 from equipoise.data.stream.ahead import Ahead
-from equipoise.data.stream.blocks import LARGEST_BLOCK, Block, Plan, blocks, decoded, read
+from equipoise.data.stream.blocks import LARGEST_BLOCK, Block, Decoded, Plan, blocks, decoded, read
 from equipoise.data.stream.counts import Counts
 from equipoise.data.stream.fetch import Patience
+from equipoise.data.stream.order import deal
 from equipoise.data.stream.samples import Sample
 from equipoise.data.stream.shard import find_shards
 from equipoise.errors import UsageError
@@ -28,13 +28,6 @@ FORMAT = 1  # raise it when the same shards would be read in another order
 LANES = 4  # shards read at a time
 BLOCK = 2048  # images shuffled together, or as many as LARGEST_BLOCK holds
 PROBED = 64  # images that decide on colour and labels
-
-
-class Drawn(NamedTuple):
-    """Images uint8 (n, C, H, W) and their class numbers int64 (n,), or None."""
-
-    images: Tensor
-    labels: Tensor | None
 
 
 @dataclass
@@ -52,6 +45,8 @@ class Stream:
     plan: Plan = field(repr=False)
     fingerprint: str
     patience: Patience = field(repr=False)
+    classes: int = field(default=0, init=False)  # how many labels there are, only all shards together say
+    class_names: tuple[str, ...] | None = field(default=None, init=False)
     _key: tuple[int, int, int] = field(default=(-1, -1, -1), init=False, repr=False)
     _ahead: Ahead[Block] | None = field(default=None, init=False, repr=False)
     _block: Block | None = field(default=None, init=False, repr=False)
@@ -67,6 +62,12 @@ class Stream:
     def labelled(self) -> bool:
         """Whether images have class numbers."""
         return self.plan.labelled
+
+    @property
+    def count(self) -> int | None:
+        """Images in an epoch of all processes, once all shards have been read to their ends, in this run or another."""
+        counts = [self.plan.counts.get(number) for number in range(len(self.plan.shards))]
+        return None if None in counts else sum(count for count in counts if count is not None)
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -102,24 +103,19 @@ class Stream:
             return Drawn(images, None)
         return Drawn(images, torch.from_numpy(np.concatenate([labels for _, labels in pieces if labels is not None])))
 
-    def chunks(self, size: int, *, held_out: bool = False, limit: int | None = None) -> Iterator[Tensor]:
-        """Read all shards once, in their order, and give images uint8 (n, C, H, W), n = `size` but for the last.
+    def once(self, *, held_out: bool = False) -> Generator[Decoded, None, None]:
+        """Read all shards once, in an order that never changes, and give what was found, on this process alone.
 
         Args:
-            size: images in a chunk.
             held_out: give the images held out from training, and only them; else only the others.
-            limit: give no more than so many images in all.
 
         Raises:
             StreamBroken: a shard cannot be read on.
         """
-        found = chain.from_iterable(
-            read(self.plan, number, self.patience, out=held_out) for number in range(len(self.plan.shards))
-        )
+        order = [part.shard for part in deal(len(self.plan.shards), 0, 0, 0, 1)]
+        found = chain.from_iterable(read(self.plan, number, self.patience, out=held_out) for number in order)
         with closing(decoded(found, self.plan)) as outcomes:
-            usable = islice((pixels for _, pixels in outcomes if not isinstance(pixels, str)), limit)
-            while chunk := list(islice(usable, size)):
-                yield torch.from_numpy(np.stack(chunk))
+            yield from outcomes
 
     def close(self) -> None:
         """End what runs in the background; drawing would begin it anew."""
@@ -183,7 +179,7 @@ def open_stream(
     stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in probed)).hexdigest()
     labelled = bool(probed) and all(sample.label is not None for sample in probed)
     with closing(decoded(iter(probed), plan)) as outcomes:
-        depths = [len(pixels) for _, pixels in outcomes if not isinstance(pixels, str)]
+        depths = [len(image.pixels) for _, image in outcomes if not isinstance(image, str)]
     if not depths:
         reasons = ", ".join(f"{name} ({reason})" for name, reason in list(plan.skipped.items())[:3])
         raise UsageError(

@@ -1,0 +1,64 @@
+"""What training draws from, wherever the data lies: one batch after another, each a function of where it stands."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Drawn(NamedTuple):
+    """Images (n, C, H, W), uint8 in [0, 255] or float as networks see them, and their class numbers int64 (n,)."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+class Feed(Protocol):
+    """An endless sequence of images that begins anew, in another order, with every epoch; nothing is remembered.
+
+    Attributes:
+        shape: (C, H, W) of every image.
+        fingerprint: changes when any batch would, and only then.
+        skipped: name and reason of images that could not be used, as far as that is known by now.
+        classes: class numbers are from 0 to `classes` - 1; 0 where there are none, or it is not known how many.
+        class_names: of the classes 0, 1, .., where the data gives them.
+        count: images in an epoch; None where that is not known yet, or there is no end to them.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]: ...  # noqa: D102
+
+    @property
+    def classes(self) -> int: ...  # noqa: D102
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+    @property
+    def count(self) -> int | None: ...  # noqa: D102
+
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+        """Give process `rank` of `size` its share of the batch that comes after `images_seen` images.
+
+        That is a pure function of the arguments and of the data. The shares of all processes together are the batch.
+
+        Args:
+            batch: images over all processes; like `images_seen`, a multiple of `size`.
+            seed: of the order.
+            images_seen: by all processes so far.
+            rank: the process.
+            size: how many processes there are.
+
+        Raises:
+            UsageError: the data cannot be read on.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what runs in the background; drawing would begin it anew."""
+        ...
