@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import equipoise
-from equipoise import checkpoint
+from equipoise import Run, checkpoint
 from equipoise.checkpoint import CheckpointError, load, save, write_atomically
 
 FORMATS = Path(__file__).parent / "formats"  # a run that each older format wrote, cut short
@@ -96,8 +96,7 @@ def test_every_older_format_has_its_upgrade_and_a_run_to_try_it_on() -> None:
 def test_a_run_of_an_older_format_goes_on(tmp_path: Path, older: str) -> None:
     """To its end, with nothing lost: what was logged stands, and so many steps were made as images ask for."""
     shutil.copytree(FORMATS / older, tmp_path / "run")
-    (tmp_path / "run" / "samples").mkdir(exist_ok=True)
-    before = equipoise.Run.open(tmp_path / "run")
+    before = Run.open(tmp_path / "run")
     [written] = before.checkpoints()
     with safe_open(written, "pt") as file:
         assert file.metadata()["format"] == older
@@ -171,7 +170,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_gone_is_told_in_words(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
+    with pytest.raises(CheckpointError, match="cannot write .*make room, then resume"):
         save(tmp_path / "gone" / "c", TENSORS, FACTS)
 
 
@@ -179,3 +178,49 @@ def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
     write_atomically(tmp_path / "ours", b"x")
     (tmp_path / "other").write_bytes(b"x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_the_last_ones_are_kept_and_some_for_good(small: equipoise.TrainConfig, tmp_path: Path) -> None:
+    """Steps of 16 images reach the multiples of 100 at 112, 208, 304, ...: the first checkpoints from there on."""
+    run = Run.create(tmp_path / "run", small.with_changes(keep=2, keep_every=100))
+    run.rewind(-1)
+    for images in range(0, 480, 16):
+        run.save_checkpoint(images, {}, {})
+        kept = [int(path.stem) for path in run.checkpoints()]
+        assert kept == [at for at in range(0, images + 1, 16) if at > images - 32 or at in (112, 208, 304, 400)]
+
+
+def test_only_the_newest_best_is_kept(small: equipoise.TrainConfig, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", small)
+    run.rewind(-1)
+    for images in (16, 32, 48):
+        run.save_checkpoint(images, {"a": torch.ones(2) * images}, {"shape": [1, 16, 16], "data": "d"})
+    (tmp_path / "run" / "checkpoints" / "best-000000000008.safetensors").write_bytes(b"left by a kill")
+    for images in (16, 48):
+        run.keep_best(images)
+    assert [path.stem for path in (tmp_path / "run" / "checkpoints").glob("best-*")] == ["best-000000000048"]
+    assert torch.equal(run.load_checkpoint(best=True)[0]["a"], torch.ones(2) * 48)
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"shape": [1, 32, 32], "data": "d"}, "is not for images of 16x16: it is another run's"),
+        ({"shape": [1, 2**30, 2**30], "data": "d"}, "is not for images of 16x16"),
+        ({"shape": "x", "data": "d"}, "is not for images of 16x16"),
+        ({"shape": [1, 16, 16]}, "lacks what every checkpoint says"),
+        ({}, "is not for images of 16x16"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_passed_over(
+    small: equipoise.TrainConfig, tmp_path: Path, facts: dict[str, object], why: str
+) -> None:
+    run = Run.create(tmp_path / "run", small)
+    run.rewind(-1)
+    good = run.save_checkpoint(16, {}, {"shape": [1, 16, 16], "data": "d"})
+    run.save_checkpoint(32, {}, facts)
+    shutil.copy(good, good.with_stem(f"{48:012d}"))
+    _, found, passed_over = run.load_checkpoint()
+    assert found["images"] == 16
+    assert "was renamed" in passed_over[0]
+    assert why in passed_over[1]

@@ -20,6 +20,8 @@ ORDER = [
         "config",
         "presets",
         "checkpoint",
+        "journal",
+        "lock",
         "run",
     ],
     *["dealing", "schedule", "progress", "health", "pictures", "scatter", "report", "display", "latents", "scores"],

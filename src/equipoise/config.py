@@ -151,6 +151,8 @@ class TrainConfig:
     """Images between two checkpoints."""
     keep: Count = 3
     """Checkpoints to keep, beside the one with the best KID."""
+    keep_every: CountOrNone = 0
+    """Images between two checkpoints that are kept for good, beside the last ones; 0 keeps none."""
     score_every: CountOrNone = 0
     """Images between two scores by KID, which decide on the best checkpoint; 0 takes none."""
     score_count: Annotated[Count, Field(ge=20)] = 1_000

@@ -1,11 +1,10 @@
 """A Run is a folder: config.yaml, metrics.jsonl, events.jsonl, TensorBoard events, checkpoints/, samples/, a report."""
 
 import io
-import json
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from equipoise import checkpoint
+from equipoise import checkpoint, journal
 from equipoise.config import TrainConfig, read_yaml, write_yaml
-from equipoise.data import Feed, Images, Part, open_feed, open_part
+from equipoise.data import Feed, Images, Part, open_feed, open_part, parse_resolution
 from equipoise.errors import UsageError
+from equipoise.lock import LOCK, sole_writer
 from equipoise.players import Players
+
+CONFIG = "config.yaml"  # the first file of a run, without which it is none
 
 
 class Run:
@@ -39,15 +41,11 @@ class Run:
         """
         path = Path(path)
         try:
-            if (path / "config.yaml").exists():
-                raise UsageError(
-                    f"{path} already holds a run: go on with `equipoise resume {path}`, or choose another --out"
-                )
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise UsageError(f"{path} already exists and is not empty: choose another --out")
-            for folder in (path, path / "checkpoints", path / "samples"):
-                folder.mkdir(parents=True, exist_ok=True)
-            checkpoint.write_atomically(path / "config.yaml", write_yaml(config, made_with()).encode())
+            _refuse_taken(path)
+            path.mkdir(parents=True, exist_ok=True)
+            with sole_writer(path):
+                _refuse_taken(path)
+                checkpoint.write_atomically(path / CONFIG, write_yaml(config, made_with()).encode())
         except OSError as error:
             raise UsageError(f"cannot make a run at {path}: {error.strerror}; choose another --out") from error
         return cls(path, config)
@@ -60,7 +58,7 @@ class Run:
             UsageError: there is none, or its configuration cannot be read.
         """
         path = Path(path)
-        file = path / "config.yaml"
+        file = path / CONFIG
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -73,33 +71,42 @@ class Run:
         """Write another configuration over the run's own.
 
         Raises:
-            UsageError: it cannot be written.
+            CheckpointError: it cannot be written.
         """
-        try:
-            checkpoint.write_atomically(self.path / "config.yaml", write_yaml(config, made_with()).encode())
-        except OSError as error:
-            raise UsageError(f"cannot change {self.path / 'config.yaml'}: {error.strerror}") from error
+        with checkpoint.writing(self.path / CONFIG):
+            checkpoint.write_atomically(self.path / CONFIG, write_yaml(config, made_with()).encode())
         self.config = config
 
     # Lines of text, one JSON object each
 
     def append(self, file: str, row: Mapping[str, Any]) -> None:
-        """Add one line to `file` (metrics.jsonl or events.jsonl)."""
-        with (self.path / file).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")
+        """Add one line to `file` (metrics.jsonl or events.jsonl).
+
+        Raises:
+            CheckpointError: the disk refuses; the lines before are untouched.
+        """
+        journal.append(self.path / file, row)
 
     def rows(self, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
         """The lines of `file`; one that a crash cut short is passed over."""
-        return list(_parsed(self.path / file))
+        return journal.read(self.path / file)
 
     def rewind(self, images: int) -> None:
-        """Drop what was logged after `images` images, and what a crash left half-written, before going on."""
+        """Drop what was logged after `images` images, and what a crash left half-written, before going on.
+
+        Raises:
+            CheckpointError: the disk refuses.
+        """
+        with checkpoint.writing(self.path):
+            self._sweep(images)
+        for file in ("metrics.jsonl", "events.jsonl"):
+            journal.cut(self.path / file, images)
+
+    def _sweep(self, images: int) -> None:
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink()
-        for file in ("metrics.jsonl", "events.jsonl"):
-            kept = [row for row in self.rows(file) if row["images"] <= images]
-            text = "".join(json.dumps(row) + "\n" for row in kept)
-            checkpoint.write_atomically(self.path / file, text.encode())
+        for folder in ("checkpoints", "samples"):
+            (self.path / folder).mkdir(exist_ok=True)
         best = [path for path in [self.best_checkpoint()] if path]
         for later in [*self.samples(), *self.checkpoints(), *best]:  # a later checkpoint is one that could not be read
             if int(later.stem.removeprefix("best-")) > images:
@@ -116,22 +123,35 @@ class Run:
         return sorted((self.path / "samples").glob("[0-9]*.png"))
 
     def save_checkpoint(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-        """Write a checkpoint and drop the oldest beyond `config.keep`.
+        """Write a checkpoint, and drop those beyond the last `config.keep` that `config.keep_every` does not keep.
 
         Raises:
             CheckpointError: it could not be written; those before it are untouched.
         """
+        for file in ("metrics.jsonl", "events.jsonl"):
+            checkpoint.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
         path = self.path / "checkpoints" / f"{images:012d}.safetensors"
         checkpoint.save(path, tensors, {**facts, "images": images})
         for old in self.checkpoints()[: -self.config.keep]:
-            old.unlink()
+            if not self._kept_for_good(int(old.stem)):
+                old.unlink()
         return path
 
+    def _kept_for_good(self, images: int) -> bool:
+        """Whether the step that ended at `images` images reached a multiple of `config.keep_every`."""
+        every = self.config.keep_every
+        return 0 < every <= images and images % every < self.config.batch
+
     def save_samples(self, images: int, picture: Image.Image) -> None:
-        """Write a sample grid, whole or not at all."""
-        data = io.BytesIO()
+        """Write a sample grid, whole or not at all.
+
+        Raises:
+            CheckpointError: the disk refuses.
+        """
+        path, data = self.path / "samples" / f"{images:012d}.png", io.BytesIO()
         picture.save(data, "PNG")
-        checkpoint.write_atomically(self.path / "samples" / f"{images:012d}.png", data.getvalue())
+        with checkpoint.writing(path):
+            checkpoint.write_atomically(path, data.getvalue())
 
     def best_checkpoint(self) -> Path | None:
         """The checkpoint with the best score, where scores were taken."""
@@ -143,14 +163,12 @@ class Run:
         Raises:
             CheckpointError: the disk refuses; the best one before is untouched.
         """
-        before, source = self.best_checkpoint(), self.path / "checkpoints" / f"{images:012d}.safetensors"
+        source = self.path / "checkpoints" / f"{images:012d}.safetensors"
         final = source.with_name(f"best-{source.name}")
-        try:
+        with checkpoint.writing(final):
             checkpoint.write_atomically(final, source.read_bytes())
-            if before not in {None, final}:
+            for before in set(source.parent.glob("best-*.safetensors")) - {final}:
                 before.unlink()
-        except OSError as error:
-            raise checkpoint.CheckpointError(f"cannot write {final}: {error.strerror}; make room and resume") from error
 
     def load_checkpoint(self, *, best: bool = False) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
@@ -165,15 +183,26 @@ class Run:
             path = self.best_checkpoint()
             if path is None:
                 raise checkpoint.CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
-            return *checkpoint.load(path), []
+            return *self._load(path), []
         passed_over: list[str] = []
         for path in reversed(self.checkpoints()):
             try:
-                return *checkpoint.load(path), passed_over
+                return *self._load(path), passed_over
             except checkpoint.CheckpointError as error:
                 passed_over.append(f"{error}; using the one before it")
         reasons = f" ({passed_over[-1]})" if passed_over else ""
         raise checkpoint.CheckpointError(f"{self.path} has no checkpoint that can be read{reasons}: train it anew")
+
+    def _load(self, path: Path) -> checkpoint.Contents:
+        """Read a checkpoint of this run; one of other images could ask for networks of any size."""
+        tensors, facts = checkpoint.load(path)
+        height, width = parse_resolution(self.config.resolution)
+        possible = [list(self.config.toy.shape)] if self.config.toy else [[1, height, width], [3, height, width]]
+        if facts.get("shape") not in possible:
+            raise checkpoint.CheckpointError(f"{path} is not for images of {width}x{height}: it is another run's")
+        if facts.get("images") != int(path.stem.removeprefix("best-")) or not isinstance(facts.get("data"), str):
+            raise checkpoint.CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")
+        return tensors, facts
 
     # The networks
 
@@ -231,6 +260,15 @@ def _framing(config: TrainConfig) -> dict[str, Any]:
     return {"channels": config.channels, "fit": config.fit, "background": config.background}
 
 
+def _refuse_taken(path: Path) -> None:
+    """Raise UsageError if there is a run, or anything but what a run that never began leaves."""
+    if (path / CONFIG).exists():
+        raise UsageError(f"{path} already holds a run: go on with `equipoise resume {path}`, or choose another --out")
+    begun = rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.tmp"
+    if path.exists() and not (path.is_dir() and all(re.fullmatch(begun, file.name) for file in path.iterdir())):
+        raise UsageError(f"{path} already exists and is not empty: choose another --out")
+
+
 def made_with() -> dict[str, str]:
     """Versions that a result may depend on, and the commit of equipoise where it is a checkout."""
     versions = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
@@ -255,15 +293,3 @@ def _fill(network: nn.Module, part: str, tensors: Mapping[str, Tensor]) -> None:
         network.load_state_dict(own)
     except RuntimeError as error:
         raise checkpoint.CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
-
-
-def _parsed(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "images" in row:
-            yield row
