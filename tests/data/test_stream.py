@@ -19,6 +19,7 @@ from PIL import Image
 from shard_tools import numbers, png, shards, tar
 from test_sources import as_nobody
 
+from equipoise.data import inspect, open_images
 from equipoise.data.stream import Stream, StreamBroken, is_stream, open_stream
 from equipoise.data.stream import shards as source
 from equipoise.data.stream.order import deal
@@ -323,6 +324,17 @@ def test_shards_are_a_source_like_any_other(tmp_path: Path, pattern: str) -> Non
     assert zipped is not None
     with pytest.raises(UsageError, match="gunzip"), zipped.contents():
         pass
+
+
+def test_local_shards_can_be_packed_and_inspected(tmp_path: Path, pattern: str) -> None:
+    images = open_images(pattern, 4)
+    assert numbers(images.pixels) == list(range(200))
+    assert images.labels is not None
+    assert images.labels.tolist() == [number % 7 for number in range(200)]
+    assert inspect(pattern, 4).readable == 200
+    assert len(open_images(tmp_path / "shards" / "s-001.tar", 4)) == 43
+    with pytest.raises(UsageError, match="download it"):
+        open_images("http://127.0.0.1:9/a.tar", 4)
 
 
 PROGRAM = """

@@ -13,10 +13,11 @@ from equipoise.data.sources.files import archive, folder
 from equipoise.data.sources.hub import hub
 from equipoise.data.sources.idx import idx
 from equipoise.data.sources.parquet import parquet, split_of_folder
+from equipoise.data.stream.source import shards
 from equipoise.errors import UsageError
 
-NAMED = (bundled, faces, hub, split_of_folder)  # each gives a Source, or None where a name is not of its kind
-SOURCES = (archive, array, parquet, cifar, idx, folder)  # the same for a path
+NAMED = (bundled, faces, hub, shards, split_of_folder)  # each gives a Source, or None where a name is not of its kind
+SOURCES = (archive, array, parquet, shards, cifar, idx, folder)  # the same for a path
 
 __all__ = ["BUNDLED", "SOURCES", "Contents", "Source", "find_source"]
 
@@ -43,7 +44,7 @@ def find_source(data: str | os.PathLike[str]) -> Source:
                 return found
     raise UsageError(
         f"{path} is of no known kind: give a folder of images, a .zip of them, an .npz or .npy array, "
-        f"an IDX file, batches of CIFAR, Parquet or Arrow files, or {_bundled()}"
+        f"an IDX file, batches of CIFAR, Parquet or Arrow files, .tar shards, or {_bundled()}"
     )
 
 

@@ -16,12 +16,13 @@ from equipoise.data.stream.shard import Shard, find_shards, is_stream, is_url, o
 from equipoise.errors import UsageError
 
 
-def shards(pattern: str) -> Source | None:
-    """Take local shards by their brace pattern or path; see `is_stream`.
+def shards(data: str | Path) -> Source | None:
+    """Take local shards by their brace pattern, or one by its path; see `is_stream`.
 
     Raises:
         UsageError: a shard is not there or may not be read, or the pattern is a URL.
     """
+    pattern = str(data)
     if not is_stream(pattern):
         return None
     if is_url(pattern):
