@@ -156,7 +156,10 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the .npy format is for arrays with named fields")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    try:
+        shape, fortran, dtype = read(file)
+    except Exception as error:  # numpy parses it as Python, and damaged ones raise nearly anything
+        raise ValueError(f"its header is damaged ({error})") from error
     if dtype.hasobject:
         raise UsageError(f"an array holds pickled objects, which are never loaded: {HINT}")
     if math.prod(shape) * dtype.itemsize > size - file.tell():
