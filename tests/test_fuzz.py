@@ -94,7 +94,7 @@ def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
     """Each of the things that would be found."""
     harm: list[Callable[[], object]] = [
         lambda: (tmp_path / "a").write_text(""),
-        lambda: (tmp_path / "b").mkdir(),
+        (tmp_path / "b").mkdir,
         lambda: os.system("true"),
         lambda: (tmp_path / "b").rename(tmp_path / "c"),
     ]
