@@ -25,7 +25,8 @@ ORDER = [
         "run",
     ],
     *["dealing", "schedule", "progress", "health", "pictures", "scatter", "report", "display", "latents", "scores"],
-    *["evaluation", "recorder", "signals", "training", "flags", "commands", "cli", "__main__"],
+    *["image_sets", "passes", "judge", "evaluation", "recorder", "signals", "training", "flags", "commands", "cli"],
+    "__main__",
 ]
 APART = {"objectives", "networks", "data", "metrics"}  # these never import one another
 

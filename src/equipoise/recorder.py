@@ -13,8 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 from equipoise.data import Feed, normalise, to_uint8
 from equipoise.dealing import conditions
 from equipoise.display import Display
-from equipoise.evaluation import Judge
 from equipoise.health import diagnose, diversity
+from equipoise.judge import Judge
 from equipoise.pictures import grid
 from equipoise.players import Conditions
 from equipoise.progress import Progress
@@ -48,8 +48,7 @@ class Recorder:
         self.drawn = -math.inf
         self.data = feed.fingerprint
         self.judge: Judge | None = None
-        scored = [row for row in self.rows if "kid" in row]
-        self.best = min(scored, key=lambda row: row["kid"]) if scored else {}
+        self.best = self._best()
         self.board = SummaryWriter(str(run.path), purge_step=progress.images + 1)
 
     def line(self, measures: dict[str, float], *, halved: bool) -> None:
@@ -123,6 +122,16 @@ class Recorder:
         """Draw the curves and the report as they stand at the end."""
         self._draw()
         self.board.close()
+
+    def _best(self) -> dict[str, float]:
+        """The row of metrics with the best KID of those whose checkpoint is still there, which is then kept."""
+        best = self.run.best_checkpoint()
+        kept = {int(path.stem.removeprefix("best-")) for path in [*self.run.checkpoints(), *([best] if best else [])]}
+        scored = [row for row in self.rows if "kid" in row and row["images"] in kept]
+        found = min(scored, key=lambda row: row["kid"], default={})
+        if found and not (best and best.stem.endswith(f"-{found['images']:012d}")):
+            self.run.keep_best(found["images"])
+        return found
 
     def _draw(self) -> None:
         self.drawn = time.monotonic()

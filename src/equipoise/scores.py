@@ -12,7 +12,6 @@ from equipoise.errors import UsageError
 from equipoise.metrics import METRICS, Figures
 
 PROTOCOL = 1  # raise it when the same images would be scored differently
-KEYS = ("details", "subject", "protocol", "notes")
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,11 @@ class Scores:
     def __str__(self) -> str:
         real, sizes = self.protocol["reference"], self.protocol["shape"][:0:-1]
         lines = [
-            f"{self.subject['name']}: {self.subject['count']:,} images beside {real['count']:,} of {real['split']}",
+            f"{self.subject['name']}: {self.subject['count']:,} images beside {real['count']:,} of "
+            f"{self.subject['beside']} ({real['split']})",
             f"  features {self.protocol['features']['name']}, images {'x'.join(map(str, sizes))}",
         ]
-        lines += [f"  {name:18}{_told(name, figures)}" for name, figures in self.figures.items()]
+        lines += [f"  {name:20}{_told(name, figures)}" for name, figures in self.figures.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
     def to_json(self) -> str:
@@ -106,18 +106,21 @@ def compare(named: Sequence[tuple[str, Scores]]) -> str:
     for name, scores in others:
         if found := difference(reference.protocol, scores.protocol):
             raise UsageError(f"{first} and {name} cannot be compared, they differ in {found}: score one of them anew")
-    shared = [metric for metric in reference.figures if all(metric in scores.figures for _, scores in others)]
     width = max(12, *(len(name) + 2 for name, _ in named))
-    rows = [" " * 20 + "".join(f"{name:>{width}}" for name, _ in named)]
-    for metric in shared:
-        values = [scores.figures[metric]["value"] for _, scores in named]
-        best = {"lower": min, "higher": max}.get(METRICS[metric].better)
-        marks = ["*" if best and value == best(values) and len(set(values)) > 1 else " " for value in values]
-        rows.append(
-            f"  {metric:18}"
-            + "".join(f"{value:>{width - 1}.4g}{mark}" for value, mark in zip(values, marks, strict=True))
-        )
-    return "\n".join(rows)
+    rows = [" " * 22 + "".join(f"{name:>{width}} " for name, _ in named)]
+    for metric in METRICS:
+        values = [scores.figures[metric]["value"] if metric in scores.figures else None for _, scores in named]
+        if any(value is not None for value in values):
+            rows.append(f"  {metric:20}" + "".join(f"{cell:>{width + 1}}" for cell in _cells(metric, values)))
+    return "\n".join(row.rstrip() for row in [*rows, "* the better ones"])
+
+
+def _cells(metric: str, values: Sequence[float | None]) -> list[str]:
+    """A row of the table: the best value marked, where some differ and one direction is better."""
+    given = {value for value in values if value is not None}
+    best = {"lower": min, "higher": max}.get(METRICS[metric].better)
+    marked = best(given) if best and len(given) > 1 else None
+    return ["- " if value is None else f"{value:.4g}{'*' if value == marked else ' '}" for value in values]
 
 
 def _told(name: str, figures: Figures) -> str:

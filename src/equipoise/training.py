@@ -13,6 +13,7 @@ from equipoise.dealing import deal
 from equipoise.display import Display, counting
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.health import Finding, not_finite
+from equipoise.judge import judged_by
 from equipoise.progress import Material, Progress
 from equipoise.recorder import Recorder
 from equipoise.run import Run, feed_of, free_folder
@@ -99,12 +100,14 @@ def check(config: TrainConfig, feed: Feed) -> None:
     """Refuse what cannot work before anything is written.
 
     Raises:
-        UsageError: fewer images than a batch, or a network that cannot make such images.
+        UsageError: fewer images than a batch or a score needs, or a network that cannot make such images.
     """
     if feed.count is not None and feed.count < config.batch:
         beside = ", the held-out ones aside" if config.held_out else ""
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
     config.tasks.refuse(feed.shape, feed.classes, config.objective.needs)
+    if config.score_every:
+        judged_by(config)
     with torch.device("meta"):
         config.build(feed.shape, feed.classes)
 

@@ -6,10 +6,10 @@ from tyro.conf import Positional
 
 from equipoise.config import Count
 from equipoise.errors import UsageError
-from equipoise.evaluation import Split
 from equipoise.evaluation import evaluate as score
 from equipoise.flags import call
-from equipoise.team import Device
+from equipoise.image_sets import Split
+from equipoise.team import Device, is_leader
 
 
 def main(words: list[str]) -> int:
@@ -46,7 +46,8 @@ def main(words: list[str]) -> int:
             features: inception, dinov2, effnet-lite0, digits or pixels; auto takes digits for the bundled digits, else
                 effnet-lite0 where it is installed.
             weights: The extractor's file of weights, if it is not in the usual place.
-            metrics: Names with commas between; by default all that apply, but reconstruction.
+            metrics: Names with commas between, or all; by default those that apply, but not reconstruction, a long
+                search, nor modes where the classes are not those of the data.
             count: Images of each set, at most.
             split: Which of the run's data to compare with.
             resolution: To bring images to that are no run's; by default they must be of one size.
@@ -77,6 +78,8 @@ def main(words: list[str]) -> int:
             ema=ema,
             best=best,
         )
+        if not is_leader():  # of processes that torchrun has started, one speaks
+            return 0
         print(scores)
         if json is not None:
             scores.write(json)
