@@ -223,7 +223,7 @@ def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
         ((large, large), {"features": "incepton"}, "there is no feature extractor 'incepton': did you mean inception"),
         ((large, large), {"features": "digits", "weights": tmp_path / "no.safetensors"}, "cannot read the weights"),
         ((large, large), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
-        ((large, large), {"metrics": ("reconstruction",)}, "reconstruction needs a run"),
+        ((large, large), {"metrics": ("reconstruction",)}, "reconstruction needs a run from latents alone"),
         ((large, large), {"metrics": ("modes",), "features": "pixels"}, "modes needs an extractor with classes"),
         ((large,), {}, "is not a run: give --reference"),
         ((large, tmp_path / "nowhere"), {}, "nowhere"),

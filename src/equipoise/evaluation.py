@@ -149,11 +149,15 @@ def _plan(request: Request, device: torch.device) -> _Plan:
 
 def _cannot(sets: Sets, extractor: Extractor) -> dict[str, str]:
     """The scores that cannot be had of these sets, and what they need."""
+    tasks = sets.config.tasks if sets.config else None
     needs = {
         "inception-score": (extractor.classes, "an extractor with classes"),
         "modes": (extractor.classes, "an extractor with classes"),
         "memorisation": (sets.training, "a run, scored by its held-out images"),
-        "reconstruction": (sets.config, "a run"),
+        "reconstruction": (
+            sets.config and not (tasks and (tasks.classify or tasks.inpaint)),
+            "a run from latents alone",
+        ),
         "sliced-wasserstein": (min(sets.samples.shape[1:]) >= SMALLEST, f"{SMALLEST} pixels a side"),
     }
     return {name: need for name, (there, need) in needs.items() if not there}

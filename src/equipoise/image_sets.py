@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.config import TrainConfig
-from equipoise.data import Images, open_images
+from equipoise.data import Images, open_images, open_part
 from equipoise.errors import UsageError
 from equipoise.latents import drawn
 from equipoise.randomness import keyed
@@ -158,7 +158,7 @@ def _two(request: Request, names: tuple[str, str], device: torch.device) -> Sets
     def one(name: str, run: Run | None, how: Request) -> ImageSet:
         if run:
             return sampled(run, how, device)
-        return packed(open_images(name, **framing), name, how.count, how.seed)
+        return packed(_images(name, framing), name, how.count, how.seed)
 
     samples = one(names[0], runs[0], request)
     reference = one(names[1], runs[1], replace(request, ema=True, best=False, seed=request.seed + bool(runs[1])))
@@ -182,8 +182,13 @@ def _framing(request: Request, names: tuple[str, str], runs: tuple[Run | None, .
             "fit": config.fit,
             "background": config.background,
         }
-    channels = {open_images(name, request.resolution).shape[0] for name in names}
+    channels = {_images(name, {"resolution": request.resolution}).shape[0] for name in names}
     return {"resolution": request.resolution, "channels": max(channels) if len(channels) > 1 else None}
+
+
+def _images(name: str, framing: dict[str, Any]) -> Images:
+    """Any images, at their own size where no resolution is given; of shards the first ones."""
+    return open_images(name, **framing) if framing["resolution"] is None else open_part(name, part="all", **framing)
 
 
 def _refuse_resolution(request: Request, run: Run) -> None:

@@ -37,6 +37,10 @@ def judged_by(config: TrainConfig) -> ImageSet:
     Raises:
         UsageError: they are too few.
     """
+    if config.toy:
+        raise UsageError(
+            f"--score-every is for images, and {config.data} is a toy: leave it out, modes are counted anyway"
+        )
     held = images_of(config, "held-out")
     real = packed(held if len(held) else images_of(config, "train"), config.data, config.score_count, config.seed)
     if real.count < METRICS["kid"].minimum:
