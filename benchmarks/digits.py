@@ -2,7 +2,7 @@
 
 Each trains at 16x16 by its authors' optimiser, schedule and batch: the energy objectives on the BEGAN paper's
 autoencoder 16 wide, the others on DCGAN 24 wide. KID is taken ten times on the way, so that the best value stands
-beside the final one. Writes docs/results/digits.md, and a picture of each objective's own run into docs/results/objectives/.
+beside the final one. Writes docs/results/digits.md, and a picture of each run into docs/results/objectives/.
 
     python -m benchmarks.digits --images 100000 --seeds 2 --out docs/results
 """

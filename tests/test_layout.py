@@ -24,7 +24,7 @@ ORDER = [
         "lock",
         "run",
     ],
-    *["dealing", "schedule", "progress", "health", "pictures", "scatter", "report", "display", "latents", "scores"],
+    *["dealing", "schedule", "progress", "health", "pictures", "scatter", "report", "display", "latents", "inpainting", "scores"],
     *["image_sets", "passes", "judge", "evaluation", "recorder", "signals", "training", "flags", "commands", "cli"],
     "__main__",
 ]

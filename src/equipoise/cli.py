@@ -1,4 +1,4 @@
-"""The command line: equipoise train | resume | sample | evaluate | compare | data inspect | data pack."""
+"""The command line: equipoise train | resume | sample | inpaint | evaluate | compare | data inspect | data pack."""
 
 import os
 import sys
@@ -18,9 +18,10 @@ usage: equipoise COMMAND ...
 GANs kept in balance: train, watch, resume, sample, score.
 
 commands:
-  train OBJECTIVE   train a generator on your images (objectives: began)
+  train OBJECTIVE   train a generator on your images; `equipoise train` lists the objectives
   resume RUN        go on where a run stopped
   sample RUN        draw images from a run
+  inpaint RUN IMAGE fill in what a mask hides of an image
   evaluate RUN      score a run's samples, or any images, beside real ones
   compare A B ...   scores side by side, if their protocols agree
   data inspect PATH look at images before training on them
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "train": _train,
         "resume": _resume,
         "sample": _sample,
+        "inpaint": _elsewhere("inpaint"),
         "evaluate": _elsewhere("evaluate"),
         "compare": _elsewhere("compare"),
         "data": _elsewhere("data"),
@@ -217,10 +219,13 @@ def _sample(words: list[str]) -> int:
         out: Path = Path("samples.png"),
         ema: bool = True,
         best: bool = False,
+        label: int | None = None,
     ) -> int:
         """Draw images from a run's generator.
 
         As in: equipoise sample runs/photos --count 1000 --seed 1 --out samples.npz
+
+        Or, of a run trained with --classify-d 1 --classify-g 1: equipoise sample runs/digits --label 3
 
         Args:
             run: The run's folder.
@@ -229,12 +234,13 @@ def _sample(words: list[str]) -> int:
             out: A grid (.png), an array (.npz: `images`, (N, C, H, W) uint8), or a folder to fill with PNGs.
             ema: Use the moving average of the generator's weights.
             best: Use the checkpoint with the best KID (train with --score-every), not the last.
+            label: The class to draw, by its number, where the run was trained to make classes.
         """
         from equipoise.latents import sample as draw
         from equipoise.latents import save_images
         from equipoise.run import Run
 
-        save_images(draw(Run.open(run), count, seed=seed, ema=ema, best=best), out)
+        save_images(draw(Run.open(run), count, seed=seed, ema=ema, best=best, label=label), out)
         print(f"{count} samples: {out}")
         return 0
 

@@ -11,6 +11,7 @@ from equipoise.data.packing import open_images, pack
 from equipoise.data.parts import Part, open_feed, open_part
 from equipoise.data.pixels import normalise, to_uint8
 from equipoise.data.sheets import contact_sheet, duplicates_sheet, sheet
+from equipoise.data.single import read_image
 from equipoise.data.sizes import Sizes, parse_resolution
 from equipoise.data.sources import BUNDLED
 from equipoise.data.stream import StreamBroken
@@ -45,6 +46,7 @@ __all__ = [
     "open_part",
     "pack",
     "parse_resolution",
+    "read_image",
     "sheet",
     "to_uint8",
 ]

@@ -50,8 +50,8 @@ def archive(path: Path) -> Source | None:
 @contextmanager
 def _open_folder(path: Path, names: Sequence[str]) -> Iterator[Contents]:
     with reading(path):
-        dataset = _file(path / DATASET) if (path / DATASET).is_file() else None
-    yield Contents(names, lambda index: _file(path / names[index]), *label(names, dataset, str(path)))
+        dataset = read_file(path / DATASET) if (path / DATASET).is_file() else None
+    yield Contents(names, lambda index: read_file(path / names[index]), *label(names, dataset, str(path)))
 
 
 @contextmanager
@@ -69,7 +69,8 @@ def _open_archive(path: Path) -> Iterator[Contents]:
         yield Contents(names, lambda index: _unpacked(opened, entries[index]), *label(names, dataset, str(path)))
 
 
-def _file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Read a file of no more than LARGEST_FILE bytes."""
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise UnreadableError(f"{size} bytes, of which {LARGEST_FILE} are read at most")
