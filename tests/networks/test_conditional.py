@@ -109,6 +109,9 @@ def test_the_extremes_of_the_noise_draw_the_extremes_of_the_levels() -> None:
     generator = Discrete(Given((3, 1, 1)), 3, 2)
     images = generator(torch.zeros(1, 3), Conditions(noise=torch.tensor([0.0, 1 - 2**-24]).view(1, 2, 1, 1, 1))).images
     assert images.flatten().tolist() == [1, -1]
+    bernoulli = Discrete(Given((1, 1, 1)), 2, 1)  # noise that equals the probability is not below it
+    half = Conditions(noise=torch.full((1, 1, 1, 1, 1), 0.5, dtype=torch.float64))
+    assert bernoulli(torch.zeros(1, 1, dtype=torch.float64), half).images.item() == -1
 
 
 @pytest.mark.parametrize("levels", [2, 5])
