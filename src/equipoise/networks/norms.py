@@ -35,7 +35,7 @@ class BatchNorm(_BatchNorm):
         values = x if x.dtype == torch.float64 else x.float()
         others, shape = [dim for dim in range(x.dim()) if dim != 1], [1, -1] + [1] * (x.dim() - 2)
         count = values.new_tensor([x.numel() / x.shape[1]])
-        total, count = _total(torch.cat([values.sum(others), count])).split([x.shape[1], 1])
+        total, count = torch.split(_total(torch.cat([values.sum(others), count])), [x.shape[1], 1])
         mean = total / count
         centred = values - mean.view(shape)
         variance = _total(centred.square().sum(others)) / count
