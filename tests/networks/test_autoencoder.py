@@ -48,7 +48,15 @@ def test_sizes_that_are_no_powers_of_two_go_through(size: tuple[int, int], bottl
 
 @pytest.mark.parametrize(
     ("size", "near"),
-    [((218, 178), "176x208"), ((7, 7), "16"), ((8, 8), "16"), ((0, 0), "16"), ((64, 8), "32x64"), ((30, 31), "30")],
+    [
+        ((218, 178), "176x208"),
+        ((7, 7), "16"),
+        ((8, 8), "16"),
+        ((0, 0), "16"),
+        ((64, 8), "32x64"),
+        ((30, 31), "30"),
+        ((62, 63), "60"),
+    ],
 )
 def test_other_sizes_are_refused_with_one_that_works(size: tuple[int, int], near: str) -> None:
     with pytest.raises(UsageError, match=f"divide by .*: try --resolution {near}$") as refusal:

@@ -1,6 +1,6 @@
 """Normalisation: over the batch of all processes, over each image, or none."""
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -35,7 +35,7 @@ class BatchNorm(_BatchNorm):
         values = x if x.dtype == torch.float64 else x.float()
         others, shape = [dim for dim in range(x.dim()) if dim != 1], [1, -1] + [1] * (x.dim() - 2)
         count = values.new_tensor([x.numel() / x.shape[1]])
-        total, count = _total(torch.cat([values.sum(others), count])).split([x.shape[1], 1])
+        total, count = torch.split(_total(torch.cat([values.sum(others), count])), [x.shape[1], 1])
         mean = total / count
         centred = values - mean.view(shape)
         variance = _total(centred.square().sum(others)) / count
@@ -57,11 +57,23 @@ def _has_company() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _total(values: Tensor) -> Tensor:
-    """The sum of `values` over all processes, differentiable."""
-    from torch.distributed.nn.functional import all_reduce
+class _Total(torch.autograd.Function):
+    """The sum over all processes; the gradient of what each makes of it is a sum over all processes too."""
 
-    return cast(Tensor, all_reduce(values))  # type: ignore[no-untyped-call]
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _total(gradients[0])
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, differentiable as often as one likes."""
+    return cast(Tensor, _Total.apply(values))  # type: ignore[no-untyped-call]
 
 
 def normalise_spectrally(network: nn.Module) -> None:

@@ -28,7 +28,7 @@ def halvings(size: Size, network: str, longer: int, shorter: int) -> int:
     if min(size) < shorter * grain or max(size) < longer * grain or any(side % grain for side in size):
         most = max(longer * grain, max(size) // grain * grain)
         height, width = (
-            max(shorter * grain, round(side / grain) * grain) if side < max(size) else most for side in size
+            max(shorter * grain, min(most, round(side / grain) * grain)) if side < max(size) else most for side in size
         )
         near = f"{width}" if width == height else f"{width}x{height}"
         raise UsageError(
