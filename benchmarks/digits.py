@@ -24,7 +24,16 @@ from equipoise.latents import sample
 from equipoise.pictures import grid
 
 WIDTHS = {"autoencoder": 16, "dcgan": 24}
-COLUMNS = ["objective", "KID final", "KID best", "digits among 64", "entropy", "recognisable", "diversity", "CPU minutes"]
+COLUMNS = [
+    "objective",
+    "KID final",
+    "KID best",
+    "digits among 64",
+    "entropy",
+    "recognisable",
+    "diversity",
+    "CPU minutes",
+]
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise import BEGAN, PRESETS, Autoencoder, TrainConfig, UsageError
-from equipoise.config import parse_count, read_yaml, write_yaml
+from equipoise.config import read_yaml, write_yaml
+from equipoise.quantities import parse_count
 
 
 @given(

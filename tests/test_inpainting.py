@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from tests.conftest import Command
 
 TINY = ["--resolution", 16, "--width", 4, "--latent", 6, "--precision", "fp32", "--device", "cpu", "--quiet"]

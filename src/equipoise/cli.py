@@ -123,9 +123,10 @@ def _train(words: list[str]) -> int:
 
 def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
     """`base` with the networks that `--network` names, whose settings are flags of their own."""
-    from equipoise.config import network_for, suggestion
+    from equipoise.config import suggestion
     from equipoise.flags import take
     from equipoise.networks import NETWORKS
+    from equipoise.pairing import network_for
 
     name = take(words, "--network")
     if name is None:
@@ -186,7 +187,7 @@ def _resume(words: list[str]) -> int:
 
     from tyro.conf import Positional
 
-    from equipoise.config import Count
+    from equipoise.quantities import Count
 
     def resume(run: Positional[Path], images: Count | None = None, quiet: bool = False) -> int:
         """Go on with a run where its last checkpoint stands, to the same result as if it had never stopped.
@@ -210,7 +211,7 @@ def _sample(words: list[str]) -> int:
 
     from tyro.conf import Positional
 
-    from equipoise.config import Count
+    from equipoise.quantities import Count
 
     def sample(
         run: Positional[Path],

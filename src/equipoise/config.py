@@ -1,73 +1,25 @@
 """One frozen TrainConfig says all that a run needs to be made again; YAML both ways."""
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from decimal import Decimal
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
-from tyro.constructors import PrimitiveConstructorSpec
 
-from equipoise.data import TOYS, Fit, Toy, parse_resolution
+from equipoise.data import TOYS, Fit, Toy
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
+from equipoise.pairing import name_of, network_for, refuse_pairing
 from equipoise.players import Players
+from equipoise.quantities import Count, CountOrNone, Resolution
 from equipoise.randomness import Prior
 from equipoise.step import Update
 from equipoise.team import Device, Precision
-
-
-def parse_count(text: Any) -> Any:
-    """'300k' -> 300000, '1.5M' -> 1500000; what is no such text is returned as it is.
-
-    Raises:
-        ValueError: a fraction of an image.
-    """
-    if not isinstance(text, str) or not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text.replace("_", ""))):
-        return text
-    value = Decimal(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]
-    if value != int(value):
-        raise ValueError(f"{text} is not a whole number")
-    return int(value)
-
-
-def _count_of_words(words: list[str]) -> int:
-    value = parse_count(words[0])
-    if not isinstance(value, int):
-        raise ValueError(f"{words[0]!r} is not a number such as 300000, 300k or 1.5M")
-    return value
-
-
-COUNT = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="N",
-    instance_from_str=_count_of_words,
-    is_instance=lambda value: isinstance(value, int),
-    str_from_instance=lambda value: [str(value)],
-)
-Count = Annotated[int, Field(ge=1), BeforeValidator(parse_count), COUNT]
-CountOrNone = Annotated[int, Field(ge=0), BeforeValidator(parse_count), COUNT]
-
-
-def _canonical(resolution: Any) -> int | str:
-    height, width = parse_resolution(resolution)
-    return width if width == height else f"{width}x{height}"
-
-
-RESOLUTION = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="SIDE|WIDTHxHEIGHT",
-    instance_from_str=lambda words: words[0],
-    is_instance=lambda value: isinstance(value, int | str),
-    str_from_instance=lambda value: [str(value)],
-)
-Resolution = Annotated[int | str, BeforeValidator(_canonical), RESOLUTION]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -241,44 +193,6 @@ class TrainConfig:
     def with_changes(self, **changes: Any) -> "TrainConfig":
         """A copy with some values changed, checked anew."""
         return replace(self, **changes)
-
-
-def network_for(objective: Objective, data: str, name: str | None = None) -> Network:
-    """The networks called `name`, as they suit an objective: a penalty of each image's gradient forbids BatchNorm.
-
-    Perceptrons take the place of the objective's own networks where the data are points.
-    """
-    if data in TOYS and name == objective.defaults.get("network"):
-        name = "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
-    return NETWORKS[name or "autoencoder"].serving(independent=objective.needs.independent)
-
-
-def refuse_pairing(objective: Objective, network: Network) -> None:
-    """Refuse networks that cannot serve an objective.
-
-    Raises:
-        UsageError: they give another score, no codes, or scores that depend on the rest of the batch.
-    """
-    name, needs = name_of(objective, OBJECTIVES), objective.needs
-    able = [other for other, kind in NETWORKS.items() if needs.judge in kind.serves]
-    if needs.judge not in network.serves:
-        theirs = name_of(network, NETWORKS)
-        raise UsageError(
-            f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
-            f"--network {' or '.join(able)}"
-        )
-    if needs.codes and not network.codes:
-        raise UsageError(f"{name} with these settings needs a discriminator with codes: use --network autoencoder")
-    if needs.independent and not network.independent:
-        raise UsageError(
-            f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "
-            "use --norm layer or --norm none"
-        )
-
-
-def name_of(part: object, registry: Mapping[str, type]) -> str:
-    """The name under which the class of `part` is registered."""
-    return next(name for name, kind in registry.items() if type(part) is kind)
 
 
 def read_yaml(text: str, origin: str) -> TrainConfig:

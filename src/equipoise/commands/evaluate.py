@@ -4,11 +4,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from equipoise.config import Count
 from equipoise.errors import UsageError
 from equipoise.evaluation import evaluate as score
 from equipoise.flags import call
 from equipoise.image_sets import Split
+from equipoise.quantities import Count
 from equipoise.team import Device, is_leader
 
 

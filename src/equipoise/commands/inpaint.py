@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from equipoise.config import Count
 from equipoise.flags import call
 from equipoise.inpainting import inpaint as fill_in
 from equipoise.latents import save_images
+from equipoise.quantities import Count
 from equipoise.run import Run
 
 

@@ -1,0 +1,46 @@
+"""Which networks go with which objective and data."""
+
+from collections.abc import Mapping
+
+from equipoise.data import TOYS
+from equipoise.errors import UsageError
+from equipoise.networks import NETWORKS, Network
+from equipoise.objectives import OBJECTIVES, Objective
+
+
+def network_for(objective: Objective, data: str, name: str | None = None) -> Network:
+    """The networks called `name`, as they suit an objective: a penalty of each image's gradient forbids BatchNorm.
+
+    Perceptrons take the place of the objective's own networks where the data are points.
+    """
+    if data in TOYS and name == objective.defaults.get("network"):
+        name = "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
+    return NETWORKS[name or "autoencoder"].serving(independent=objective.needs.independent)
+
+
+def refuse_pairing(objective: Objective, network: Network) -> None:
+    """Refuse networks that cannot serve an objective.
+
+    Raises:
+        UsageError: they give another score, no codes, or scores that depend on the rest of the batch.
+    """
+    name, needs = name_of(objective, OBJECTIVES), objective.needs
+    able = [other for other, kind in NETWORKS.items() if needs.judge in kind.serves]
+    if needs.judge not in network.serves:
+        theirs = name_of(network, NETWORKS)
+        raise UsageError(
+            f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
+            f"--network {' or '.join(able)}"
+        )
+    if needs.codes and not network.codes:
+        raise UsageError(f"{name} with these settings needs a discriminator with codes: use --network autoencoder")
+    if needs.independent and not network.independent:
+        raise UsageError(
+            f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "
+            "use --norm layer or --norm none"
+        )
+
+
+def name_of(part: object, registry: Mapping[str, type]) -> str:
+    """The name under which the class of `part` is registered."""
+    return next(name for name, kind in registry.items() if type(part) is kind)
