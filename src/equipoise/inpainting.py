@@ -37,13 +37,14 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
-    generator, shape = run.generator(), tuple(run.load_checkpoint()[1]["shape"])
+    generator, facts = run.generator(), run.load_checkpoint()[1]
+    shape = tuple(facts["shape"])
     pixels = read_image(image, config.resolution, channels=shape[0], fit=config.fit, background=config.background)
     real = normalise(torch.from_numpy(pixels.copy())[None])
     hidden = _mask(mask, config, shape, seed)
     z = latents(count, config.network.latent, config.prior, keyed(seed, "inpaint"))
     given = Conditions(
-        labels=torch.arange(count) % generator.classes if config.tasks.classify else None,
+        labels=torch.arange(count) % facts["classes"] if config.tasks.classify else None,
         masked=real.expand(count, -1, -1, -1),
         mask=hidden.expand(count, -1, -1, -1),
     )
