@@ -41,7 +41,7 @@ def test_the_best_discriminator_weighs_its_targets(objective: LeastSquares) -> N
 
 
 def test_the_pearson_scheme_leaves_the_generator_a_divergence() -> None:
-    """The integral of (p + q) D*^2 is that of (p - q)^2 / (p + q); with c = 0 it is twice L_G on both kinds of image."""
+    """The integral of (p + q) D*^2 is that of (p - q)^2 / (p + q); for c = 0 that is twice L_G on both kinds."""
     scores = best(PEARSON)
     batch = enumerated(scores)
     swapped = scored(batch.d_fake.score, batch.d_real.score)
