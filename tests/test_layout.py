@@ -40,7 +40,6 @@ ORDER = [
         "scores",
     ],
     *[
-        "scores",
         "image_sets",
         "passes",
         "judge",

@@ -180,7 +180,8 @@ def _move(player: torch.nn.Module, optimizer: Optimizer, loss: Loss, team: Team)
 
 def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], seen: Seen, team: Team) -> Seen:
     """Give each weight the gradient's mean over all processes; the means of what was seen."""
-    *grads, found = team.mean([*grads, torch.stack(list(seen.values()))])
+    numbers = torch.stack(list(seen.values())) if seen else grads[0].new_empty(0)
+    *grads, found = team.mean([*grads, numbers])
     for weight, grad in zip(weights, grads, strict=True):
         weight.grad = laid_out_like(weight, grad)
     return dict(zip(seen, found.unbind(), strict=True))

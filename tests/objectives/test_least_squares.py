@@ -21,7 +21,7 @@ def best(objective: LeastSquares) -> Tensor:
 
 @pytest.mark.parametrize("objective", SCHEMES)
 def test_hand_values(objective: LeastSquares) -> None:
-    real, fake = [0.5, -1.0, 4.0], [-2.0, 0.25, 1.0]
+    real, fake = [0.75, -1.0, 4.0], [-2.0, 0.25, 1.0]
     batch = scored(numbers(real), numbers(fake))
     a, b, c = objective.a, objective.b, objective.c
     d_loss = sum((s - b) ** 2 for s in real) / 6 + sum((s - a) ** 2 for s in fake) / 6
@@ -41,7 +41,7 @@ def test_the_best_discriminator_weighs_its_targets(objective: LeastSquares) -> N
 
 
 def test_the_pearson_scheme_leaves_the_generator_a_divergence() -> None:
-    """The integral of (p + q) D*^2 is that of (p - q)^2 / (p + q); with c = 0 it is twice L_G on both kinds."""
+    """The integral of (p + q) D*^2 is that of (p - q)^2 / (p + q); for c = 0 that is twice L_G on both kinds."""
     scores = best(PEARSON)
     batch = enumerated(scores)
     swapped = scored(batch.d_fake.score, batch.d_real.score)

@@ -1,7 +1,8 @@
 """Critics in place of classifiers: the Wasserstein GANs, and DRAGAN, which shares their gradient penalty."""
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from pydantic import ConfigDict, Field
@@ -68,6 +69,11 @@ class WGANGP(Wasserstein):
     """Weight of the penalty, the paper's lambda; the authors take 0.1 on 2-D toys."""
     one_sided: bool = False
     """Penalise only slopes above 1."""
+
+    @classmethod
+    def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
+        """`toy`: the authors' weight for points in the plane, on 25 Gaussians."""
+        return {"toy": (cls(weight=0.1), {"data": "grid25"})}
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E c(x~) - E c(x) + lambda E (||grad c(x^)||_2 - 1)^2, x^ = u x + (1 - u) x~ with u ~ U[0, 1)."""

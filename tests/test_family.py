@@ -1,0 +1,270 @@
+"""What must hold of every objective, new ones included: its value, its step, its state, its processes."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from equipoise import checkpoint
+from equipoise.config import TrainConfig
+from equipoise.networks import MLP, MLPAutoencoder, build_players
+from equipoise.objectives import OBJECTIVES, Batch, Objective, State
+from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
+from equipoise.progress import Material, Progress
+from equipoise.randomness import Draws
+from equipoise.step import Given, Optimizers, update
+from equipoise.team import Team, assemble, fabric_for
+from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
+
+SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3
+MOVED = ("boundary of real images", "boundary of fake images")
+BLIND = {"wgan", "wgan-gp", "wgan-fd", "ls-gan"}  # to a number that is added to all scores, so to some biases
+EVERY = sorted(OBJECTIVES)
+NETWORKS = {
+    "energy": MLPAutoencoder(depth=1, width=5, latent=3, activation="leaky"),
+    "other": MLP(depth=2, width=5, latent=3, activation="leaky"),
+}
+
+
+def make(name: str) -> Objective:
+    """With every term that its defaults leave out, and fewer samples."""
+    return OBJECTIVES[name](**CASES[name].settings) if name in CASES else OBJECTIVES[name]()
+
+
+def network(objective: Objective) -> MLP | MLPAutoencoder:
+    return NETWORKS.get(objective.needs.judge, NETWORKS["other"])
+
+
+def game(objective: Objective) -> tuple[Players, Optimizers]:
+    """Untrained players in float64, always the same, whose scores begin around 1.
+
+    Adam's epsilon is large, so that it does not blow up what rounding makes of a gradient of 0.
+    """
+    torch.manual_seed(0)
+    needs = objective.needs
+    players = build_players(network(objective), SHAPE, levels=needs.levels, samples=needs.samples)
+    players = Players(*(player.double() for player in players))
+    if needs.judge != "energy":
+        nn.init.ones_(players.discriminator.score.bias)
+    return players, Optimizers(*(Adam(player.parameters(), 1e-3, betas=(0.5, 0.99), eps=1e-4) for player in players))
+
+
+def material(objective: Objective, step: int, share: slice = slice(0, ROWS), *, other_latents: bool = False) -> Given:
+    draws = Draws(0, step * ROWS, ROWS, share, dtype=torch.float64)
+    needs = objective.needs
+    real = 2 * draws.uniform("real", *SHAPE) - 1
+    noise = draws.uniform("pixels", needs.samples, *SHAPE)
+    return Given(
+        real=real.sign() if needs.levels else real,
+        latent=draws.latents("latents", 3, "normal"),
+        draws=draws,
+        conditions=Conditions(noise=noise) if needs.levels else None,
+        latent_g=draws.latents("others", 3, "normal") if other_latents else None,
+    )
+
+
+class Known(nn.Module):
+    """The judge whose slope is known."""
+
+    def __init__(self, *, energies: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(W, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.tensor(B, dtype=torch.float64))
+        self.energies = energies
+
+    def forward(self, images: Tensor) -> DiscriminatorOutput:
+        x = images.flatten(1)
+        score = x @ self.weight + self.bias
+        return DiscriminatorOutput(
+            score.square() if self.energies else score, x @ torch.tensor(C, dtype=torch.float64).T
+        )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_value_by_hand(name: str) -> None:
+    """Both losses on four real and four generated points, against plain Python on lists of numbers."""
+    case, objective = CASES[name], make(name)
+    judge = Known(energies=objective.needs.judge == "energy")
+    latent = torch.tensor(LATENT, dtype=torch.float64, requires_grad=True)
+    real = torch.tensor(REAL, dtype=torch.float64).view(-1, 2, 1, 1)
+    images = (latent @ torch.tensor(A, dtype=torch.float64).T).view(-1, 2, 1, 1)
+    torch.testing.assert_close(images.flatten(1).detach(), torch.tensor(FAKE, dtype=torch.float64))
+    fake = GeneratorOutput(images, torch.tensor(LOG_PROB, dtype=torch.float64))
+    draws = Draws(0, 0, 4, slice(0, 4), dtype=torch.float64)
+    batch = Batch(real, latent, fake, judge(real), judge(images), judge, draws)
+    state = objective.start(1) | {key: torch.tensor(value, dtype=torch.float64) for key, value in case.state.items()}
+    d_loss, g_loss = objective.discriminator_loss(batch, state), objective.generator_loss(batch, state)
+    given = {"probes": draws.normal("probes", 4, 2).tolist()}
+    given |= {purpose: draws.uniform(purpose, 2).tolist() for purpose in MOVED}
+    assert d_loss.value.item() == pytest.approx(case.d_loss(given), rel=1e-9)
+    assert g_loss.value.item() == pytest.approx(case.g_loss(given), rel=1e-9)
+    for seen in (*d_loss.seen.values(), *g_loss.seen.values()):
+        assert seen.shape == ()
+        assert seen.isfinite()
+        assert not seen.requires_grad
+
+
+def reference(
+    players: Players,
+    optimizers: Optimizers,
+    objective: Objective,
+    state: State,
+    given: Given,
+    order: str,
+) -> State:
+    """The textbook's way: each player in passes of its own, with what is not its own detached or thrown away."""
+    generator, discriminator = players
+    before = copy.deepcopy(discriminator)
+
+    def batch(judge: nn.Module, latent: Tensor, *, attached: bool) -> Batch:
+        latent = latent.clone().requires_grad_()
+        fake = generator(latent, given.conditions)
+        if not attached:
+            fake = replace(fake, images=fake.images.detach())
+        said = judge(given.real), judge(fake.images)
+        return Batch(given.real, latent, fake, *said, judge, given.draws, conditions=given.conditions or Conditions())
+
+    d_loss = objective.discriminator_loss(batch(discriminator, given.latent, attached=False), state)
+    discriminator.zero_grad()
+    d_loss.value.backward()
+    optimizers.discriminator.step()
+    if objective.clip:
+        for weight in discriminator.parameters():
+            weight.data.clamp_(-objective.clip, objective.clip)
+    judge = before if order == "simultaneous" else discriminator
+    latent = given.latent if given.latent_g is None else given.latent_g
+    g_loss = objective.generator_loss(batch(judge, latent, attached=True), state)
+    generator.zero_grad()
+    g_loss.value.backward()
+    optimizers.generator.step()
+    return objective.adapt(state, {**d_loss.seen, **g_loss.seen})
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(
+    ("order", "other_latents"), [("simultaneous", False), ("alternating", False), ("alternating", True)]
+)
+def test_step_equals_the_reference(name: str, order: Any, other_latents: bool) -> None:
+    objective = make(name)
+    (fast, fast_optimizers), (slow, slow_optimizers) = game(objective), game(objective)
+    ours = theirs = objective.start(1)
+    for step in range(STEPS):
+        given = material(objective, step, other_latents=other_latents)
+        ours, _ = update(fast, fast_optimizers, objective, ours, given, Team(), order=order)
+        theirs = reference(slow, slow_optimizers, objective, theirs, given, order)
+        same(ours, theirs)
+        for mine, other in zip(fast, slow, strict=True):
+            same(dict(mine.named_parameters()), dict(other.named_parameters()), rtol=1e-8)
+
+
+def same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rtol: float = 1e-9) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=rtol, atol=1e-12, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("moved", Players._fields)
+@pytest.mark.parametrize("order", ["simultaneous", "alternating"])
+def test_no_gradient_crosses_players_and_every_weight_has_one(name: str, moved: str, order: Any) -> None:
+    """With a learning rate of 0 for one player, only the other's weights move, and all of them."""
+    objective = make(name)
+    players, optimizers = game(objective)
+    for player in Optimizers._fields:
+        getattr(optimizers, player).param_groups[0]["lr"] = 1e-3 if player == moved else 0.0
+    before, state = copy.deepcopy(players), objective.start(1)
+    for step in range(STEPS):
+        state, _ = update(players, optimizers, objective, state, material(objective, step), Team(), order=order)
+    for player in Players._fields:
+        kept = dict(getattr(before, player).named_parameters())
+        if player != moved and objective.clip and player == "discriminator":
+            continue  # clipping alone moves it
+        for weight_name, weight in getattr(players, player).named_parameters():
+            blind = name in BLIND and player == "discriminator" and weight_name.endswith("bias")
+            assert weight.grad is not None, weight_name
+            assert blind or weight.grad.norm() > 0, weight_name
+            assert blind or torch.equal(weight, kept[weight_name]) == (player != moved), weight_name
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_run_survives_save_and_load_bit_for_bit(name: str, tmp_path: Path) -> None:
+    """State, weights, optimisers and counters; and the steps after it are the same, to the last bit."""
+    objective = make(name)
+    needs, defaults = objective.needs, {"precision": "fp64", "prior": "normal", "batch": ROWS, "ema": 30}
+    config = TrainConfig(objective=objective, network=network(objective), **defaults)
+
+    def go_on(progress: Progress, steps: int) -> None:
+        for _ in range(steps):
+            progress.prepare_step()
+            moves = progress.generator_moves
+            given = material(progress.objective, progress.images // ROWS, other_latents=config.separate_latents)
+            moved = update(
+                progress.players,
+                progress.optimizers,
+                progress.objective,
+                progress.state,
+                given,
+                Team(),
+                order=config.update,
+                generator_moves=moves,
+            )
+            progress.finish_step(*moved, generator_moved=moves)
+
+    first, second = (Progress(config, Material(SHAPE, count=2 * ROWS), torch.device("cpu")) for _ in range(2))
+    assert needs == first.objective.needs
+    go_on(first, 7)
+    checkpoint.save(tmp_path / "it", first.tensors(), {**first.facts(), "images": first.images})
+    second.restore(*checkpoint.load(tmp_path / "it"))
+    identical(first, second)
+    for progress in (first, second):
+        go_on(progress, 6)
+    identical(first, second)
+
+
+def identical(first: Progress, second: Progress) -> None:
+    ours, theirs = first.tensors(), second.tensors()
+    assert first.facts() == second.facts()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype, name
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def trained(objective: Objective, team: Team, share: slice) -> dict[str, Any]:
+    """Weights, state and measures after some steps with this share of each batch, as arrays."""
+    players, optimizers = game(objective)
+    state, measures = objective.start(1), dict[str, Tensor]()
+    for step in range(STEPS):
+        given = material(objective, step, share)
+        state, measures = update(players, optimizers, objective, state, given, team, order="alternating")
+    weights = {
+        f"{side} {key}": value for side in Players._fields for key, value in getattr(players, side).state_dict().items()
+    }
+    everything = {**weights, **{f"state {key}": value for key, value in state.items()}, **measures}
+    return {key: value.numpy() for key, value in everything.items()}
+
+
+def both_ways(fabric: Fabric) -> dict[str, list[dict[str, Any]]]:
+    """By name, what two processes make together, and what one makes alone."""
+    torch.set_num_threads(1)
+    team, half = assemble(fabric, "fp64"), ROWS // 2
+    mine = slice(team.rank * half, (team.rank + 1) * half)
+    return {name: [trained(make(name), team, mine), trained(make(name), Team(), slice(0, ROWS))] for name in EVERY}
+
+
+def test_two_processes_equal_one() -> None:
+    """Each has half of every batch; gathered statistics and means make that one batch again."""
+    results = fabric_for("cpu", 2).launch(both_ways)
+    assert results.keys() == OBJECTIVES.keys()
+    for name, (two, one) in results.items():
+        assert two.keys() == one.keys()
+        for key, value in two.items():
+            np.testing.assert_allclose(value, one[key], rtol=1e-9, atol=1e-12, err_msg=f"{name}: {key}")
