@@ -140,5 +140,3 @@ def test_tight_frames_reach_that_value(count: int) -> None:
     angles = torch.arange(count).double() * 2 * math.pi / count
     plane = torch.stack([angles.cos(), angles.sin()], 1)
     assert pulling_away(plane).item() == pytest.approx((count - 2) / (2 * (count - 1)), rel=1e-9)
-
-

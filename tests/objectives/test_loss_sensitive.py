@@ -107,9 +107,11 @@ def test_the_penalty_is_the_length_of_the_slope_at_real_images() -> None:
     batch = shown(linear(weight), real, fake)
     plain, penalised = (LSGAN(relu=False, penalty=p).discriminator_loss(batch, {}) for p in (0.0, 10.0))
     assert penalised.value.item() == pytest.approx(plain.value.item() + 10 * weight.norm().item(), rel=1e-9)
-    bowl: Tensor = LSGAN(relu=False, penalty=1).discriminator_loss(
-        shown(Judge(lambda x: x.square().sum((1, 2, 3)) / 2), real, fake), {}
-    ).seen["gradient_norm"]
+    bowl: Tensor = (
+        LSGAN(relu=False, penalty=1)
+        .discriminator_loss(shown(Judge(lambda x: x.square().sum((1, 2, 3)) / 2), real, fake), {})
+        .seen["gradient_norm"]
+    )
     assert bowl.item() == pytest.approx(real.flatten(1).norm(dim=1).mean().item(), rel=1e-9)
 
 
