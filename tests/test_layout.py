@@ -9,6 +9,7 @@ SOURCE = Path(equipoise.__file__).parent
 ORDER = [
     *[
         "errors",
+        "measures",
         "players",
         "randomness",
         "objectives",
@@ -30,6 +31,7 @@ ORDER = [
         "dealing",
         "schedule",
         "progress",
+        "symptoms",
         "health",
         "pictures",
         "scatter",

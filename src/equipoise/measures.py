@@ -93,13 +93,15 @@ PANELS = (
         ideal=0.5,
     ),
     Panel(
+        title="Equilibrium term",
+        unit="weight of generated images",
+        lines={"k": Measure("k", "equilibrium term k", "inside 0 and 1 while in balance", "$k$")},
+        limits=SHARE,
+    ),
+    Panel(
         title="Convergence",
         unit="mean pixel error",
-        lines={
-            "m_global": Measure(
-                "M_global", "M<sub>global</sub>", "falls as training converges", r"$M_{global}$"
-            )
-        },
+        lines={"m_global": Measure("M_global", "M<sub>global</sub>", "falls as training converges", r"$M_{global}$")},
         limits=POSITIVE,
     ),
     Panel(
@@ -112,12 +114,6 @@ PANELS = (
         unit=f"{FAKE} / {REAL}",
         lines={"balance": Measure("balance", "balance ℒ(G(z)) / ℒ(x)")},
         limits=POSITIVE,
-    ),
-    Panel(
-        title="Equilibrium term",
-        unit="weight of generated images",
-        lines={"k": Measure("k", "equilibrium term k", "inside 0 and 1 while in balance", "$k$")},
-        limits=SHARE,
     ),
     Panel(title="Margin", lines={"margin": Measure("margin", "margin")}, limits=POSITIVE),
     Panel(
