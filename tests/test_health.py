@@ -84,6 +84,7 @@ ENERGIES = {"energy_real": 0.1, "energy_fake": 0.2, "balance": 2.0, "margin": 0.
         ({"effective_sample_size": 1.1}, "weights-degenerate", "--samples"),
         ({"pulling_away": 0.97}, "codes-alike", "--pull"),
         ({"mixing_active": 0.0}, "reals-ignored", "--distance-scale"),
+        ({"accuracy": 0.7, "diversity": 0.1}, "collapse", "dragan"),
         ({"gap": lambda n: 1 + max(0, n - 20) / 5}, "gap-rising", "--n-critic"),
     ],
 )

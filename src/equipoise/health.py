@@ -112,11 +112,15 @@ def _collapsed(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
     now, best = seen[-1], max(seen)
     if now >= COLLAPSED and now >= FALLEN * best:
         return None
+    remedy = (
+        "raise --gamma, lower --lr, or raise --match and --pull or shorten --latent (docs/began-in-practice.md)"
+        if any("k" in row for row in rows)
+        else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, wgan-gp"
+    )
     return Finding(
         "collapse",
         "warning",
-        f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); raise --gamma, "
-        "lower --lr, or for BEGAN raise --match and --pull or shorten --latent (docs/began-in-practice.md)",
+        f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); {remedy}",
     )
 
 
