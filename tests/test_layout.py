@@ -45,6 +45,7 @@ ORDER = [
         "image_sets",
         "passes",
         "judge",
+        "toy_evaluation",
         "evaluation",
         "recorder",
         "signals",

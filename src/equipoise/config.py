@@ -14,7 +14,7 @@ from equipoise.data import TOYS, Fit, Toy
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
-from equipoise.pairing import name_of, network_for, refuse_pairing
+from equipoise.pairing import name_of, network_for, refuse_pairing, refuse_toy
 from equipoise.players import Players
 from equipoise.quantities import Count, CountOrNone, Resolution
 from equipoise.randomness import Prior
@@ -38,7 +38,7 @@ class TrainConfig:
     """What they learn beside it."""
 
     data: str = "digits"
-    """`digits` (5,000, bundled), a folder or zip of images, or an .npz or .npy array."""
+    """`digits` (bundled), a folder or zip of images, an .npz or .npy array, or a toy: ring8, grid25, swissroll."""
     resolution: Resolution = 32
     """Size of the images in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None
@@ -125,6 +125,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         refuse_pairing(self.objective, self.network)
+        if self.toy:
+            refuse_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
