@@ -40,12 +40,14 @@ class Pairing(NamedTuple):
         level: Spearman's rank correlation of the values.
         change: of the changes from one score to the next.
         count: how many scores.
+        images: seen by the last of them.
     """
 
     signal: str
     level: float
     change: float
     count: int
+    images: int
 
 
 def configurations(scale: float) -> dict[str, TrainConfig]:
@@ -110,9 +112,9 @@ def aligned(rows: Sequence[dict[str, Any]]) -> dict[str, Values]:
 
 def paired(columns: dict[str, Values]) -> list[Pairing]:
     """Every signal, and the images seen themselves, beside KID; the closest companion first."""
-    kid = columns["kid"]
+    kid, last = columns["kid"], columns["images"][-1]
     found = [
-        Pairing(name, _spearman(values, kid), _spearman(np.diff(values), np.diff(kid)), len(kid))
+        Pairing(name, _spearman(values, kid), _spearman(np.diff(values), np.diff(kid)), len(kid), int(last))
         for name, values in columns.items()
         if name != "kid" and np.isfinite(values).all() and np.ptp(values) > 0
     ]
@@ -136,7 +138,7 @@ def table(runs: dict[str, Run], found: dict[str, list[Pairing]]) -> str:
         lines += [
             f"## {name.capitalize()}",
             "",
-            f"BEGAN, {width} wide, {config.images:,} images of {config.data} at {config.resolution} pixels, seed "
+            f"BEGAN, {width} wide, {pairings[0].images:,} images of {config.data} at {config.resolution} pixels, seed "
             f"{config.seed}; KID of {config.score_count} samples every {config.score_every:,} images; "
             f"n = {pairings[0].count} scores, those of the first tenth left out.",
             "",
