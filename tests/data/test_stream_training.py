@@ -100,9 +100,9 @@ def test_when_one_process_cannot_read_both_leave(config: TrainConfig, tmp_path: 
 
 
 def test_runs_on_shards_are_scored_by_what_they_never_saw(config: TrainConfig, tmp_path: Path) -> None:
-    config = config.with_changes(held_out=0.3, score_every=64, score_count=30)
+    config = config.with_changes(held_out=0.3, images=32, score_every=32, score_count=30)
     run = equipoise.train(config, tmp_path / "run", quiet=True)
     assert run.best_checkpoint() is not None
     scores = equipoise.evaluate(run, features="pixels", metrics=("kid",), count=20, device="cpu", quiet=True)
     assert scores.protocol["reference"]["count"] == 20
-    assert scores.protocol["reference"]["split"].endswith("held-out (0.3)")
+    assert "held-out" in scores.protocol["reference"]["split"]
