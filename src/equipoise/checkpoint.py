@@ -105,6 +105,7 @@ def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) ->
         "generator_steps": 0 if steps is None else int(steps),
         "critic_steps_since": 0,
         "steps_per_epoch": 1,
+        "cuts": 0,
         "window_counts": dict.fromkeys(sums, facts["window_steps"]),
     }
 

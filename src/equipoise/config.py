@@ -80,6 +80,9 @@ class TrainConfig:
     """Images over which the convergence measure is averaged to judge a stall."""
     lr_patience: CountOrNone = 10
     """Windows without a new best after which the learning rate is halved; 0 keeps it constant."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """After numbers that are not finite, or a sudden collapse: stop, or go back to the last good checkpoint with half
+    the learning rate, three times at most."""
     until_converged: bool = False
     """Stop once the convergence measure stalls at the lowest learning rate."""
     prior: Prior = "uniform"

@@ -89,11 +89,12 @@ class Progress:
         }
         self.plateau, self.window, self.images = Plateau(), Window(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
+        self.cuts = 0  # times that training went back and its learning rate was halved
 
     @property
     def lr(self) -> float:
         """The discriminator's learning rate in the next step; the generator's is `config.lr_ratio` times that."""
-        return self.config.lr * self.plateau.factor * warmup(self.images, self.config.warmup)
+        return self.config.lr * self.plateau.factor * 0.5**self.cuts * warmup(self.images, self.config.warmup)
 
     @property
     def finished(self) -> bool:
@@ -155,11 +156,13 @@ class Progress:
         return self.plateau.factor < before.factor
 
     def extremes(self) -> dict[str, float]:
-        """Sums of the open window and the largest absolute weight of each player: finite if all is well."""
+        """Sums of the open window, and each player's largest weight and moment: finite if all is well."""
         extremes = {name: float(value) for name, value in self.window.sums.items()}
         for name, player in self.players._asdict().items():
             largest = [weight.detach().abs().amax() for weight in player.parameters()]
             extremes[f"the {name}'s largest weight"] = float(torch.stack(largest).amax())
+            moments = [float(value.abs().amax()) for value in _moments(getattr(self.optimizers, name)).values()]
+            extremes[f"the largest moment of the {name}'s gradient"] = float(torch.tensor([0.0, *moments]).amax())
         return extremes
 
     # To a checkpoint and back
@@ -187,6 +190,7 @@ class Progress:
             "generator_steps": self.generator_steps,
             "critic_steps_since": self.critic_steps_since,
             "steps_per_epoch": self.steps_per_epoch,
+            "cuts": self.cuts,
         }
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -211,7 +215,7 @@ class Progress:
             sums, counts = part("window"), facts["window_counts"]  # the order of `counts` is that of the metrics
             self.window = Window({name: sums[name].to(self.device) for name in counts}, counts, facts["window_steps"])
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
-            self.steps_per_epoch = facts["steps_per_epoch"]
+            self.steps_per_epoch, self.cuts = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
         except (RuntimeError, KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error

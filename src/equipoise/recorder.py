@@ -2,7 +2,8 @@
 
 import math
 import time
-from typing import cast
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -10,10 +11,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from equipoise.checkpoint import writing
 from equipoise.data import Feed, normalise, to_uint8
 from equipoise.dealing import conditions
 from equipoise.display import Display
-from equipoise.health import diagnose, diversity
+from equipoise.divergence import MOST_CUTS, sudden_collapse, well_until
+from equipoise.health import Finding, diagnose, diversity
 from equipoise.judge import Judge
 from equipoise.pictures import grid
 from equipoise.players import Conditions
@@ -30,26 +33,86 @@ BETWEEN_REPORTS = 60  # seconds, for drawing one takes more than a second
 SHOWN = 64  # samples in a grid
 
 
-class Recorder:
-    """Writes into the run's folder, and tells the display; only the first process has one."""
+class Moment(NamedTuple):
+    """What there is to record after a step.
 
-    def __init__(self, run: Run, progress: Progress, feed: Feed, team: Team, display: Display) -> None:
+    Attributes:
+        means: of the measures since the last line of metrics, if there is to be one now.
+        halved: whether the learning rate was halved by them.
+        sampling, scoring, saving: whether samples, a score and a checkpoint are due.
+    """
+
+    means: dict[str, float] | None = None
+    halved: bool = False
+    sampling: bool = False
+    scoring: bool = False
+    saving: bool = False
+
+
+class Recorder:
+    """Writes into the run's folder, and tells the display; only the first process has one.
+
+    Raises:
+        CheckpointError: from any method, where the disk refuses; no line, picture or checkpoint is left half-written.
+    """
+
+    def __init__(
+        self, run: Run, progress: Progress, feed: Feed, team: Team, display: Display, passed_over: Sequence[str] = ()
+    ) -> None:
         self.run, self.progress, self.team, self.display = run, progress, team, display
         config = run.config
         self.fresh = not run.checkpoints()
-        run.rewind(-1 if self.fresh else progress.images)
-        self.rows = run.rows()
-        self.ailing = {finding.kind for finding in diagnose(self.rows, config)} if self.rows else set[str]()
         count = JUDGED_POINTS if config.toy else JUDGED
         self.latents = latents(count, config.network.latent, config.prior, keyed(config.seed, "samples"))
         some = normalise(feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images)
         self.data_diversity = diversity(some)
         self.conditions = self._conditions(feed.classes, some[torch.arange(count) % len(some)])
-        self.drawn = -math.inf
+        self.drawn = -math.inf if self.fresh else time.monotonic()
         self.data = feed.fingerprint
         self.judge: Judge | None = None
+        with writing(run.path):
+            self._open(-1 if self.fresh else progress.images)
+            self._begin(feed, passed_over)
+
+    def _open(self, images: int) -> None:
+        """Stand where the run stood after `images` images: what was recorded later is dropped."""
+        self.run.rewind(images)
+        self.rows = self.run.rows()
+        self.ailing = {finding.kind for finding in diagnose(self.rows, self.run.config)} if self.rows else set[str]()
         self.best = self._best()
-        self.board = SummaryWriter(str(run.path), purge_step=progress.images + 1)
+        self.board = SummaryWriter(str(self.run.path), purge_step=max(images, 0) + 1)
+
+    def record(self, moment: Moment) -> Finding | None:
+        """Record what is due; if the samples have collapsed, say so and leave it at that."""
+        with writing(self.run.path):
+            if moment.means:
+                self.line(moment.means, halved=moment.halved)
+            if moment.sampling:
+                self.samples()
+                if bad := sudden_collapse(self.rows, self.run.config):
+                    return bad
+            if moment.scoring:
+                self.score()
+            if moment.saving:
+                self.checkpoint()
+        return None
+
+    def go_back(self, bad: Finding) -> None:
+        """Make the last good checkpoint the newest, with half the learning rate; `progress` is left as it is."""
+        _, facts, _ = self.run.load_checkpoint(up_to=well_until(self.rows, self.run.config, bad))
+        images, cuts = facts["images"], self.progress.cuts + 1
+        evidence = bad.message.partition(":")[0]
+        with writing(self.run.path):
+            self.board.close()
+            self._open(images)
+            tensors, facts, _ = self.run.load_checkpoint()
+            self.event(
+                "warning",
+                "rollback",
+                f"{evidence}: went back to {images:,} images with half the learning rate (time {cuts} of {MOST_CUTS})",
+                images,
+            )
+            self.run.save_checkpoint(images, tensors, {**facts, "cuts": cuts})
 
     def line(self, measures: dict[str, float], *, halved: bool) -> None:
         """Log the means of one window of steps."""
@@ -84,7 +147,7 @@ class Recorder:
         if not self.best or figures["value"] < self.best["kid"]:
             self.best = row
 
-    def begin(self, feed: Feed, passed_over: list[str]) -> None:
+    def _begin(self, feed: Feed, passed_over: Sequence[str]) -> None:
         """Say what a person should know at the start, and leave the first samples and checkpoint of a new run."""
         for note in passed_over:
             self.event("warning", "checkpoint", note)
@@ -101,15 +164,15 @@ class Recorder:
         self.samples()
         self.checkpoint()
 
-    def event(self, level: str, kind: str, message: str) -> None:
-        """Note in words that something happened."""
-        self.run.append(
-            "events.jsonl", {"images": self.progress.images, "level": level, "kind": kind, "message": message}
-        )
+    def event(self, level: str, kind: str, message: str, images: int | None = None) -> None:
+        """Note in words that something happened, after `images` images or just now."""
+        at = self.progress.images if images is None else images
+        self.run.append("events.jsonl", {"images": at, "level": level, "kind": kind, "message": message})
         self.display.say(level, message)
 
     def checkpoint(self) -> None:
         """Save everything that moves, and draw the curves and the report."""
+        self.board.flush()  # so that its curves have no gap if the next thing is a kill
         self.run.save_checkpoint(
             self.progress.images, self.progress.tensors(), self.progress.facts() | {"data": self.data}
         )
@@ -120,8 +183,9 @@ class Recorder:
 
     def close(self) -> None:
         """Draw the curves and the report as they stand at the end."""
-        self._draw()
-        self.board.close()
+        with writing(self.run.path):
+            self._draw()
+            self.board.close()
 
     def _best(self) -> dict[str, float]:
         """The row of metrics with the best KID of those whose checkpoint is still there, which is then kept."""

@@ -170,11 +170,14 @@ class Run:
             for before in set(source.parent.glob("best-*.safetensors")) - {final}:
                 before.unlink()
 
-    def load_checkpoint(self, *, best: bool = False) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    def load_checkpoint(
+        self, *, best: bool = False, up_to: int | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
 
         Args:
             best: the one with the best score instead.
+            up_to: the newest after so many images at most, or if there is none, the oldest.
 
         Raises:
             CheckpointError: there is none, or none can be read.
@@ -185,7 +188,9 @@ class Run:
                 raise checkpoint.CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
             return *self._load(path), []
         passed_over: list[str] = []
-        for path in reversed(self.checkpoints()):
+        found = self.checkpoints()
+        found = [path for path in found if up_to is None or int(path.stem) <= up_to] or found[:1]
+        for path in reversed(found):
             try:
                 return *self._load(path), passed_over
             except checkpoint.CheckpointError as error:

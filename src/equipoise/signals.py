@@ -1,20 +1,22 @@
-"""Stopping on request: SIGINT and SIGTERM are noted, and heeded between two steps."""
+"""Stopping on request: SIGINT, SIGTERM and SIGUSR1 are noted, and heeded between two steps."""
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-HEEDED = (signal.SIGINT, signal.SIGTERM)
+NOTICES = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))  # as schedulers give
+HEEDED = (signal.SIGINT, *NOTICES)
 
 
 class Stop:
     """What `listening` gives.
 
     Attributes:
-        signal: the number of the signal that came, or 0.
+        signal: the number of the first signal that came, or 0.
     """
 
     signal: int = 0
@@ -22,12 +24,16 @@ class Stop:
 
 @contextmanager
 def listening() -> Iterator[Stop]:
-    """While inside, the first SIGINT or SIGTERM is only noted; a second one has its usual effect."""
+    """While inside, signals are only noted, but for a second SIGINT, which interrupts at once.
+
+    A launcher may pass on what the terminal or the scheduler has sent already, so others may come more than once.
+    """
     stop = Stop()
 
     def note(number: int, _: FrameType | None) -> None:
-        stop.signal = number
-        restore()
+        if number == signal.SIGINT and stop.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.signal = stop.signal or number
 
     restore = _handle(note)
     try:
@@ -40,15 +46,16 @@ def listening() -> Iterator[Stop]:
 def passing_on() -> Iterator[None]:
     """While inside, processes that this one starts are the ones to stop: signals go on to them.
 
-    A terminal sends SIGINT to all of them by itself; SIGTERM comes to this one alone, and is sent on.
+    A terminal sends SIGINT to all of them by itself; other signals come to this one alone, and are sent on.
     """
 
     def pass_on(number: int, _: FrameType | None) -> None:
         children = multiprocessing.active_children()
         if not children:  # still starting
             raise KeyboardInterrupt
-        for child in children if number == signal.SIGTERM else []:
-            child.terminate()
+        for child in children if number in NOTICES else []:
+            if child.pid:
+                os.kill(child.pid, number)
 
     restore = _handle(pass_on)
     try:
