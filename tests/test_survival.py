@@ -1,0 +1,275 @@
+"""Killed at any instant, stopped, starved of disk: what comes out equals what never stopped, to the bit."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from zygote import Forked, Zygote
+
+from equipoise import Autoencoder, Run, TrainConfig
+from equipoise.checkpoint import load
+from equipoise.config import write_yaml
+
+CONFIG = TrainConfig(
+    network=Autoencoder(width=2, latent=3),
+    resolution=16,
+    images=1_200,
+    batch=4,
+    log_every=20,
+    sample_every=100,
+    checkpoint_every=60,
+    keep_every=400,
+    ema=100,
+    warmup=100,
+    precision="fp32",
+    device="cpu",
+)
+TRAIN = ("train", "--config", "run.yaml", "--out", "run", "--resume-if-exists", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    os.environ["EQUIPOISE_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    with Zygote() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def whole(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that never stopped."""
+    folder = place(tmp_path_factory.mktemp("whole"))
+    code, told = zygote.run(*TRAIN, cwd=folder)
+    assert code == 0, told
+    return folder / "run"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return place(tmp_path)
+
+
+def place(folder: Path, config: TrainConfig = CONFIG) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "run.yaml").write_text(write_yaml(config, {}))
+    return folder
+
+
+def result(run: Path) -> dict[str, Any]:
+    """All that two equal runs agree on, and the name of every file but TensorBoard's, one for each start."""
+    files = {str(path.relative_to(run)): path for path in sorted(run.rglob("*")) if path.is_file()}
+    files = {name: path for name, path in files.items() if "tfevents" not in name}
+    exact = {name: path.read_bytes() for name, path in files.items() if name.startswith(("samples", "metrics"))}
+    return {"names": list(files), **exact, **{name: load(path) for name, path in files.items() if "safetens" in name}}
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    ours, theirs = result(run), result(whole)
+    assert ours["names"] == theirs["names"]
+    for name in theirs["names"]:
+        if name.endswith(".safetensors"):
+            (tensors, facts), (wanted, known) = ours[name], theirs[name]
+            assert facts == known, name
+            assert tensors.keys() == wanted.keys()
+            for key, tensor in wanted.items():
+                assert torch.equal(tensors[key], tensor), (name, key)
+        elif name in theirs:
+            assert ours[name] == theirs[name], name
+    assert curves(run) == curves(whole)
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows, and at which steps it shows samples."""
+    board = EventAccumulator(str(run), {"scalars": 0, "images": 0})
+    board.Reload()
+    scalars = {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
+    return scalars | {tag: [(event.step, 0.0) for event in board.Images(tag)] for tag in board.Tags()["images"]}
+
+
+def images_logged(run: Path) -> int:
+    rows = Run.open(run).rows() if (run / "config.yaml").exists() else []
+    return rows[-1]["images"] if rows else -1
+
+
+def wait_until(process: Forked, happened: Any) -> None:
+    deadline = time.monotonic() + 120
+    while process.alive and not happened():
+        assert time.monotonic() < deadline, process.told.read_text()
+        time.sleep(0.0005)
+
+
+def wait_for_writing(process: Forked, run: Path, pattern: str = "checkpoints/.*.tmp") -> None:
+    """Wait until a file is being written, which is not one that an earlier kill has left."""
+    left = set(run.glob(pattern))
+    wait_until(process, lambda: set(run.glob(pattern)) - left)
+
+
+def kill_somewhere(process: Forked, run: Path, rng: random.Random, mode: str) -> bool:
+    """Send SIGKILL at an instant that `mode` and `rng` choose; whether it came before the end."""
+    if mode == "soon":
+        time.sleep(rng.uniform(0, 0.5))
+    elif mode == "training":
+        goal = images_logged(run) + rng.randrange(1, 400)
+        wait_until(process, lambda: images_logged(run) >= goal)
+        time.sleep(rng.uniform(0, 0.02))
+    else:  # while a file is being written: a checkpoint, or whatever is at that moment
+        time.sleep(rng.uniform(0, 0.3))
+        wait_for_writing(process, run, "checkpoints/.*.tmp" if rng.random() < 0.7 else "**/.*.tmp")
+    process.kill(signal.SIGKILL)
+    return process.wait()[0] == -signal.SIGKILL
+
+
+def kill_often(zygote: Zygote, folder: Path, whole: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kill and go on until so many kills have struck, and compare each run that got to its end."""
+    rng, run, struck, torn = random.Random(seed), folder / "run", 0, 0
+    while struck < kills:
+        mode = rng.choice(["soon", "training", "training", "writing"])
+        words = TRAIN if not (run / "config.yaml").exists() or rng.random() < 0.5 else ("resume", "run", "--quiet")
+        process = zygote.start(*words, cwd=folder, slow_disk=0.02 if mode == "writing" else 0)
+        if kill_somewhere(process, run, rng, mode):
+            struck += 1
+            torn += bool(list(run.rglob(".*.tmp")))
+        else:
+            assert process.code == 0, process.text
+            assert_same(run, whole)
+            shutil.rmtree(run)
+    code, told = zygote.run(*TRAIN, cwd=folder)
+    assert code == 0, told
+    assert_same(run, whole)
+    return {"struck": struck, "torn": torn}
+
+
+def test_killed_five_times(zygote: Zygote, here: Path, whole: Path) -> None:
+    assert kill_often(zygote, here, whole, kills=5, seed=1)["struck"] == 5
+
+
+@pytest.mark.long
+def test_killed_forty_times(zygote: Zygote, here: Path, whole: Path) -> None:
+    counts = kill_often(zygote, here, whole, kills=40, seed=2)
+    assert counts["struck"] == 40
+    assert counts["torn"] >= 3, "some kills struck while a file was being written"
+
+
+def test_killed_while_every_checkpoint_is_written(zygote: Zygote, here: Path, whole: Path) -> None:
+    """Half a checkpoint is never taken for one: each attempt gets no further than the next one's beginning."""
+    run = here / "run"
+    for attempt in range(3):
+        process = zygote.start(*TRAIN, cwd=here, slow_disk=0.2)
+        wait_for_writing(process, run)
+        process.kill(signal.SIGKILL)
+        assert process.wait()[0] == -signal.SIGKILL, attempt
+        assert list(run.glob("checkpoints/.*.tmp"))
+        assert not list(run.glob("checkpoints/*.safetensors"))
+    assert zygote.run(*TRAIN, cwd=here)[0] == 0
+    assert_same(run, whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)])
+def test_stopped_on_request(zygote: Zygote, here: Path, whole: Path, number: int, code: int) -> None:
+    """A checkpoint within ten seconds, and nothing lost by the signal: it stands where training stood."""
+    run = here / "run"
+    process = zygote.start(*TRAIN, cwd=here)
+    wait_until(process, lambda: images_logged(run) >= 180)
+    process.kill(number)
+    asked = time.monotonic()
+    assert process.wait()[0] == code
+    assert time.monotonic() - asked < 10
+    assert "nothing is lost: go on with `equipoise resume run`" in process.text
+    assert "Traceback" not in process.text
+    stopped = Run.open(run).load_checkpoint()[1]["images"]
+    assert images_logged(run) <= stopped < images_logged(run) + 20
+    assert zygote.run("resume", "run", "--quiet", cwd=here)[0] == 0
+    shutil.rmtree(run / "checkpoints" / f"{stopped:012d}.safetensors", ignore_errors=True)
+    last = f"checkpoints/{CONFIG.images:012d}.safetensors"
+    ours, theirs = result(run), result(whole)
+    assert all(torch.equal(ours[last][0][key], tensor) for key, tensor in theirs[last][0].items())
+    assert ours[last][1] == theirs[last][1]
+    assert {name: ours[name] for name in ours if name.startswith(("samples", "metrics"))} == {
+        name: theirs[name] for name in theirs if name.startswith(("samples", "metrics"))
+    }
+    assert curves(run) == curves(whole)
+
+
+def test_the_second_interrupt_acts_at_once(zygote: Zygote, here: Path, whole: Path) -> None:
+    run = here / "run"
+    process = zygote.start(*TRAIN, cwd=here, slow_disk=0.5)
+    wait_until(process, lambda: next(run.glob("checkpoints/0*060.safetensors"), None))
+    process.kill(signal.SIGINT)
+    wait_for_writing(process, run)
+    process.kill(signal.SIGINT)
+    assert process.wait()[0] == 130
+    assert "stopped at once; what was saved before is intact" in process.text
+    assert not list(run.rglob(".*.tmp"))
+    assert zygote.run(*TRAIN, cwd=here)[0] == 0
+    assert_same(run, whole)
+
+
+def test_notices_may_come_more_than_once(zygote: Zygote, here: Path) -> None:
+    """SLURM sends SIGUSR1, then SIGTERM; a launcher passes on what the process group had already."""
+    run = here / "run"
+    process = zygote.start(*TRAIN, cwd=here, slow_disk=0.2)
+    wait_until(process, lambda: images_logged(run) >= 20)
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        process.kill(number)
+        time.sleep(0.02)
+    assert process.wait()[0] == 138
+    assert Run.open(run).load_checkpoint()[1]["images"] >= 20
+    assert not list(run.rglob(".*.tmp"))
+
+
+@pytest.mark.parametrize("room", [20_000, 150_000, 500_000])
+def test_a_full_disk(zygote: Zygote, here: Path, whole: Path, room: int) -> None:
+    """One sentence, the last checkpoint intact, and with more room it goes on."""
+    run = here / "run"
+    run.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", run], check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        filler = run.with_name("run") / ".filler.tmp"  # swept with what a crash would leave
+        filler.write_bytes(bytes(6 * 2**20 - room - 16_384))
+        code, told = zygote.run(*TRAIN, cwd=here)
+        assert code == 2, told
+        assert told.count("\n") == 1, told
+        assert "No space left on device" in told
+        assert "Traceback" not in told
+        subprocess.run(["mount", "-o", "remount,size=40m", run], check=True)
+        filler.unlink(missing_ok=True)
+        assert zygote.run(*TRAIN, cwd=here)[0] == 0
+        assert_same(run, whole)
+    finally:
+        subprocess.run(["umount", "-l", run], check=True)
+
+
+def test_a_second_writer_is_refused(zygote: Zygote, here: Path, whole: Path) -> None:
+    run = here / "run"
+    first = zygote.start(*TRAIN, cwd=here, slow_disk=1.0)
+    wait_for_writing(first, run)
+    before = (run / "config.yaml").read_bytes()
+    for words in (("resume", "run", "--quiet", "--images", "9k"), TRAIN):
+        code, told = zygote.run(*words, cwd=here)
+        assert code == 2
+        assert f"run is being written by process {first.pid} on " in told
+    assert (run / "config.yaml").read_bytes() == before
+    first.kill(signal.SIGKILL)
+    assert first.wait()[0] == -signal.SIGKILL
+    assert zygote.run(*TRAIN, cwd=here)[0] == 0, "no stale lock"
+    assert_same(run, whole)
+
+
+def test_events_tell_of_every_start(zygote: Zygote, here: Path) -> None:
+    process = zygote.start(*TRAIN, cwd=here)
+    wait_until(process, lambda: images_logged(here / "run") >= 200)
+    process.kill(signal.SIGKILL)
+    process.wait()
+    assert zygote.run(*TRAIN, cwd=here)[0] == 0
+    kinds = [json.loads(line)["kind"] for line in (here / "run" / "events.jsonl").read_text().splitlines()]
+    assert kinds.count("resumed") == 1
