@@ -20,6 +20,11 @@ from equipoise.step import Optimizers, laid_out_like
 
 Shape = tuple[int, int, int]
 
+MOMENTS = {
+    Adam: {"step", "exp_avg", "exp_avg_sq"},
+    Adamax: {"step", "exp_avg", "exp_inf"},
+    RMSprop: {"step", "square_avg"},
+}  # what an optimiser keeps for each weight
 ENDLESS = 50_000  # images that make an epoch where there is no end to them
 
 
@@ -205,20 +210,50 @@ class Progress:
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
         try:
+            kinds = {**self.facts(), "window_counts": {}, "images": 0}
+            if not _alike(kinds, {key: facts[key] for key in kinds}):
+                raise ValueError("its facts are of other kinds")
             for name, module in [*self.players._asdict().items(), ("ema", self.ema)]:
                 cast(nn.Module, module).load_state_dict(part(name))
             for name in Optimizers._fields:
                 _restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
             if set(part("objective")) != set(self.state):
-                raise CheckpointError("the checkpoint belongs to another objective")
-            self.state = {name: value.to(self.device) for name, value in part("objective").items()}
-            sums, counts = part("window"), facts["window_counts"]  # the order of `counts` is that of the metrics
+                raise ValueError("it belongs to another objective")
+            self.state = {name: value.to(self.device) for name, value in _scalars(part("objective")).items()}
+            sums, counts = _scalars(part("window")), facts["window_counts"]  # whose order is that of the metrics
             self.window = Window({name: sums[name].to(self.device) for name in counts}, counts, facts["window_steps"])
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
             self.steps_per_epoch, self.cuts = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
+            words = " ".join(str(error).split())
+            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {words}") from error
+
+
+def _alike(ours: Any, theirs: Any) -> bool:
+    """Whether `theirs`, from a file, has the kinds of `ours` throughout; what is empty in ours may hold counts."""
+    if isinstance(ours, dict):
+        if not ours:
+            return isinstance(theirs, dict) and all(_alike(0, each) for each in theirs.values())
+        same = isinstance(theirs, dict) and theirs.keys() == ours.keys()
+        return same and all(_alike(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, tuple):
+        return isinstance(theirs, list | tuple) and list(theirs) == list(ours)
+    if isinstance(ours, float):
+        return type(theirs) in {int, float}
+    return type(theirs) is type(ours) and (isinstance(ours, bool) or theirs >= 0)
+
+
+def _scalars(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`named`, if they are single numbers.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, value in named.items():
+        if value.ndim or not value.is_floating_point():
+            raise ValueError(f"{name} is no single number")
+    return named
 
 
 def _optimizer(config: TrainConfig, player: nn.Module) -> Optimizer:
@@ -236,11 +271,20 @@ def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> None:
+    """Put an optimiser's moments back.
+
+    Raises:
+        ValueError: they are of other weights.
+    """
     weights: list[Tensor] = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in moments.items():
-        index, name = key.split(".", 1)
+        index, _, name = key.partition(".")
         weight = weights[int(index)]
-        own = laid_out_like(weight, value) if value.shape == weight.shape else value
+        if value.shape != (() if name == "step" else weight.shape):
+            raise ValueError(f"the moment {key} has the shape {tuple(value.shape)} for weights {tuple(weight.shape)}")
+        own = value if name == "step" else laid_out_like(weight, value)
         state.setdefault(int(index), {})[name] = own
+    if state and (len(state) != len(weights) or any(set(each) != MOMENTS[type(optimizer)] for each in state.values())):
+        raise ValueError("some weights lack moments, or have those of another optimiser")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -80,7 +80,7 @@ class Recorder:
         self.rows = self.run.rows()
         self.ailing = {finding.kind for finding in diagnose(self.rows, self.run.config)} if self.rows else set[str]()
         self.best = self._best()
-        self.board = SummaryWriter(str(self.run.path), purge_step=max(images, 0) + 1)
+        self.board = SummaryWriter(str(self.run.path), purge_step=images + 1)
 
     def record(self, moment: Moment) -> Finding | None:
         """Record what is due; if the samples have collapsed, say so and leave it at that."""
