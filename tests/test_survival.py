@@ -5,9 +5,12 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +278,47 @@ def test_events_tell_of_every_start(zygote: Zygote, here: Path) -> None:
     assert zygote.run(*TRAIN, cwd=here)[0] == 0
     kinds = [json.loads(line)["kind"] for line in (here / "run" / "events.jsonl").read_text().splitlines()]
     assert kinds.count("resumed") == 1
+
+
+@pytest.mark.long
+def test_torchrun_restarts_what_was_killed(here: Path, tmp_path: Path) -> None:
+    """One of two processes dies without warning: torchrun starts both anew, and the end is as if nothing had been."""
+    words = [*TRAIN[:3], "--out", "both", "--resume-if-exists", "--quiet"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=2"]
+    ends = []
+    for name, kills in (("whole", False), ("run", True)):
+        words[4] = name
+        process = subprocess.Popen(
+            [*command, f"--master-port={free_port()}", "-m", "equipoise", *words],
+            cwd=here,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if kills:
+            deadline = time.monotonic() + 240
+            while images_logged(here / name) < 200 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.kill(child_of_rank(process.pid, 1), signal.SIGKILL)
+        told, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+        ends.append(here / name)
+    assert any(row["kind"] == "resumed" for row in Run.open(ends[1]).rows("events.jsonl"))
+    assert_same(ends[1], ends[0])
+
+
+def child_of_rank(launcher: int, rank: int) -> int:
+    """The process that torchrun has started as that rank."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == launcher and f"\0RANK={rank}\0" in "\0" + (folder / "environ").read_text():
+                return int(folder.name)
+    raise AssertionError("no such process")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

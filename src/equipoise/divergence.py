@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from equipoise.config import TrainConfig
-from equipoise.health import COLLAPSED, GRACE, Finding, Row
+from equipoise.health import COLLAPSED, GRACE, Finding
+from equipoise.symptoms import Row
 
 MOST_CUTS = 3  # times that a run goes back and halves its learning rate, before it stops
 LOST = 0.25  # of the run's own best diversity: fewer at CONFIRMED samples in a row is a collapse

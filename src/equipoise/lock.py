@@ -15,7 +15,7 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"
-GRACE = 3.0  # seconds to wait for a holder that is just dying
+GRACE = 10.0  # seconds to wait for a holder that is just ending
 
 
 @contextmanager

@@ -110,8 +110,7 @@ def _launch(fabric: Fabric, run: Run | None, images: int | None, quiet: bool) ->
     if outcome.kind == "refused":
         raise UsageError(outcome.message)
     if outcome.kind == "broken":
-        kept = f"a checkpoint is kept at {outcome.images:,} images: go on with `equipoise resume {run.path}`"
-        raise UsageError(f"{outcome.message}; {kept}")
+        raise UsageError(f"{outcome.message}; `equipoise resume {run.path}` goes on at {outcome.images:,} images")
     if outcome.kind == "diverged":
         raise Diverged(f"{outcome.message}; then `equipoise train --config {run.path / 'config.yaml'} --lr …`")
     if outcome.kind == "interrupted":
