@@ -4,6 +4,7 @@ An audit hook sees every file that Python opens for writing, every process and e
 memory is the kernel's. `make test` tries a few hundred inputs, always the same; `make test-all` thousands of new ones.
 """
 
+import copy
 import gzip
 import io
 import itertools
@@ -29,13 +30,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from equipoise import checkpoint
+import equipoise
+from equipoise import Autoencoder, checkpoint
 from equipoise.config import TrainConfig, read_yaml, write_yaml
 from equipoise.data import open_images
 from equipoise.data.stream import Stream, open_stream
 from equipoise.errors import UsageError
+from equipoise.progress import Material, Progress
 
-MOST_MEMORY = 128 * 2**20  # bytes of resident memory that no input of a few kilobytes may take
+MOST_MEMORY = 128 * 2**20  # bytes of resident memory that no input of a few kilobytes may take ...
+MOST_PIXELS = 2**30  # ... but for an image of the 89 million pixels that are allowed, and its copies
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 
@@ -71,8 +75,8 @@ sys.addaudithook(WATCH)
 
 
 @contextmanager
-def watched(folder: Path) -> Iterator[None]:
-    """Assert that nothing is written but into `folder`, nothing is started, and memory stays bounded."""
+def watched(folder: Path, most: int = MOST_MEMORY) -> Iterator[None]:
+    """Assert that nothing is written but into `folder`, nothing is started, and memory stays below `most`."""
     before, WATCH.seen = resident("VmRSS"), []
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     WATCH.inside = folder
@@ -81,7 +85,7 @@ def watched(folder: Path) -> Iterator[None]:
     finally:
         WATCH.inside = None
     assert WATCH.seen == []
-    assert resident("VmHWM") - before < MOST_MEMORY
+    assert resident("VmHWM") - before < most
 
 
 def resident(name: str) -> int:
@@ -282,7 +286,8 @@ def read_data(folder: Path, name: str, content: bytes) -> None:
     if name.endswith(".json"):
         (folder / "folder" / "a.png").write_bytes(whole("folder/a.png"))
     before = sorted(path for path in folder.rglob("*"))
-    with watched(folder / "cache"), suppress(UsageError):
+    most = MOST_PIXELS if name.startswith("folder") else MOST_MEMORY
+    with watched(folder / "cache", most), suppress(UsageError):
         if name.startswith("shard"):
             open_stream(str(given), 8, cache=folder / "cache")
         else:
@@ -532,3 +537,87 @@ def test_headers_that_claim_anything(tmp_path: Path, dtype: Any, shape: Any, off
 def test_limits_are_those_of_the_kernel() -> None:
     """The peak that `watched` reads is the one that the kernel also tells through getrusage, or less."""
     assert resident("VmHWM") <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 2**22
+
+
+# Checkpoints whose checksum is right, and whose contents are not: a checksum is no signature
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Material, dict[str, Any], dict[str, Any]]:
+    """A small run's configuration and data, and the contents of its checkpoint after some steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    os.environ["EQUIPOISE_CACHE"] = str(folder / "cache")
+    config = TrainConfig(
+        network=Autoencoder(width=2, latent=2), resolution=16, images=24, batch=8, log_every=16, device="cpu"
+    )
+    run = equipoise.train(config, folder / "run", quiet=True)
+    tensors, facts, _ = run.load_checkpoint()
+    progress = Progress(config, Material(tuple(facts["shape"])), torch.device("cpu"))
+    progress.restore(tensors, facts)  # as it is, it fits
+    return config, progress.material, tensors, facts
+
+
+@st.composite
+def spoilings(draw: st.DrawFn) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """One thing that is wrong with the contents of a checkpoint, tensors and facts."""
+    what = draw(st.sampled_from(["drop", "rename", "shape", "kind", "add", "fact", "drop fact", "inner fact"]))
+    place, value = draw(st.integers(0, 10_000)), draw(SETTINGS)
+    name = draw(
+        st.sampled_from(["objective.x", "optimizer_generator.999.step", "optimizer_generator.x.step", "window.x"])
+    )
+
+    def spoil(tensors: dict[str, Any], facts: dict[str, Any]) -> None:
+        key, fact = sorted(tensors)[place % len(tensors)], sorted(facts)[place % len(facts)]
+        inner = [each for each in sorted(facts) if isinstance(facts[each], dict) and facts[each]]
+        if what in {"drop", "rename", "shape", "kind"}:
+            tensor = tensors.pop(key)
+            changed = {"rename": tensor, "shape": torch.zeros(3, 2), "kind": tensor.to(torch.int8)}
+            if what != "drop":
+                tensors[name if what == "rename" else key] = changed[what]
+        elif what == "add":
+            tensors[name] = torch.zeros(())
+        elif what == "drop fact":
+            del facts[fact]
+        elif what == "inner fact" and inner:
+            part = facts[inner[place % len(inner)]]
+            part[sorted(part)[place % len(part)]] = value
+        else:
+            facts[fact] = value
+
+    return spoil
+
+
+def restore_and_step(trained: Any, spoil: Callable[..., None]) -> None:
+    config, material, tensors, facts = trained
+    tensors, facts = dict(tensors), copy.deepcopy(facts)
+    spoil(tensors, facts)
+    progress = Progress(config, material, torch.device("cpu"))
+    told = ""
+    try:
+        progress.restore(tensors, facts)
+    except checkpoint.CheckpointError as error:
+        told = str(error)
+    if told:
+        assert told.startswith("the checkpoint does not fit the run's configuration: ")
+        assert "\n" not in told
+        return
+    progress.prepare_step()  # what was taken works
+    for player, optimizer in zip(progress.players, progress.optimizers, strict=True):
+        for weight in player.parameters():
+            weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+    progress.finish_step(progress.state, {}, generator_moved=progress.generator_moves)
+    json.dumps(progress.facts())
+
+
+@tries(80, fixed=True)
+@given(spoil=spoilings())
+def test_spoiled_checkpoints(trained: Any, spoil: Callable[..., None]) -> None:
+    restore_and_step(trained, spoil)
+
+
+@pytest.mark.long
+@tries(2000, fixed=False)
+@given(spoil=spoilings())
+def test_spoiled_checkpoints_at_length(trained: Any, spoil: Callable[..., None]) -> None:
+    restore_and_step(trained, spoil)
