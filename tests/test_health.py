@@ -57,3 +57,58 @@ def test_diversity_against_scipy() -> None:
     expected = pdist(images.flatten(1).double().numpy()).mean() / math.sqrt(48)
     assert diversity(images) == pytest.approx(expected, rel=1e-12)
     assert diversity(images[:1].repeat(5, 1, 1, 1)) == 0
+
+
+def said(**values: object) -> dict[str, str]:
+    """Kind and message of all findings in 50 lines of these measures alone."""
+    lines = [
+        {"images": 1000 * (n + 1), **{name: value(n) if callable(value) else value for name, value in values.items()}}
+        for n in range(50)
+    ]
+    return {finding.kind: finding.message for finding in diagnose(lines, CONFIG)}
+
+
+ENERGIES = {"energy_real": 0.1, "energy_fake": 0.2, "balance": 2.0, "margin": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "remedy"),
+    [
+        ({"accuracy": 0.99}, "discriminator-wins", "--lr-ratio"),
+        ({**ENERGIES, "hinge_active": 0.0}, "hinge-off", "--margin"),
+        ({**ENERGIES, "hinge_active": 1.0, "balance": 5.0}, "hinge-on", "--margin"),
+        ({**ENERGIES, "hinge_active": 0.8, "balance": 0.3}, "generator-wins", "--lr-ratio"),
+        ({**ENERGIES, "hinge_active": 0.0, "margin": 0.0}, "no-margin", "--pretrain"),
+        ({"loss_real": 0.3, "loss_fake": 0.9, "hinge_active": 0.0}, "margins-kept", "--tau"),
+        ({"loss_real": 0.0, "loss_fake": 0.0, "hinge_active": 0.5}, "dead-loss", "--no-relu"),
+        ({"effective_sample_size": 1.1}, "weights-degenerate", "--samples"),
+        ({"pulling_away": 0.97}, "codes-alike", "--pull"),
+        ({"mixing_active": 0.0}, "reals-ignored", "--distance-scale"),
+        ({"accuracy": 0.7, "diversity": 0.1}, "collapse", "dragan"),
+        ({"gap": lambda n: 1 + max(0, n - 20) / 5}, "gap-rising", "--n-critic"),
+    ],
+)
+def test_what_other_objectives_measure_shows_symptoms_too(values: dict[str, object], kind: str, remedy: str) -> None:
+    findings = said(**values)
+    assert list(findings) == [kind]
+    assert remedy in findings[kind]
+    assert any(character.isdigit() for character in findings[kind])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"accuracy": 0.9, "score_real": 5.0},
+        {"accuracy": lambda n: 0.99 if n % 5 else 0.9},
+        {**ENERGIES, "hinge_active": 0.5},
+        {**ENERGIES, "hinge_active": 1.0, "balance": 1.1},  # EBGAN's equilibrium: all energies meet below the margin
+        {"k": 0.2, "balance": 0.3, "m_global": 0.1},  # BEGAN holds its balance at gamma
+        {"loss_real": 0.3, "loss_fake": 0.9, "hinge_active": 1.0, "margin": 0.0},
+        {"loss_real": 0.0, "loss_fake": 0.9, "hinge_active": 0.4},
+        {"effective_sample_size": 9.0, "pulling_away": 0.3, "mixing_active": 0.1},
+        {"gap": lambda n: n / 50 if n < 5 else 0.1 + 2 / n},
+        {"gap": lambda n: -1.0},
+    ],
+)
+def test_healthy_measures_of_other_objectives(values: dict[str, object]) -> None:
+    assert said(**values) == {}

@@ -9,6 +9,7 @@ SOURCE = Path(equipoise.__file__).parent
 ORDER = [
     *[
         "errors",
+        "measures",
         "players",
         "randomness",
         "objectives",
@@ -30,6 +31,7 @@ ORDER = [
         "dealing",
         "schedule",
         "progress",
+        "symptoms",
         "health",
         "pictures",
         "scatter",
@@ -43,6 +45,7 @@ ORDER = [
         "image_sets",
         "passes",
         "judge",
+        "toy_evaluation",
         "evaluation",
         "recorder",
         "signals",

@@ -99,7 +99,7 @@ def test_known_measures_get_their_panels_and_a_constant_learning_rate_none():
 
 
 def test_unknown_measures_get_plain_panels_of_a_bounded_number():
-    assert titles(curves({"score_real": series([1, 2]), "score_fake": series([0, 1])})) == ["Score"]
+    assert titles(curves({"a_whim_real": series([1, 2]), "a_whim_fake": series([0, 1])})) == ["A whim"]
     assert len(curves({f"measure_{i}": series([1, 2]) for i in range(50)}).axes) == MOST_UNKNOWN
 
 

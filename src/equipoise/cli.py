@@ -95,6 +95,7 @@ def _fail(message: str, code: int) -> int:
 
 def _train(words: list[str]) -> int:
     from equipoise.config import read_yaml, suggestion
+    from equipoise.data import TOYS
     from equipoise.flags import take
     from equipoise.presets import PRESETS
 
@@ -112,13 +113,21 @@ def _train(words: list[str]) -> int:
         if preset is not None and preset not in presets:
             near = suggestion(preset, presets)
             raise UsageError(f"unknown preset {preset!r}{near}: {objective} has {', '.join(presets)}")
-        return _train_from(_with_network(presets[preset or "default"], words), words)
+        preset = preset or ("toy" if "toy" in presets and _value(words, "--data") in TOYS else "default")
+        return _train_from(_with_network(presets[preset], words), words)
     if preset is not None:
         raise UsageError("--config and --preset each give all the settings: use one of them")
     base = read_yaml(_read(file), file)
     if objective not in {None, base.objective_name}:
         raise UsageError(f"{file} is for {base.objective_name}, not {objective}: leave one of them out")
     return _train_from(_with_network(base, words), words)
+
+
+def _value(words: list[str], flag: str) -> str | None:
+    """What `flag` is given in `words`, which stay as they are."""
+    from equipoise.flags import take
+
+    return take(list(words), flag)
 
 
 def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
@@ -232,16 +241,22 @@ def _sample(words: list[str]) -> int:
             run: The run's folder.
             count: How many images.
             seed: Of the latents; the same seed gives the same images.
-            out: A grid (.png), an array (.npz: `images`, (N, C, H, W) uint8), or a folder to fill with PNGs.
+            out: A grid (.png), an array (.npz: `images`, (N, C, H, W) uint8), or a folder to fill with PNGs; of a toy,
+                a picture of the points (.png) or an array (.npz: `points`, (N, 2)).
             ema: Use the moving average of the generator's weights.
             best: Use the checkpoint with the best KID (train with --score-every), not the last.
             label: The class to draw, by its number, where the run was trained to make classes.
         """
         from equipoise.latents import sample as draw
-        from equipoise.latents import save_images
+        from equipoise.latents import save_images, save_points
         from equipoise.run import Run
 
-        save_images(draw(Run.open(run), count, seed=seed, ema=ema, best=best, label=label), out)
+        opened = Run.open(run)
+        samples = draw(opened, count, seed=seed, ema=ema, best=best, label=label)
+        if opened.config.toy:
+            save_points(samples, out, opened)
+        else:
+            save_images(samples, out)
         print(f"{count} samples: {out}")
         return 0
 

@@ -1,8 +1,9 @@
 """One frozen TrainConfig says all that a run needs to be made again; YAML both ways."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 import yaml
@@ -14,7 +15,7 @@ from equipoise.data import TOYS, Fit, Toy
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
-from equipoise.pairing import name_of, network_for, refuse_pairing
+from equipoise.pairing import name_of, network_for, refuse_pairing, refuse_toy
 from equipoise.players import Players
 from equipoise.quantities import Count, CountOrNone, Resolution
 from equipoise.randomness import Prior
@@ -38,7 +39,7 @@ class TrainConfig:
     """What they learn beside it."""
 
     data: str = "digits"
-    """`digits` (5,000, bundled), a folder or zip of images, or an .npz or .npy array."""
+    """`digits` (bundled), a folder or zip of images, an .npz or .npy array, or a toy: ring8, grid25, swissroll."""
     resolution: Resolution = 32
     """Size of the images in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None
@@ -125,6 +126,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         refuse_pairing(self.objective, self.network)
+        if self.toy:
+            refuse_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
@@ -191,8 +194,12 @@ class TrainConfig:
         return cast(TrainConfig, _checked(cls, values))
 
     def with_changes(self, **changes: Any) -> "TrainConfig":
-        """A copy with some values changed, checked anew."""
-        return replace(self, **changes)
+        """A copy with some values changed, checked anew.
+
+        Raises:
+            UsageError: a value is out of range, or the network cannot serve the objective.
+        """
+        return cast(TrainConfig, _checked(partial(replace, self), changes))
 
 
 def read_yaml(text: str, origin: str) -> TrainConfig:
@@ -244,7 +251,7 @@ def suggestion(wrong: str, known: Any) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _checked(kind: type[Any], values: Mapping[str, Any]) -> Any:
+def _checked(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     try:
         return kind(**values)
     except ValidationError as error:

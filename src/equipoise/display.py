@@ -20,15 +20,8 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
 
-NAMES = {  # in order of display: with and without Unicode
-    "energy_real": ("ℒ(x)", "L(x)"),
-    "energy_fake": ("ℒ(G(z))", "L(G(z))"),
-    "k": ("k", "k"),
-    "m_global": ("M_global", "M_global"),
-    "balance": ("balance", "balance"),
-    "diversity": ("diversity", "diversity"),
-    "lr": ("learning rate", "learning rate"),
-}
+from equipoise.measures import MEASURES
+
 ASCII = str.maketrans({"ℒ": "L", "γ": "gamma", "λ": "lambda", "×": "x", "·": "-", "–": "-", "…": "...", "—": "-"})
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 SPARKS = 12  # characters of the sparkline
@@ -94,9 +87,10 @@ class View:
 
     def figures(self, *, unicode: bool, trend: bool) -> Iterator[tuple[str, str]]:
         """Name and value of each measure, the known ones first; M_global with its `trend` if asked."""
-        for name in [*NAMES, *(name for name in self.measures if name not in NAMES)]:
+        for name in [*MEASURES, *(name for name in self.measures if name not in MEASURES)]:
             if name in self.measures:
-                symbol = NAMES.get(name, (name.replace("_", " "),) * 2)[0 if unicode else 1]
+                symbol = MEASURES[name].symbol if name in MEASURES else name.replace("_", " ")
+                symbol = symbol if unicode else symbol.translate(ASCII)
                 spark = sparkline(self.history, unicode=unicode) if trend and name == "m_global" else ""
                 yield symbol, f"{number(self.measures[name])} {spark}".rstrip()
 

@@ -29,6 +29,7 @@ from equipoise.passes import collected, features_for
 from equipoise.run import Run
 from equipoise.scores import PROTOCOL, Scores
 from equipoise.team import Device, fabric_for
+from equipoise.toy_evaluation import evaluate_toy, toy_run
 
 RECONSTRUCTED = 64  # held-out images that are reconstructed, for each takes hundreds of steps
 UNBIASED = 10  # images for each feature, from which on FID says what it should
@@ -56,11 +57,13 @@ def evaluate(
         how: `features`, a name in EXTRACTORS, or auto; `weights`, their file; `metrics`, names in METRICS or "all", by
             default those that apply and take no search; `count`, images of each set at most; `split` of the run's
             data: held-out, train or all; `resolution`, of images that are no run's; `seed`; `ema`, or the weights as
-            they are; `best`, the checkpoint with the best KID.
+            they are; `best`, the checkpoint with the best KID. A run on a toy has the scores of POINT_METRICS.
 
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
+    if reference is None and (run := toy_run(images)):
+        return evaluate_toy(run, **how)
     names = [str(each.path) if isinstance(each, Run) else str(each) for each in (images, reference) if each is not None]
     request = Request(images=names[0], reference=None if reference is None else names[1], **how)
     result = cast(Any, fabric_for(device, devices)).launch(_work, vars(request), quiet)  # it takes no frozen dataclass

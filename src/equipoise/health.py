@@ -6,14 +6,13 @@ Every finding is a pure function of the logged rows, so that a resumed run says 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from equipoise.config import TrainConfig
-
-Row = Mapping[str, Any]
+from equipoise.symptoms import SYMPTOMS, Row
 
 GRACE = 0.1  # the share of a run in which k and M_global may still find their way
 PATIENCE = 0.1  # the share of a run over which a symptom must last
@@ -39,8 +38,11 @@ class Finding:
 
 def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
     """All that is wrong after the last of `rows` (lines of metrics.jsonl, oldest first)."""
-    checks = (_k_at_an_end, _rising, _collapsed)
-    return [finding for check in checks if (finding := check(rows, config)) is not None]
+    recent = _lasting(rows, config)
+    shown = ((symptom.kind, symptom.shown_by(recent, LEAST)) for symptom in SYMPTOMS)
+    lasting = [Finding(kind, "warning", message) for kind, message in shown if message is not None]
+    checks = (_rising, _gap_rising, _collapsed)
+    return lasting + [finding for check in checks if (finding := check(rows, config)) is not None]
 
 
 def not_finite(measures: Mapping[str, float], images: int) -> Finding | None:
@@ -64,46 +66,43 @@ def diversity(images: Tensor) -> float:
     return float(distances.sum() / (count * (count - 1)) / math.sqrt(flat.shape[1]))
 
 
-def _k_at_an_end(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
-    recent = [row["k"] for row in _lasting(rows, config) if "k" in row]
-    if len(recent) < LEAST:
-        return None
-    if max(recent) < 1e-3:
-        return Finding(
-            "k-at-0",
-            "warning",
-            f"k sits at 0 (at most {max(recent):.1g} over the last {len(recent)} lines): the energy of generated "
-            "images stays above gamma times that of real ones, so the discriminator only autoencodes and nothing "
-            "holds the generator to the data; raise --gamma, lower the generator's extra terms, or train longer",
-        )
-    if min(recent) > 0.999:
-        return Finding(
-            "k-at-1",
-            "warning",
-            f"k sits at 1 (at least {min(recent):.4f} over the last {len(recent)} lines): generated images stay too "
-            "easy to reconstruct and the balance is lost, collapse is near; lower --gamma or --lr",
-        )
-    return None
-
-
 def _rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
     name = config.objective.convergence
-    if name is None:
+    found = _risen(rows, config, name, 1.3) if name else None
+    if found is None:
         return None
-    recent = [row[name] for row in _lasting(rows, config) if name in row]
-    if len(recent) < LEAST:
-        return None
-    values = [row[name] for row in rows if name in row]
-    windows = [sum(part) / len(recent) for part in _chunks(values, len(recent))]
-    best, now = min(windows), sum(recent) / len(recent)
-    if now < 1.3 * best:
-        return None
+    best, now = found
     return Finding(
         "rising",
         "warning",
         f"{name} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from convergence; train "
         "again with a lower --lr",
     )
+
+
+def _gap_rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
+    begun = [row for row in rows if row["images"] > GRACE * config.images]  # a critic's gap begins at 0
+    found = _risen(begun, config, "gap", 2.0) if begun else None
+    if found is None:
+        return None
+    best, now = found
+    return Finding(
+        "gap-rising",
+        "warning",
+        f"the critic's gap has risen to {now:.4g} from its least of {best:.4g}: real and generated images drift apart "
+        "and the generator does not follow; lower --lr, raise --n-critic, or raise the penalty (wgan: lower --clip)",
+    )
+
+
+def _risen(rows: Sequence[Row], config: TrainConfig, name: str, factor: float) -> tuple[float, float] | None:
+    """Least and latest mean of a measure over windows of PATIENCE, where the latter is `factor` times the former."""
+    recent = [row[name] for row in _lasting(rows, config) if name in row]
+    if len(recent) < LEAST:
+        return None
+    values = [row[name] for row in rows if name in row]
+    windows = [sum(part) / len(recent) for part in _chunks(values, len(recent))]
+    best, now = min(windows), sum(recent) / len(recent)
+    return (best, now) if now > 0 and now >= factor * best else None
 
 
 def _collapsed(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
@@ -113,11 +112,15 @@ def _collapsed(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
     now, best = seen[-1], max(seen)
     if now >= COLLAPSED and now >= FALLEN * best:
         return None
+    remedy = (
+        "raise --gamma, lower --lr, or raise --match and --pull or shorten --latent (docs/began-in-practice.md)"
+        if any("k" in row for row in rows)
+        else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, wgan-gp"
+    )
     return Finding(
         "collapse",
         "warning",
-        f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); raise --gamma, "
-        "lower --lr, or for BEGAN raise --match and --pull or shorten --latent (docs/began-in-practice.md)",
+        f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); {remedy}",
     )
 
 

@@ -14,8 +14,10 @@ from equipoise.errors import UsageError
 from equipoise.pictures import grid
 from equipoise.randomness import Draws, keyed, latents
 from equipoise.run import Run, images_of
+from equipoise.scatter import realness, scatter_of
 
 AT_ONCE = 64
+PICTURES = {".png", ".jpg", ".jpeg"}
 
 
 def sample(
@@ -34,7 +36,7 @@ def sample(
         label: the class of all of them, where the run makes images of a class; by default any.
 
     Returns:
-        (count, C, H, W) uint8.
+        (count, C, H, W) uint8; of a toy, its points (count, 2, 1, 1) float32.
 
     Raises:
         UsageError: the run has no checkpoint that can be read, or makes no images of that class.
@@ -52,7 +54,7 @@ def drawn(
     device: torch.device,
     label: int | None = None,
 ) -> Iterator[Tensor]:
-    """Draw the images at consecutive `positions`, some at a time: uint8 (n, C, H, W) on the CPU.
+    """Draw the images at consecutive `positions`, some at a time: uint8 (n, C, H, W) on the CPU, or a toy's points.
 
     Whole blocks are computed, so that the image at a position has the same bits whatever else is asked for. A
     generator that fills in images is given held-out ones.
@@ -72,7 +74,8 @@ def drawn(
         given = conditions(config, classes, draws, real, training=False)
         if given is not None and label is not None:
             given = given._replace(labels=torch.full((AT_ONCE,), label, device=device))
-        images = to_uint8((generator(z) if given is None else generator(z, given)).images).cpu()
+        made = (generator(z) if given is None else generator(z, given)).images
+        images = made.float().cpu() if config.toy else to_uint8(made).cpu()
         yield images[max(0, positions.start - start) : positions.stop - start]
 
 
@@ -83,6 +86,26 @@ def _to_fill_in(config: TrainConfig) -> Tensor:
     return normalise(images.batch(np.arange(min(1000, len(images)))))
 
 
+def save_points(points: Tensor, out: Path, run: Run) -> None:
+    """Write a toy run's points (N, 2, 1, 1) as .npz, or as a picture over its data and what the discriminator thinks.
+
+    Raises:
+        UsageError: `out` cannot be written.
+    """
+    flat, toy = points.flatten(1), run.config.toy
+    assert toy is not None, "a run on a toy"  # noqa: S101
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix.lower() in PICTURES:
+            scatter_of(toy, flat, realness(run.discriminator(), run.config.objective)).save(out)
+        elif out.suffix.lower() == ".npz":
+            np.savez_compressed(out, points=flat.numpy())
+        else:
+            raise UsageError(f"cannot write points as {out.suffix or 'a folder'}: use .png or .npz")
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
+
+
 def save_images(images: Tensor, out: Path) -> None:
     """Write (N, C, H, W) uint8 images as one grid (.png, .jpg), as an array (.npz), or as a folder of PNGs.
 
@@ -91,7 +114,7 @@ def save_images(images: Tensor, out: Path) -> None:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix.lower() in {".png", ".jpg", ".jpeg"}:
+        if out.suffix.lower() in PICTURES:
             grid(images).save(out)
         elif out.suffix.lower() == ".npz":
             np.savez_compressed(out, images=images.numpy())

@@ -7,6 +7,8 @@ from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Network
 from equipoise.objectives import OBJECTIVES, Objective
 
+POINT_NETWORKS = {"mlp", "mlp-autoencoder"}
+
 
 def network_for(objective: Objective, data: str, name: str | None = None) -> Network:
     """The networks called `name`, as they suit an objective: a penalty of each image's gradient forbids BatchNorm.
@@ -29,7 +31,7 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
     if needs.judge not in network.serves:
         theirs = name_of(network, NETWORKS)
         raise UsageError(
-            f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
+            f"{name} needs a discriminator whose score is a kind of {needs.judge}, and that of {theirs} is none: use "
             f"--network {' or '.join(able)}"
         )
     if needs.codes and not network.codes:
@@ -39,6 +41,22 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
             f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "
             "use --norm layer or --norm none"
         )
+
+
+def refuse_toy(objective: Objective, network: Network, data: str, *, scored: bool) -> None:
+    """Refuse what cannot be done with the points of a toy called `data`.
+
+    Raises:
+        UsageError: discrete pixels, networks for images, or a score by KID.
+    """
+    if objective.needs.levels:
+        name = name_of(objective, OBJECTIVES)
+        raise UsageError(f"{name} draws each pixel from a few values, which {data} does not have: use --data digits")
+    if (name := name_of(network, NETWORKS)) not in POINT_NETWORKS:
+        use = "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
+        raise UsageError(f"{name} makes images, and {data} has points: use --network {use}")
+    if scored:
+        raise UsageError(f"--score-every scores images, and {data} has points, which every sample measures")
 
 
 def name_of(part: object, registry: Mapping[str, type]) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from equipoise.errors import UsageError
+from equipoise.measures import PANELS, REAL, Measure, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,42 +82,6 @@ class Mark(NamedTuple):
     """`warning` or `error`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One pair of axes: measures that belong together, and how to show them."""
-
-    title: str
-    unit: str
-    lines: Mapping[str, str]
-    """A label in mathtext for each measure's name."""
-    limits: tuple[float, float | None] | None = None
-    """Lowest and highest value shown; by default those there are."""
-    ideal: float | None = None
-    """Where theory wants the measure, drawn dashed."""
-    steps: bool = False
-    """A quantity that stays, then jumps: drawn so, and left out while it has never changed."""
-
-
-REAL, FAKE = r"$\mathcal{L}(x)$", r"$\mathcal{L}(G(z))$"
-PANELS = (
-    Panel(
-        title="Energies",
-        unit="mean pixel error",
-        lines={"energy_real": REAL, "energy_fake": FAKE},
-        limits=(0, None),
-    ),
-    Panel(title="Convergence", unit="mean pixel error", lines={"m_global": r"$M_{global}$"}, limits=(0, None)),
-    Panel(title="Balance", unit=f"{FAKE} / {REAL}", lines={"balance": "balance"}, limits=(0, None)),
-    Panel(title="Equilibrium term", unit="weight of generated images", lines={"k": "$k$"}, limits=(0, 1)),
-    Panel(
-        title="Diversity of samples",
-        unit="distance, samples / data",
-        lines={"diversity": "diversity"},
-        limits=(0, None),
-        ideal=1.0,
-    ),
-    Panel(title="Learning rate", unit="Adam step size", lines={"lr": "rate"}, limits=(0, None), steps=True),
-)
 SIDES = {"real": "real", "fake": "generated"}
 MOST_UNKNOWN = 6  # panels of measures that PANELS does not name
 MOST_POINTS = 2_000  # of a line; more are averaged
@@ -181,22 +145,22 @@ def _panels(measures: Mapping[str, Series]) -> list[Panel]:
     moving = {name for name, series in measures.items() if np.ptp(series.values) > 0}
     known = [panel for panel in PANELS if panel.lines.keys() & (moving if panel.steps else measures.keys())]
     named = {name for panel in PANELS for name in panel.lines}
-    groups: dict[str, dict[str, str]] = {}
+    groups: dict[str, dict[str, Measure]] = {}
     for name in sorted(measures.keys() - named, reverse=True):
         stem, _, side = name.rpartition("_")
         if side in SIDES and stem:
-            groups.setdefault(stem, {})[name] = SIDES[side]
+            groups.setdefault(stem, {})[name] = Measure(SIDES[side], "")
         else:
-            groups.setdefault(name, {})[name] = ""
+            groups.setdefault(name, {})[name] = Measure("", "")
     titles = {stem: _plain(stem.replace("_", " ").capitalize()[:40]) for stem in sorted(groups)}
-    return known + [Panel(title=title, unit="", lines=groups[stem]) for stem, title in titles.items()][:MOST_UNKNOWN]
+    return known + [Panel(title=title, lines=groups[stem]) for stem, title in titles.items()][:MOST_UNKNOWN]
 
 
 def _draw(axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: float | None) -> None:
     """The lines of one panel, smoothed over the raw ones, and what to compare them with."""
     colours = (BLUE, VERMILION) if len(panel.lines) > 1 else (COLOURS.get(next(iter(panel.lines)), BLUE),)
     smoothed = {}
-    for (name, label), colour in zip(panel.lines.items(), colours, strict=False):
+    for (name, measure), colour in zip(panel.lines.items(), colours, strict=False):
         if name not in measures:
             continue
         images, values = measures[name]
@@ -204,7 +168,8 @@ def _draw(axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: flo
         if len(values) > FEW and not panel.steps:
             axes.plot(images, values, color=colour, alpha=0.22, linewidth=0.7)
             values, style = smooth(values, len(values) / 120), {}
-        axes.plot(images, values, color=colour, linewidth=1.7, label=f"{label}  {values[-1]:.3g}".strip(), **style)
+        label = f"{measure.maths or measure.symbol}  {values[-1]:.3g}".strip()
+        axes.plot(images, values, color=colour, linewidth=1.7, label=label, **style)
         smoothed[name] = values
     _guide(axes, panel, measures, smoothed, gamma)
     axes.set_ylim(*_limits(panel, measures))

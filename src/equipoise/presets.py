@@ -6,13 +6,15 @@ from equipoise.objectives import BEGAN, OBJECTIVES
 
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     name: {"default": TrainConfig(objective=kind())}
+    | ({} if kind().needs.levels else {"toy": TrainConfig(objective=kind(), data="grid25")})
     | {
         preset: TrainConfig(**{"objective": objective, **settings})
         for preset, (objective, settings) in kind.presets().items()
     }
     for name, kind in OBJECTIVES.items()
 }
-"""`default` is what a run takes that names no preset, `paper` what the authors used, `demo` made for two CPU cores."""
+"""`default` is what a run takes that names no preset, or `toy` if its data are points in the plane; `paper` is what the
+authors used, `demo` is made for two CPU cores."""
 
 PRESETS["began"] |= {
     "demo": TrainConfig(

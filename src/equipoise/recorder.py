@@ -156,8 +156,7 @@ class Recorder:
         """A grid of the first images; of a toy, all points over the data's, with the discriminator behind."""
         if not (toy := self.run.config.toy):
             return grid(to_uint8(made[:SHOWN]))
-        energy = self.run.config.objective.needs.judge in {"energy", "loss"}
-        score = realness(self.progress.players.discriminator, lower_is_real=energy)
+        score = realness(self.progress.players.discriminator, self.run.config.objective)
         return scatter_of(toy, made.flatten(1), score)
 
     @torch.no_grad()

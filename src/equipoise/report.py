@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from equipoise.checkpoint import write_atomically
+from equipoise.measures import MEASURES, Measure
 from equipoise.pictures import Mark, Series, curves
 
 MOST_MARKS = 60  # vertical lines in the curves
@@ -24,16 +25,6 @@ MOST_PICTURES = 24  # embedded for each slider
 PNG_END = b"IEND\xaeB`\x82"  # without it a picture is not all there
 PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
 DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
-
-FIGURES = {  # measures by name: label, and what to compare with
-    "m_global": ("M<sub>global</sub>", "falls as training converges"),
-    "balance": ("balance ℒ(G(z)) / ℒ(x)", ""),
-    "k": ("equilibrium term k", "inside 0 and 1 while in balance"),
-    "energy_real": ("energy of real images ℒ(x)", ""),
-    "energy_fake": ("energy of generated images ℒ(G(z))", ""),
-    "diversity": ("diversity of the samples", "ideal 1"),
-    "lr": ("learning rate", ""),
-}
 
 
 class Event(NamedTuple):
@@ -188,10 +179,10 @@ def _page(record: Record, drawn: bytes) -> str:
 def _figures(record: Record) -> str:
     """The last value of every measure, the known ones first."""
     cells = []
-    for name in [*FIGURES, *sorted(record.measures.keys() - FIGURES.keys())]:
+    for name in [*MEASURES, *sorted(record.measures.keys() - MEASURES.keys())]:
         if name not in record.measures:
             continue
-        label, note = FIGURES.get(name, (_e(name.replace("_", " ")), ""))
+        _, label, note, _ = MEASURES.get(name, Measure("", _e(name.replace("_", " "))))
         if name == "balance" and record.gamma is not None:
             note = f"wanted: γ = {record.gamma:g}"
         value = f"{record.measures[name].values[-1]:.4g}"

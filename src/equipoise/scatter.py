@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from equipoise.data import Toy
 from equipoise.metrics import Truth, point_figures
+from equipoise.objectives import Objective
 from equipoise.pictures import INK, VERMILION
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def measures_of(toy: Toy, points: Tensor) -> dict[str, float]:
     return {name.replace("-", "_"): figure["value"] for name, figure in figures.items()}
 
 
-def realness(discriminator: nn.Module, *, lower_is_real: bool) -> Score:
+def realness(discriminator: nn.Module, objective: Objective) -> Score:
     """A discriminator's score as a landscape's height: turned over for energies, which are low where data is."""
+    lower_is_real = objective.needs.judge in {"energy", "loss"}
 
     @torch.no_grad()
     def score(points: Tensor) -> Tensor:
@@ -99,8 +101,8 @@ def scatter(
     figure = Figure(figsize=(side / 100, side / 100), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     draw_scatter(figure.add_axes((0, 0, 1, 1)), samples, data, extent=extent, score=score, caption=caption)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
 
 
 def draw_scatter(
@@ -115,12 +117,9 @@ def draw_scatter(
     """Draw what `scatter` does into `axes`, for a sheet of several."""
     if score is not None:
         _landscape(axes, score, extent)
-    for points, style in (
-        (data, {"color": INK, "s": 7, "alpha": 0.35}),
-        (samples, {"color": VERMILION, "s": 5, "alpha": 0.75}),
-    ):
+    for points, colour, size, alpha in ((data, INK, 7, 0.35), (samples, VERMILION, 5, 0.75)):
         x, y = points.detach().cpu().double().numpy().T
-        axes.scatter(x, y, linewidths=0, rasterized=True, **style)
+        axes.scatter(x, y, color=colour, s=size, alpha=alpha, linewidths=0)
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     if caption:
@@ -131,8 +130,8 @@ def draw_scatter(
 def _landscape(axes: "Axes", score: Score, extent: float) -> None:
     """Filled contours between the lowest and the highest scores but a few; nothing where all are equal."""
     values = score(lattice(extent)).detach().cpu().double().view(ACROSS, ACROSS).numpy()
-    low, high = np.quantile(values, [SHOWN, 1 - SHOWN])
-    if not np.isfinite([low, high]).all() or high - low <= 1e-9 * max(abs(low), abs(high)):
+    low, high = np.quantile(np.nan_to_num(values), [SHOWN, 1 - SHOWN])
+    if not np.isfinite(values).all() or high - low <= 1e-9 * max(abs(low), abs(high)):
         return
     steps = np.linspace(-extent, extent, ACROSS)
     colours = _colours()

@@ -9,8 +9,9 @@ from typing import Any
 
 from equipoise.checkpoint import write_atomically
 from equipoise.errors import UsageError
-from equipoise.metrics import METRICS, Figures
+from equipoise.metrics import METRICS, POINT_METRICS, Figures
 
+KNOWN = METRICS | POINT_METRICS
 PROTOCOL = 1  # raise it when the same images would be scored differently
 
 
@@ -31,12 +32,13 @@ class Scores:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        real, sizes = self.protocol["reference"], self.protocol["shape"][:0:-1]
+        real, features = self.protocol["reference"], self.protocol.get("features")  # a toy's points need no features
         lines = [
-            f"{self.subject['name']}: {self.subject['count']:,} images beside {real['count']:,} of "
-            f"{self.subject['beside']} ({real['split']})",
-            f"  features {self.protocol['features']['name']}, images {'x'.join(map(str, sizes))}",
+            f"{self.subject['name']}: {self.subject['count']:,} {'images' if features else 'points'} beside "
+            f"{real['count']:,} of {self.subject['beside']} ({real['split']})"
         ]
+        if features:
+            lines.append(f"  features {features['name']}, images {'x'.join(map(str, self.protocol['shape'][:0:-1]))}")
         lines += [f"  {name:20}{_told(name, figures)}" for name, figures in self.figures.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
@@ -68,7 +70,7 @@ class Scores:
         """
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            values = {name: value for name, value in found.items() if name in METRICS}
+            values = {name: value for name, value in found.items() if name in KNOWN}
             figures = {
                 name: {key: math.inf if figure is None else float(figure) for key, figure in each.items()}
                 for name, each in ((name, {"value": value, **found["details"][name]}) for name, value in values.items())
@@ -108,7 +110,7 @@ def compare(named: Sequence[tuple[str, Scores]]) -> str:
             raise UsageError(f"{first} and {name} cannot be compared, they differ in {found}: score one of them anew")
     width = max(12, *(len(name) + 2 for name, _ in named))
     rows = [" " * 22 + "".join(f"{name:>{width}} " for name, _ in named)]
-    for metric in METRICS:
+    for metric in KNOWN:
         values = [scores.figures[metric]["value"] if metric in scores.figures else None for _, scores in named]
         if any(value is not None for value in values):
             rows.append(f"  {metric:20}" + "".join(f"{cell:>{width + 1}}" for cell in _cells(metric, values)))
@@ -118,13 +120,13 @@ def compare(named: Sequence[tuple[str, Scores]]) -> str:
 def _cells(metric: str, values: Sequence[float | None]) -> list[str]:
     """A row of the table: the best value marked, where some differ and one direction is better."""
     given = {value for value in values if value is not None}
-    best = {"lower": min, "higher": max}.get(METRICS[metric].better)
+    best = {"lower": min, "higher": max}.get(KNOWN[metric].better)
     marked = best(given) if best and len(given) > 1 else None
     return ["- " if value is None else f"{value:.4g}{'*' if value == marked else ' '}" for value in values]
 
 
 def _told(name: str, figures: Figures) -> str:
-    metric = METRICS[name]
+    metric = KNOWN[name]
     value = f"{figures['value']:.4g}" + (f" of {figures['of']:.0f}" if "of" in figures else "")
     value += f" ± {figures['spread']:.2g}" if "spread" in figures else ""
     better = {"lower": "lower is better", "higher": "higher is better", "reference": "as the real ones"}[metric.better]

@@ -100,7 +100,7 @@ def test_held_out_points_follow_the_same_distribution(toy: Toy) -> None:
 @each
 def test_the_density_is_that_of_the_points(toy: Toy) -> None:
     """It integrates to 1, and its integral over a part of the plane is the share of the points there."""
-    steps = torch.arange(-toy.extent, toy.extent, toy.sigma / 2, dtype=torch.float64)
+    steps = torch.arange(-toy.extent, toy.extent, toy.sigma, dtype=torch.float64)
     x, y = torch.meshgrid(steps, steps, indexing="ij")
     lattice = torch.stack([x.flatten(), y.flatten()], dim=1)
     mass = torch.cat([toy.density(part) for part in torch.split(lattice, 50_000)]) * (steps[1] - steps[0]) ** 2

@@ -43,7 +43,7 @@ def test_mmd_and_wasserstein_are_those_of_their_definitions() -> None:
 
 
 def test_new_points_of_the_data_are_ideal() -> None:
-    ours = point_scores(points(4000, 3), points(4000, 4), TRUTH)
+    ours = point_scores(points(1000, 3), points(1000, 4), TRUTH)
     assert list(ours) == list(POINT_METRICS)
     assert (ours["modes"]["value"], ours["modes"]["of"]) == (4, 4)
     assert ours["in-modes"]["value"] == pytest.approx(1 - math.exp(-4.5), abs=0.006)
@@ -53,10 +53,10 @@ def test_new_points_of_the_data_are_ideal() -> None:
 
 
 def test_each_fault_is_seen_by_its_score() -> None:
-    right = point_scores(points(2000, 3), points(2000, 4), TRUTH)
-    dropped = point_scores(points(2000, 3, modes=2), points(2000, 4), TRUTH)
-    narrow = point_scores(points(2000, 3, sigma=0.01), points(2000, 4), TRUTH)
-    wide = point_scores(points(2000, 3, sigma=0.15), points(2000, 4), TRUTH)
+    right = point_scores(points(1000, 3), points(1000, 4), TRUTH)
+    dropped = point_scores(points(1000, 3, modes=2), points(1000, 4), TRUTH)
+    narrow = point_scores(points(1000, 3, sigma=0.01), points(1000, 4), TRUTH)
+    wide = point_scores(points(1000, 3, sigma=0.15), points(1000, 4), TRUTH)
     assert dropped["modes"]["value"] == 2
     assert dropped["mmd"]["value"] > 100 * abs(right["mmd"]["value"])
     assert dropped["wasserstein"]["axis 0"] == pytest.approx(1, abs=0.05)  # half of the points lie 2 too far left

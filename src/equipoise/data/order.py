@@ -48,7 +48,7 @@ def uniforms(batch: int, seed: int, images_seen: int, stream: int = POINTS) -> N
     Those of position p depend on (seed, stream, p) only. `batch`, `seed` and `images_seen` are 0 or more.
     """
     words = np.random.Philox(key=_key(seed, stream), counter=images_seen).random_raw(4 * batch)
-    return (words.reshape(batch, 4) >> np.uint64(11)) * 2.0**-53
+    return np.asarray((words.reshape(batch, 4) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
 @lru_cache(maxsize=2)  # a batch straddles two epochs

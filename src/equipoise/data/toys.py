@@ -116,7 +116,7 @@ def _grid() -> Points:
 def _roll(u: Points) -> Points:
     """The spiral t (cos t, sin t) with t from 1.5 pi to 4.5 pi, as in scikit-learn's make_swiss_roll, over 7.5."""
     t = 1.5 * math.pi * (1 + 2 * u)
-    return t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1) / 7.5
+    return np.asarray(t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1) / 7.5)
 
 
 TOYS: Mapping[str, Toy] = {

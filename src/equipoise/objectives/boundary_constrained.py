@@ -52,9 +52,10 @@ class BCGAN(Objective):
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = alpha l_f' + beta (l_r - l_f')_+ + weight_penalty / 2 |theta|^2 + lambda B(x + noise)."""
-        losses, mixed = self._mixed(batch)
+        loss, mixed = self._mixed(batch)
         seen = {**GAN().discriminator_loss(batch, state).seen, "mixing_active": mixed}
-        loss = losses + self.weight_penalty / 2 * squared(batch.discriminator).to(losses.dtype)
+        if self.weight_penalty:
+            loss = loss + self.weight_penalty / 2 * squared(batch.discriminator).to(loss.dtype)
         if self.constraint:
             images = (batch.real + self._moved(batch, "real")).detach().requires_grad_()
             scores = batch.discriminator(images).score

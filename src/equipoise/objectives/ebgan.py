@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -50,8 +51,9 @@ class EBGAN(Objective):
         return Loss.of(loss, loss_generator=loss, pulling_away=alike)
 
     def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
-        """What was seen, and the balance E(G(z)) / E(x), which comes to 1."""
-        return {**seen, "balance": seen["energy_fake"] / seen["energy_real"].clamp_min(1e-12)}
+        """What was seen, the margin, and the balance E(G(z)) / E(x), which comes to 1."""
+        real, fake = seen["energy_real"], seen["energy_fake"]
+        return {**seen, "margin": torch.full_like(real, self.margin), "balance": fake / real.clamp_min(1e-12)}
 
 
 def hinge(energy: Tensor, margin: float | Tensor) -> Tensor:

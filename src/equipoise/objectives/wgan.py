@@ -126,6 +126,11 @@ class DRAGAN(GAN):
     radius: Annotated[float, Field(gt=0, le=10)] = 0.5
     """How far the perturbation reaches, in standard deviations of all of the batch's values."""
 
+    @classmethod
+    def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
+        """`toy`: lambda 0.1, for points in the plane."""
+        return {"toy": (cls(weight=0.1), {"data": "grid25"})}
+
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """The GAN's + lambda E (||grad s(x')||_2 - 1)^2, x' = x + u radius std(x) r; u of an image, r of a value."""
         plain = super().discriminator_loss(batch, state)

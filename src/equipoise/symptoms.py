@@ -1,0 +1,145 @@
+"""Signs of trouble in what any objective measures: where a measure must not stay, what that means, and what to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symptom:
+    """A measure that stays at one end of its range.
+
+    Attributes:
+        kind: a short name.
+        measure: that must not stay there.
+        above: where it must not stay above ...
+        below: ... or below; one of the two is given.
+        beside: measures of the runs that this concerns, each within (lowest, highest).
+        without: measures of runs that this does not concern.
+        means: what it means and what to do, after the evidence.
+    """
+
+    kind: str
+    measure: str
+    above: float | None = None
+    below: float | None = None
+    beside: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+    means: str
+
+    def shown_by(self, rows: Sequence[Row], least: int) -> str | None:
+        """Evidence and remedy, if at least so many of `rows` have the measure and all of them show the symptom."""
+        found = [row for row in rows if self.measure in row]
+        if len(found) < least or not all(self._concerns(row) for row in found):
+            return None
+        values = [row[self.measure] for row in found]
+        if self.above is not None and min(values) > self.above:
+            evidence = f"at least {min(values):.4g}"
+        elif self.below is not None and max(values) < self.below:
+            evidence = f"at most {max(values):.4g}"
+        else:
+            return None
+        return f"{self.measure} stays {evidence} over the last {len(found)} lines: {self.means}"
+
+    def _concerns(self, row: Row) -> bool:
+        inside = all(name in row and low <= row[name] <= high for name, (low, high) in self.beside.items())
+        return inside and not self.without & row.keys()
+
+
+ANY: tuple[float, float] = (float("-inf"), float("inf"))
+
+SYMPTOMS = (
+    Symptom(
+        kind="k-at-0",
+        measure="k",
+        below=1e-3,
+        means="the energy of generated images stays above gamma times that of real ones, so the discriminator only "
+        "autoencodes and nothing holds the generator to the data; raise --gamma, lower the generator's extra terms, or "
+        "train longer",
+    ),
+    Symptom(
+        kind="k-at-1",
+        measure="k",
+        above=0.999,
+        means="generated images stay too easy to reconstruct and the balance is lost, collapse is near; lower --gamma "
+        "or --lr",
+    ),
+    Symptom(
+        kind="discriminator-wins",
+        measure="accuracy",
+        above=0.98,
+        means="the discriminator tells nearly every image, so its verdict hardly changes with what the generator does; "
+        "lower --lr, raise --lr-ratio, narrow the discriminator, or use dragan or wgan-gp",
+    ),
+    Symptom(
+        kind="hinge-off",
+        measure="hinge_active",
+        below=0.01,
+        beside={"energy_fake": ANY, "margin": (1e-12, float("inf"))},
+        means="generated images lie above the margin, so the discriminator only autoencodes and learns nothing from "
+        "them; raise --margin (magan: raise --pretrain, or take ebgan), or lower --lr",
+    ),
+    Symptom(
+        kind="margins-kept",
+        measure="hinge_active",
+        below=0.01,
+        beside={"loss_fake": ANY},
+        means="every margin is kept, so the discriminator no longer learns; raise --tau, give --nu a value above 0, or "
+        "lower --lr",
+    ),
+    Symptom(
+        kind="hinge-on",
+        measure="hinge_active",
+        above=0.99,
+        beside={"balance": (3, float("inf"))},
+        without=frozenset({"k"}),
+        means="the margin is out of reach while generated images have several times the energy of real ones, so the "
+        "discriminator spends itself on reconstructing them badly; lower --margin to a few times energy_real",
+    ),
+    Symptom(
+        kind="generator-wins",
+        measure="balance",
+        below=0.5,
+        beside={"hinge_active": ANY},
+        means="generated images are twice as easy to reconstruct as real ones: the generator paints easy images, "
+        "collapse is near; lower --lr-ratio, or raise --pull and --margin (ebgan)",
+    ),
+    Symptom(
+        kind="no-margin",
+        measure="margin",
+        below=1e-12,
+        beside={"energy_real": ANY},
+        means="the discriminator is still pretraining and the generator has not moved; lower --pretrain or raise "
+        "--images",
+    ),
+    Symptom(
+        kind="dead-loss",
+        measure="loss_fake",
+        below=1e-12,
+        beside={"loss_real": (0, 1e-12)},
+        means="the discriminator's last ReLU gives 0 for every image and passes no gradient on; train again with "
+        "another --seed or with --no-relu",
+    ),
+    Symptom(
+        kind="weights-degenerate",
+        measure="effective_sample_size",
+        below=1.5,
+        means="one image of each latent carries all of the weight, so the generator only copies it; lower --lr, raise "
+        "--samples, or narrow the discriminator",
+    ),
+    Symptom(
+        kind="codes-alike",
+        measure="pulling_away",
+        above=0.9,
+        means="the codes of generated images point one way: they are nearly one image; raise --pull or lower --lr",
+    ),
+    Symptom(
+        kind="reals-ignored",
+        measure="mixing_active",
+        below=1e-3,
+        means="real images no longer count in the discriminator's loss; lower --distance-scale",
+    ),
+)
+"""Everything that is wrong where a measure stays there; what a single line shows is no symptom."""

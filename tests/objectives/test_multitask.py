@@ -1,0 +1,264 @@
+"""Auxiliary tasks: their losses by hand, their sum with any objective, and their absence, in float64."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from games import images, numbers
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from equipoise.errors import UsageError
+from equipoise.objectives import BEGAN, MAGAN, Batch, Multitask, Needs, Tasks
+from equipoise.objectives.boundary_constrained import BCGAN
+from equipoise.objectives.gan import GAN
+from equipoise.objectives.multitask import filled, masks, told, turned
+from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
+from equipoise.randomness import Draws
+from equipoise.step import Given, Optimizers, update
+from equipoise.team import Team
+
+CLASSES = 3
+ALL = Tasks(adversarial=0.5, classify_d=0.7, classify_g=0.3, rotate_d=1.1, rotate_g=0.2, inpaint=0.9)
+
+
+class Maker(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 16)
+
+    def forward(self, latent: Tensor, conditions: Conditions | None = None) -> GeneratorOutput:
+        return GeneratorOutput(self.layer(latent).tanh().view(-1, 1, 4, 4))
+
+
+class Judge(nn.Module):
+    """A score, and logits of three classes and four turns."""
+
+    def __init__(self, tasks: int = CLASSES + 4) -> None:
+        super().__init__()
+        self.features, self.score = nn.Linear(16, 8), nn.Linear(8, 1)
+        self.tasks = nn.Linear(8, tasks)
+
+    def forward(self, shown: Tensor) -> DiscriminatorOutput:
+        features = self.features(shown.flatten(1)).tanh()
+        return DiscriminatorOutput(self.score(features)[:, 0], None, self.tasks(features))
+
+
+@pytest.fixture
+def players() -> Players:
+    torch.manual_seed(0)
+    return Players(Maker().double(), Judge().double())
+
+
+def draws(count: int = 5) -> Draws:
+    return Draws(3, 7, count, slice(0, count), dtype=torch.float64)
+
+
+def conditions() -> Conditions:
+    return Conditions(torch.tensor([2, 2, 0, 1, 0]), images(5, 1, 4, 4), masks("rectangle", draws(), 4, 4))
+
+
+@pytest.fixture
+def batch(players: Players) -> Batch:
+    generator, judge = players
+    latent, real = images(5, 2).requires_grad_(), images(5, 1, 4, 4, seed=1)
+    fake = generator(latent)
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    said = judge(real), judge(fake.images)
+    return Batch(real, latent, fake, *said, judge, draws(), labels, conditions())
+
+
+def gradient(loss: Tensor, player: nn.Module) -> Tensor:
+    found = torch.autograd.grad(loss, list(player.parameters()), retain_graph=True, allow_unused=True)
+    pairs = zip(player.parameters(), found, strict=True)
+    return torch.cat([(torch.zeros_like(weight) if grad is None else grad).flatten() for weight, grad in pairs])
+
+
+def by_hand(logits: Tensor, truth: Sequence[int]) -> Tensor:
+    return torch.stack([row.exp().sum().log() - row[index] for row, index in zip(logits, truth, strict=True)]).mean()
+
+
+def test_the_total_gradient_is_the_weighted_sum_of_the_tasks(players: Players, batch: Batch) -> None:
+    generator, judge = players
+    objective = Multitask(GAN(), ALL, CLASSES)
+    assert batch.d_real.logits is not None
+    assert batch.d_fake.logits is not None
+    assert batch.conditions.labels is not None
+    assert batch.conditions.mask is not None
+    turns = draws().integers("rotation of real images", 4), draws().integers("rotation of fake images", 4)
+    logits = [judge(turned(x, k)).logits for x, k in zip((batch.real, batch.fake.images), turns, strict=True)]
+    class_real = by_hand(batch.d_real.logits[:, :3], batch.labels.tolist())  # type: ignore[union-attr]
+    class_fake = by_hand(batch.d_fake.logits[:, :3], batch.conditions.labels.tolist())
+    turn_real, turn_fake = (by_hand(turn[:, 3:], k.tolist()) for turn, k in zip(logits, turns, strict=True))
+    hidden = filled(batch.fake.images, batch.real, batch.conditions.mask).value
+
+    d_total = objective.discriminator_loss(batch, {}).value
+    parts = [(0.5, GAN().discriminator_loss(batch, {}).value), (0.7, class_real), (0.7, class_fake), (1.1, turn_real)]
+    expected = sum(weight * gradient(part, judge) for weight, part in parts)
+    torch.testing.assert_close(gradient(d_total, judge), expected, rtol=1e-9, atol=1e-12)
+
+    g_total = objective.generator_loss(batch, {}).value
+    parts = [(0.5, GAN().generator_loss(batch, {}).value), (0.3, class_fake), (0.2, turn_fake), (0.9, hidden)]
+    expected = sum(weight * gradient(part, generator) for weight, part in parts)
+    torch.testing.assert_close(gradient(g_total, generator), expected, rtol=1e-9, atol=1e-12)
+
+
+def trained(objective: GAN | BCGAN | Multitask, steps: int = 3) -> list[Tensor]:
+    """All weights after a few steps of both players."""
+    torch.manual_seed(0)
+    players = Players(Maker().double(), Judge().double())
+    for player in players:
+        player.register_module("tasks", None)  # no head: what is off must not be asked for
+        player.forward = player.forward if isinstance(player, Maker) else headless(player)  # type: ignore[method-assign]
+    optimizers = Optimizers(*(torch.optim.Adam(player.parameters(), lr=1e-2) for player in players))
+    state = objective.start(10)
+    for step in range(steps):
+        given = Given(images(5, 1, 4, 4, seed=step), images(5, 2, seed=step), Draws(3, step, 5, slice(0, 5)))
+        given = replace(given, draws=replace(given.draws, dtype=torch.float64))
+        state, _ = update(players, optimizers, objective, state, given, Team(), order="alternating")
+    return [weight.detach() for player in players for weight in player.parameters()]
+
+
+def headless(judge: nn.Module) -> object:
+    return lambda shown: DiscriminatorOutput(judge.score(judge.features(shown.flatten(1)).tanh())[:, 0])
+
+
+@pytest.mark.parametrize("objective", [GAN(), BCGAN()])
+def test_tasks_of_weight_0_leave_a_run_bit_for_bit(objective: GAN | BCGAN) -> None:
+    for plain, wrapped in zip(trained(objective), trained(Multitask(objective, Tasks(), CLASSES)), strict=True):
+        assert torch.equal(plain, wrapped)
+
+
+def test_a_tasks_randomness_is_its_own(batch: Batch) -> None:
+    """What the objective draws is the same whether or not a task draws too."""
+    plain = BCGAN().discriminator_loss(batch, {}).seen
+    wrapped = Multitask(BCGAN(), Tasks(rotate_d=1.0), CLASSES).discriminator_loss(batch, {}).seen
+    assert "rotate_loss_real" in wrapped
+    assert all(torch.equal(wrapped[name], value) for name, value in plain.items())
+
+
+def test_a_masked_loss_ignores_what_is_not_hidden() -> None:
+    made, truth = images(4, 3, 6, 6).requires_grad_(), images(4, 3, 6, 6, seed=1)
+    mask = masks("rectangle", draws(4), 6, 6)
+    loss = filled(made, truth, mask).value
+    (grad,) = torch.autograd.grad(loss, made)
+    hidden = mask.expand_as(grad) > 0
+    assert (grad[~hidden] == 0).all()
+    assert (grad[hidden] != 0).all()
+    elsewhere = torch.where(hidden, made.detach(), torch.full_like(truth, 99))
+    assert filled(elsewhere, truth, mask).value.item() == loss.item()
+    parts = [(made[i][hidden[i]] - truth[i][hidden[i]]).square().mean() for i in range(4)]  # each image counts alike
+    assert loss.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-12)
+    assert filled(made, truth, torch.zeros_like(mask)).value.item() == 0
+
+
+@pytest.mark.parametrize("on", [{"adversarial": 0.001}, {"classify_d": 1}, {"rotate_d": 1}, {"inpaint": 0.999}])
+def test_whether_anything_is_on(on: dict[str, float]) -> None:
+    assert Tasks(**on).any  # type: ignore[arg-type]
+    assert not Tasks(mask="rectangle").any
+
+
+def test_each_image_is_turned_by_its_own_quarters() -> None:
+    corner = torch.zeros(4, 1, 2, 2)
+    corner[:, 0, 0, 0] = 1
+    got = turned(corner, torch.arange(4))[:, 0].flatten(1).argmax(1)
+    assert got.tolist() == [0, 2, 3, 1]  # top left, bottom left, bottom right, top right
+    pictures = images(6, 3, 5, 5)
+    turns = torch.tensor([3, 0, 2, 1, 1, 3])
+    expected = torch.stack([picture.rot90(int(k), (1, 2)) for picture, k in zip(pictures, turns, strict=True)])
+    assert torch.equal(turned(pictures, turns), expected)
+
+
+def test_what_a_classifier_is_told_and_what_is_seen_of_it() -> None:
+    logits, truth = images(5, CLASSES).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
+    loss = told("classify", "real", logits, truth)
+    assert loss.value.item() == pytest.approx(by_hand(logits, truth.tolist()).item(), rel=1e-12)
+    right = sum(int(row.argmax()) == int(index) for row, index in zip(logits, truth, strict=True))
+    assert loss.seen["classify_accuracy_real"].item() == right / 5
+    (grad,) = torch.autograd.grad(5 * loss.value, logits)
+    assert loss.seen["classify_gradient_real"].item() == pytest.approx(grad.norm(dim=1).mean().item(), rel=1e-9)
+    unsure = told("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
+    assert unsure.value.item() == pytest.approx(math.log(4), rel=1e-12)
+
+
+def test_the_gradient_norm_of_filling_in() -> None:
+    made, truth = images(4, 3, 6, 6).requires_grad_(), images(4, 3, 6, 6, seed=1)
+    loss = filled(made, truth, masks("centre", draws(4), 6, 6))
+    (grad,) = torch.autograd.grad(4 * loss.value, made)
+    assert loss.seen["inpaint_gradient"].item() == pytest.approx(grad.flatten(1).norm(dim=1).mean().item(), rel=1e-9)
+
+
+def test_everything_seen_is_logged(batch: Batch) -> None:
+    objective = Multitask(GAN(), ALL, CLASSES)
+    seen = {**objective.discriminator_loss(batch, {}).seen, **objective.generator_loss(batch, {}).seen}
+    names = {f"{task}_{what}_{which}" for task in ("classify", "rotate") for what in ("loss", "accuracy", "gradient")
+             for which in ("real", "fake")}  # fmt: skip
+    assert names | {"inpaint_loss", "inpaint_gradient", "accuracy"} <= objective.measures({}, seen).keys()
+    assert not any(value.requires_grad for value in seen.values())
+
+
+def test_the_rest_is_the_objectives_own() -> None:
+    wrapped, own = Multitask(MAGAN(), Tasks(), 0), MAGAN()
+    assert wrapped.start(10) == own.start(10)
+    assert wrapped.critic_steps(0, 1, 10) == own.critic_steps(0, 1, 10) == 21
+    assert (wrapped.needs, wrapped.clip, wrapped.convergence) == (own.needs, own.clip, own.convergence)
+    assert Multitask(BEGAN(), Tasks()).convergence == "m_global"
+    seen = {name: numbers([2.0])[0] for name in ("energy_real", "energy_fake", "loss_generator")}
+    assert wrapped.adapt(own.start(1), seen) == own.adapt(own.start(1), seen)
+
+
+def test_logits_are_those_of_the_tasks_that_are_on() -> None:
+    assert Tasks().logits(10) == 0
+    assert Tasks(classify_d=1).logits(10) == 10
+    assert Tasks(rotate_d=1).logits(10) == 4
+    assert ALL.logits(10) == 14
+
+
+def test_rotations_alone_come_first(batch: Batch, players: Players) -> None:
+    judge = Judge(tasks=4).double()
+    seen = Multitask(GAN(), Tasks(rotate_d=1)).discriminator_loss(replace(batch, discriminator=judge), {}).seen
+    turns = draws().integers("rotation of real images", 4)
+    expected = F.cross_entropy(judge(turned(batch.real, turns)).logits, turns)
+    assert seen["rotate_loss_real"].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("values", [{"classify_g": 1.0}, {"rotate_g": 0.2}])
+def test_a_generator_cannot_learn_from_a_discriminator_that_does_not(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="never learns"):
+        Tasks(**values)  # type: ignore[arg-type]
+
+
+def test_tasks_that_the_data_does_not_allow_are_refused() -> None:
+    with pytest.raises(UsageError, match="at least two classes"):
+        Tasks(classify_d=1).refuse((1, 4, 4), 0, Needs("logit"))
+    with pytest.raises(UsageError, match="square images, not 6x4"):
+        Tasks(rotate_d=1).refuse((1, 4, 6), 2, Needs("logit"))
+    with pytest.raises(UsageError, match="discrete"):
+        Tasks(inpaint=1).refuse((1, 4, 4), 2, Needs("logit", levels=2))
+    ALL.refuse((3, 4, 4), 2, Needs("logit"))
+    Tasks().refuse((3, 4, 6), 0, Needs("logit", levels=2))
+
+
+def test_masks_hide_the_middle_or_a_rectangle() -> None:
+    middle = masks("centre", draws(2), 8, 12)
+    assert middle.shape == (2, 1, 8, 12)
+    expected = torch.zeros(8, 12).double()
+    expected[2:6, 3:9] = 1
+    assert torch.equal(middle[1, 0], expected)
+
+    some = masks("rectangle", draws(2000), 16, 8)[:, 0]
+    rows, columns = some.amax(2).sum(1), some.amax(1).sum(1)
+    assert torch.equal(some.sum((1, 2)), rows * columns)  # rectangles
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 8, 2, 4)
+    assert (some.amax(0) == 1).all()  # anywhere
+    assert len({tuple(mask.flatten().tolist()) for mask in some}) > 500
+
+
+def test_masks_are_a_function_of_the_step_whatever_the_processes() -> None:
+    whole = masks("rectangle", draws(6), 8, 8)
+    assert torch.equal(masks("rectangle", draws(6), 8, 8), whole)
+    half = masks("rectangle", replace(draws(6), share=slice(3, 6)), 8, 8)
+    assert torch.equal(half, whole[3:])
