@@ -26,7 +26,8 @@ class Team:
         rank, size: this process's number, and how many there are.
         mean: tensors -> each one's mean over every process, in one reduction.
         gather: (n, ...) rows -> (n * size, ...) rows of every process, differentiable.
-        most: a number -> the largest that any process has; this waits for the others.
+        most: a number -> the largest that any process has; this waits for the other processes, not for the devices.
+        word: a text -> the first process's that is not empty, "" if all are; this waits as `most` does.
         autocast: the context in which the players run.
     """
 
@@ -35,6 +36,7 @@ class Team:
     mean: Callable[[Sequence[Tensor]], list[Tensor]] = list
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
     most: Callable[[int], int] = lambda number: number
+    word: Callable[[str], str] = lambda text: text
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
@@ -55,10 +57,21 @@ def assemble(fabric: Fabric, precision: Precision) -> Team:
     def gather(rows: Tensor) -> Tensor:
         return cast(Tensor, fabric.all_gather(rows, sync_grads=True)).flatten(0, 1)
 
-    def most(number: int) -> int:
-        return int(torch.as_tensor(fabric.all_gather(torch.tensor(number, device=fabric.device))).max())
+    beside = torch.distributed.new_group(backend="gloo")  # on the CPU, whatever the devices are doing
 
-    return Team(fabric.global_rank, fabric.world_size, mean, gather, most, autocast)
+    def most(number: int) -> int:
+        largest = torch.tensor(number)
+        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX, group=beside)
+        return int(largest)
+
+    def word(text: str) -> str:
+        if not most(bool(text)):
+            return ""
+        found = [""] * fabric.world_size
+        torch.distributed.all_gather_object(found, text, group=beside)
+        return next(each for each in found if each)
+
+    return Team(fabric.global_rank, fabric.world_size, mean, gather, most, word, autocast)
 
 
 def started_from_outside() -> bool:

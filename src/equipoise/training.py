@@ -1,8 +1,9 @@
 """Train a run: the loop from packed images to checkpoints, pictures and curves, on Lightning Fabric."""
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -20,6 +21,8 @@ from equipoise.run import Run, feed_of, free_folder
 from equipoise.signals import Stop, listening, passing_on
 from equipoise.step import update
 from equipoise.team import Team, assemble, choose_precision, fabric_for, is_leader
+
+Result = TypeVar("Result")
 
 
 class Outcome(NamedTuple):
@@ -123,6 +126,8 @@ def _launch(fabric: Fabric, run: Run | None, quiet: bool) -> Run:
     run = Run.open(path)
     if outcome.kind == "refused":
         raise UsageError(outcome.message)
+    if outcome.kind == "broken":
+        raise UsageError(f"{outcome.message}; `equipoise resume {run.path}` goes on at {outcome.images:,} images")
     if outcome.kind == "diverged":
         raise Diverged(f"{outcome.message}; then `equipoise train --config {run.path / 'config.yaml'} --lr …`")
     if outcome.kind == "interrupted":
@@ -134,25 +139,26 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     """What every process does: make everything ready, train, and close everything."""
     run = Run.open(cast(Path, fabric.broadcast(path)))
     config = run.config
-    try:
-        if config.batch % fabric.world_size:
-            raise UsageError(f"--batch {config.batch} does not divide by the {fabric.world_size} processes")
-        feed = feed_of(config)
-        progress = Progress(config, Material.of(feed), fabric.device)
-        passed_over = _restore(run, progress, feed)
-    except UsageError as error:
-        return run.path, Outcome("refused", message=str(error))
     team = assemble(fabric, choose_precision(config.precision, fabric.device.type))
-    fabric.barrier()
+    made = _together(team, lambda: _prepared(run, fabric))
+    if isinstance(made, str):
+        return run.path, Outcome("refused", message=made)
+    feed, progress, passed_over = made
     title = f"{config.objective_name} on {config.data}"
     with (
         closing(feed),
         Display(config.images, title, start_at=progress.images, quiet=quiet or team.rank > 0) as display,
         listening() as stop,
     ):
-        recorder = Recorder(run, progress, feed, team, display) if team.rank == 0 else None
-        if recorder:
+
+        def begun() -> Recorder:
+            recorder = Recorder(run, progress, feed, team, display)
             recorder.begin(feed, passed_over)
+            return recorder
+
+        recorder = _together(team, begun if team.rank == 0 else lambda: None)
+        if isinstance(recorder, str):
+            return run.path, Outcome("refused", message=recorder)
         outcome = _loop(progress, feed, team, recorder, stop)
         if recorder:
             recorder.close()
@@ -160,12 +166,33 @@ def _work(fabric: Fabric, path: Path | None, quiet: bool) -> tuple[Path, Outcome
     return run.path, outcome
 
 
+def _prepared(run: Run, fabric: Fabric) -> tuple[Feed, Progress, list[str]]:
+    """The feed, where training stands, and why newer checkpoints were passed over."""
+    if run.config.batch % fabric.world_size:
+        raise UsageError(f"--batch {run.config.batch} does not divide by the {fabric.world_size} processes")
+    feed = feed_of(run.config)
+    progress = Progress(run.config, Material.of(feed), fabric.device)
+    return feed, progress, _restore(run, progress, feed)
+
+
+def _together(team: Team, work: Callable[[], Result]) -> Result | str:
+    """Do some work; if it cannot be done by some process, every process gets the words of the first such."""
+    made, wrong = None, ""
+    try:
+        made = work()
+    except UsageError as error:
+        wrong = str(error)
+    return team.word(wrong) or cast(Result, made)
+
+
 def _loop(progress: Progress, feed: Feed, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
     """Train until the end, convergence, a signal or a loss that is not finite; every process leaves alike."""
     config = progress.config
     finished = progress.finished
     while not finished:
-        given = deal(config, feed, progress.images, team, progress.device)
+        given = _together(team, lambda: deal(config, feed, progress.images, team, progress.device))
+        if isinstance(given, str):
+            return _broken(given, progress, recorder)
         progress.prepare_step()
         moves = progress.generator_moves
         state, measures = update(
@@ -225,6 +252,16 @@ def _diverged(bad: Finding, progress: Progress, recorder: Recorder | None) -> Ou
     if recorder:
         recorder.event(bad.level, bad.kind, bad.message)
     return Outcome("diverged", progress.images, bad.message)
+
+
+def _broken(message: str, progress: Progress, recorder: Recorder | None) -> Outcome:
+    """Leave a checkpoint, since the data cannot be read on."""
+    if bad := not_finite(progress.extremes(), progress.images):
+        return _diverged(bad, progress, recorder)
+    if recorder:
+        recorder.event("error", "data", message)
+        recorder.checkpoint()
+    return Outcome("broken", progress.images, message)
 
 
 def _due(every: int, progress: Progress) -> bool:

@@ -1,0 +1,108 @@
+"""Whole runs on shards: they resume at the same image, outlive a server, and are scored by images they never saw."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+import torch
+from shard_tools import QUICK, Server, numbers, serving, shards
+
+import equipoise
+from equipoise import Run, TrainConfig, UsageError
+from equipoise.checkpoint import load
+from equipoise.data.stream import open_stream
+from equipoise.dealing import deal
+from equipoise.run import feed_of, images_of
+from equipoise.team import Team
+
+COUNTS = [30, 26, 40, 24]
+
+
+@pytest.fixture
+def config(tmp_path: Path, small: TrainConfig) -> TrainConfig:
+    """A run of more than one epoch of local shards."""
+    return small.with_changes(data=shards(tmp_path / "shards", COUNTS), images=160, held_out=0.1, checkpoint_every=64)
+
+
+@pytest.fixture
+def server(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve the same shards to those who wait briefly."""
+    monkeypatch.setattr("equipoise.data.stream.stream.Patience", lambda: QUICK)
+    with serving(Path(config.data).parent) as told:
+        yield told
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load(run.checkpoints()[-1])[0]
+
+
+def assert_same(one: Run, other: Run) -> None:
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    assert all(tensor.equal(theirs[name]) for name, tensor in ours.items())
+
+
+def test_a_run_outlives_its_server(
+    config: TrainConfig, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run over HTTP breaks, resumes, and equals one of local shards that never stopped."""
+    monkeypatch.setitem(open_stream.__kwdefaults__, "block", 16)
+    whole = equipoise.train(config, tmp_path / "whole", quiet=True)
+    config = config.with_changes(data=f"{server.url}/s-{{000..003}}.tar", checkpoint_every=32)
+
+    def gone(handler: BaseHTTPRequestHandler, number: int) -> bool:
+        handler.close_connection = True
+        return (tmp_path / "run" / "checkpoints" / f"{32:012}.safetensors").exists()
+
+    server.misbehave = gone
+    with pytest.raises(UsageError, match=r"s-00\d\.tar cannot be reached .*tried 4 times.* `equipoise resume .*run`"):
+        equipoise.train(config, tmp_path / "run", quiet=True)
+    run = Run.open(tmp_path / "run")
+    reached = int(run.checkpoints()[-1].stem)
+    assert 32 <= reached < 160
+    event = json.loads((run.path / "events.jsonl").read_text().splitlines()[-1])
+    assert (event["images"], event["level"], event["kind"]) == (reached, "error", "data")
+
+    server.misbehave = lambda handler, number: False
+    assert_same(equipoise.resume(run.path, quiet=True), whole)
+
+
+def test_a_server_that_is_not_there_costs_nothing_but_a_sentence(
+    config: TrainConfig, server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"s-000\.tar cannot be reached or read \(Connection refused\)"):
+        equipoise.train(config.with_changes(data="http://127.0.0.1:9/s-000.tar"), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_share_every_batch(config: TrainConfig) -> None:
+    """Together two processes see each image of an epoch of training once."""
+    kept = sorted(numbers(images_of(config.with_changes(resolution=4), "train").pixels))
+    config, seen = config.with_changes(resolution=4, batch=2), []
+    for rank in range(2):
+        feed = feed_of(config)
+        for position in range(0, len(kept) - 20, 2):  # the shares are not of one length
+            given = deal(config, feed, position, Team(rank, 2), torch.device("cpu"))
+            seen += numbers(((given.real + 1) * 127.5).round())
+        feed.close()
+    assert len(seen) == len(set(seen)) > 80
+    assert set(seen) <= set(kept)
+
+
+def test_when_one_process_cannot_read_both_leave(config: TrainConfig, tmp_path: Path) -> None:
+    """The first process makes ready at the cut shard, and the other waits for it."""
+    path = tmp_path / "shards" / "s-002.tar"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UsageError, match=r"s-002\.tar is cut off"):
+        equipoise.train(config.with_changes(devices=2), tmp_path / "run", quiet=True)
+
+
+def test_runs_on_shards_are_scored_by_what_they_never_saw(config: TrainConfig, tmp_path: Path) -> None:
+    config = config.with_changes(held_out=0.3, images=32, score_every=32, score_count=30)
+    run = equipoise.train(config, tmp_path / "run", quiet=True)
+    assert run.best_checkpoint() is not None
+    scores = equipoise.evaluate(run, features="pixels", metrics=("kid",), count=20, device="cpu", quiet=True)
+    assert scores.protocol["reference"]["count"] == 20
+    assert "held-out" in scores.protocol["reference"]["split"]
