@@ -118,10 +118,11 @@ class TrainConfig:
         values = dict(given.kwargs or {})
         objective = values.get("objective")
         if isinstance(objective, Objective):
-            toy = objective.toy_defaults if values.get("data") in TOYS else {}
+            data = str(values.get("data", ""))
+            toy = objective.toy_defaults if data in TOYS else {}
             values = {**objective.defaults, **toy, **values}
-            if not isinstance(values.get("network"), Network):
-                values["network"] = network_for(objective, str(values.get("data", "")), values.get("network"))
+            if values.get("network") is None or isinstance(values["network"], str):
+                values["network"] = network_for(objective, data, values.get("network"))
         return ArgsKwargs(given.args, values)
 
     def __post_init__(self) -> None:
