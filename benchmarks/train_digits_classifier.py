@@ -121,7 +121,7 @@ def distorted(pixels: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def outliers(pixels: Tensor, draws: torch.Generator) -> Tensor:
-    """As many images of no digit as there are (N, 1, 32, 32) digits: half of shuffled pieces, half noise of any grain."""
+    """As many images of no digit as (N, 1, 32, 32) digits: half of shuffled pieces, half noise of any grain."""
 
     def one_of(*sizes: int) -> int:
         return sizes[int(torch.randint(len(sizes), (1,), generator=draws))]
