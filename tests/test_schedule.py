@@ -7,9 +7,10 @@ import torch
 
 from equipoise import Autoencoder, TrainConfig
 from equipoise.data import normalise
-from equipoise.progress import Progress
+from equipoise.progress import Material, Progress
+from equipoise.randomness import Draws
 from equipoise.schedule import Plateau, warmup
-from equipoise.step import update
+from equipoise.step import Given, update
 from equipoise.team import Team
 
 
@@ -66,13 +67,13 @@ def test_halving_keeps_adams_moments() -> None:
     config = TrainConfig(
         network=network, resolution=16, precision="fp32", lr_window=16, lr_patience=1, lr=1e-3, warmup=0, lr_ratio=3
     )
-    progress = Progress(config, (1, 16, 16), torch.device("cpu"))
+    progress = Progress(config, Material((1, 16, 16)), torch.device("cpu"))
     real = normalise(torch.randint(0, 256, (16, 1, 16, 16), dtype=torch.uint8))
     latent = torch.rand(16, 4)
     progress.prepare_step()
-    progress.finish_step(
-        *update(progress.players, progress.optimizers, config.objective, progress.state, real, latent, Team())
-    )
+    given = Given(real, latent, Draws(0, 0, 16, slice(None)))
+    state, measures = update(progress.players, progress.optimizers, config.objective, progress.state, given, Team())
+    progress.finish_step(state, measures, generator_moved=True)
     before = progress.tensors()
     assert not progress.observe({"m_global": 1.0}, 1)
     assert progress.observe({"m_global": 2.0}, 1)

@@ -1,8 +1,9 @@
 """One frozen TrainConfig says all that a run needs to be made again; YAML both ways."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 import yaml
@@ -120,10 +121,11 @@ class TrainConfig:
         values = dict(given.kwargs or {})
         objective = values.get("objective")
         if isinstance(objective, Objective):
-            toy = objective.toy_defaults if values.get("data") in TOYS else {}
+            data = str(values.get("data", ""))
+            toy = objective.toy_defaults if data in TOYS else {}
             values = {**objective.defaults, **toy, **values}
-            if not isinstance(values.get("network"), Network):
-                values["network"] = network_for(objective, str(values.get("data", "")), values.get("network"))
+            if values.get("network") is None or isinstance(values["network"], str):
+                values["network"] = network_for(objective, data, values.get("network"))
         return ArgsKwargs(given.args, values)
 
     def __post_init__(self) -> None:
@@ -196,8 +198,12 @@ class TrainConfig:
         return cast(TrainConfig, _checked(cls, values))
 
     def with_changes(self, **changes: Any) -> "TrainConfig":
-        """A copy with some values changed, checked anew."""
-        return replace(self, **changes)
+        """A copy with some values changed, checked anew.
+
+        Raises:
+            UsageError: a value is out of range, or the network cannot serve the objective.
+        """
+        return cast(TrainConfig, _checked(partial(replace, self), changes))
 
 
 def read_yaml(text: str, origin: str) -> TrainConfig:
@@ -249,7 +255,7 @@ def suggestion(wrong: str, known: Any) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _checked(kind: type[Any], values: Mapping[str, Any]) -> Any:
+def _checked(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     try:
         return kind(**values)
     except ValidationError as error:

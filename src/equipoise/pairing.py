@@ -31,7 +31,7 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
     if needs.judge not in network.serves:
         theirs = name_of(network, NETWORKS)
         raise UsageError(
-            f"{name} needs a discriminator that gives a {needs.judge}, and {theirs} gives none: use "
+            f"{name} needs a discriminator whose score is a kind of {needs.judge}, and that of {theirs} is none: use "
             f"--network {' or '.join(able)}"
         )
     if needs.codes and not network.codes:
