@@ -4,13 +4,14 @@ Each trains with its `toy` preset, on perceptrons of one depth and width: the en
 autoencoder, the others on a perceptron for each player. All figures are of the averaged generator, as is every sample
 of equipoise. Writes docs/results/toys.md, and a scatter of each objective's first run into docs/results/toys.png.
 
-    python -m benchmarks.toys --points 2000000 --seeds 5 --out docs/results
+    python -m benchmarks.toys --points 2500000 --seeds 5 --out docs/results
 """
 
 import argparse
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from equipoise.latents import sample
 from equipoise.scatter import DRAWN, draw_scatter, realness
 from equipoise.toy_evaluation import evaluate_toy
 
+WIDTH = 64  # of every layer
 LOOKS = 20  # times that modes are counted on the way
 COLUMNS = ["objective", "modes", "best", "within 3 sigma", "best", "spread", "1000 MMD²", "W1", "seconds"]
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
@@ -47,7 +49,13 @@ def configs(data: str, points: int) -> dict[str, TrainConfig]:
     every = points // LOOKS
     return {
         name: presets["toy"].with_changes(
-            data=data, images=points, sample_every=every, checkpoint_every=points, keep=1, device="cpu"
+            network=replace(presets["toy"].network, width=WIDTH),
+            data=data,
+            images=points,
+            sample_every=every,
+            checkpoint_every=points,
+            keep=1,
+            device="cpu",
         )
         for name, presets in PRESETS.items()
         if "toy" in presets
@@ -110,7 +118,7 @@ def sheet(runs: dict[str, Run], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="grid25", help="ring8, grid25 or swissroll")
-    parser.add_argument("--points", type=int, default=2_000_000)
+    parser.add_argument("--points", type=int, default=2_500_000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="names with commas between")
     parser.add_argument("--threads", type=int, default=1)

@@ -72,7 +72,7 @@ def test_the_margin_is_on_the_scale_of_the_energy(side: int) -> None:
     generator, judge = Autoencoder(width=8, latent=8).build((1, side, side))
     with torch.no_grad():
         fresh = judge(generator(torch.rand(16, 8) * 2 - 1).images).score.mean().item()
-    assert 0.3 < fresh / EBGAN().margin < 3
+    assert 3 < fresh / EBGAN().margin < 30, "the hinge is off at first, and comes into play as images get better"
 
 
 def test_pulling_away_is_off_until_asked_for_and_needs_codes() -> None:

@@ -23,9 +23,8 @@ class EBGAN(Objective):
 
     defaults = {**USUAL, "network": "autoencoder", "lr": 1e-3, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
 
-    margin: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    """Energy above which generated images no longer count for the discriminator; 1 is about what a fresh network gives
-    an image in [-1, 1] as a mean squared error."""
+    margin: Annotated[float, Field(gt=0, le=1e6)] = 0.1
+    """Energy above which generated images no longer count for the discriminator: a few times what real ones come to."""
     pull: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Weight in G's loss of the pulling-away term on the codes of generated images (paper: 0.1 where it is used)."""
 

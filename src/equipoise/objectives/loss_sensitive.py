@@ -43,12 +43,13 @@ class LSGAN(Objective):
 
     @classmethod
     def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
-        """The author's LS-GAN; GLS-GAN with clipped weights; with a gradient penalty; document 001's formula."""
+        """The author's LS-GAN; GLS-GAN with clipped weights; with a gradient penalty; document 001's formula; toys."""
         return {
             "authors": (cls(), {}),
             "gls": (cls(relu=False, nu=0.2, clip=0.08), {"lr": 2e-4}),
             "gp": (cls(relu=False, penalty=10.0), {"lr": 2e-4, "prior": "normal"}),
             "seed": (cls(a=1.0), {}),
+            "toy": (cls(relu=False), {"data": "grid25"}),
         }
 
     @property

@@ -35,10 +35,17 @@ class WGAN(Wasserstein):
     needs = Needs("critic")
     defaults = {**USUAL, "optimizer": "rmsprop", "lr": 5e-5, "n_critic": 5, "separate_latents": True}  # noqa: RUF012
 
+    toy_defaults = {**Objective.toy_defaults, "lr": 1e-3, "n_critic": 2}  # noqa: RUF012
+
     clip: Annotated[float, Field(gt=0, le=100)] = 0.01
     """All weights of the critic are clipped to [-clip, clip] after each of its steps."""
     long_phases: bool = True
     """100 steps of the critic for one of the generator's, for its first 25 steps and at every 500th."""
+
+    @classmethod
+    def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
+        """`toy`: for perceptrons, whose critic 0.01 leaves flat, and for short runs."""
+        return {"toy": (cls(clip=0.1, long_phases=False), {"data": "grid25"})}
 
     def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:
         """100 or `n_critic`."""
@@ -64,6 +71,7 @@ class WGANGP(Wasserstein):
         "n_critic": 5,
         "separate_latents": True,
     }
+    toy_defaults = {**Objective.toy_defaults, "lr": 3e-3, "n_critic": 2}  # noqa: RUF012
 
     weight: Weight = 10.0
     """Weight of the penalty, the paper's lambda; the authors take 0.1 on 2-D toys."""
