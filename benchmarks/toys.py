@@ -4,7 +4,7 @@ Each trains with its `toy` preset, on perceptrons of one depth and width: the en
 autoencoder, the others on a perceptron for each player. All figures are of the averaged generator, as is every sample
 of equipoise. Writes docs/results/toys.md, and a scatter of each objective's first run into docs/results/toys.png.
 
-    python -m benchmarks.toys --points 2500000 --seeds 5 --out docs/results
+    python -m benchmarks.toys --points 3500000 --seeds 5 --out docs/results
 """
 
 import argparse
@@ -118,7 +118,7 @@ def sheet(runs: dict[str, Run], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="grid25", help="ring8, grid25 or swissroll")
-    parser.add_argument("--points", type=int, default=2_500_000)
+    parser.add_argument("--points", type=int, default=3_500_000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="names with commas between")
     parser.add_argument("--threads", type=int, default=1)

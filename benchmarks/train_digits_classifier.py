@@ -30,6 +30,7 @@ RESOLUTIONS = (32, 28, 64, 16)
 EPOCHS, BATCH, RATE, EMA = 40, 64, 4e-3, 0.995
 TURN, SHEAR, SHIFT = 0.2, 0.15, 0.12  # the most, in radians, as a slope, and of half a side
 SCALE, STRETCH = 0.15, 0.08  # the most, of the logarithm
+NOISE = 0.4  # the most, as a standard deviation: a grainy digit is still one
 OUTLIERS = 0.5  # weight of being unsure of what is no digit
 
 
@@ -104,7 +105,7 @@ def fit(pixels: Tensor, labels: Tensor, seed: int) -> DigitsNetwork:
 
 
 def distorted(pixels: Tensor, draws: torch.Generator) -> Tensor:
-    """Turn, shear, scale and shift each of (N, 1, H, W) at random."""
+    """Turn, shear, scale, shift and grain each of (N, 1, H, W) in [-1, 1] at random."""
 
     def within(most: float) -> Tensor:
         return (torch.rand(len(pixels), generator=draws) * 2 - 1) * most
@@ -117,7 +118,9 @@ def distorted(pixels: Tensor, draws: torch.Generator) -> Tensor:
         torch.stack([turn.sin() * along, turn.cos() * along, down], dim=1),
     ]
     grid = F.affine_grid(torch.stack(rows, dim=1), list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    moved = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    deviation = torch.rand(len(pixels), 1, 1, 1, generator=draws) * NOISE
+    return (moved + deviation * torch.randn(pixels.shape, generator=draws)).clamp(-1, 1)
 
 
 def outliers(pixels: Tensor, draws: torch.Generator) -> Tensor:

@@ -1,19 +1,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from command import Command
 from equipoise.cli import main
 from equipoise.config import TrainConfig
 from equipoise.networks import Autoencoder
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from command import Command
 from equipoise import Run
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 TINY = [
     *["--width", "4", "--latent", "8", "--resolution", "16", "--images", "160", "--batch", "16"],
     *["--log-every", "32", "--device", "cpu", "--quiet"],

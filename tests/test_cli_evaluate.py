@@ -2,15 +2,13 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
+from command import Command
 
 
 @pytest.fixture

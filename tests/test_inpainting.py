@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conftest import Command
+
+from command import Command
 
 TINY = ["--resolution", 16, "--width", 4, "--latent", 6, "--precision", "fp32", "--device", "cpu", "--quiet"]
 SHORT = ["--images", 64, "--batch", 16, "--log-every", 32, "--sample-every", 64, "--checkpoint-every", 32]
