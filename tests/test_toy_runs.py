@@ -85,6 +85,7 @@ def test_every_objective_but_discrete_ones_has_a_preset_for_toys() -> None:
     [
         ({"objective": OBJECTIVES["bgan-discrete"](), "network": MLP()}, "draws each pixel from a few values"),
         ({"objective": OBJECTIVES["began"](), "network": Autoencoder()}, "use --network mlp-autoencoder"),
+        ({"objective": OBJECTIVES["gan"](), "network": "dcgan"}, "use --network mlp"),
         ({"objective": OBJECTIVES["gan"](), "score_every": 1000}, "--score-every scores images"),
     ],
 )

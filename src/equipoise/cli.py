@@ -142,7 +142,7 @@ def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
         return base
     if name not in NETWORKS:
         raise UsageError(f"unknown network {name!r}{suggestion(name, NETWORKS)}: use one of {', '.join(NETWORKS)}")
-    return base.with_changes(network=network_for(base.objective, base.data, name))
+    return base.with_changes(network=network_for(base.objective, name))
 
 
 def _train_from(base: "TrainConfig", words: list[str]) -> int:

@@ -15,7 +15,7 @@ from equipoise.data import TOYS, Fit, Toy
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
-from equipoise.pairing import name_of, network_for, refuse_pairing, refuse_toy
+from equipoise.pairing import name_of, network_for, refuse_pairing, refuse_toy, toy_network
 from equipoise.players import Players
 from equipoise.quantities import Count, CountOrNone, Resolution
 from equipoise.randomness import Prior
@@ -122,10 +122,10 @@ class TrainConfig:
         objective = values.get("objective")
         if isinstance(objective, Objective):
             data = str(values.get("data", ""))
-            toy = objective.toy_defaults if data in TOYS else {}
-            values = {**objective.defaults, **toy, **values}
-            if values.get("network") is None or isinstance(values["network"], str):
-                values["network"] = network_for(objective, data, values.get("network"))
+            toy = {"network": toy_network(objective), **objective.toy_defaults} if data in TOYS else {}
+            values = {"network": "autoencoder", **objective.defaults, **toy, **values}
+            if isinstance(values["network"], str):
+                values["network"] = network_for(objective, values["network"])
         return ArgsKwargs(given.args, values)
 
     def __post_init__(self) -> None:

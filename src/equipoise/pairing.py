@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from equipoise.data import TOYS
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Network
 from equipoise.objectives import OBJECTIVES, Objective
@@ -10,14 +9,14 @@ from equipoise.objectives import OBJECTIVES, Objective
 POINT_NETWORKS = {"mlp", "mlp-autoencoder"}
 
 
-def network_for(objective: Objective, data: str, name: str | None = None) -> Network:
-    """The networks called `name`, as they suit an objective: a penalty of each image's gradient forbids BatchNorm.
+def network_for(objective: Objective, name: str) -> Network:
+    """The networks called `name`, as they suit an objective: a penalty of each image's gradient forbids BatchNorm."""
+    return NETWORKS[name].serving(independent=objective.needs.independent)
 
-    Perceptrons take the place of the objective's own networks where the data are points.
-    """
-    if data in TOYS and name == objective.defaults.get("network"):
-        name = "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
-    return NETWORKS[name or "autoencoder"].serving(independent=objective.needs.independent)
+
+def toy_network(objective: Objective) -> str:
+    """The perceptrons that an objective plays with where the data are points."""
+    return "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
 
 
 def refuse_pairing(objective: Objective, network: Network) -> None:
@@ -53,8 +52,7 @@ def refuse_toy(objective: Objective, network: Network, data: str, *, scored: boo
         name = name_of(objective, OBJECTIVES)
         raise UsageError(f"{name} draws each pixel from a few values, which {data} does not have: use --data digits")
     if (name := name_of(network, NETWORKS)) not in POINT_NETWORKS:
-        use = "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
-        raise UsageError(f"{name} makes images, and {data} has points: use --network {use}")
+        raise UsageError(f"{name} makes images, and toys are of points: use --network {toy_network(objective)}")
     if scored:
         raise UsageError(f"--score-every scores images, and {data} has points, which every sample measures")
 

@@ -14,6 +14,7 @@ from equipoise.data.sources.hub import hub
 from equipoise.data.sources.idx import idx
 from equipoise.data.sources.parquet import parquet, split_of_folder
 from equipoise.data.stream.source import shards
+from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
 
 NAMED = (bundled, faces, hub, shards, split_of_folder)  # each gives a Source, or None where a name is not of its kind
@@ -49,7 +50,7 @@ def find_source(data: str | os.PathLike[str]) -> Source:
 
 
 def _nothing_there(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), (*BUNDLED, FACES), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), (*BUNDLED, FACES, *TOYS), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"check the path, or take {_bundled()}"
     return f"there is no file, folder or bundled data named {name!r}: {hint}"
 
