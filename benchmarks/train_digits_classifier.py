@@ -125,8 +125,8 @@ def distorted(pixels: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def grained(pixels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Add noise to each of (N, 1, H, W) in [-1, 1]; gives how sure one should be of it still, (N, 1) in [0, 1]."""
-    share = torch.rand(len(pixels), 1, generator=draws)
+    """Add noise to half of (N, 1, H, W) in [-1, 1]; gives how sure one should be of each still, (N, 1) in [0, 1]."""
+    share = (2 * torch.rand(len(pixels), 1, generator=draws) - 1).clamp_min(0)
     noise = torch.randn(pixels.shape, generator=draws) * NOISE * share[..., None, None]
     return (pixels + noise).clamp(-1, 1), 1 - share**2
 
