@@ -154,7 +154,9 @@ CASES = {
     "wgan-gp": Case(lambda _: -gap() + 10 * (STEEP - 1) ** 2, lambda _: -mean(map(score, FAKE))),
     "wgan-fd": Case(lambda draws: -gap() + 10 * probed(draws), lambda _: -mean(map(score, FAKE))),
     "dragan": Case(lambda _: cross_entropy() + 10 * (STEEP - 1) ** 2, unsaturated),
-    "ebgan": Case(lambda _: hinged(1.0), lambda _: mean(map(energy, FAKE)) + 0.1 * alike(FAKE), {"pull": 0.1}),
+    "ebgan": Case(
+        lambda _: hinged(1.0), lambda _: mean(map(energy, FAKE)) + 0.1 * alike(FAKE), {"pull": 0.1, "margin": 1.0}
+    ),
     "magan": Case(lambda _: hinged(0.4), lambda _: mean(map(energy, FAKE)), state={"margin": 0.4, "left": 0.0}),
     "ls-gan": Case(lambda _: loss_sensitive(2.4576), lambda _: mean(max(0.0, score(x)) for x in FAKE)),
     "began": Case(

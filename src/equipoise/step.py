@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Batch, Loss, Objective, Seen, State
-from equipoise.players import Conditions, GeneratorOutput, Players
+from equipoise.objectives.base import Batch, Loss, Objective, Seen, Shared, State
+from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.team import Team
 
@@ -90,18 +90,49 @@ def _together(
     given: Given,
     team: Team,
 ) -> Seen:
-    batch = _judged(players, given, team)
-    d_loss = objective.discriminator_loss(batch, state)
-    g_batch = batch if given.latent_g is None else _judged_anew(players, batch, given, team)
-    g_loss = objective.generator_loss(g_batch, state)
     d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
-    d_grads = torch.autograd.grad(d_loss.value, d_weights, retain_graph=True)
-    g_grads = torch.autograd.grad(g_loss.value, g_weights)
-    means = _reduced([*d_weights, *g_weights], [*d_grads, *g_grads], {**d_loss.seen, **g_loss.seen}, team)
+    factor = objective.factor(state) if given.latent_g is None else None
+    batch = _judged(players, given, team, factor=factor)
+    if factor is not None:
+        grads, seen = _by_shared_term(objective.shared(batch), batch, [*d_weights, *g_weights])
+    else:
+        d_loss = objective.discriminator_loss(batch, state)
+        g_batch = batch if given.latent_g is None else _judged_anew(players, batch, given, team)
+        g_loss = objective.generator_loss(g_batch, state)
+        d_grads = torch.autograd.grad(d_loss.value, d_weights, retain_graph=True)
+        g_grads = torch.autograd.grad(g_loss.value, g_weights)
+        grads, seen = [*d_grads, *g_grads], {**d_loss.seen, **g_loss.seen}
+    means = _reduced([*d_weights, *g_weights], grads, seen, team)
     for optimizer in optimizers:
         optimizer.step()
     _clip(d_weights, objective.clip)
     return means
+
+
+def _by_shared_term(shared: Shared, batch: Batch, weights: list[Tensor]) -> tuple[Sequence[Tensor], Seen]:
+    """Both players' gradients in one backward pass, where generated images were judged by `scaled` weights.
+
+    What is the generator's alone reaches it through the images: the discriminator's weights must not see it.
+    """
+    loss = shared.discriminator + shared.term
+    if shared.generator is not None:
+        (push,) = torch.autograd.grad(shared.generator, batch.fake.images, retain_graph=True)
+        loss = loss + (batch.fake.images * push).sum()
+    return torch.autograd.grad(loss, weights), shared.seen
+
+
+class _Scaled(torch.autograd.Function):
+    """The identity; the gradient that goes back through it is multiplied with `factor`."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return grads[0] * factor.to(grads[0].dtype), None
 
 
 def _in_turn(
@@ -125,7 +156,13 @@ def _in_turn(
 
 
 def _judged(
-    players: Players, given: Given, team: Team, *, through_generator: bool = True, for_discriminator: bool = False
+    players: Players,
+    given: Given,
+    team: Team,
+    *,
+    through_generator: bool = True,
+    for_discriminator: bool = False,
+    factor: Tensor | None = None,
 ) -> Batch:
     """Real and generated images, and what the discriminator says of them.
 
@@ -135,13 +172,15 @@ def _judged(
         team: its precision.
         through_generator: keep the generator's graph.
         for_discriminator: judge the images without it, for a loss that moves the discriminator only.
+        factor: what the gradients are multiplied with that generated images give the discriminator's weights.
     """
     latent = given.latent.detach().requires_grad_()
     with team.autocast():
         with torch.set_grad_enabled(through_generator):
             fake = _generate(players, latent, given.conditions)
         shown = fake.images.detach() if for_discriminator else fake.images
-        d_real, d_fake = players.discriminator(given.real), players.discriminator(shown)
+        d_real = players.discriminator(given.real)
+        d_fake = players.discriminator(shown) if factor is None else _judge_scaled(players.discriminator, shown, factor)
     return Batch(
         given.real,
         latent,
@@ -154,6 +193,12 @@ def _judged(
         given.conditions or Conditions(),
         team.gather,
     )
+
+
+def _judge_scaled(discriminator: nn.Module, images: Tensor, factor: Tensor) -> DiscriminatorOutput:
+    weights = {name: _Scaled.apply(weight, factor) for name, weight in discriminator.named_parameters()}  # type: ignore[no-untyped-call]
+    judged: DiscriminatorOutput = torch.func.functional_call(discriminator, weights, (images,))
+    return judged
 
 
 def _judged_anew(players: Players, batch: Batch, given: Given, team: Team) -> Batch:
@@ -171,7 +216,7 @@ def _generate(players: Players, latent: Tensor, conditions: Conditions | None) -
     return fake
 
 
-def _move(player: torch.nn.Module, optimizer: Optimizer, loss: Loss, team: Team) -> Seen:
+def _move(player: nn.Module, optimizer: Optimizer, loss: Loss, team: Team) -> Seen:
     weights = _weights(player)
     means = _reduced(weights, torch.autograd.grad(loss.value, weights), loss.seen, team)
     optimizer.step()
@@ -187,7 +232,7 @@ def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], seen: Seen, tea
     return dict(zip(seen, found.unbind(), strict=True))
 
 
-def _weights(player: torch.nn.Module) -> list[Tensor]:
+def _weights(player: nn.Module) -> list[Tensor]:
     return list(player.parameters())
 
 

@@ -95,6 +95,23 @@ class Loss:
         return cls(value, {name: each.detach() for name, each in seen.items()})
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Both losses where they share a term up to a factor: L_D = discriminator + factor * term, L_G = term + generator.
+
+    Attributes:
+        term: 0-d; of generated images' scores alone.
+        discriminator: 0-d; of real images alone.
+        generator: 0-d, or None where there is nothing more; of generated images alone.
+        seen: as that of a `Loss`, of both.
+    """
+
+    term: Tensor
+    discriminator: Tensor
+    generator: Tensor | None
+    seen: Seen
+
+
 class Objective(ABC):
     """A frozen dataclass of hyper-parameters with the objective's equations as its methods.
 
@@ -151,6 +168,14 @@ class Objective(ABC):
     @abstractmethod
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """The loss that moves the generator only; pure. With alternating updates `batch.d_fake` is judged anew."""
+
+    def factor(self, state: State) -> Tensor | None:
+        """The factor of the term that both losses share, 0-d, if they do: then `shared` gives them, at less cost."""
+        return None
+
+    def shared(self, batch: Batch) -> Shared:
+        """Both losses by the term that they share; only asked for where there is a `factor`."""
+        raise AssertionError(f"{type(self).__name__} has a factor and no shared term")
 
     def adapt(self, state: State, seen: Means) -> State:
         """The state after a step that saw `seen`; pure, without a host synchronisation.

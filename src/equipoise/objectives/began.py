@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State, zeros
+from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, Seen, Shared, State, zeros
 from equipoise.objectives.ebgan import pulling_away
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -49,15 +49,12 @@ class BEGAN(Objective):
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = L(x) - k L(G(z)), and the remedies that are on."""
-        real, fake = batch.d_real.score.mean(), batch.d_fake.score.mean()
-        loss, seen = real - state["k"] * fake, {"energy_real": real, "energy_fake": fake}
+        loss, seen = self._of_real(batch)
+        fake = batch.d_fake.score.mean()
+        loss = loss - state["k"] * fake
         if self.recover:
             loss = loss + self.recover * recovery(batch)
-        if self.match:
-            codes = batch.gather(_codes(batch.d_real.code, batch.latent))
-            seen["code_distance"] = energy_distance(codes, batch.gather(batch.latent))
-            loss = loss + self.match * seen["code_distance"]
-        return Loss.of(loss, **seen)
+        return Loss.of(loss, **seen, energy_fake=fake)
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = L(G(z)), and the remedies that are on."""
@@ -67,9 +64,34 @@ class BEGAN(Objective):
             seen["recovery"] = recovery(batch)
             loss = loss + self.recover * seen["recovery"]
         if self.pull:
-            seen["pulling_away"] = pulling_away(batch.gather(_codes(batch.d_fake.code, batch.latent)))
+            seen["pulling_away"] = _pulling_away(batch)
             loss = loss + self.pull * seen["pulling_away"]
         return Loss.of(loss, **seen)
+
+    def factor(self, state: State) -> Tensor | None:
+        """Both losses share L(G(z)) up to -k, unless latents are recovered, which both want alike."""
+        return None if self.recover else -state["k"]
+
+    def shared(self, batch: Batch) -> Shared:
+        """The term L(G(z)); what is the discriminator's alone, of real images; and pulling away, the generator's."""
+        real, seen = self._of_real(batch)
+        fake = batch.d_fake.score.mean()
+        seen["energy_fake"] = fake.detach()
+        if not self.pull:
+            return Shared(fake, real, None, seen)
+        apart = _pulling_away(batch)
+        return Shared(fake, real, self.pull * apart, {**seen, "pulling_away": apart.detach()})
+
+    def _of_real(self, batch: Batch) -> tuple[Tensor, Seen]:
+        """L(x), and the distance of the codes from the latents, if it is on."""
+        loss = real = batch.d_real.score.mean()
+        seen = {"energy_real": real.detach()}
+        if self.match:
+            codes = batch.gather(_codes(batch.d_real.code, batch.latent))
+            distance = energy_distance(codes, batch.gather(batch.latent))
+            seen["code_distance"] = distance.detach()
+            loss = loss + self.match * distance
+        return loss, seen
 
     def adapt(self, state: State, seen: Means) -> State:
         """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
@@ -83,6 +105,10 @@ class BEGAN(Objective):
         real, fake = seen["energy_real"], seen["energy_fake"]
         m_global = real + (self.gamma * real - fake).abs()
         return {**seen, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
+
+
+def _pulling_away(batch: Batch) -> Tensor:
+    return pulling_away(batch.gather(_codes(batch.d_fake.code, batch.latent)))
 
 
 def recovery(batch: Batch) -> Tensor:
