@@ -52,6 +52,7 @@ ORDER = [
         "signals",
         "loop",
         "training",
+        "bench",
         "flags",
         "commands",
         "cli",

@@ -143,6 +143,19 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def write_where_asked(path: Path, text: str) -> None:
+    """Write `text` to a file that the user has named, whole or not at all, in a folder that need not be there.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
 def sync(path: Path) -> None:
     """Force a file or folder to the disk, as far as there is one and the file system can."""
     with suppress(OSError):

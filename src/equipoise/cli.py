@@ -24,6 +24,7 @@ commands:
   inpaint RUN IMAGE fill in what a mask hides of an image
   evaluate RUN      score a run's samples, or any images, beside real ones
   compare A B ...   scores side by side, if their protocols agree
+  bench             how fast this machine trains
   data inspect PATH look at images before training on them
   data pack PATH    pack images by hand
 
@@ -57,11 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "train": _train,
         "resume": _resume,
-        "sample": _sample,
+        "sample": _elsewhere("sample"),
         "inpaint": _elsewhere("inpaint"),
         "evaluate": _elsewhere("evaluate"),
         "compare": _elsewhere("compare"),
         "data": _elsewhere("data"),
+        "bench": _elsewhere("bench"),
     }
     if not words or words[0] in {"-h", "--help"}:
         print(HELP, end="")
@@ -151,7 +153,7 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
     from pathlib import Path
 
     from equipoise.config import TrainConfig
-    from equipoise.flags import flags_of
+    from equipoise.flags import call, flags_of
 
     def train(
         settings: Any = None, out: Path | None = None, resume_if_exists: bool = False, quiet: bool = False
@@ -188,7 +190,7 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
     twin = flags_of(base)
     train.__annotations__["settings"] = type(twin)
     train.__defaults__ = (twin, None, False, False)
-    return int(_command(train, words, f"train {base.objective_name}"))
+    return call(train, words, f"train {base.objective_name}")
 
 
 def _resume(words: list[str]) -> int:
@@ -196,6 +198,7 @@ def _resume(words: list[str]) -> int:
 
     from tyro.conf import Positional
 
+    from equipoise.flags import call
     from equipoise.quantities import Count
 
     def resume(run: Positional[Path], images: Count | None = None, quiet: bool = False) -> int:
@@ -212,61 +215,7 @@ def _resume(words: list[str]) -> int:
 
         return _told(resume_training(run, images=images, quiet=quiet))
 
-    return int(_command(resume, words, "resume"))
-
-
-def _sample(words: list[str]) -> int:
-    from pathlib import Path
-
-    from tyro.conf import Positional
-
-    from equipoise.quantities import Count
-
-    def sample(
-        run: Positional[Path],
-        count: Count = 64,
-        seed: int = 0,
-        out: Path = Path("samples.png"),
-        ema: bool = True,
-        best: bool = False,
-        label: int | None = None,
-    ) -> int:
-        """Draw images from a run's generator.
-
-        As in: equipoise sample runs/photos --count 1000 --seed 1 --out samples.npz
-
-        Or, of a run trained with --classify-d 1 --classify-g 1: equipoise sample runs/digits --label 3
-
-        Args:
-            run: The run's folder.
-            count: How many images.
-            seed: Of the latents; the same seed gives the same images.
-            out: A grid (.png), an array (.npz: `images`, (N, C, H, W) uint8), or a folder to fill with PNGs; of a toy,
-                a picture of the points (.png) or an array (.npz: `points`, (N, 2)).
-            ema: Use the moving average of the generator's weights.
-            best: Use the checkpoint with the best KID (train with --score-every), not the last.
-            label: The class to draw, by its number, where the run was trained to make classes.
-        """
-        from equipoise.latents import sample as draw
-        from equipoise.latents import save_images, save_points
-        from equipoise.run import Run
-
-        opened = Run.open(run)
-        samples = draw(opened, count, seed=seed, ema=ema, best=best, label=label)
-        if opened.config.toy:
-            save_points(samples, out, opened)
-        else:
-            save_images(samples, out)
-        print(f"{count} samples: {out}")
-        return 0
-
-    return int(_command(sample, words, "sample"))
-
-
-def _command(function: Callable[..., int], words: list[str], name: str) -> Any:
-    from equipoise.flags import call
-
-    return call(function, words, name)
+    return call(resume, words, "resume")
 
 
 def _elsewhere(name: str) -> Callable[[list[str]], int]:

@@ -119,7 +119,7 @@ def _loop(run: Run, progress: Progress, feed: Feed, team: Team, recorder: Record
         given = together(team, lambda: deal(progress.config, feed, progress.images, team, progress.device))
         if isinstance(given, str):
             return _broken(given, progress, team, recorder)
-        _step(progress, given, team)
+        take_step(progress, given, team)
         asked = team.most(stop.signal)
         moment, bad = _judge(progress, stopping=bool(asked))
         if not bad and any(moment):
@@ -136,7 +136,8 @@ def _loop(run: Run, progress: Progress, feed: Feed, team: Team, recorder: Record
     return Outcome("finished", progress.images)
 
 
-def _step(progress: Progress, given: Given, team: Team) -> None:
+def take_step(progress: Progress, given: Given, team: Team) -> None:
+    """Move the players whose turn it is by what was dealt, and everything that follows them."""
     progress.prepare_step()
     moves = progress.generator_moves
     state, measures = update(

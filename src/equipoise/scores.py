@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.checkpoint import write_atomically
+from equipoise.checkpoint import write_where_asked
 from equipoise.errors import UsageError
 from equipoise.metrics import METRICS, POINT_METRICS, Figures
 
@@ -55,11 +55,7 @@ class Scores:
         Raises:
             UsageError: it cannot be written.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, self.to_json().encode())
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+        write_where_asked(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> "Scores":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Batch, Loss, Objective, Seen, Shared, State
+from equipoise.objectives.base import Batch, Half, Loss, Objective, Seen, State
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.team import Team
@@ -90,18 +90,12 @@ def _together(
     given: Given,
     team: Team,
 ) -> Seen:
-    d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
     factor = objective.factor(state) if given.latent_g is None else None
-    batch = _judged(players, given, team, factor=factor)
-    if factor is not None:
-        grads, seen = _by_shared_term(objective.shared(batch), batch, [*d_weights, *g_weights])
+    if factor is None:
+        grads, seen = _by_both_losses(players, objective, state, given, team)
     else:
-        d_loss = objective.discriminator_loss(batch, state)
-        g_batch = batch if given.latent_g is None else _judged_anew(players, batch, given, team)
-        g_loss = objective.generator_loss(g_batch, state)
-        d_grads = torch.autograd.grad(d_loss.value, d_weights, retain_graph=True)
-        g_grads = torch.autograd.grad(g_loss.value, g_weights)
-        grads, seen = [*d_grads, *g_grads], {**d_loss.seen, **g_loss.seen}
+        grads, seen = _by_shared_term(players, objective, factor, given, team)
+    d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
     means = _reduced([*d_weights, *g_weights], grads, seen, team)
     for optimizer in optimizers:
         optimizer.step()
@@ -109,16 +103,42 @@ def _together(
     return means
 
 
-def _by_shared_term(shared: Shared, batch: Batch, weights: list[Tensor]) -> tuple[Sequence[Tensor], Seen]:
-    """Both players' gradients in one backward pass, where generated images were judged by `scaled` weights.
+def _by_both_losses(
+    players: Players, objective: Objective, state: State, given: Given, team: Team
+) -> tuple[list[Tensor], Seen]:
+    """Gradients of the discriminator's weights and then the generator's, each by its own loss; what was seen."""
+    batch = _judged(players, given, team)
+    d_loss = objective.discriminator_loss(batch, state)
+    g_batch = batch if given.latent_g is None else _judged_anew(players, batch, given, team)
+    g_loss = objective.generator_loss(g_batch, state)
+    d_grads = torch.autograd.grad(d_loss.value, _weights(players.discriminator), retain_graph=True)
+    g_grads = torch.autograd.grad(g_loss.value, _weights(players.generator))
+    return [*d_grads, *g_grads], {**d_loss.seen, **g_loss.seen}
 
-    What is the generator's alone reaches it through the images: the discriminator's weights must not see it.
+
+def _by_shared_term(
+    players: Players, objective: Objective, factor: Tensor, given: Given, team: Team
+) -> tuple[list[Tensor], Seen]:
+    """The same where the losses share a term: one backward pass for both, and one half of the batch at a time.
+
+    What generated images give the discriminator's weights is multiplied with `factor` on its way. What is the
+    generator's alone reaches it through the images, so that those weights do not see it.
     """
-    loss = shared.discriminator + shared.term
-    if shared.generator is not None:
-        (push,) = torch.autograd.grad(shared.generator, batch.fake.images, retain_graph=True)
-        loss = loss + (batch.fake.images * push).sum()
-    return torch.autograd.grad(loss, weights), shared.seen
+    d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
+    with team.autocast():
+        judged = players.discriminator(given.real)
+    real = objective.real_loss(Half(judged, given.latent, team.gather))
+    d_grads = torch.autograd.grad(real.value, d_weights)
+    with team.autocast():
+        images = _generate(players, given.latent, given.conditions).images
+        judged = _judge_scaled(players.discriminator, images, factor)
+    loss, alone, seen = objective.fake_losses(Half(judged, given.latent, team.gather))
+    if alone is not None:
+        (push,) = torch.autograd.grad(alone, images, retain_graph=True)
+        loss = loss + (images * push).sum()
+    grads = torch.autograd.grad(loss, [*d_weights, *g_weights])
+    both = torch._foreach_add(d_grads, grads[: len(d_weights)])
+    return [*both, *grads[len(d_weights) :]], {**real.seen, **seen}
 
 
 class _Scaled(torch.autograd.Function):
@@ -162,7 +182,6 @@ def _judged(
     *,
     through_generator: bool = True,
     for_discriminator: bool = False,
-    factor: Tensor | None = None,
 ) -> Batch:
     """Real and generated images, and what the discriminator says of them.
 
@@ -172,15 +191,13 @@ def _judged(
         team: its precision.
         through_generator: keep the generator's graph.
         for_discriminator: judge the images without it, for a loss that moves the discriminator only.
-        factor: what the gradients are multiplied with that generated images give the discriminator's weights.
     """
-    latent = given.latent.detach().requires_grad_()
+    latent = given.latent.detach().requires_grad_(through_generator)
     with team.autocast():
         with torch.set_grad_enabled(through_generator):
             fake = _generate(players, latent, given.conditions)
         shown = fake.images.detach() if for_discriminator else fake.images
-        d_real = players.discriminator(given.real)
-        d_fake = players.discriminator(shown) if factor is None else _judge_scaled(players.discriminator, shown, factor)
+        d_real, d_fake = players.discriminator(given.real), players.discriminator(shown)
     return Batch(
         given.real,
         latent,

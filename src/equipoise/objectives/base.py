@@ -7,7 +7,7 @@ in a `State` that is passed in and returned. It never touches weights, devices o
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,19 +95,30 @@ class Loss:
         return cls(value, {name: each.detach() for name, each in seen.items()})
 
 
-@dataclass(frozen=True)
-class Shared:
-    """Both losses where they share a term up to a factor: L_D = discriminator + factor * term, L_G = term + generator.
+class Half(NamedTuple):
+    """One half of a batch, real or generated images, as far as losses with a shared term see it.
 
     Attributes:
-        term: 0-d; of generated images' scores alone.
-        discriminator: 0-d; of real images alone.
-        generator: 0-d, or None where there is nothing more; of generated images alone.
-        seen: as that of a `Loss`, of both.
+        judged: the discriminator's answer to the images.
+        latent: (N, K) what the generator is given in this step.
+        gather: as that of a `Batch`.
+    """
+
+    judged: DiscriminatorOutput
+    latent: Tensor
+    gather: Callable[[Tensor], Tensor] = lambda rows: rows
+
+
+class Shared(NamedTuple):
+    """The losses of generated images where both players share a term: L_D has factor * term, L_G term + generator.
+
+    Attributes:
+        term: 0-d.
+        generator: 0-d, or None where there is nothing more.
+        seen: as that of a `Loss`.
     """
 
     term: Tensor
-    discriminator: Tensor
     generator: Tensor | None
     seen: Seen
 
@@ -170,12 +181,19 @@ class Objective(ABC):
         """The loss that moves the generator only; pure. With alternating updates `batch.d_fake` is judged anew."""
 
     def factor(self, state: State) -> Tensor | None:
-        """The factor of the term that both losses share, 0-d, if they do: then `shared` gives them, at less cost."""
+        """The factor, 0-d, up to which both losses share their term of generated images, if they do.
+
+        Then each half of the batch can be judged and differentiated by itself, once for both players.
+        """
         return None
 
-    def shared(self, batch: Batch) -> Shared:
-        """Both losses by the term that they share; only asked for where there is a `factor`."""
-        raise AssertionError(f"{type(self).__name__} has a factor and no shared term")
+    def real_loss(self, half: Half) -> Loss:
+        """What the discriminator's loss has of real images; only asked for where there is a `factor`."""
+        raise AssertionError(type(self).__name__)
+
+    def fake_losses(self, half: Half) -> Shared:
+        """What both losses have of generated images; only asked for where there is a `factor`."""
+        raise AssertionError(type(self).__name__)
 
     def adapt(self, state: State, seen: Means) -> State:
         """The state after a step that saw `seen`; pure, without a host synchronisation.

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, Seen, Shared, State, zeros
+from equipoise.objectives.base import Batch, Half, Loss, Means, Needs, Objective, Shared, State, zeros
 from equipoise.objectives.ebgan import pulling_away
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -49,49 +49,45 @@ class BEGAN(Objective):
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = L(x) - k L(G(z)), and the remedies that are on."""
-        loss, seen = self._of_real(batch)
+        real = self.real_loss(Half(batch.d_real, batch.latent, batch.gather))
         fake = batch.d_fake.score.mean()
-        loss = loss - state["k"] * fake
+        loss = real.value - state["k"] * fake
         if self.recover:
             loss = loss + self.recover * recovery(batch)
-        return Loss.of(loss, **seen, energy_fake=fake)
+        return Loss.of(loss, **real.seen, energy_fake=fake)
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = L(G(z)), and the remedies that are on."""
-        loss = fake = batch.d_fake.score.mean()
-        seen = {"energy_fake": fake}
+        loss, apart, seen = self.fake_losses(Half(batch.d_fake, batch.latent, batch.gather))
+        if apart is not None:
+            loss = loss + apart
         if self.recover:
             seen["recovery"] = recovery(batch)
             loss = loss + self.recover * seen["recovery"]
-        if self.pull:
-            seen["pulling_away"] = _pulling_away(batch)
-            loss = loss + self.pull * seen["pulling_away"]
         return Loss.of(loss, **seen)
 
     def factor(self, state: State) -> Tensor | None:
         """Both losses share L(G(z)) up to -k, unless latents are recovered, which both want alike."""
         return None if self.recover else -state["k"]
 
-    def shared(self, batch: Batch) -> Shared:
-        """The term L(G(z)); what is the discriminator's alone, of real images; and pulling away, the generator's."""
-        real, seen = self._of_real(batch)
-        fake = batch.d_fake.score.mean()
-        seen["energy_fake"] = fake.detach()
-        if not self.pull:
-            return Shared(fake, real, None, seen)
-        apart = _pulling_away(batch)
-        return Shared(fake, real, self.pull * apart, {**seen, "pulling_away": apart.detach()})
-
-    def _of_real(self, batch: Batch) -> tuple[Tensor, Seen]:
+    def real_loss(self, half: Half) -> Loss:
         """L(x), and the distance of the codes from the latents, if it is on."""
-        loss = real = batch.d_real.score.mean()
-        seen = {"energy_real": real.detach()}
+        loss = real = half.judged.score.mean()
+        seen = {"energy_real": real}
         if self.match:
-            codes = batch.gather(_codes(batch.d_real.code, batch.latent))
-            distance = energy_distance(codes, batch.gather(batch.latent))
-            seen["code_distance"] = distance.detach()
-            loss = loss + self.match * distance
-        return loss, seen
+            codes = half.gather(_codes(half.judged.code, half.latent))
+            seen["code_distance"] = energy_distance(codes, half.gather(half.latent))
+            loss = loss + self.match * seen["code_distance"]
+        return Loss.of(loss, **seen)
+
+    def fake_losses(self, half: Half) -> Shared:
+        """L(G(z)), and for the generator alone pulling away, if it is on."""
+        fake = half.judged.score.mean()
+        seen = {"energy_fake": fake.detach()}
+        if not self.pull:
+            return Shared(fake, None, seen)
+        apart = pulling_away(half.gather(_codes(half.judged.code, half.latent)))
+        return Shared(fake, self.pull * apart, {**seen, "pulling_away": apart.detach()})
 
     def adapt(self, state: State, seen: Means) -> State:
         """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
@@ -105,10 +101,6 @@ class BEGAN(Objective):
         real, fake = seen["energy_real"], seen["energy_fake"]
         m_global = real + (self.gamma * real - fake).abs()
         return {**seen, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
-
-
-def _pulling_away(batch: Batch) -> Tensor:
-    return pulling_away(batch.gather(_codes(batch.d_fake.code, batch.latent)))
 
 
 def recovery(batch: Batch) -> Tensor:

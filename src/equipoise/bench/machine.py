@@ -1,0 +1,112 @@
+"""What this machine is, what else it is doing, and how fast it multiplies at best."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CONVOLUTIONS = [(16, 64, 64, 32), (16, 64, 64, 64), (16, 128, 128, 32), (64, 128, 256, 16)]
+"""Images, channels in and out, and side of 3x3 convolutions; the fastest of them is the peak."""
+SQUARE = 2048  # rows and columns of the matrices
+TRIES, LONG_ENOUGH = 5, 0.05  # timings of which the shortest counts, and seconds that one takes at least
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The processor and the versions, by name."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
+    return {
+        "device": name,
+        "features": [feature for feature in wanted if features.get(feature)] if device.type == "cpu" else [],
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    with Path("/proc/cpuinfo").open() if Path("/proc/cpuinfo").exists() else Path(os.devnull).open() as lines:
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+class Others:
+    """How many cores other processes keep busy from here on; nothing is known of it where /proc is missing."""
+
+    def __init__(self) -> None:
+        self.start = self._read()
+
+    def busy(self) -> float | None:
+        """Cores that others kept busy since the start, on average."""
+        if self.start is None or (now := self._read()) is None:
+            return None
+        wall, machine, own = (b - a for a, b in zip(self.start, now, strict=True))
+        return max(0.0, (machine - own) / wall) if wall > 0 else 0.0
+
+    @staticmethod
+    def _read() -> tuple[float, float, float] | None:
+        """Seconds: of a clock, busy of all cores, busy by this process and its children."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        except OSError:
+            return None
+        user, nice, system, _, _, irq, soft = (int(field) for field in fields[:7])
+        own = os.times()
+        ticks = os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), (user + nice + system + irq + soft) / ticks, sum(own[:4])
+
+
+def convolution_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of the fastest of CONVOLUTIONS, channels-last."""
+    return max(_convolution(*each, device, dtype) for each in CONVOLUTIONS)
+
+
+def _convolution(count: int, n_in: int, n_out: int, side: int, device: torch.device, dtype: torch.dtype) -> float:
+    def made(*shape: int) -> Tensor:
+        return torch.randn(shape, device=device).to(dtype).to(memory_format=torch.channels_last)
+
+    images, weight = made(count, n_in, side, side), made(n_out, n_in, 3, 3)
+    work = 2 * 9 * n_in * n_out * count * side * side
+    return work / _shortest(lambda: F.conv2d(images, weight, padding=1), device)
+
+
+def product_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a product of two SQUARE matrices."""
+    a, b = (torch.randn(SQUARE, SQUARE, device=device).to(dtype) for _ in range(2))
+    return 2 * SQUARE**3 / _shortest(lambda: a @ b, device)
+
+
+@torch.no_grad()
+def _shortest(task: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of `task`, at best."""
+    task()
+    once = seconds(task, device)
+    repeats = max(1, int(LONG_ENOUGH / once))
+
+    def repeated() -> None:
+        for _ in range(repeats):
+            task()
+
+    return min(seconds(repeated, device) for _ in range(TRIES)) / repeats
+
+
+def seconds(task: Callable[[], Any], device: torch.device) -> float:
+    """Seconds until `task` is done, the device's queue included."""
+    wait(device)
+    start = time.perf_counter()
+    task()
+    wait(device)
+    return time.perf_counter() - start
+
+
+def wait(device: torch.device) -> None:
+    """Until everything that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,83 @@
+"""Who takes part: training as `equipoise train` does it, and the textbook's step, each dealt the same batches."""
+
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from lightning_fabric import Fabric
+
+from equipoise.bench.textbook import Textbook
+from equipoise.config import TrainConfig
+from equipoise.data import Drawn
+from equipoise.dealing import deal
+from equipoise.loop import take_step
+from equipoise.players import Players
+from equipoise.progress import Material, Progress, Shape
+from equipoise.team import assemble
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A `Feed` of random images that lie ready in memory, so that nothing waits for a disk."""
+
+    shape: Shape
+    images: torch.Tensor = field(repr=False)
+    fingerprint: str = "noise"
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    classes: int = 0
+    class_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, shape: Shape, count: int) -> "Noise":
+        """`count` images of `shape` (C, H, W)."""
+        generator = torch.Generator().manual_seed(0)
+        return cls(shape, torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.images)
+
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+        """One batch after another."""
+        places = (torch.arange(batch) + images_seen) % self.count
+        return Drawn(self.images[places], None)
+
+    def close(self) -> None:
+        """Nothing runs in the background."""
+
+
+def ours(config: TrainConfig, shape: Shape, fabric: Fabric) -> Step:
+    """One step of training, as `equipoise train` takes it: dealt, moved, averaged and counted."""
+    feed = Noise.of(shape, 16 * config.batch)
+    team = assemble(fabric, config.precision)
+    progress = Progress(config, Material.of(feed), fabric.device)
+
+    def step() -> None:
+        with torch.profiler.record_function(DATA):
+            given = deal(config, feed, progress.images, team, fabric.device)
+        take_step(progress, given, team)
+
+    return step
+
+
+def textbook(config: TrainConfig, shape: Shape, fabric: Fabric, *, autocast: bool = False) -> Step:
+    """The same, as the textbook does: fp32, or all of it under autocast to bf16."""
+    feed = Noise.of(shape, 16 * config.batch)
+    team = assemble(fabric, "fp32")
+    book = Textbook(config, Players(*(player.to(fabric.device) for player in copy.deepcopy(config.build(shape)))))
+
+    def step() -> None:
+        with torch.profiler.record_function(DATA):
+            given = deal(config, feed, book.steps * config.batch, team, fabric.device)
+        with torch.autocast(fabric.device.type, torch.bfloat16) if autocast else nullcontext():
+            book.step(given)
+
+    return step
+
+
+DATA = "equipoise: deal"

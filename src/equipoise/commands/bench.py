@@ -1,0 +1,91 @@
+"""equipoise bench: how fast this machine trains, beside the textbook's step."""
+
+import json as notation
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from equipoise.bench.machine import describe
+from equipoise.bench.report import LOADED, STANDARD, Case, measure
+from equipoise.bench.report import table as in_lines
+from equipoise.checkpoint import write_where_asked
+from equipoise.errors import UsageError
+from equipoise.flags import call
+from equipoise.presets import PRESETS
+from equipoise.quantities import Count
+from equipoise.team import Device, Precision, fabric_for
+
+BATCHES = {"began": 16}  # images a step where nothing is said; of the others 64
+
+
+def main(words: list[str]) -> int:
+    """Read the words after `equipoise bench`, measure, and show the table; returns the exit code."""
+
+    def bench(
+        objective: str = "began",
+        resolution: Count = 64,
+        width: Count = 64,
+        batch: Count | None = None,
+        channels: Count = 3,
+        precision: Precision = "auto",
+        table: bool = False,
+        seconds: float = 30.0,
+        threads: Count | None = None,
+        device: Device = "auto",
+        json: Path | None = None,
+    ) -> int:
+        """Measure training on this machine, beside the step as most public code writes it, turn by turn.
+
+        As in: equipoise bench --objective began --resolution 64 --width 64 --batch 16
+
+        Or: equipoise bench --table --json bench.json
+
+        Args:
+            objective: What to train, as it was published; began, gan and wgan-gp have a textbook to be compared with.
+            resolution: Side of the images, which are noise in memory.
+            width: Of the networks.
+            batch: Images a step; 16 for began, else 64.
+            channels: Of the images.
+            precision: Ours; auto takes bf16 where the hardware gains from it. The textbook's is fp32.
+            table: Measure a standard set of configurations instead.
+            seconds: To spend on the timing of each configuration.
+            threads: Of the CPU; by default as many as torch takes.
+            device: Where to compute.
+            json: A file for the figures.
+        """
+        if objective not in PRESETS:
+            raise UsageError(f"unknown objective {objective!r}: use one of {', '.join(PRESETS)}")
+        if not 0 < seconds <= 3600:
+            raise UsageError("--seconds must be above 0, and 3600 at most")
+        torch.set_num_threads(threads or torch.get_num_threads())
+        fabric = fabric_for(device, 1)
+        case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels)
+        report = {"machine": describe(fabric.device)}
+        rows = [_measured(each, fabric, seconds) for each in (STANDARD if table else [case])]
+        print(in_lines(rows))
+        if json is not None:
+            _write(json, {**report, "rows": rows} if table else {**report, **rows[0]})
+        return 0
+
+    return call(bench, words, "bench")
+
+
+def _measured(case: Case, fabric: Fabric, seconds: float) -> dict[str, Any]:
+    """The figures of one configuration; what is said on the way goes to stderr."""
+    print(f"measuring {case.objective}, {case.resolution}x{case.resolution}, {case.width} wide", file=sys.stderr)
+    found = measure(case, fabric, limit=seconds)
+    if (found["others_busy_cores"] or 0) > LOADED:
+        print(
+            f"warning: other processes kept {found['others_busy_cores']:.1f} cores busy meanwhile; ratios hold "
+            "roughly, times do not: measure again when the machine is quiet",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    write_where_asked(path, notation.dumps(report, indent=1) + "\n")
+    print(f"figures: {path}")
