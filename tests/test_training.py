@@ -63,6 +63,16 @@ def test_a_run_leaves_everything_that_a_run_must(small: TrainConfig, tmp_path: P
     assert images.shape == (2, 1, 16, 16)
 
 
+def test_a_run_in_float64_goes_the_same_way(small: TrainConfig, tmp_path: Path) -> None:
+    """PyTorch's convolutions in float64 know the default layout only."""
+    first, second = (
+        equipoise.train(small.with_changes(precision=precision), tmp_path / precision, quiet=True).rows()[0]
+        for precision in ("fp32", "fp64")
+    )
+    assert second["energy_real"] == pytest.approx(first["energy_real"], rel=1e-5)
+    assert second["energy_real"] != first["energy_real"]
+
+
 def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> None:
     feed, cpu = feed_of(small), torch.device("cpu")
     for position in (0, 4_992, 100_000):

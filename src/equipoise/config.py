@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
+import torch
 import yaml
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -151,6 +152,16 @@ class TrainConfig:
     def network_name(self) -> str:
         """The network's name in NETWORKS."""
         return name_of(self.network, NETWORKS)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and images."""
+        return torch.float64 if self.precision == "fp64" else torch.float32
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of weights and images: channels last, which is faster, and which PyTorch's convolutions in float64 lack."""
+        return torch.contiguous_format if self.precision == "fp64" else torch.channels_last
 
     def build(self, shape: tuple[int, int, int], classes: int = 0) -> Players:
         """Both players, untrained, for images of `shape` (C, H, W) and so many classes.

@@ -22,14 +22,13 @@ def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: tor
     """
     size = config.batch // team.size
     share = slice(team.rank * size, (team.rank + 1) * size)
-    dtype = torch.float64 if config.precision == "fp64" else torch.float32
-    draws = Draws(config.seed, position, config.batch, share, device, dtype)
+    draws = Draws(config.seed, position, config.batch, share, device, config.dtype)
     images, labels = feed.draw(config.batch, config.seed, position, team.rank, team.size)
     real = normalise(images.to(device))  # points of a toy come as they are
     if config.flip:
         mirrored = torch.from_numpy(flips(config.batch, config.seed, position)[share]).to(device)
         real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
-    real = rounded(real.to(dtype, memory_format=torch.channels_last), config.objective.needs.levels)
+    real = rounded(real.to(config.dtype, memory_format=config.layout), config.objective.needs.levels)
     latent_g = draws.latents("latents of the generator", config.network.latent, config.prior)
     return Given(
         real=real,

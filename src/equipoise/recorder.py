@@ -249,7 +249,7 @@ class Recorder:
         def moved(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[rows].to(self.progress.device)
 
-        latent = self.latents[rows].to(self.progress.device, self.progress.dtype)
+        latent = self.latents[rows].to(self.progress.device, self.progress.config.dtype)
         if self.conditions is None:
             return cast(Tensor, generator(latent).images)
         return cast(Tensor, generator(latent, Conditions(*map(moved, self.conditions))).images)
