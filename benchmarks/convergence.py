@@ -175,6 +175,7 @@ def drawn(scored: dict[str, dict[str, Values]], found: dict[str, list[Pairing]])
         right.barh(places - 0.2, [each.change for each in pairings], 0.38, color=GREEN, label="changes")
         right.set_yticks(places, [each.signal for each in pairings])
         right.set(xlim=(-1, 1), title=f"rank correlation with KID, n = {pairings[0].count}")
+        right.set_xticks([-1, -0.5, 0, 0.5, 1])
         right.axvline(0, color=GRAY, linewidth=0.8)
         right.legend(frameon=False, fontsize=8)
         for axes in (left, right, twin):
