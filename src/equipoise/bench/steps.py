@@ -1,6 +1,5 @@
 """Who takes part: training as `equipoise train` does it, and the textbook's step, each dealt the same batches."""
 
-import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from equipoise.progress import Material, Progress, Shape
 from equipoise.team import assemble
 
 Step = Callable[[], None]
+DATA = "equipoise: deal"  # what the profiler calls the dealing of a batch
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def textbook(config: TrainConfig, shape: Shape, fabric: Fabric, *, autocast: boo
     """The same, as the textbook does: fp32, or all of it under autocast to bf16."""
     feed = Noise.of(shape, 16 * config.batch)
     team = assemble(fabric, "fp32")
-    book = Textbook(config, Players(*(player.to(fabric.device) for player in copy.deepcopy(config.build(shape)))))
+    book = Textbook(config, Players(*(player.to(fabric.device) for player in config.build(shape))))
 
     def step() -> None:
         with torch.profiler.record_function(DATA):
@@ -78,6 +78,3 @@ def textbook(config: TrainConfig, shape: Shape, fabric: Fabric, *, autocast: boo
             book.step(given)
 
     return step
-
-
-DATA = "equipoise: deal"
