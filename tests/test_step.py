@@ -9,7 +9,7 @@ from torch.optim import Adam
 from torch.utils.flop_counter import FlopCounterMode
 
 from equipoise.networks import Autoencoder
-from equipoise.objectives import BEGAN, State
+from equipoise.objectives import BEGAN, Batch, Loss, State
 from equipoise.players import Players
 from equipoise.randomness import Draws
 from equipoise.step import Given, Optimizers, update
@@ -131,6 +131,21 @@ def test_one_pass_of_the_generator_and_two_of_the_discriminator() -> None:
     (real, latent), *_ = steps(1)
     update(players, optimizers, BEGAN(), BEGAN().start(1), given(real, latent), Team())
     assert passes == {"generator": 1, "discriminator": 2}
+
+
+def test_a_subclass_with_a_loss_of_its_own_is_asked_for_it() -> None:
+    """The shared term is BEGAN's: a loss that replaces BEGAN's is not passed over."""
+
+    class Silent(BEGAN):
+        def generator_loss(self, batch: Batch, state: State) -> Loss:
+            return Loss.of(0 * batch.d_fake.score.mean())
+
+    players, optimizers = make()
+    before = copy.deepcopy(players)
+    (real, latent), *_ = steps(1)
+    update(players, optimizers, Silent(), Silent().start(1), given(real, latent), Team())
+    for (name, weight), kept in zip(players.generator.named_parameters(), before.generator.parameters(), strict=True):
+        assert torch.equal(weight, kept), name
 
 
 @pytest.mark.parametrize(("name", "share"), [("paper", 0.7), ("default", 0.75)])

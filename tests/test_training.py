@@ -64,7 +64,7 @@ def test_a_run_leaves_everything_that_a_run_must(small: TrainConfig, tmp_path: P
 
 
 def test_a_run_in_float64_goes_the_same_way(small: TrainConfig, tmp_path: Path) -> None:
-    """PyTorch's convolutions in float64 know the default layout only."""
+    """Convolutions in float64, as in bf16 on older CPUs, are PyTorch's own, which are strict about layouts."""
     first, second = (
         equipoise.train(small.with_changes(precision=precision), tmp_path / precision, quiet=True).rows()[1]
         for precision in ("fp32", "fp64")

@@ -158,11 +158,6 @@ class TrainConfig:
         """Of weights and images."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
-    @property
-    def layout(self) -> torch.memory_format:
-        """Of weights and images: channels last, which is faster, and which PyTorch's convolutions in float64 lack."""
-        return torch.contiguous_format if self.precision == "fp64" else torch.channels_last
-
     def build(self, shape: tuple[int, int, int], classes: int = 0) -> Players:
         """Both players, untrained, for images of `shape` (C, H, W) and so many classes.
 

@@ -28,7 +28,7 @@ def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: tor
     if config.flip:
         mirrored = torch.from_numpy(flips(config.batch, config.seed, position)[share]).to(device)
         real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
-    real = rounded(real.to(config.dtype, memory_format=config.layout), config.objective.needs.levels)
+    real = rounded(real.to(config.dtype, memory_format=torch.channels_last), config.objective.needs.levels)
     latent_g = draws.latents("latents of the generator", config.network.latent, config.prior)
     return Given(
         real=real,

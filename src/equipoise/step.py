@@ -147,7 +147,7 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, factor: Tensor) -> Tensor:
         ctx.save_for_backward(factor)
-        return weight.view_as(weight)
+        return weight.detach()  # a view would lose the strides of dimensions of size 1, by which layouts are told apart
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

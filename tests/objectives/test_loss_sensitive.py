@@ -124,11 +124,12 @@ def test_a_flat_loss_has_a_finite_penalty() -> None:
 
 def test_presets() -> None:
     presets = LSGAN.presets()
-    assert list(presets) == ["authors", "gls", "gp", "seed"]
-    authors, gls, gp, seed = (objective for objective, _ in presets.values())
+    assert list(presets) == ["authors", "gls", "gp", "seed", "toy"]
+    authors, gls, gp, seed, toy = (objective for objective, _ in presets.values())
     assert authors == LSGAN(a=0, weight=1, nu=0, relu=True, penalty=0, clip=0)
     assert (gls.clip, gls.needs) == (0.08, Needs("critic"))
     assert gp.needs == Needs("critic", independent=True)
+    assert toy == LSGAN(relu=False)
     assert (authors.needs, seed) == (Needs("loss"), LSGAN(a=1, weight=1, nu=0))
     assert {**LSGAN.defaults, **presets["gls"][1]}["lr"] == 2e-4
     assert {**LSGAN.defaults, **presets["gp"][1]}["prior"] == "normal"

@@ -129,6 +129,11 @@ class Objective(ABC):
     Only `needs` and the two losses must be given; what most objectives do not have stands here as nothing.
     """
 
+    def __init_subclass__(cls) -> None:
+        """A subclass with a loss of its own shares no term with the other player, unless it says so itself."""
+        if "factor" not in vars(cls) and {"discriminator_loss", "generator_loss"} & vars(cls).keys():
+            cls.factor = Objective.factor  # type: ignore[method-assign]
+
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Settings of a TrainConfig that its authors used, where they differ from those of TrainConfig itself."""
     toy_defaults: ClassVar[Mapping[str, Any]] = {
