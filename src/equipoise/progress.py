@@ -82,9 +82,8 @@ class Progress:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed(config.seed, "weights").initial_seed())
             players = config.build(material.shape, material.classes)
-        self.players = Players(
-            *(player.to(device, config.dtype, memory_format=torch.channels_last) for player in players)
-        )  # type: ignore[call-overload]
+        layout = torch.channels_last
+        self.players = Players(*(player.to(device, config.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
         self.optimizers = Optimizers(*(_optimizer(config, player) for player in self.players))
         self.objective = config.game(material.classes)
