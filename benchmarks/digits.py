@@ -3,13 +3,15 @@
 Each trains at 16x16 by its authors' optimiser, schedule and batch: the energy objectives on the BEGAN paper's
 autoencoder 16 wide, the others on DCGAN 24 wide. KID is taken ten times on the way, so that the best value stands
 beside the final one. Those that this budget does not suit are trained again by one other setting, so that the reason is
-more than a guess. Writes docs/results/digits.md, and a picture of each run into docs/results/objectives/.
+more than a guess. Writes docs/results/digits.md, a picture of each run into docs/results/objectives/, and
+digits.png with samples of them all.
 
     python -m benchmarks.digits --images 160000 --seeds 1 --out docs/results
 """
 
 import argparse
 import json
+import math
 import statistics
 import time
 from dataclasses import replace
@@ -43,6 +45,7 @@ COLUMNS = [
     "diversity",
     "CPU minutes",
 ]
+PICTURE = "![64 samples of each](digits.png)"
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
@@ -98,6 +101,21 @@ def picture(run: Run, out: Path) -> None:
     sheet.quantize(128).save(out, optimize=True)
 
 
+def sheet(runs: dict[str, Run], out: Path) -> None:
+    """64 samples of each run below its name, four runs in a row."""
+    from matplotlib.figure import Figure
+
+    rows = math.ceil(len(runs) / 4)
+    figure = Figure(figsize=(12, 3.2 * rows), dpi=80, facecolor="white", layout="constrained")
+    places = figure.subplots(rows, 4, squeeze=False)
+    for axes in places.flat:
+        axes.set_axis_off()
+    for axes, (name, run) in zip(places.flat, runs.items(), strict=False):
+        axes.set_title(name, loc="left", size=11, weight="bold")
+        axes.imshow(grid(sample(run, 64), columns=8), cmap="gray", vmin=0, vmax=255)
+    figure.savefig(out)
+
+
 def line(name: str, found: list[tuple[Run, Verdict, dict[str, float]]]) -> str:
     """A row of the table."""
     verdicts, figures = [verdict for _, verdict, _ in found], [figure for _, _, figure in found]
@@ -121,15 +139,15 @@ def told(values: list[float], digits: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--images", type=int, default=160_000)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="", help="names with commas between")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/digits"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    judge, lines = Judge(), [HEADER]
+    judge, lines, firsts = Judge(), [HEADER], dict[str, Run]()
     for name, config in {**configs(options.images), **otherwise(options.images)}.items():
         if options.only and name not in options.only.split(","):
             continue
@@ -138,7 +156,8 @@ def main() -> None:
             measured(name, config.with_changes(seed=seed), options.runs / f"{plain}-{config.images}-{seed}", judge)
             for seed in range(options.seeds)
         ]
-        picture(found[0][0], options.out / "objectives" / f"{plain}.png")
+        firsts[name] = found[0][0]
+        picture(firsts[name], options.out / "objectives" / f"{plain}.png")
         lines.append(line(name, found))
         print(lines[-1], flush=True)
     if not options.only:
@@ -147,7 +166,8 @@ def main() -> None:
             "1,000 samples beside the held-out digits, by the feature extractor `digits`; the other columns are its "
             "verdict on 1,000 samples of the end, the first of them on 64. Minutes are of one CPU core."
         )
-        (options.out / "digits.md").write_text("\n\n".join(["# Digits", about, "\n".join(lines)]) + "\n")
+        (options.out / "digits.md").write_text("\n\n".join(["# Digits", about, "\n".join(lines), PICTURE]) + "\n")
+        sheet(firsts, options.out / "digits.png")
 
 
 if __name__ == "__main__":
