@@ -15,6 +15,7 @@ from torch.optim import Adam
 
 from equipoise import checkpoint
 from equipoise.config import TrainConfig
+from equipoise.loop import take_step
 from equipoise.networks import MLP, MLPAutoencoder, build_players
 from equipoise.objectives import OBJECTIVES, Batch, Objective, State
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
@@ -203,20 +204,8 @@ def test_a_run_survives_save_and_load_bit_for_bit(name: str, tmp_path: Path) -> 
 
     def go_on(progress: Progress, steps: int) -> None:
         for _ in range(steps):
-            progress.prepare_step()
-            moves = progress.generator_moves
             given = material(progress.objective, progress.images // ROWS, other_latents=config.separate_latents)
-            moved = update(
-                progress.players,
-                progress.optimizers,
-                progress.objective,
-                progress.state,
-                given,
-                Team(),
-                order=config.update,
-                generator_moves=moves,
-            )
-            progress.finish_step(*moved, generator_moved=moves)
+            take_step(progress, given, Team())
 
     first, second = (Progress(config, Material(SHAPE, count=2 * ROWS), torch.device("cpu")) for _ in range(2))
     assert needs == first.objective.needs

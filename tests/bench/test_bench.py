@@ -14,10 +14,11 @@ from equipoise.bench.machine import Others
 from equipoise.bench.report import Case
 from equipoise.bench.timing import Times, memory, race, work
 from equipoise.config import TrainConfig
+from equipoise.loop import take_step
 from equipoise.players import Players
 from equipoise.progress import Material, Progress
 from equipoise.randomness import Draws
-from equipoise.step import Given, update
+from equipoise.step import Given
 from equipoise.team import Team
 
 CPU = torch.device("cpu")
@@ -43,18 +44,7 @@ def test_the_textbook_plays_the_same_game(name: str) -> None:
     book = Textbook(settings, Players(*plain))
     for step in range(2 * settings.n_critic):
         given = dealt(settings, step)
-        moves = progress.generator_moves
-        state, measures = update(
-            progress.players,
-            progress.optimizers,
-            progress.objective,
-            progress.state,
-            given,
-            Team(),
-            order=settings.update,
-            generator_moves=moves,
-        )
-        progress.finish_step(state, measures, generator_moved=moves)
+        take_step(progress, given, Team())
         book.step(given)
     for ours, theirs in zip(progress.players, book.players, strict=True):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
