@@ -25,11 +25,12 @@ import equipoise
 from benchmarks.digits_judge import Judge, Verdict
 from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.latents import sample
-from equipoise.objectives import WGAN
+from equipoise.objectives import WGAN, Tasks
 from equipoise.pictures import grid
 
 WIDTHS = {"autoencoder": 16, "dcgan": 24}
 OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
+    "gan with classes": ("gan", {"tasks": Tasks(classify_d=1.0, classify_g=1.0)}),
     "ls-gan at lr 4e-4": ("ls-gan", {"lr": 4e-4}),
     "wgan-gp at n_critic 1": ("wgan-gp", {"n_critic": 1}),
     "wgan at n_critic 1": ("wgan", {"n_critic": 1, "objective": WGAN(long_phases=False)}),
