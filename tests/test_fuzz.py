@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -433,12 +433,15 @@ def test_mutated_configurations(tmp_path: Path, changes: list[Callable[[bytes], 
 
 
 @tries(80, fixed=True)
-@given(key=st.sampled_from(sorted(TrainConfig().to_dict())), value=SETTINGS, inner=st.booleans())
-def test_configurations_with_anything_in_place_of_a_setting(tmp_path: Path, key: str, value: Any, inner: bool) -> None:
+@given(key=st.sampled_from(sorted(TrainConfig().to_dict())), value=SETTINGS, inner=st.none() | st.integers(0, 20))
+@example(key="network", value={"name": {"": -1}}, inner=None).via("a name that is a mapping")
+def test_configurations_with_anything_in_place_of_a_setting(
+    tmp_path: Path, key: str, value: Any, inner: int | None
+) -> None:
     values = TrainConfig().to_dict()
     part = values[key]
-    if inner and isinstance(part, dict):
-        part[sorted(part)[hash(str(value)) % len(part)]] = value
+    if inner is not None and isinstance(part, dict):
+        part[sorted(part)[inner % len(part)]] = value
     else:
         values[key] = value
     read_config(json.dumps(values), tmp_path)

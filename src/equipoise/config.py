@@ -239,12 +239,13 @@ def write_yaml(config: TrainConfig, made_with: Mapping[str, str]) -> str:
 def _build(key: str, value: Any, registry: Mapping[str, type]) -> Any:
     if isinstance(value, str):
         value = {"name": value}
-    if not isinstance(value, dict) or value.get("name") not in registry:
-        name = value.get("name") if isinstance(value, dict) else value
+    name = value.get("name") if isinstance(value, dict) else value
+    if not isinstance(name, str) or name not in registry:
         raise UsageError(f"unknown {key} {name!r}{suggestion(str(name), registry)}: use one of {', '.join(registry)}")
-    kind = registry[value["name"]]
-    settings = {name: setting for name, setting in value.items() if name != "name"}
-    _refuse_unknown(settings, kind, f"{key} {value['name']}")
+    kind = registry[name]
+    settings = dict(value)
+    del settings["name"]
+    _refuse_unknown(settings, kind, f"{key} {name}")
     return _checked(kind, settings)
 
 
