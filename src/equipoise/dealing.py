@@ -10,6 +10,7 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws
 from equipoise.step import Given
 from equipoise.team import Team
+from equipoise.transfer import onto
 
 
 def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: torch.device) -> Given:
@@ -24,9 +25,9 @@ def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: tor
     share = slice(team.rank * size, (team.rank + 1) * size)
     draws = Draws(config.seed, position, config.batch, share, device, config.dtype)
     images, labels = feed.draw(config.batch, config.seed, position, team.rank, team.size)
-    real = normalise(images.to(device))  # points of a toy come as they are
+    real = normalise(onto(device, images))  # points of a toy come as they are
     if config.flip:
-        mirrored = torch.from_numpy(flips(config.batch, config.seed, position)[share]).to(device)
+        mirrored = onto(device, torch.from_numpy(flips(config.batch, config.seed, position)[share]))
         real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
     real = rounded(real.to(config.dtype, memory_format=torch.channels_last), config.objective.needs.levels)
     latent_g = draws.latents("latents of the generator", config.network.latent, config.prior)
@@ -34,7 +35,7 @@ def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: tor
         real=real,
         latent=draws.latents("latents", config.network.latent, config.prior),
         draws=draws,
-        labels=None if labels is None else labels.to(device),
+        labels=None if labels is None else onto(device, labels),
         conditions=conditions(config, feed.classes, draws, real),
         latent_g=latent_g if config.separate_latents else None,
     )

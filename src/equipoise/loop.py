@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
 from lightning_fabric import Fabric
+from torch import Tensor
 
+from equipoise.allocator import keep_freed_memory
 from equipoise.data import Feed
 from equipoise.dealing import deal
 from equipoise.display import Display
@@ -14,6 +16,7 @@ from equipoise.divergence import MOST_CUTS
 from equipoise.errors import UsageError
 from equipoise.health import Finding, not_finite
 from equipoise.lock import sole_writer
+from equipoise.objectives.base import State
 from equipoise.progress import Material, Progress
 from equipoise.recorder import Moment, Recorder
 from equipoise.run import Run, feed_of
@@ -35,6 +38,7 @@ class Outcome(NamedTuple):
 
 def work(fabric: Fabric, path: Path | None, images: int | None, quiet: bool) -> tuple[Path, Outcome]:
     """Train the run at `path`, which the first process names, to `images` images or its own number."""
+    keep_freed_memory()
     run = Run.open(cast(Path, fabric.broadcast(path)))
     team = assemble(fabric, choose_precision(run.config.precision, fabric.device.type))
     with ExitStack() as held:
@@ -139,17 +143,16 @@ def _loop(run: Run, progress: Progress, feed: Feed, team: Team, recorder: Record
 def take_step(progress: Progress, given: Given, team: Team) -> None:
     """Move the players whose turn it is by what was dealt, and everything that follows them."""
     progress.prepare_step()
-    moves = progress.generator_moves
-    state, measures = update(
-        progress.players,
-        progress.optimizers,
-        progress.objective,
-        progress.state,
-        given,
-        team,
-        order=progress.config.update,
-        generator_moves=moves,
-    )
+    players, optimizers, objective = progress.players, progress.optimizers, progress.objective
+    moves, order = progress.generator_moves, progress.config.update
+
+    def step(state: State, given: Given) -> tuple[State, dict[str, Tensor]]:
+        return update(players, optimizers, objective, state, given, team, order=order, generator_moves=moves)
+
+    if progress.device.type == "cuda" and team.size == 1:
+        state, measures = progress.playback(moves, step, progress.state, given)
+    else:
+        state, measures = step(progress.state, given)
     progress.finish_step(state, measures, generator_moved=moves)
 
 

@@ -13,6 +13,7 @@ from equipoise.checkpoint import CheckpointError
 from equipoise.config import TrainConfig
 from equipoise.data import Feed
 from equipoise.objectives.base import State
+from equipoise.playback import Playback
 from equipoise.players import Players
 from equipoise.randomness import keyed
 from equipoise.schedule import Plateau, warmup
@@ -38,8 +39,11 @@ class Window:
 
     def add(self, measures: Mapping[str, Tensor]) -> None:
         """Take in one step's measures; those of the generator's loss are there only when it moves."""
-        for name, value in measures.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+        if known := [name for name in measures if name in self.sums]:
+            sums = torch._foreach_add([self.sums[name] for name in known], [measures[name] for name in known])
+            self.sums.update(zip(known, sums, strict=True))
+        self.sums.update({name: value.clone() for name, value in measures.items() if name not in self.sums})
+        for name in measures:
             self.counts[name] = self.counts.get(name, 0) + 1
         self.steps += 1
 
@@ -85,7 +89,8 @@ class Progress:
         layout = torch.channels_last
         self.players = Players(*(player.to(device, config.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
-        self.optimizers = Optimizers(*(_optimizer(config, player) for player in self.players))
+        self.optimizers = Optimizers(*(_optimizer(config, player, device) for player in self.players))
+        self.playback = Playback()
         self.objective = config.game(material.classes)
         self.steps_per_epoch = max(1, (material.count or ENDLESS) // config.batch)
         self.state: State = {
@@ -110,7 +115,10 @@ class Progress:
         rates = (self.lr * self.config.lr_ratio, self.lr)  # in the order of Optimizers
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)  # where recordings read it
+                else:
+                    group["lr"] = rate
         for player in (*self.players, self.ema):
             self.config.network.anneal(player, self.images)
 
@@ -208,6 +216,7 @@ class Progress:
             prefix = f"{name}."
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
+        self.playback.forget()
         try:
             kinds = {**self.facts(), "window_counts": {}, "images": 0}
             if not _alike(kinds, {key: facts[key] for key in kinds}):
@@ -255,13 +264,14 @@ def _scalars(named: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def _optimizer(config: TrainConfig, player: nn.Module) -> Optimizer:
-    weights, betas = list(player.parameters()), (config.beta1, config.beta2)
+def _optimizer(config: TrainConfig, player: nn.Module, device: torch.device) -> Optimizer:
+    weights, betas, recorded = list(player.parameters()), (config.beta1, config.beta2), device.type == "cuda"
+    lr = torch.tensor(config.lr, device=device) if recorded else config.lr
     if config.optimizer == "rmsprop":
-        return RMSprop(weights, lr=config.lr, foreach=True)
+        return RMSprop(weights, lr=lr, foreach=True, capturable=recorded)
     if config.optimizer == "adamax":
-        return Adamax(weights, lr=config.lr, betas=betas, foreach=True)
-    return Adam(weights, lr=config.lr, betas=betas, fused=True)
+        return Adamax(weights, lr=lr, betas=betas, foreach=True, capturable=recorded)
+    return Adam(weights, lr=lr, betas=betas, fused=True, capturable=recorded)
 
 
 def _moments(optimizer: Optimizer) -> dict[str, Tensor]:

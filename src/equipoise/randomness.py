@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from equipoise.transfer import onto
+
 Prior = Literal["uniform", "normal"]
 """Latents from U[-1, 1], as in the BEGAN paper, or from N(0, 1)."""
 
@@ -57,10 +59,10 @@ class Draws:
 
     def integers(self, purpose: str, high: int) -> Tensor:
         """(n,) int64 from 0 to high - 1."""
-        return torch.randint(high, (self.batch,), generator=self._keyed(purpose))[self.share].to(self.device)
+        return onto(self.device, torch.randint(high, (self.batch,), generator=self._keyed(purpose))[self.share])
 
     def _keyed(self, purpose: str) -> torch.Generator:
         return keyed(self.seed, purpose, self.position)
 
     def _mine(self, rows: Tensor) -> Tensor:
-        return rows[self.share].to(self.device, self.dtype)
+        return onto(self.device, rows[self.share].to(self.dtype))

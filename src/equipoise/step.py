@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equipoise.objectives.base import Batch, Half, Loss, Objective, Seen, State
-from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
+from equipoise.players import Conditions, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.team import Team
 
@@ -121,8 +121,8 @@ def _by_shared_term(
 ) -> tuple[list[Tensor], Seen]:
     """The same where the losses share a term: one backward pass for both, and one half of the batch at a time.
 
-    What generated images give the discriminator's weights is multiplied with `factor` on its way. What is the
-    generator's alone reaches it through the images, so that those weights do not see it.
+    What generated images give the discriminator's weights is its loss's up to `factor`. What is the generator's alone
+    reaches it through the images, so that those weights do not see it.
     """
     d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
     with team.autocast():
@@ -131,28 +131,15 @@ def _by_shared_term(
     d_grads = torch.autograd.grad(real.value, d_weights)
     with team.autocast():
         images = _generate(players, given.latent, given.conditions).images
-        judged = _judge_scaled(players.discriminator, images, factor)
+        judged = players.discriminator(images)
     loss, alone, seen = objective.fake_losses(Half(judged, given.latent, team.gather))
     if alone is not None:
         (push,) = torch.autograd.grad(alone, images, retain_graph=True)
         loss = loss + (images * push).sum()
     grads = torch.autograd.grad(loss, [*d_weights, *g_weights])
-    both = torch._foreach_add(d_grads, grads[: len(d_weights)])
-    return [*both, *grads[len(d_weights) :]], {**real.seen, **seen}
-
-
-class _Scaled(torch.autograd.Function):
-    """The identity; the gradient that goes back through it is multiplied with `factor`."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return weight.detach()  # a view would lose the strides of dimensions of size 1, by which layouts are told apart
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (factor,) = ctx.saved_tensors
-        return grads[0] * factor.to(grads[0].dtype), None
+    shared = torch._foreach_mul(grads[: len(d_weights)], factor)
+    torch._foreach_add_(shared, d_grads)
+    return [*shared, *grads[len(d_weights) :]], {**real.seen, **seen}
 
 
 def _in_turn(
@@ -210,12 +197,6 @@ def _judged(
         given.conditions or Conditions(),
         team.gather,
     )
-
-
-def _judge_scaled(discriminator: nn.Module, images: Tensor, factor: Tensor) -> DiscriminatorOutput:
-    weights = {name: _Scaled.apply(weight, factor) for name, weight in discriminator.named_parameters()}  # type: ignore[no-untyped-call]
-    judged: DiscriminatorOutput = torch.func.functional_call(discriminator, weights, (images,))
-    return judged
 
 
 def _judged_anew(players: Players, batch: Batch, given: Given, team: Team) -> Batch:

@@ -42,6 +42,7 @@ class Team:
 
 def assemble(fabric: Fabric, precision: Precision) -> Team:
     """The team of the processes that `fabric` has launched."""
+    torch.backends.cudnn.benchmark = True  # shapes stay the same
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
     if precision == "bf16":
         autocast = lambda: torch.autocast(fabric.device.type, torch.bfloat16)  # noqa: E731

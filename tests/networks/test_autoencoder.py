@@ -138,3 +138,32 @@ def test_scaled_weights_carry_the_latent_to_the_image_where_the_papers_lose_it()
 def test_the_gain_keeps_the_variance_through_an_elu() -> None:
     x = torch.randn(2_000_000, dtype=torch.float64)
     assert (ELU_GAIN * F.elu(x)).square().mean().item() == pytest.approx(1, abs=5e-3)
+
+
+@pytest.mark.parametrize("residual", [0, 100])
+def test_a_doubling_layer_is_enlarging_and_then_convolving(residual: int) -> None:
+    """In float64, values and gradients of everything; the transposed convolution does not touch the sides otherwise."""
+    torch.manual_seed(0)
+    layer = Conv(4, 4, Autoencoder(width=4, residual=residual), doubling=True).double()
+    set_carry(layer, 0.3)
+    x = torch.randn(2, 4, 5, 7, dtype=torch.float64, requires_grad=True)
+    large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    plain = F.elu(F.conv2d(large, layer.conv.weight, layer.conv.bias, padding=1))
+    expected = 0.7 * plain + 0.3 * large if residual else plain
+    found, push = layer(x), torch.randn(2, 4, 10, 14, dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    inputs = [x, *layer.parameters()]
+    for ours, theirs in zip(
+        torch.autograd.grad(found, inputs, push), torch.autograd.grad(expected, inputs, push), strict=True
+    ):
+        assert (ours - theirs).norm() <= 1e-12 * theirs.norm()
+
+
+def test_a_doubling_layer_takes_either_way_and_under_autocast_that_of_the_convolution() -> None:
+    torch.manual_seed(0)
+    layer = Conv(8, 8, Autoencoder(width=8), doubling=True)
+    x = torch.randn(2, 8, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = layer(x)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), layer(x), rtol=2e-2, atol=2e-2)

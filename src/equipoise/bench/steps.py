@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from lightning_fabric import Fabric
 
+from equipoise.allocator import keep_freed_memory
 from equipoise.bench.textbook import Textbook
 from equipoise.config import TrainConfig
 from equipoise.data import Drawn
@@ -58,6 +59,7 @@ def ours(config: TrainConfig, shape: Shape, fabric: Fabric) -> Step:
     progress = Progress(config, Material.of(feed), fabric.device)
 
     def step() -> None:
+        keep_freed_memory()
         with torch.profiler.record_function(DATA):
             given = deal(config, feed, progress.images, team, fabric.device)
         take_step(progress, given, team)
@@ -72,6 +74,7 @@ def textbook(config: TrainConfig, shape: Shape, fabric: Fabric, *, autocast: boo
     book = Textbook(config, Players(*(player.to(fabric.device) for player in config.build(shape))))
 
     def step() -> None:
+        keep_freed_memory(keep=False)
         with torch.profiler.record_function(DATA):
             given = deal(config, feed, book.steps * config.batch, team, fabric.device)
         with torch.autocast(fabric.device.type, torch.bfloat16) if autocast else nullcontext():

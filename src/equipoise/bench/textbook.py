@@ -1,17 +1,18 @@
 """The step as most public code writes it: what equipoise is timed against, and proven equal to.
 
 Three passes of the discriminator, each loss's backward pass through everything that it can reach, full precision, the
-default memory layout, Adam weight by weight, and numbers read on the way.
+default memory layout, layers as the papers name them, Adam as it comes, and numbers read on the way.
 """
 
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from equipoise.config import TrainConfig
+from equipoise.networks.autoencoder import Conv, doubled
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
@@ -28,10 +29,11 @@ class Textbook:
 
     def __init__(self, config: TrainConfig, players: Players) -> None:
         self.config, self.players, self.k, self.steps = config, players, 0.0, 0
+        for player in players:
+            player.apply(_spell_out)
         rates, betas = (config.lr * config.lr_ratio, config.lr), (config.beta1, config.beta2)
         self.g_optimizer, self.d_optimizer = (
-            Adam(player.parameters(), rate, betas, foreach=False, fused=False)
-            for player, rate in zip(players, rates, strict=True)
+            Adam(player.parameters(), rate, betas) for player, rate in zip(players, rates, strict=True)
         )
         self._move = TEXTBOOK[config.objective_name]
 
@@ -79,6 +81,13 @@ class Textbook:
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
+
+
+def _spell_out(module: nn.Module) -> None:
+    """Enlarge and then convolve, where a layer does both at once."""
+    if isinstance(module, Conv) and module.doubling:
+        module.doubling = False
+        module.register_forward_pre_hook(lambda _, inputs: doubled(*inputs))
 
 
 TEXTBOOK: dict[str, Callable[[Textbook, Given], None]] = {

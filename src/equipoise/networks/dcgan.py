@@ -79,7 +79,7 @@ def _encoder(widths: list[int], norm: Norm) -> Iterator[nn.Module]:
         yield nn.Conv2d(n_in, n_out, *HALVE, bias=norm == "none")
         if level > 0:
             yield norm_of(norm, n_out)
-        yield nn.LeakyReLU(0.2)
+        yield nn.LeakyReLU(0.2, inplace=True)
 
 
 def _decoder(widths: list[int], smallest: Size, norm: Norm) -> Iterator[nn.Module]:
@@ -89,7 +89,7 @@ def _decoder(widths: list[int], smallest: Size, norm: Norm) -> Iterator[nn.Modul
     yield nn.ConvTranspose2d(*first, smallest, bias=norm == "none")
     for n_in, n_out in others:
         yield norm_of(norm, n_in)
-        yield nn.ReLU()
+        yield nn.ReLU(inplace=True)
         yield nn.ConvTranspose2d(n_in, n_out, *HALVE, bias=norm == "none" and (n_in, n_out) != others[-1])
 
 

@@ -1,0 +1,21 @@
+"""What becomes of main memory that a step gives back: kept for the next step, or left to the system.
+
+By default the C library hands large pieces back as soon as they are free, and asks for them again a moment later; the
+system then clears every page anew. A step frees and takes the same sizes each time, so that keeping them costs nothing.
+"""
+
+import ctypes
+import sys
+
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of glibc's mallopt
+USUAL = {TRIM_THRESHOLD: 64 * 2**20, MMAP_THRESHOLD: 32 * 2**20, MMAP_MAX: 65536}  # what its own rules come to
+KEEPING = {TRIM_THRESHOLD: 2**31 - 1, MMAP_MAX: 0}
+
+
+def keep_freed_memory(*, keep: bool = True) -> None:
+    """Let this process keep the memory that it frees, or no longer; does nothing but under Linux with glibc."""
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    for parameter, value in (KEEPING if keep else USUAL).items() if mallopt else ():
+        mallopt(parameter, value)

@@ -1,0 +1,29 @@
+"""Freed memory that is kept is not cleared anew."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys, torch
+from equipoise.allocator import keep_freed_memory
+keep_freed_memory(keep=sys.argv[1] == "keep")
+for _ in range(10):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    tensors = [torch.ones(10_000_000) for _ in range(4)]
+    del tensors
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has glibc")
+def test_pages_are_not_cleared_anew() -> None:
+    """Of 40,000 pages that are taken, none or all."""
+    words = [sys.executable, "-c", PROGRAM]
+    kept, given_back = (
+        int(subprocess.run([*words, word], capture_output=True, text=True, check=True).stdout)
+        for word in ("keep", "no")
+    )
+    assert kept < 1000
+    assert given_back > 30_000
