@@ -17,5 +17,7 @@ def keep_freed_memory(*, keep: bool = True) -> None:
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for parameter, value in (KEEPING if keep else USUAL).items() if mallopt else ():
+    if mallopt is None:
+        return
+    for parameter, value in (KEEPING if keep else USUAL).items():
         mallopt(parameter, value)
