@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar, cast
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from equipoise.allocator import keep_freed_memory
+from equipoise.allocator import freed_memory_kept
 from equipoise.data import Feed
 from equipoise.dealing import deal
 from equipoise.display import Display
@@ -38,10 +38,9 @@ class Outcome(NamedTuple):
 
 def work(fabric: Fabric, path: Path | None, images: int | None, quiet: bool) -> tuple[Path, Outcome]:
     """Train the run at `path`, which the first process names, to `images` images or its own number."""
-    keep_freed_memory()
     run = Run.open(cast(Path, fabric.broadcast(path)))
     team = assemble(fabric, choose_precision(run.config.precision, fabric.device.type))
-    with ExitStack() as held:
+    with freed_memory_kept(), ExitStack() as held:
         if refused := together(team, lambda: _claim(run, images, held if team.rank == 0 else None)):
             return run.path, Outcome("refused", message=refused)
         made = together(team, lambda: _prepared(run, fabric))
