@@ -51,6 +51,7 @@ ORDER = [
         "judge",
         "toy_evaluation",
         "evaluation",
+        "saver",
         "recorder",
         "signals",
         "loop",

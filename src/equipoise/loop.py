@@ -20,6 +20,7 @@ from equipoise.objectives.base import State
 from equipoise.progress import Material, Progress
 from equipoise.recorder import Moment, Recorder
 from equipoise.run import Run, feed_of
+from equipoise.saver import Saver
 from equipoise.signals import Stop, listening
 from equipoise.step import Given, update
 from equipoise.team import Team, assemble, choose_precision
@@ -103,10 +104,11 @@ def _train(run: Run, feed: Feed, progress: Progress, passed_over: list[str], tea
         closing(feed),
         Display(run.config.images, title, start_at=progress.images, quiet=silent) as display,
         listening() as stop,
+        Saver(run) as saver,
     ):
 
         def begun() -> Recorder | None:
-            return Recorder(run, progress, feed, team, display, passed_over) if team.rank == 0 else None
+            return Recorder(run, saver, progress, feed, team, display, passed_over) if team.rank == 0 else None
 
         recorder = together(team, begun)
         if isinstance(recorder, str):

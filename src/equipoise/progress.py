@@ -198,7 +198,7 @@ class Progress:
             "classes": self.material.classes,
             "plateau": self.plateau.as_dict(),
             "window_steps": self.window.steps,
-            "window_counts": self.window.counts,
+            "window_counts": dict(self.window.counts),
             "generator_steps": self.generator_steps,
             "critic_steps_since": self.critic_steps_since,
             "steps_per_epoch": self.steps_per_epoch,

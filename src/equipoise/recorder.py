@@ -24,12 +24,14 @@ from equipoise.progress import Progress
 from equipoise.randomness import Draws, keyed, latents
 from equipoise.report import write_report
 from equipoise.run import Run
+from equipoise.saver import Saver
 from equipoise.scatter import JUDGED_POINTS, measures_of, realness, scatter_of
 from equipoise.team import Team
 
 NAMED = 5  # skipped images named in a message
 JUDGED = 256  # samples whose diversity is measured
-BETWEEN_REPORTS = 60  # seconds, for drawing one takes more than a second
+BETWEEN_REPORTS = 60  # seconds at least
+DRAWING = 0.01  # share of the time that may go into reports
 SHOWN = 64  # samples in a grid
 
 
@@ -57,9 +59,16 @@ class Recorder:
     """
 
     def __init__(
-        self, run: Run, progress: Progress, feed: Feed, team: Team, display: Display, passed_over: Sequence[str] = ()
+        self,
+        run: Run,
+        saver: Saver,
+        progress: Progress,
+        feed: Feed,
+        team: Team,
+        display: Display,
+        passed_over: Sequence[str] = (),
     ) -> None:
-        self.run, self.progress, self.team, self.display = run, progress, team, display
+        self.run, self.saver, self.progress, self.team, self.display = run, saver, progress, team, display
         config = run.config
         self.fresh = not run.checkpoints()
         count = JUDGED_POINTS if config.toy else JUDGED
@@ -67,7 +76,7 @@ class Recorder:
         some = normalise(feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images)
         self.data_diversity = diversity(some)
         self.conditions = self._conditions(feed.classes, some[torch.arange(count) % len(some)])
-        self.drawn = -math.inf if self.fresh else time.monotonic()
+        self.report_due = -math.inf if self.fresh else time.monotonic() + BETWEEN_REPORTS
         self.data = feed.fingerprint
         self.judge: Judge | None = None
         with writing(run.path):
@@ -84,6 +93,7 @@ class Recorder:
 
     def record(self, moment: Moment) -> Finding | None:
         """Record what is due; if the samples have collapsed, say so and leave it at that."""
+        self.saver.settle(wait=False)
         with writing(self.run.path):
             if moment.means:
                 self.line(moment.means, halved=moment.halved)
@@ -99,6 +109,7 @@ class Recorder:
 
     def go_back(self, bad: Finding) -> None:
         """Make the last good checkpoint the newest, with half the learning rate; `progress` is left as it is."""
+        self.saver.settle()
         _, facts, _ = self.run.load_checkpoint(up_to=well_until(self.rows, self.run.config, bad))
         images, cuts = facts["images"], self.progress.cuts + 1
         evidence = bad.message.partition(":")[0]
@@ -171,18 +182,16 @@ class Recorder:
         self.display.say(level, message)
 
     def checkpoint(self) -> None:
-        """Save everything that moves, and draw the curves and the report."""
+        """Save everything that moves, and draw the curves and the report if that is due."""
         self.board.flush()  # so that its curves have no gap if the next thing is a kill
-        self.run.save_checkpoint(
-            self.progress.images, self.progress.tensors(), self.progress.facts() | {"data": self.data}
-        )
-        if self.best.get("images") == self.progress.images:
-            self.run.keep_best(self.progress.images)
-        if time.monotonic() - self.drawn > BETWEEN_REPORTS:
+        images, facts = self.progress.images, self.progress.facts() | {"data": self.data}
+        self.saver.save(images, self.progress.tensors(), facts, best=self.best.get("images") == images)
+        if time.monotonic() > self.report_due:
             self._draw()
 
     def close(self) -> None:
-        """Draw the curves and the report as they stand at the end."""
+        """Wait for the last checkpoint, and draw the curves and the report as they stand at the end."""
+        self.saver.settle()
         with writing(self.run.path):
             self._draw()
             self.board.close()
@@ -198,9 +207,11 @@ class Recorder:
         return found
 
     def _draw(self) -> None:
-        self.drawn = time.monotonic()
+        start = time.monotonic()
         self.board.flush()
         write_report(self.run.path)
+        took = time.monotonic() - start
+        self.report_due = start + max(BETWEEN_REPORTS, took / DRAWING)
 
     def _log(self, row: dict[str, float]) -> None:
         self.run.append("metrics.jsonl", row)
