@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -40,7 +39,7 @@ from equipoise.players import Players
 from equipoise.presets import PRESETS
 from equipoise.progress import Material, Progress
 from equipoise.run import feed_of
-from equipoise.team import assemble, choose_precision, fabric_for
+from equipoise.team import Launcher, assemble, choose_precision, launcher_for
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LOOKS = 30  # scores of each run
@@ -92,45 +91,45 @@ def paper() -> TrainConfig:
     return theirs.with_changes(objective=BEGAN.paper(), network=small, data=demo.data, resolution=demo.resolution)
 
 
-def ours(config: TrainConfig, fabric: Fabric) -> Entrant:
+def ours(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As `equipoise train` takes its steps."""
-    feed, team = feed_of(config), assemble(fabric, choose_precision(config.precision, fabric.device.type))
-    progress = Progress(config, Material.of(feed), fabric.device)
+    feed, team = feed_of(config), assemble(launcher, choose_precision(config.precision, launcher.device.type))
+    progress = Progress(config, Material.of(feed), launcher.device)
 
     def step() -> int:
         keep_freed_memory()
-        take_step(progress, deal(config, feed, progress.images, team, fabric.device), team)
+        take_step(progress, deal(config, feed, progress.images, team, launcher.device), team)
         return progress.images
 
     return Entrant(step, lambda: progress.ema)
 
 
-def textbook(config: TrainConfig, fabric: Fabric) -> Entrant:
+def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As most public code takes them."""
-    feed, team = feed_of(config), assemble(fabric, "fp32")
+    feed, team = feed_of(config), assemble(launcher, "fp32")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         players = config.build(feed.shape)
-    book = Textbook(config, Players(*(player.to(fabric.device) for player in players)))
+    book = Textbook(config, Players(*(player.to(launcher.device) for player in players)))
 
     def step() -> int:
         keep_freed_memory(keep=False)
-        book.step(deal(config, feed, book.steps * config.batch, team, fabric.device))
+        book.step(deal(config, feed, book.steps * config.batch, team, launcher.device))
         return book.steps * config.batch
 
     return Entrant(step, lambda: players.generator)
 
 
-def trained(entrant: Entrant, config: TrainConfig, seconds: float, fabric: Fabric) -> tuple[list[Look], Tensor]:
+def trained(entrant: Entrant, config: TrainConfig, seconds: float, launcher: Launcher) -> tuple[list[Look], Tensor]:
     """Train for so long, and look LOOKS times; the scores, and samples (SHOWN, C, H, W) of the end."""
-    judge, looks, spent, images = Judge(config, fabric.device), list[Look](), 0.0, 0
+    judge, looks, spent, images = Judge(config, launcher.device), list[Look](), 0.0, 0
     for number in range(1, LOOKS + 1):
         start = time.process_time()
         while spent + time.process_time() - start < seconds * number / LOOKS:
             images = entrant.step()
         spent += time.process_time() - start
         looks.append(Look(spent, images, judge(entrant.generator())["value"]))
-    samples = torch.cat(list(drawn(entrant.generator(), config, range(SHOWN), config.seed, fabric.device)))
+    samples = torch.cat(list(drawn(entrant.generator(), config, range(SHOWN), config.seed, launcher.device)))
     return looks, samples
 
 
@@ -139,13 +138,13 @@ def seconds_to(looks: list[Look], kid: float = KID) -> float:
     return next((look.seconds for look in looks if look.kid <= kid), math.inf)
 
 
-def measured(name: str, seed: int, seconds: float, runs: Path, fabric: Fabric) -> tuple[list[Look], Tensor]:
+def measured(name: str, seed: int, seconds: float, runs: Path, launcher: Launcher) -> tuple[list[Look], Tensor]:
     """Train one, or read what was kept of it."""
     kept = runs / f"{name}-{seed}-{seconds:.0f}.pt"
     if not kept.exists():
         config = (paper() if name == "textbook" else configs()[name]).with_changes(seed=seed)
-        entrant = (textbook if name == "textbook" else ours)(config, fabric)
-        looks, samples = trained(entrant, config, seconds, fabric)
+        entrant = (textbook if name == "textbook" else ours)(config, launcher)
+        looks, samples = trained(entrant, config, seconds, launcher)
         runs.mkdir(parents=True, exist_ok=True)
         torch.save({"looks": json.dumps(looks), "samples": samples}, kept)
     found = torch.load(kept, weights_only=True)
@@ -194,9 +193,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)  # then a process's time is that of its core, whatever else runs
-    fabric = fabric_for("cpu", 1)
+    launcher = launcher_for("cpu", 1)
     found = {
-        name: [measured(name, seed, options.seconds, options.runs, fabric) for seed in range(options.seeds)]
+        name: [measured(name, seed, options.seconds, options.runs, launcher) for seed in range(options.seeds)]
         for name in options.names
     }
     print(table(found, options.seconds))

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_help_explains_itself(within: Command) -> None:
     assert "equipoise train began --data digits" in within().stdout
     assert "--gamma" in within("train", "began", "--help").stdout
     assert re.fullmatch(r"equipoise \d+\.\d+\.\d+\n", within("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("cli", ["torch", "numpy", "tyro", "pydantic"]),
+        ("training", ["lightning_fabric", "torchmetrics", "scipy", "matplotlib", "webdataset"]),
+    ],
+)
+def test_nothing_is_imported_before_it_is_needed(module: str, unneeded: list[str]) -> None:
+    """Each of these takes a tenth of a second to seconds, of which help and a first step need none."""
+    code = f"import sys, equipoise.{module}; print(sorted({set(unneeded)} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_train_says_where_everything_lies(equipoise: Command, tmp_path: Path) -> None:

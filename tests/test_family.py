@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -22,7 +21,7 @@ from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, 
 from equipoise.progress import Material, Progress
 from equipoise.randomness import Draws
 from equipoise.step import Given, Optimizers, update
-from equipoise.team import Team, assemble, fabric_for
+from equipoise.team import Launcher, Team, assemble, launcher_for
 from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
 
 SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3
@@ -241,17 +240,17 @@ def trained(objective: Objective, team: Team, share: slice) -> dict[str, Any]:
     return {key: value.numpy() for key, value in everything.items()}
 
 
-def both_ways(fabric: Fabric) -> dict[str, list[dict[str, Any]]]:
+def both_ways(launcher: Launcher) -> dict[str, list[dict[str, Any]]]:
     """By name, what two processes make together, and what one makes alone."""
     torch.set_num_threads(1)
-    team, half = assemble(fabric, "fp64"), ROWS // 2
+    team, half = assemble(launcher, "fp64"), ROWS // 2
     mine = slice(team.rank * half, (team.rank + 1) * half)
     return {name: [trained(make(name), team, mine), trained(make(name), Team(), slice(0, ROWS))] for name in EVERY}
 
 
 def test_two_processes_equal_one() -> None:
     """Each has half of every batch; gathered statistics and means make that one batch again."""
-    results = fabric_for("cpu", 2).launch(both_ways)
+    results = launcher_for("cpu", 2).launch(both_ways)
     assert results.keys() == OBJECTIVES.keys()
     for name, (two, one) in results.items():
         assert two.keys() == one.keys()

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from equipoise.config import TrainConfig
@@ -28,7 +27,7 @@ from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.passes import collected, features_for
 from equipoise.run import Run
 from equipoise.scores import PROTOCOL, Scores
-from equipoise.team import Device, fabric_for
+from equipoise.team import Device, Launcher, launcher_for
 from equipoise.toy_evaluation import evaluate_toy, toy_run
 
 RECONSTRUCTED = 64  # held-out images that are reconstructed, for each takes hundreds of steps
@@ -66,7 +65,9 @@ def evaluate(
         return evaluate_toy(run, **how)
     names = [str(each.path) if isinstance(each, Run) else str(each) for each in (images, reference) if each is not None]
     request = Request(images=names[0], reference=None if reference is None else names[1], **how)
-    result = cast(Any, fabric_for(device, devices)).launch(_work, vars(request), quiet)  # it takes no frozen dataclass
+    result = cast(Any, launcher_for(device, devices)).launch(
+        _work, vars(request), quiet
+    )  # it takes no frozen dataclass
     if isinstance(result, str):
         raise UsageError(result)
     return Scores(**result)
@@ -90,13 +91,13 @@ class _Plan(NamedTuple):
         return found
 
 
-def _work(fabric: Fabric, wanted: dict[str, Any], quiet: bool) -> dict[str, Any] | str:
+def _work(launcher: Launcher, wanted: dict[str, Any], quiet: bool) -> dict[str, Any] | str:
     """What every process does: its share of each set. All of them return the fields of Scores, or what is wrong."""
     request = Request(**wanted)
-    rank, size = fabric.global_rank, fabric.world_size
+    rank, size = launcher.global_rank, launcher.world_size
     plan, mine, message = None, dict[str, Collected](), ""
     try:
-        plan = _plan(request, fabric.device)
+        plan = _plan(request, launcher.device)
         for name, (images, needs) in plan.passes().items():
             mine[name] = collected(images, needs, plan.extractor, request.seed, rank, size, quiet)
     except UsageError as error:
@@ -109,7 +110,7 @@ def _work(fabric: Fabric, wanted: dict[str, Any], quiet: bool) -> dict[str, Any]
             result = vars(_scored(plan, merged, request))
         except UsageError as error:
             result = str(error)
-    return fabric.broadcast(result)
+    return launcher.broadcast(result)
 
 
 def _gathered(message: str, mine: dict[str, Collected], size: int) -> tuple[list[str], list[dict[str, Collected]]]:

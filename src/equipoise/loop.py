@@ -5,7 +5,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from equipoise.allocator import freed_memory_kept
@@ -23,7 +22,7 @@ from equipoise.run import Run, feed_of
 from equipoise.saver import Saver
 from equipoise.signals import Stop, listening
 from equipoise.step import Given, update
-from equipoise.team import Team, assemble, choose_precision
+from equipoise.team import Launcher, Team, assemble, choose_precision
 
 Result = TypeVar("Result")
 
@@ -37,18 +36,18 @@ class Outcome(NamedTuple):
     signal: int = 0
 
 
-def work(fabric: Fabric, path: Path | None, images: int | None, quiet: bool) -> tuple[Path, Outcome]:
+def work(launcher: Launcher, path: Path | None, images: int | None, quiet: bool) -> tuple[Path, Outcome]:
     """Train the run at `path`, which the first process names, to `images` images or its own number."""
-    run = Run.open(cast(Path, fabric.broadcast(path)))
-    team = assemble(fabric, choose_precision(run.config.precision, fabric.device.type))
+    run = Run.open(cast(Path, launcher.broadcast(path)))
+    team = assemble(launcher, choose_precision(run.config.precision, launcher.device.type))
     with freed_memory_kept(), ExitStack() as held:
         if refused := together(team, lambda: _claim(run, images, held if team.rank == 0 else None)):
             return run.path, Outcome("refused", message=refused)
-        made = together(team, lambda: _prepared(run, fabric))
+        made = together(team, lambda: _prepared(run, launcher))
         if isinstance(made, str):
             return run.path, Outcome("refused", message=made)
         outcome = _train(run, *made, team, quiet)
-        fabric.barrier()
+        launcher.barrier()
     return run.path, outcome
 
 
@@ -73,12 +72,12 @@ def _claim(run: Run, images: int | None, held: ExitStack | None) -> None:
         run.config = longer
 
 
-def _prepared(run: Run, fabric: Fabric) -> tuple[Feed, Progress, list[str]]:
+def _prepared(run: Run, launcher: Launcher) -> tuple[Feed, Progress, list[str]]:
     """The feed, where training stands, and why newer checkpoints were passed over."""
-    if run.config.batch % fabric.world_size:
-        raise UsageError(f"--batch {run.config.batch} does not divide by the {fabric.world_size} processes")
+    if run.config.batch % launcher.world_size:
+        raise UsageError(f"--batch {run.config.batch} does not divide by the {launcher.world_size} processes")
     feed = feed_of(run.config)
-    progress = Progress(run.config, Material.of(feed), fabric.device)
+    progress = Progress(run.config, Material.of(feed), launcher.device)
     return feed, progress, _restore(run, progress, feed)
 
 

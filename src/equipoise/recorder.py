@@ -1,6 +1,5 @@
 """What a run leaves behind while it trains: lines of metrics, TensorBoard, samples, health, curves, a report."""
 
-import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -76,7 +75,7 @@ class Recorder:
         some = normalise(feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images)
         self.data_diversity = diversity(some)
         self.conditions = self._conditions(feed.classes, some[torch.arange(count) % len(some)])
-        self.report_due = -math.inf if self.fresh else time.monotonic() + BETWEEN_REPORTS
+        self.report_due = time.monotonic() + BETWEEN_REPORTS
         self.data = feed.fingerprint
         self.judge: Judge | None = None
         with writing(run.path):

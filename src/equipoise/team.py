@@ -4,18 +4,64 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor
 
 from equipoise.errors import UsageError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Value = TypeVar("Value")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp64"]
+
+
+class Launcher(Protocol):
+    """What starts the processes and lets them meet: Fabric, or of a process alone, `Alone`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+
+    @property
+    def global_rank(self) -> int:
+        """The number of this process."""
+
+    def launch(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call `function(self, *args)` in every process; what the first one returns."""
+
+    def broadcast(self, obj: Value) -> Value:
+        """The first process's `obj`."""
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process, which needs nothing of Fabric: importing that takes longer than everything of ours."""
+
+    device: torch.device
+    world_size: int = 1
+    global_rank: int = 0
+
+    def launch(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call it here."""
+        return function(self, *args)
+
+    def broadcast(self, obj: Value) -> Value:
+        """It is the first process."""
+        return obj
+
+    def barrier(self) -> None:
+        """There are no others."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +86,15 @@ class Team:
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
-def assemble(fabric: Fabric, precision: Precision) -> Team:
-    """The team of the processes that `fabric` has launched."""
+def assemble(launcher: Launcher, precision: Precision) -> Team:
+    """The team of the processes that `launcher` has started."""
     torch.backends.cudnn.benchmark = True  # shapes stay the same
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
     if precision == "bf16":
-        autocast = lambda: torch.autocast(fabric.device.type, torch.bfloat16)  # noqa: E731
-    if fabric.world_size == 1:
+        autocast = lambda: torch.autocast(launcher.device.type, torch.bfloat16)  # noqa: E731
+    if launcher.world_size == 1:
         return Team(autocast=autocast)
+    fabric = cast("Fabric", launcher)
 
     def mean(tensors: Sequence[Tensor]) -> list[Tensor]:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -77,6 +124,11 @@ def assemble(fabric: Fabric, precision: Precision) -> Team:
 
 def started_from_outside() -> bool:
     """Whether torchrun or a cluster's scheduler has started the processes."""
+    if not os.environ.keys() & {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}:
+        return False
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
 
 
@@ -85,8 +137,8 @@ def is_leader() -> bool:
     return not started_from_outside() or int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def fabric_for(device: Device, devices: int) -> Fabric:
-    """A Fabric for `devices` processes on this machine, one a device.
+def launcher_for(device: Device, devices: int) -> Launcher:
+    """What starts `devices` processes on this machine, one a device.
 
     Args:
         device: where to compute.
@@ -99,11 +151,16 @@ def fabric_for(device: Device, devices: int) -> Fabric:
     available = torch.cuda.device_count() if kind == "cuda" else 1 if kind == "mps" else devices
     if devices > available:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
-    if started_from_outside():
+    outside = started_from_outside()
+    if devices == 1 and not outside:
+        return Alone(torch.device(kind) if kind == "cpu" else torch.device(kind, 0))
+    from lightning_fabric import Fabric
+
+    if outside:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(devices)))
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
-    return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn" if devices > 1 else "auto")
+    return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
 
 
 def _choose(device: Device) -> str:

@@ -1,10 +1,8 @@
 """Train a run, or go on with one: from a configuration to a folder with checkpoints, pictures and curves."""
 
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 
 from equipoise.config import TrainConfig
 from equipoise.data import Feed
@@ -14,7 +12,7 @@ from equipoise.judge import judged_by
 from equipoise.loop import work
 from equipoise.run import CONFIG, Run, feed_of, free_folder
 from equipoise.signals import passing_on
-from equipoise.team import fabric_for, is_leader
+from equipoise.team import Launcher, is_leader, launcher_for
 
 
 def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
@@ -33,12 +31,12 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
         Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
     """
-    fabric = fabric_for(config.device, config.devices)
+    launcher = launcher_for(config.device, config.devices)
     if not is_leader():
-        return _launch(fabric, None, None, quiet)
+        return _launch(launcher, None, None, quiet)
     with counting(f"packing {config.data}", quiet=quiet) as count:
         check(config, feed_of(config, count))
-    return _launch(fabric, Run.create(out or free_folder(_name(config)), config), None, quiet)
+    return _launch(launcher, Run.create(out or free_folder(_name(config)), config), None, quiet)
 
 
 def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) -> Run:
@@ -60,7 +58,7 @@ def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) 
     run = Run.open(path)
     if images is not None:
         run.config.with_changes(images=images)  # what cannot work is refused at once
-    return _launch(fabric_for(run.config.device, run.config.devices), run, images, quiet)
+    return _launch(launcher_for(run.config.device, run.config.devices), run, images, quiet)
 
 
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
@@ -103,9 +101,9 @@ def _name(config: TrainConfig) -> str:
     return "-".join([config.objective_name, Path(config.data).stem, *([] if config.toy else [str(config.resolution)])])
 
 
-def _launch(fabric: Fabric, run: Run | None, images: int | None, quiet: bool) -> Run:
+def _launch(launcher: Launcher, run: Run | None, images: int | None, quiet: bool) -> Run:
     with passing_on():
-        path, outcome = cast(Any, fabric.launch)(work, run.path if run else None, images, quiet)
+        path, outcome = launcher.launch(work, run.path if run else None, images, quiet)
     run = Run.open(path)
     if outcome.kind == "refused":
         raise UsageError(outcome.message)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from equipoise.bench.machine import Others, convolution_peak, product_peak
 from equipoise.bench.steps import Step, ours, textbook
@@ -13,7 +12,7 @@ from equipoise.bench.textbook import TEXTBOOK
 from equipoise.bench.timing import memory, parts, race, work
 from equipoise.config import TrainConfig
 from equipoise.presets import PRESETS
-from equipoise.team import Precision, choose_precision
+from equipoise.team import Launcher, Precision, choose_precision
 
 ROUNDS = 7
 LOADED = 0.15  # cores that others may keep busy
@@ -67,24 +66,24 @@ STANDARD = [
 """What `equipoise bench --table` measures."""
 
 
-def measure(case: Case, fabric: Fabric, *, limit: float, rounds: int = ROUNDS) -> dict[str, Any]:
+def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUNDS) -> dict[str, Any]:
     """Everything about one configuration on this machine, by name; times, ratios, work, memory, parts.
 
     Args:
         case: what to measure.
-        fabric: where.
+        launcher: where.
         limit: seconds to spend on the timing itself.
         rounds: of the timing.
     """
-    device = fabric.device
+    device = launcher.device
     config, shape = case.config(device.type), (case.channels, case.resolution, case.resolution)
     dtype, cycle = DTYPES[config.precision], config.n_critic
     others = Others()
-    entrants: dict[str, Callable[[], Step]] = {"ours": lambda: ours(config, shape, fabric)}
+    entrants: dict[str, Callable[[], Step]] = {"ours": lambda: ours(config, shape, launcher)}
     if case.objective in TEXTBOOK:
-        entrants["textbook"] = lambda: textbook(config, shape, fabric)
+        entrants["textbook"] = lambda: textbook(config, shape, launcher)
         if config.precision == "bf16":
-            entrants["autocast"] = lambda: textbook(config, shape, fabric, autocast=True)
+            entrants["autocast"] = lambda: textbook(config, shape, launcher, autocast=True)
     racers = {name: start() for name, start in entrants.items()}
     times = race(racers, device, cycle=cycle, rounds=rounds, limit=limit)
     busy = others.busy()

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from lightning_fabric import Fabric
 
 from equipoise.allocator import keep_freed_memory
 from equipoise.bench.textbook import Textbook
@@ -15,7 +14,7 @@ from equipoise.dealing import deal
 from equipoise.loop import take_step
 from equipoise.players import Players
 from equipoise.progress import Material, Progress, Shape
-from equipoise.team import assemble
+from equipoise.team import Launcher, assemble
 
 Step = Callable[[], None]
 DATA = "equipoise: deal"  # what the profiler calls the dealing of a batch
@@ -52,32 +51,32 @@ class Noise:
         """Nothing runs in the background."""
 
 
-def ours(config: TrainConfig, shape: Shape, fabric: Fabric) -> Step:
+def ours(config: TrainConfig, shape: Shape, launcher: Launcher) -> Step:
     """One step of training, as `equipoise train` takes it: dealt, moved, averaged and counted."""
     feed = Noise.of(shape, 16 * config.batch)
-    team = assemble(fabric, config.precision)
-    progress = Progress(config, Material.of(feed), fabric.device)
+    team = assemble(launcher, config.precision)
+    progress = Progress(config, Material.of(feed), launcher.device)
 
     def step() -> None:
         keep_freed_memory()
         with torch.profiler.record_function(DATA):
-            given = deal(config, feed, progress.images, team, fabric.device)
+            given = deal(config, feed, progress.images, team, launcher.device)
         take_step(progress, given, team)
 
     return step
 
 
-def textbook(config: TrainConfig, shape: Shape, fabric: Fabric, *, autocast: bool = False) -> Step:
+def textbook(config: TrainConfig, shape: Shape, launcher: Launcher, *, autocast: bool = False) -> Step:
     """The same, as the textbook does: fp32, or all of it under autocast to bf16."""
     feed = Noise.of(shape, 16 * config.batch)
-    team = assemble(fabric, "fp32")
-    book = Textbook(config, Players(*(player.to(fabric.device) for player in config.build(shape))))
+    team = assemble(launcher, "fp32")
+    book = Textbook(config, Players(*(player.to(launcher.device) for player in config.build(shape))))
 
     def step() -> None:
         keep_freed_memory(keep=False)
         with torch.profiler.record_function(DATA):
-            given = deal(config, feed, book.steps * config.batch, team, fabric.device)
-        with torch.autocast(fabric.device.type, torch.bfloat16) if autocast else nullcontext():
+            given = deal(config, feed, book.steps * config.batch, team, launcher.device)
+        with torch.autocast(launcher.device.type, torch.bfloat16) if autocast else nullcontext():
             book.step(given)
 
     return step

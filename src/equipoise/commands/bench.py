@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from equipoise.bench.machine import describe
 from equipoise.bench.report import LOADED, STANDARD, Case, measure
@@ -16,7 +15,7 @@ from equipoise.errors import UsageError
 from equipoise.flags import call
 from equipoise.presets import PRESETS
 from equipoise.quantities import Count
-from equipoise.team import Device, Precision, fabric_for
+from equipoise.team import Device, Launcher, Precision, launcher_for
 
 BATCHES = {"began": 16}  # images a step where nothing is said; of the others 64
 
@@ -61,10 +60,10 @@ def main(words: list[str]) -> int:
         if not 0 < seconds <= 3600:
             raise UsageError("--seconds must be above 0, and 3600 at most")
         torch.set_num_threads(threads or torch.get_num_threads())
-        fabric = fabric_for(device, 1)
+        launcher = launcher_for(device, 1)
         case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels)
-        report = {"machine": describe(fabric.device)}
-        rows = [_measured(each, fabric, seconds) for each in (STANDARD if table else [case])]
+        report = {"machine": describe(launcher.device)}
+        rows = [_measured(each, launcher, seconds) for each in (STANDARD if table else [case])]
         print(in_lines(rows))
         if json is not None:
             _write(json, {**report, "rows": rows} if table else {**report, **rows[0]})
@@ -73,10 +72,10 @@ def main(words: list[str]) -> int:
     return call(bench, words, "bench")
 
 
-def _measured(case: Case, fabric: Fabric, seconds: float) -> dict[str, Any]:
+def _measured(case: Case, launcher: Launcher, seconds: float) -> dict[str, Any]:
     """The figures of one configuration; what is said on the way goes to stderr."""
     print(f"measuring {case.objective}, {case.resolution}x{case.resolution}, {case.width} wide", file=sys.stderr)
-    found = measure(case, fabric, limit=seconds)
+    found = measure(case, launcher, limit=seconds)
     if (found["others_busy_cores"] or 0) > LOADED:
         print(
             f"warning: other processes kept {found['others_busy_cores']:.1f} cores busy meanwhile; ratios hold "
