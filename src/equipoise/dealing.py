@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from equipoise.config import TrainConfig
-from equipoise.data import Feed, flips, normalise
+from equipoise.data import Feed, channels_last, flips, normalise
 from equipoise.objectives.multitask import masks
 from equipoise.players import Conditions
 from equipoise.randomness import Draws
@@ -25,19 +25,22 @@ def deal(config: TrainConfig, feed: Feed, position: int, team: Team, device: tor
     share = slice(team.rank * size, (team.rank + 1) * size)
     draws = Draws(config.seed, position, config.batch, share, device, config.dtype)
     images, labels = feed.draw(config.batch, config.seed, position, team.rank, team.size)
-    real = normalise(onto(device, images))  # points of a toy come as they are
+    real = normalise(channels_last(onto(device, images)))  # points of a toy come as they are
     if config.flip:
         mirrored = onto(device, torch.from_numpy(flips(config.batch, config.seed, position)[share]))
         real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
-    real = rounded(real.to(config.dtype, memory_format=torch.channels_last), config.objective.needs.levels)
-    latent_g = draws.latents("latents of the generator", config.network.latent, config.prior)
+    real = rounded(real.to(config.dtype), config.objective.needs.levels)
+
+    def latents(purpose: str) -> Tensor:
+        return draws.latents(purpose, config.network.latent, config.prior)
+
     return Given(
         real=real,
-        latent=draws.latents("latents", config.network.latent, config.prior),
+        latent=latents("latents"),
         draws=draws,
         labels=None if labels is None else onto(device, labels),
         conditions=conditions(config, feed.classes, draws, real),
-        latent_g=latent_g if config.separate_latents else None,
+        latent_g=latents("latents of the generator") if config.separate_latents else None,
     )
 
 

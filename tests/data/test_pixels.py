@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from equipoise.data import normalise, to_uint8
+from equipoise.data import channels_last, normalise, to_uint8
 
 
 def test_every_byte_survives_the_round_trip() -> None:
@@ -18,6 +18,15 @@ def test_normalise_leaves_its_input_alone() -> None:
     values = torch.arange(256, dtype=torch.uint8)
     normalise(values)
     assert torch.equal(values, torch.arange(256, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 4, 6), (5, 1, 4, 6), (1, 3, 4, 6), (2, 2, 1, 1)])
+def test_channels_last_changes_the_order_in_memory_alone(shape: tuple[int, ...]) -> None:
+    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+    moved = channels_last(images)
+    assert torch.equal(moved, images)
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    assert normalise(moved).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_to_uint8_rounds_and_clamps_and_bears_divergence() -> None:

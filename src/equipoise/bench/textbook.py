@@ -5,6 +5,7 @@ default memory layout, layers as the papers name them, Adam as it comes, and num
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ class Textbook:
 
     def step(self, given: Given) -> None:
         """Move the discriminator once, and the generator when it is its turn."""
-        self._move(self, given)
+        self._move(self, replace(given, real=given.real.contiguous()))
         self.steps += 1
 
     def began(self, given: Given) -> None:

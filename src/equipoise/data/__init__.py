@@ -9,7 +9,7 @@ from equipoise.data.inspection import Inspection, Values, inspect
 from equipoise.data.order import flips, indices
 from equipoise.data.packing import open_images, pack
 from equipoise.data.parts import Part, open_feed, open_part
-from equipoise.data.pixels import normalise, to_uint8
+from equipoise.data.pixels import channels_last, normalise, to_uint8
 from equipoise.data.sheets import contact_sheet, duplicates_sheet, sheet
 from equipoise.data.single import read_image
 from equipoise.data.sizes import Sizes, parse_resolution
@@ -33,6 +33,7 @@ __all__ = [
     "Toy",
     "Values",
     "cache_folder",
+    "channels_last",
     "contact_sheet",
     "content_digest",
     "duplicates_sheet",

@@ -1,4 +1,4 @@
-"""The only two conversions between stored bytes and what networks see."""
+"""The only conversions between stored bytes and what networks see."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,11 @@ from torch import Tensor
 def normalise(images: Tensor) -> Tensor:
     """Map uint8 images of any shape in [0, 255] to float32 in [-1, 1], as x / 127.5 - 1; floats are that already."""
     return images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same images (N, C, H, W), channels next to each other in memory; in bytes, which is the quickest by far."""
+    return torch.stack(images.unbind(1), -1).movedim(-1, 1)
 
 
 def to_uint8(images: Tensor) -> Tensor:
