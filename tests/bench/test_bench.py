@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from command import Command
 from equipoise.bench import TEXTBOOK, Textbook, table
+from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import Others
 from equipoise.bench.report import Case
 from equipoise.bench.timing import Times, memory, race, work
@@ -123,10 +124,16 @@ def test_the_command_measures_and_writes(within: Command, tmp_path: Path) -> Non
     assert found["machine"]["torch"] == torch.__version__
     assert f"{found['ratio']:.2f}" in done.stdout
     assert table([found]) in done.stdout
+    around = found["around"]
+    assert around_in_lines(around) in done.stdout
+    assert all(value > 0 for value in around.values())
+    assert around["help_seconds"] < around["torch_seconds"] < around["first_step_seconds"]
+    assert around["checkpoint_stall_seconds"] < around["checkpoint_seconds"]
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"], "nothing else stays"
 
 
 def test_every_objective_can_be_measured_and_critics_with_their_cycle(within: Command) -> None:
-    words = ["--resolution", 16, "--width", 4, "--batch", 4, "--precision", "fp32", "--seconds", 0.1]
+    words = ["--resolution", 16, "--width", 4, "--batch", 4, "--precision", "fp32", "--seconds", 0.1, "--no-around"]
     done = within("bench", "--objective", "wgan-gp", *words)
     assert done.returncode == 0, done.stderr
     done = within("bench", "--objective", "magan", *words)

@@ -12,6 +12,7 @@ from equipoise.bench.textbook import TEXTBOOK
 from equipoise.bench.timing import memory, parts, race, work
 from equipoise.config import TrainConfig
 from equipoise.presets import PRESETS
+from equipoise.progress import Shape
 from equipoise.team import Launcher, Precision, choose_precision
 
 ROUNDS = 7
@@ -38,6 +39,11 @@ class Case:
     batch: int
     precision: Precision = "auto"
     channels: int = 3
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W) of the images."""
+        return self.channels, self.resolution, self.resolution
 
     def config(self, device: str) -> TrainConfig:
         """Its networks and settings."""
@@ -76,7 +82,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         rounds: of the timing.
     """
     device = launcher.device
-    config, shape = case.config(device.type), (case.channels, case.resolution, case.resolution)
+    config, shape = case.config(device.type), case.shape
     dtype, cycle = DTYPES[config.precision], config.n_critic
     others = Others()
     entrants: dict[str, Callable[[], Step]] = {"ours": lambda: ours(config, shape, launcher)}

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from equipoise.bench.around import around as measured_around
+from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import describe
 from equipoise.bench.report import LOADED, STANDARD, Case, measure
 from equipoise.bench.report import table as in_lines
@@ -31,6 +33,7 @@ def main(words: list[str]) -> int:
         channels: Count = 3,
         precision: Precision = "auto",
         table: bool = False,
+        around: bool = True,
         seconds: float = 30.0,
         threads: Count | None = None,
         device: Device = "auto",
@@ -50,6 +53,7 @@ def main(words: list[str]) -> int:
             channels: Of the images.
             precision: Ours; auto takes bf16 where the hardware gains from it. The textbook's is fp32.
             table: Measure a standard set of configurations instead.
+            around: Also measure starting, reading, sampling, checkpoints and logs, of the first configuration.
             seconds: To spend on the timing of each configuration.
             threads: Of the CPU; by default as many as torch takes.
             device: Where to compute.
@@ -63,8 +67,13 @@ def main(words: list[str]) -> int:
         launcher = launcher_for(device, 1)
         case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels)
         report = {"machine": describe(launcher.device)}
-        rows = [_measured(each, launcher, seconds) for each in (STANDARD if table else [case])]
+        cases = STANDARD if table else [case]
+        rows = [_measured(each, launcher, seconds) for each in cases]
         print(in_lines(rows))
+        if around:
+            print("measuring what surrounds the steps", file=sys.stderr)
+            rows[0]["around"] = measured_around(cases[0], launcher, rows[0]["images_per_second"])
+            print(f"\n{around_in_lines(rows[0]['around'])}")
         if json is not None:
             _write(json, {**report, "rows": rows} if table else {**report, **rows[0]})
         return 0
