@@ -12,7 +12,7 @@ from command import Command
 from equipoise.bench import TEXTBOOK, Textbook, table
 from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import Others
-from equipoise.bench.report import Case
+from equipoise.bench.report import Case, operators_in_lines
 from equipoise.bench.timing import Times, memory, race, work
 from equipoise.config import TrainConfig
 from equipoise.loop import take_step
@@ -124,6 +124,9 @@ def test_the_command_measures_and_writes(within: Command, tmp_path: Path) -> Non
     assert found["machine"]["torch"] == torch.__version__
     assert f"{found['ratio']:.2f}" in done.stdout
     assert table([found]) in done.stdout
+    assert operators_in_lines(found) in done.stdout
+    assert 0.5 < sum(found["operators"].values()) < 1
+    assert any("convolution" in name for name in found["operators"])
     around = found["around"]
     assert around_in_lines(around) in done.stdout
     assert all(value > 0 for value in around.values())

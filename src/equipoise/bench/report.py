@@ -62,14 +62,22 @@ class Case:
         )
 
 
-STANDARD = [
-    *(Case("began", side, 64, 16) for side in (32, 64, 128)),
-    Case("began", 64, 128, 16),
-    Case("began", 64, 64, 16, "fp32"),
-    Case("wgan-gp", 64, 64, 64),
-    Case("gan", 64, 64, 64),
-]
-"""What `equipoise bench --table` measures."""
+STANDARD = {
+    "cpu": [
+        *(Case("began", side, 64, 16) for side in (32, 64, 128)),
+        Case("began", 64, 128, 16),
+        Case("began", 64, 64, 16, "fp32"),
+        Case("wgan-gp", 64, 64, 64),
+        Case("gan", 64, 64, 64),
+    ],
+    "cuda": [
+        *(Case("began", side, 128, batch) for side in (64, 128) for batch in (16, 64, 256)),
+        Case("began", 64, 128, 64, "fp32"),
+        Case("wgan-gp", 64, 64, 64),
+        Case("gan", 64, 64, 64),
+    ],
+}
+"""What `equipoise bench --table` measures, by kind of device."""
 
 
 def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUNDS) -> dict[str, Any]:
@@ -93,7 +101,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
     racers = {name: start() for name, start in entrants.items()}
     times = race(racers, device, cycle=cycle, rounds=rounds, limit=limit)
     busy = others.busy()
-    needed, peak = work(racers["ours"], cycle), convolution_peak(device, dtype)
+    needed, peak = work(entrants["ours"](), cycle), convolution_peak(device, dtype)  # before any step is recorded
     found = {
         **vars(case),
         "precision": config.precision,
@@ -107,7 +115,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         "others_busy_cores": busy,
     }
     if device.type == "cpu":
-        found["time"] = parts(racers["ours"], cycle)
+        found["time"], found["operators"] = parts(racers["ours"], cycle)
     for name in [name for name in racers if name != "ours"]:
         median, least, most = times["ours"].ratio_to(times[name])
         prefix = "" if name == "textbook" else f"{name}_"
@@ -132,6 +140,17 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines[1] = ["-" * width for width in widths]
     return "\n".join(
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
+    )
+
+
+def operators_in_lines(row: dict[str, Any]) -> str:
+    """The operators that take most of a step's time, in Markdown."""
+    return "\n".join(
+        [
+            "| operator | of the step |",
+            "|---|---|",
+            *(f"| {name} | {share:.0%} |" for name, share in row["operators"].items()),
+        ]
     )
 
 

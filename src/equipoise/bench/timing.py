@@ -16,7 +16,8 @@ from equipoise.bench.machine import seconds
 from equipoise.bench.steps import DATA, Step
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler would tell of its own start and stop
-WARM_UP = 2  # cycles before anything is timed
+WARM_UP = {"cpu": 2, "cuda": 5}  # cycles before anything is timed; on a GPU a step is recorded at its fourth
+OPERATORS = 8  # of which the shares are told
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def race(steps: Mapping[str, Step], device: torch.device, *, cycle: int, rounds:
         return seconds(task, device) / (cycles * cycle)
 
     for step in steps.values():
-        turn(step, WARM_UP)
+        turn(step, WARM_UP.get(device.type, 2))
     share = limit / rounds / len(steps)
     cycles = {name: max(1, round(share / (cycle * turn(step, 1)))) for name, step in steps.items()}
     found: dict[str, list[float]] = {name: [] for name in steps}
@@ -94,15 +95,15 @@ def memory(start: Callable[[], Step], device: torch.device, cycle: int) -> int:
 
     Args:
         start: makes everything anew, so that all of it is counted.
-        device: where.
+        device: where; of a GPU, what the process holds for steps as recordings play them back.
         cycle: steps to watch, after as many others.
     """
     if device.type == "cuda":
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         step = start()
-        _repeat(step, cycle)
-        torch.cuda.reset_peak_memory_stats(device)
-        _repeat(step, cycle)
-        return int(torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device))
+        _repeat(step, WARM_UP["cuda"] * cycle)
+        return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as taken:
         step = start()
         _repeat(step, 2 * cycle)
@@ -118,12 +119,16 @@ def _repeat(step: Step, times: int) -> None:
         step()
 
 
-def parts(step: Step, cycle: int) -> dict[str, float]:
-    """Shares of a step's time on a CPU: data, backward, optimiser, and the rest, which is the forward passes."""
+def parts(step: Step, cycle: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of a step's time on a CPU.
+
+    Returns:
+        Of data, backward, optimiser, and the rest, which is the forward passes; and of the operators that take most.
+    """
     with profile(activities=[ProfilerActivity.CPU]) as taken, torch.profiler.record_function("equipoise: all"):
         _repeat(step, cycle)
     spent = {"data": 0.0, "backward": 0.0, "optimiser": 0.0}
-    total = 1.0
+    total, operators = 1.0, dict[str, float]()
     for event in taken.key_averages():
         if event.key == "equipoise: all":
             total = event.cpu_time_total
@@ -133,5 +138,8 @@ def parts(step: Step, cycle: int) -> dict[str, float]:
             spent["backward"] += event.cpu_time_total
         elif event.key.startswith("Optimizer.step"):
             spent["optimiser"] += event.cpu_time_total
+        elif event.key.startswith("aten::"):
+            operators[event.key.removeprefix("aten::")] = event.self_cpu_time_total
     shares = {name: each / total for name, each in spent.items()}
-    return {"forward": 1 - sum(shares.values()), **shares}
+    most = sorted(operators.items(), key=lambda each: -each[1])[:OPERATORS]
+    return {"forward": 1 - sum(shares.values()), **shares}, {name: each / total for name, each in most}

@@ -10,7 +10,7 @@ import torch
 from equipoise.bench.around import around as measured_around
 from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import describe
-from equipoise.bench.report import LOADED, STANDARD, Case, measure
+from equipoise.bench.report import LOADED, STANDARD, Case, measure, operators_in_lines
 from equipoise.bench.report import table as in_lines
 from equipoise.checkpoint import write_where_asked
 from equipoise.errors import UsageError
@@ -67,9 +67,11 @@ def main(words: list[str]) -> int:
         launcher = launcher_for(device, 1)
         case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels)
         report = {"machine": describe(launcher.device)}
-        cases = STANDARD if table else [case]
+        cases = STANDARD.get(launcher.device.type, STANDARD["cpu"]) if table else [case]
         rows = [_measured(each, launcher, seconds) for each in cases]
         print(in_lines(rows))
+        if not table and "operators" in rows[0]:
+            print(f"\n{operators_in_lines(rows[0])}")
         if around:
             print("measuring what surrounds the steps", file=sys.stderr)
             rows[0]["around"] = measured_around(cases[0], launcher, rows[0]["images_per_second"])
