@@ -33,6 +33,8 @@ OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
     "gan with classes": ("gan", {"tasks": Tasks(classify_d=1.0, classify_g=1.0)}),
     "ls-gan at lr 4e-4": ("ls-gan", {"lr": 4e-4}),
     "wgan-gp at n_critic 1": ("wgan-gp", {"n_critic": 1}),
+    "magan at lr 2e-3": ("magan", {"lr": 2e-3}),
+    "bgan-discrete at lr ratio 50": ("bgan-discrete", {"lr_ratio": 50.0}),
     "wgan at n_critic 1": ("wgan", {"n_critic": 1, "objective": WGAN(long_phases=False)}),
 }
 """What else is tried, by its name in the table: an objective, and what is changed."""
