@@ -212,6 +212,16 @@ PANELS = (
         ideal=1.0,
     ),
     Panel(
+        title="KID of samples beside held-out images",
+        unit="squared distance",
+        lines={"kid": Measure("KID", "KID of the samples", "falls to 0")},
+    ),
+    Panel(
+        title="Spread of KID over subsets",
+        unit="squared distance",
+        lines={"kid_spread": Measure("spread of KID", "spread of KID over subsets", "", "spread")},
+    ),
+    Panel(
         title="Learning rate",
         unit="step size",
         lines={"lr": Measure("learning rate", "learning rate", "", "rate")},

@@ -109,7 +109,7 @@ def curves(
     measures = {name: _thinned(series) for name, series in measures.items() if len(series.values)}
     panels = _panels(measures)
     rows = max(1, math.ceil(len(panels) / 2))
-    figure = Figure(figsize=(9, 0.8 + 2.15 * rows), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9, 0.8 + 2.3 * rows), facecolor="white", layout="constrained")
     if title:
         figure.suptitle(_plain(title), x=0.012, ha="left", size=12.5, weight="bold", color=INK)
     if not panels:
@@ -193,10 +193,10 @@ def _guide(
 
 
 def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
-    """Title, units, a quiet frame, and the legend beside the title."""
+    """Title, units, a quiet frame, and the legend below the title."""
     from matplotlib.ticker import EngFormatter
 
-    axes.set_title(panel.title, loc="left", size=10, weight="bold", color=INK)
+    axes.set_title(panel.title, loc="left", size=10, weight="bold", color=INK, pad=20)
     axes.set_ylabel(panel.unit, size=8.5, color=INK)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if panel.steps:
@@ -209,8 +209,8 @@ def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#bbbbbb")
     axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.01, 0.975),
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.975),
         ncols=4,
         frameon=False,
         fontsize=8.5,
