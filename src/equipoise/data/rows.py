@@ -24,7 +24,7 @@ class Rows:
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.path, self.offset, self.shape, self.dtype = path, offset, shape, dtype
         self.row_bytes = math.prod(shape[1:]) * dtype.itemsize
-        if hasattr(os, "pread"):
+        if hasattr(os, "preadv"):
             self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             weakref.finalize(self, os.close, self.file)
 
@@ -34,7 +34,9 @@ class Rows:
     def __getitem__(self, rows: slice) -> Array:
         """Copy the rows start:stop, in one go; there are no other steps than 1."""
         start, stop, _ = rows.indices(len(self))
-        return self._read(start, max(0, stop - start))
+        taken = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
+        self._read(start, taken)
+        return taken
 
     def take(self, indices: NDArray[np.int64]) -> Array:
         """Copy the rows at `indices` (n,), each from 0 to len - 1."""
@@ -42,21 +44,21 @@ class Rows:
             raise IndexError(f"{self.path} has the rows 0 to {len(self) - 1}, not {indices.min()} to {indices.max()}")
         taken = np.empty((len(indices), *self.shape[1:]), self.dtype)
         for place, index in enumerate(indices.tolist()):
-            taken[place] = self._read(index, 1)[0]
+            self._read(index, taken[place : place + 1])
         return taken
 
     def mapped(self) -> Array:
         """Map the whole array: what is touched of it stays resident."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
-    def _read(self, first: int, count: int) -> Array:
-        if not hasattr(os, "pread"):  # Windows
-            return np.array(self.mapped()[first : first + count])
-        place, left = self.offset + first * self.row_bytes, count * self.row_bytes
-        data = os.pread(self.file, left, place)
-        while len(data) < left:  # the system gives at most 2 GiB at once
-            more = os.pread(self.file, left - len(data), place + len(data))
-            if not more:
+    def _read(self, first: int, rows: Array) -> None:
+        """Fill `rows` with those from `first` on, without a copy between."""
+        if not hasattr(os, "preadv"):  # Windows
+            rows[:] = self.mapped()[first : first + len(rows)]
+            return
+        place, left = self.offset + first * self.row_bytes, memoryview(rows.reshape(-1).view(np.uint8))
+        while left:  # the system gives at most 2 GiB at once
+            got = os.preadv(self.file, [left], place)
+            if not got:
                 raise UsageError(f"{self.path} became shorter while it was read: write it again")
-            data += more
-        return np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
+            place, left = place + got, left[got:]
