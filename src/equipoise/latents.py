@@ -15,6 +15,7 @@ from equipoise.pictures import grid
 from equipoise.randomness import Draws, keyed, latents
 from equipoise.run import Run, images_of
 from equipoise.scatter import realness, scatter_of
+from equipoise.team import choose_precision, computing
 
 AT_ONCE = 64
 PICTURES = {".png", ".jpg", ".jpeg"}
@@ -56,8 +57,8 @@ def drawn(
 ) -> Iterator[Tensor]:
     """Draw the images at consecutive `positions`, some at a time: uint8 (n, C, H, W) on the CPU, or a toy's points.
 
-    Whole blocks are computed, so that the image at a position has the same bits whatever else is asked for. A
-    generator that fills in images is given held-out ones.
+    Whole blocks are computed, so that the image at a position has the same bits whatever else is asked for, and in the
+    precision that training takes on `device`. A generator that fills in images is given held-out ones.
 
     Raises:
         UsageError: the generator makes no images of the class `label`.
@@ -66,6 +67,7 @@ def drawn(
     if label is not None and not 0 <= label < classes:
         known = f"classes 0 to {classes - 1}" if classes else "images of no class: train with --classify-d and -g"
         raise UsageError(f"the run makes {known}, not {label}")
+    precision = choose_precision(config.precision, device.type)
     filled = _to_fill_in(config) if config.tasks.inpaint else torch.empty(AT_ONCE, 1, 1, 1)
     for start in range(positions.start // AT_ONCE * AT_ONCE, positions.stop, AT_ONCE):
         z = latents(AT_ONCE, config.network.latent, config.prior, keyed(seed, "sample", start)).to(device, dtype)
@@ -74,7 +76,8 @@ def drawn(
         given = conditions(config, classes, draws, real, training=False)
         if given is not None and label is not None:
             given = given._replace(labels=torch.full((AT_ONCE,), label, device=device))
-        made = (generator(z) if given is None else generator(z, given)).images
+        with computing(precision, device):
+            made = (generator(z) if given is None else generator(z, given)).images
         images = made.float().cpu() if config.toy else to_uint8(made).cpu()
         yield images[max(0, positions.start - start) : positions.stop - start]
 

@@ -226,10 +226,8 @@ class Run:
             CheckpointError: no checkpoint can be read.
         """
         tensors, facts, _ = self.load_checkpoint(best=best)
-        generator = self.players(facts).generator
         part = "ema" if ema and self.config.ema else "generator"
-        _fill(generator, part, tensors)
-        return generator.eval()
+        return _filled(self.players(facts).generator, part, tensors)
 
     def discriminator(self) -> nn.Module:
         """The trained discriminator: images (N, C, H, W) in [-1, 1] -> DiscriminatorOutput.
@@ -238,9 +236,7 @@ class Run:
             CheckpointError: no checkpoint can be read.
         """
         tensors, facts, _ = self.load_checkpoint()
-        discriminator = self.players(facts).discriminator
-        _fill(discriminator, "discriminator", tensors)
-        return discriminator.eval()
+        return _filled(self.players(facts).discriminator, "discriminator", tensors)
 
 
 def feed_of(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Feed:
@@ -292,9 +288,11 @@ def free_folder(name: str, parent: Path = Path("runs")) -> Path:
     return next(path for number in range(1, 10**6) if not (path := parent / f"{name}-{number:03d}").exists())
 
 
-def _fill(network: nn.Module, part: str, tensors: Mapping[str, Tensor]) -> None:
+def _filled(network: nn.Module, part: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """`network` with the weights of `part`, laid out as in training and ready to use."""
     own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
     try:
         network.load_state_dict(own)
     except RuntimeError as error:
         raise checkpoint.CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
+    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import torch
@@ -89,9 +90,7 @@ class Team:
 def assemble(launcher: Launcher, precision: Precision) -> Team:
     """The team of the processes that `launcher` has started."""
     torch.backends.cudnn.benchmark = True  # shapes stay the same
-    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
-    if precision == "bf16":
-        autocast = lambda: torch.autocast(launcher.device.type, torch.bfloat16)  # noqa: E731
+    autocast = partial(computing, precision, launcher.device)
     if launcher.world_size == 1:
         return Team(autocast=autocast)
     fabric = cast("Fabric", launcher)
@@ -170,6 +169,11 @@ def _choose(device: Device) -> str:
     if not usable[device]:
         raise UsageError(f"this machine has no usable {device} device: use --device auto or --device cpu")
     return device
+
+
+def computing(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which players run in `precision`, which is not `auto`: their weights are never in bf16."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def choose_precision(precision: Precision, device: str) -> Precision:

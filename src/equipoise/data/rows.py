@@ -56,7 +56,7 @@ class Rows:
         if not hasattr(os, "preadv"):  # Windows
             rows[:] = self.mapped()[first : first + len(rows)]
             return
-        place, left = self.offset + first * self.row_bytes, memoryview(rows.reshape(-1).view(np.uint8))
+        place, left = self.offset + first * self.row_bytes, rows.reshape(-1).view(np.uint8).data
         while left:  # the system gives at most 2 GiB at once
             got = os.preadv(self.file, [left], place)
             if not got:
