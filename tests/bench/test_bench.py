@@ -12,7 +12,7 @@ from command import Command
 from equipoise.bench import TEXTBOOK, Textbook, table
 from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import Others
-from equipoise.bench.report import Case, operators_in_lines
+from equipoise.bench.report import Case, operators_in_lines, peaks_in_lines
 from equipoise.bench.timing import Times, memory, race, work
 from equipoise.config import TrainConfig
 from equipoise.loop import take_step
@@ -125,6 +125,9 @@ def test_the_command_measures_and_writes(within: Command, tmp_path: Path) -> Non
     assert f"{found['ratio']:.2f}" in done.stdout
     assert table([found]) in done.stdout
     assert operators_in_lines(found) in done.stdout
+    assert peaks_in_lines([found]) in done.stdout
+    assert found["convolution_passes"]["forward"] == found["convolution_peak"]
+    assert 0 < found["convolution_passes"]["weights"] < 10 * found["convolution_peak"]
     assert 0.5 < sum(found["operators"].values()) < 1
     assert any("convolution" in name for name in found["operators"])
     around = found["around"]

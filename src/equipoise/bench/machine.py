@@ -66,18 +66,35 @@ class Others:
         return time.monotonic(), (user + nice + system + irq + soft) / ticks, sum(own[:4])
 
 
-def convolution_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of the fastest of CONVOLUTIONS, channels-last."""
-    return max(_convolution(*each, device, dtype) for each in CONVOLUTIONS.get(device.type, CONVOLUTIONS["cpu"]))
+def convolution_peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Floating-point operations a second of a convolution's three passes, each at the fastest of CONVOLUTIONS.
+
+    Returns:
+        `forward`, and of the gradients `images` and `weights`; channels-last, as training has it.
+    """
+    found = [_convolution(*each, device, dtype) for each in CONVOLUTIONS.get(device.type, CONVOLUTIONS["cpu"])]
+    return {name: max(each[name] for each in found) for name in found[0]}
 
 
-def _convolution(count: int, n_in: int, n_out: int, side: int, device: torch.device, dtype: torch.dtype) -> float:
+def _convolution(
+    count: int, n_in: int, n_out: int, side: int, device: torch.device, dtype: torch.dtype
+) -> dict[str, float]:
     def made(*shape: int) -> Tensor:
         return torch.randn(shape, device=device).to(dtype).to(memory_format=torch.channels_last)
 
-    images, weight = made(count, n_in, side, side), made(n_out, n_in, 3, 3)
+    def gradient(*mask: bool) -> Callable[[], Any]:
+        return lambda: torch.ops.aten.convolution_backward(
+            slopes, images, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*mask, False]
+        )
+
+    images, weight, slopes = made(count, n_in, side, side), made(n_out, n_in, 3, 3), made(count, n_out, side, side)
+    passes = {
+        "forward": lambda: F.conv2d(images, weight, padding=1),
+        "images": gradient(True, False),
+        "weights": gradient(False, True),
+    }
     work = 2 * 9 * n_in * n_out * count * side * side
-    return work / _shortest(lambda: F.conv2d(images, weight, padding=1), device)
+    return {name: work / _shortest(task, device) for name, task in passes.items()}
 
 
 def product_peak(device: torch.device, dtype: torch.dtype) -> float:

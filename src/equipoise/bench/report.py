@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from equipoise.bench.machine import Others, convolution_peak, product_peak
+from equipoise.bench.machine import Others, convolution_peaks, product_peak
 from equipoise.bench.steps import Step, ours, textbook
 from equipoise.bench.textbook import TEXTBOOK
 from equipoise.bench.timing import memory, parts, race, work
@@ -101,16 +101,17 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
     racers = {name: start() for name, start in entrants.items()}
     times = race(racers, device, cycle=cycle, rounds=rounds, limit=limit)
     busy = others.busy()
-    needed, peak = work(entrants["ours"](), cycle), convolution_peak(device, dtype)  # before any step is recorded
+    needed, peaks = work(entrants["ours"](), cycle), convolution_peaks(device, dtype)  # before any step is recorded
     found = {
         **vars(case),
         "precision": config.precision,
         "images_per_second": case.batch / times["ours"].median,
         "gflop_per_image": needed / case.batch / 1e9,
         "gflop_per_second": needed / times["ours"].median / 1e9,
-        "convolution_peak": peak / 1e9,
+        "convolution_peak": peaks["forward"] / 1e9,
+        "convolution_passes": {name: peak / 1e9 for name, peak in peaks.items()},
         "product_peak": product_peak(device, dtype) / 1e9,
-        "share_of_peak": needed / times["ours"].median / peak,
+        "share_of_peak": needed / times["ours"].median / peaks["forward"],
         "memory_mib": memory(entrants["ours"], device, cycle) / 2**20,
         "others_busy_cores": busy,
     }
@@ -152,6 +153,14 @@ def operators_in_lines(row: dict[str, Any]) -> str:
             *(f"| {name} | {share:.0%} |" for name, share in row["operators"].items()),
         ]
     )
+
+
+def peaks_in_lines(rows: Sequence[dict[str, Any]]) -> str:
+    """How fast this machine multiplies at best, in each precision that the rows have, in Markdown."""
+    head = ["GFLOP/s at best", "product", "convolution", "its gradient by images", "by weights"]
+    found = {row["precision"]: [row["product_peak"], *row["convolution_passes"].values()] for row in rows}
+    lines = [head, ["---"] * len(head), *([name, *(f"{peak:,.0f}" for peak in each)] for name, each in found.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

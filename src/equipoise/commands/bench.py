@@ -10,7 +10,7 @@ import torch
 from equipoise.bench.around import around as measured_around
 from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import describe
-from equipoise.bench.report import LOADED, STANDARD, Case, measure, operators_in_lines
+from equipoise.bench.report import LOADED, STANDARD, Case, measure, operators_in_lines, peaks_in_lines
 from equipoise.bench.report import table as in_lines
 from equipoise.checkpoint import write_where_asked
 from equipoise.errors import UsageError
@@ -69,7 +69,7 @@ def main(words: list[str]) -> int:
         report = {"machine": describe(launcher.device)}
         cases = STANDARD.get(launcher.device.type, STANDARD["cpu"]) if table else [case]
         rows = [_measured(each, launcher, seconds) for each in cases]
-        print(in_lines(rows))
+        print(f"{in_lines(rows)}\n\n{peaks_in_lines(rows)}")
         if not table and "operators" in rows[0]:
             print(f"\n{operators_in_lines(rows[0])}")
         if around:
