@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-import equipoise
 from benchmarks.digits import told
 from equipoise import PRESETS, Run
+from equipoise.training import resume_if_exists
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 STEPS, WINDOW = 1_000, 100  # and steps that a loss is a mean of
@@ -35,7 +35,7 @@ def trained(precision: str, seed: int, home: Path) -> Run:
         checkpoint_every=images,
         device="cpu",
     )
-    return equipoise.resume_if_exists(config, home / f"{precision}-{seed}", quiet=True)
+    return resume_if_exists(config, home / f"{precision}-{seed}", quiet=True)
 
 
 def curve(run: Run, loss: str) -> list[float]:

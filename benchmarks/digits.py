@@ -25,8 +25,10 @@ import equipoise
 from benchmarks.digits_judge import Judge, Verdict
 from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.latents import sample
+from equipoise.networks import DCGAN
 from equipoise.objectives import WGAN, Tasks
 from equipoise.pictures import grid
+from equipoise.report import draw_curves
 
 WIDTHS = {"autoencoder": 16, "dcgan": 24}
 OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -35,6 +37,10 @@ OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
     "wgan-gp at n_critic 1": ("wgan-gp", {"n_critic": 1}),
     "magan at lr 2e-3": ("magan", {"lr": 2e-3}),
     "bgan-discrete at lr ratio 50": ("bgan-discrete", {"lr_ratio": 50.0}),
+    "bgan-discrete spectral at lr ratio 10": (
+        "bgan-discrete",
+        {"network": DCGAN(width=24, norm="none", spectral=True), "lr": 2e-4, "lr_ratio": 10.0},
+    ),
     "wgan at n_critic 1": ("wgan", {"n_critic": 1, "objective": WGAN(long_phases=False)}),
 }
 """What else is tried, by its name in the table: an objective, and what is changed."""
@@ -94,7 +100,7 @@ def measured(name: str, config: TrainConfig, folder: Path, judge: Judge) -> tupl
 def picture(run: Run, out: Path) -> None:
     """64 samples beside the run's curves."""
     samples = grid(sample(run, 64), columns=8).convert("RGB")
-    curves = Image.open(run.path / "curves.png").convert("RGB")
+    curves = Image.open(draw_curves(run.path)).convert("RGB")
     height = 900
     parts = [part.resize((round(part.width * height / part.height), height)) for part in (samples, curves)]
     sheet = Image.new("RGB", (sum(part.width for part in parts) + 24, height), "white")
