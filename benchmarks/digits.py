@@ -25,21 +25,25 @@ import equipoise
 from benchmarks.digits_judge import Judge, Verdict
 from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.latents import sample
-from equipoise.networks import DCGAN
 from equipoise.objectives import WGAN, Tasks
 from equipoise.pictures import grid
 from equipoise.report import draw_curves
 
 WIDTHS = {"autoencoder": 16, "dcgan": 24}
+STEADY = PRESETS["bgan-discrete"]["steady"]
 OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
     "gan with classes": ("gan", {"tasks": Tasks(classify_d=1.0, classify_g=1.0)}),
     "ls-gan at lr 4e-4": ("ls-gan", {"lr": 4e-4}),
     "wgan-gp at n_critic 1": ("wgan-gp", {"n_critic": 1}),
     "magan at lr 2e-3": ("magan", {"lr": 2e-3}),
     "bgan-discrete at lr ratio 50": ("bgan-discrete", {"lr_ratio": 50.0}),
-    "bgan-discrete spectral at lr ratio 10": (
+    "bgan-discrete by preset steady": (
         "bgan-discrete",
-        {"network": DCGAN(width=24, norm="none", spectral=True), "lr": 2e-4, "lr_ratio": 10.0},
+        {
+            "network": replace(STEADY.network, width=WIDTHS["dcgan"]),
+            "lr": STEADY.lr,
+            "lr_ratio": STEADY.lr_ratio,
+        },
     ),
     "wgan at n_critic 1": ("wgan", {"n_critic": 1, "objective": WGAN(long_phases=False)}),
 }

@@ -99,7 +99,7 @@ class TrainConfig:
     devices: Count = 1
     """Processes on this machine, one a device; they share the batch."""
     precision: Precision = "auto"
-    """bf16 keeps the weights in fp32 and multiplies in bfloat16; auto takes it where the hardware gains."""
+    """Of training and samples: bf16 keeps the weights in fp32, multiplies in bf16; auto takes it where that gains."""
     log_every: Count = 1_000
     """Images between two lines of metrics."""
     sample_every: Count = 10_000
