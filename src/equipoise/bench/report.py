@@ -135,7 +135,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown, which is as readable on a terminal."""
     head = ["objective", "side", "width", "batch", "precision", "images/s", "× textbook", "× under autocast"]
-    head += ["GFLOP/s", "of peak", "memory", "of textbook's", "forward / backward / optimiser / data"]
+    head += ["× less work", "GFLOP/s", "of peak", "memory", "of textbook's", "forward / backward / optimiser / data"]
     lines = [head, ["---"] * len(head), *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines if line[0] != "---") for column in range(len(head))]
     lines[1] = ["-" * width for width in widths]
@@ -171,6 +171,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['images_per_second']:.1f}",
         _ratio(row, ""),
         _ratio(row, "autocast_"),
+        f"{row['textbook_gflop_per_image'] / row['gflop_per_image']:.2f}" if "ratio" in row else "-",
         f"{row['gflop_per_second']:.0f}",
         f"{row['share_of_peak']:.0%}",
         f"{row['memory_mib']:.0f} MiB",
