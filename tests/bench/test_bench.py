@@ -13,7 +13,8 @@ from equipoise.bench import TEXTBOOK, Textbook, table
 from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import Others
 from equipoise.bench.report import Case, operators_in_lines, peaks_in_lines
-from equipoise.bench.timing import Times, memory, race, work
+from equipoise.bench.steps import DATA
+from equipoise.bench.timing import Times, memory, parts, race, work
 from equipoise.config import TrainConfig
 from equipoise.loop import take_step
 from equipoise.players import Players
@@ -105,6 +106,24 @@ def test_ratios_are_of_rounds_side_by_side() -> None:
     assert all(count % 5 == 0 for count in taken.values())
 
 
+def test_the_parts_of_a_step_are_those_that_one_puts_there() -> None:
+    """A product that takes nearly all of the time, and beside it as much again in the dealing of data."""
+    a = torch.randn(768, 768)
+
+    def step() -> None:
+        with torch.profiler.record_function(DATA):
+            a @ a
+        a @ a
+        a.relu()
+
+    shares, operators = parts(step, 8)
+    assert next(iter(operators)) == "mm"
+    assert list(operators.values()) == sorted(operators.values(), reverse=True)
+    assert shares["backward"] == shares["optimiser"] == 0
+    assert shares["forward"] + shares["data"] == pytest.approx(1)
+    assert min(shares["forward"], shares["data"]) > 0.05
+
+
 def test_what_others_do_is_seen() -> None:
     others = Others()
     torch.randn(300, 300) @ torch.randn(300, 300)
@@ -128,13 +147,12 @@ def test_the_command_measures_and_writes(within: Command, tmp_path: Path) -> Non
     assert peaks_in_lines([found]) in done.stdout
     assert found["convolution_passes"]["forward"] == found["convolution_peak"]
     assert 0 < found["convolution_passes"]["weights"] < 10 * found["convolution_peak"]
-    assert 0.5 < sum(found["operators"].values()) < 1
+    assert sum(found["operators"].values()) < 1
     assert any("convolution" in name for name in found["operators"])
     around = found["around"]
     assert around_in_lines(around) in done.stdout
     assert all(value > 0 for value in around.values())
-    assert around["help_seconds"] < around["torch_seconds"] < around["first_step_seconds"]
-    assert around["checkpoint_stall_seconds"] < around["checkpoint_seconds"]
+    assert around["help_seconds"] < around["torch_seconds"], "help needs no torch"
     assert [path.name for path in tmp_path.iterdir()] == ["figures"], "nothing else stays"
 
 
