@@ -33,7 +33,9 @@ ORDER = [
     *[
         "dealing",
         "schedule",
+        "window",
         "progress",
+        "compiling",
         "symptoms",
         "health",
         "divergence",

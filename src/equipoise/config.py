@@ -21,7 +21,7 @@ from equipoise.players import Players
 from equipoise.quantities import Count, CountOrNone, Resolution
 from equipoise.randomness import Prior
 from equipoise.step import Update
-from equipoise.team import Device, Precision
+from equipoise.team import Compile, Device, Precision
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -100,6 +100,8 @@ class TrainConfig:
     """Processes on this machine, one a device; they share the batch."""
     precision: Precision = "auto"
     """Of training and samples: bf16 keeps the weights in fp32, multiplies in bf16; auto takes it where that gains."""
+    compile: Compile = "auto"
+    """Compile the networks first, half a minute's work; auto does on a GPU that has more than 5 minutes to train."""
     log_every: Count = 1_000
     """Images between two lines of metrics."""
     sample_every: Count = 10_000
@@ -135,6 +137,11 @@ class TrainConfig:
             refuse_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
+        if self.compile == "always" and self.objective.needs.independent:
+            raise UsageError(
+                f"{self.objective_name} with these settings differentiates its penalty twice, which compiled networks "
+                "cannot: use --compile never"
+            )
         if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
             raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
 

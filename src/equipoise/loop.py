@@ -1,5 +1,6 @@
 """What every process of a run does: make ready, train step by step, and leave as the others do."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple, TypeVar, cast
 from torch import Tensor
 
 from equipoise.allocator import freed_memory_kept
+from equipoise.compiling import Foresight
 from equipoise.data import Feed
 from equipoise.dealing import deal
 from equipoise.display import Display
@@ -119,13 +121,14 @@ def _train(run: Run, feed: Feed, progress: Progress, passed_over: list[str], tea
 
 def _loop(run: Run, progress: Progress, feed: Feed, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
     """Train until the end, convergence, a signal, or what cannot go on; every process leaves alike."""
+    foresight = Foresight(progress)
     while not progress.finished:
         given = together(team, lambda: deal(progress.config, feed, progress.images, team, progress.device))
         if isinstance(given, str):
             return _broken(given, progress, team, recorder)
         take_step(progress, given, team)
         asked = team.most(stop.signal)
-        moment, bad = _judge(progress, stopping=bool(asked))
+        moment, bad = _judge(progress, foresight, stopping=bool(asked))
         if not bad and any(moment):
             found = together(team, lambda moment=moment: recorder.record(moment) if recorder else None)  # type: ignore[misc]
             if isinstance(found, str):
@@ -141,36 +144,52 @@ def _loop(run: Run, progress: Progress, feed: Feed, team: Team, recorder: Record
 
 
 def take_step(progress: Progress, given: Given, team: Team) -> None:
-    """Move the players whose turn it is by what was dealt, and everything that follows them."""
+    """Move the players whose turn it is by what was dealt, and everything that follows them.
+
+    Networks that cannot be compiled, which shows when they are first called, are used as they are.
+    """
     progress.prepare_step()
-    players, optimizers, objective = progress.players, progress.optimizers, progress.objective
-    moves, order = progress.generator_moves, progress.config.update
-
-    def step(state: State, given: Given) -> tuple[State, dict[str, Tensor]]:
-        return update(players, optimizers, objective, state, given, team, order=order, generator_moves=moves)
-
-    if progress.device.type == "cuda" and team.size == 1:
-        state, measures = progress.playback(moves, step, progress.state, given)
-    else:
-        state, measures = step(progress.state, given)
+    moves = progress.generator_moves
+    try:
+        state, measures = _moved(progress, given, team, generator_moves=moves)
+    except (RuntimeError, AssertionError) as error:
+        if progress.playing is progress.players:
+            raise
+        reason = str(error).partition("\n")[0]
+        warnings.warn(f"the networks are not compiled, which would be faster: {reason}", stacklevel=2)
+        progress.play_with(progress.players)
+        state, measures = _moved(progress, given, team, generator_moves=moves)
     progress.finish_step(state, measures, generator_moved=moves)
 
 
-def _judge(progress: Progress, *, stopping: bool) -> tuple[Moment, Finding | None]:
+def _moved(progress: Progress, given: Given, team: Team, *, generator_moves: bool) -> tuple[State, dict[str, Tensor]]:
+    players, optimizers, objective = progress.playing, progress.optimizers, progress.objective
+    order = progress.config.update
+
+    def step(state: State, given: Given) -> tuple[State, dict[str, Tensor]]:
+        return update(players, optimizers, objective, state, given, team, order=order, generator_moves=generator_moves)
+
+    if progress.device.type == "cuda" and team.size == 1:
+        return progress.playback(generator_moves, step, progress.state, given)
+    return step(progress.state, given)
+
+
+def _judge(progress: Progress, foresight: Foresight, *, stopping: bool) -> tuple[Moment, Finding | None]:
     """What there is to record after a step, and what is wrong if anything is no number any more."""
-    config, means, halved = progress.config, None, False
+    config, means, halved, compiling = progress.config, None, False, ""
     if _due(config.log_every, progress) or progress.finished:
         means, steps = progress.window.close()
         if bad := not_finite(means, progress.images):
             return Moment(), bad
         halved = progress.observe(means, steps)
+        compiling = foresight.consider()
     last = progress.finished
     sampling = _due(config.sample_every, progress) or last
     scoring = config.score_every > 0 and (_due(config.score_every, progress) or last)
     keeping = _due(config.checkpoint_every, progress) or _due(config.keep_every, progress)
     saving = keeping or last or stopping or scoring
     bad = not_finite(progress.extremes(), progress.images) if sampling or saving else None
-    return Moment(means, halved, sampling, scoring, saving), bad
+    return Moment(means, halved, sampling, scoring, saving, compiling), bad
 
 
 def _diverged(

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -18,6 +18,7 @@ from equipoise.players import Players
 from equipoise.randomness import keyed
 from equipoise.schedule import Plateau, warmup
 from equipoise.step import Optimizers, laid_out_like
+from equipoise.window import Window
 
 Shape = tuple[int, int, int]
 
@@ -27,35 +28,6 @@ MOMENTS = {
     RMSprop: {"step", "square_avg"},
 }  # what an optimiser keeps for each weight
 ENDLESS = 50_000  # images that make an epoch where there is no end to them
-
-
-@dataclass
-class Window:
-    """Sums of measures since the last line of metrics, kept on the device until it is written."""
-
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    steps: int = 0
-
-    def add(self, measures: Mapping[str, Tensor]) -> None:
-        """Take in one step's measures; those of the generator's loss are there only when it moves."""
-        if known := [name for name in measures if name in self.sums]:
-            sums = torch._foreach_add([self.sums[name] for name in known], [measures[name] for name in known])
-            self.sums.update(zip(known, sums, strict=True))
-        self.sums.update({name: value.clone() for name, value in measures.items() if name not in self.sums})
-        for name in measures:
-            self.counts[name] = self.counts.get(name, 0) + 1
-        self.steps += 1
-
-    def close(self) -> tuple[dict[str, float], int]:
-        """The means since the last call, and over how many steps.
-
-        This waits for the device; between two lines of metrics nothing else does.
-        """
-        sums, counts, steps = self.sums, self.counts, self.steps
-        self.sums, self.counts, self.steps = {}, {}, 0
-        totals = torch.stack(list(sums.values())).double().tolist()
-        return {name: total / counts[name] for name, total in zip(sums, totals, strict=True)}, steps
 
 
 @dataclass(frozen=True)
@@ -88,6 +60,7 @@ class Progress:
             players = config.build(material.shape, material.classes)
         layout = torch.channels_last
         self.players = Players(*(player.to(device, config.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
+        self.playing = self.players
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
         self.optimizers = Optimizers(*(_optimizer(config, player, device) for player in self.players))
         self.playback = Playback()
@@ -99,6 +72,11 @@ class Progress:
         self.plateau, self.window, self.images = Plateau(), Window(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
         self.cuts = 0  # times that training went back and its learning rate was halved
+
+    def play_with(self, players: Players) -> None:
+        """Let steps call these from now on: `self.players`, which hold the weights, or others that share them."""
+        self.playing = players
+        self.playback.forget()
 
     @property
     def lr(self) -> float:

@@ -25,7 +25,7 @@ from equipoise.report import write_report
 from equipoise.run import Run
 from equipoise.saver import Saver
 from equipoise.scatter import JUDGED_POINTS, measures_of, realness, scatter_of
-from equipoise.team import Team
+from equipoise.team import Team, precision_in_words
 
 NAMED = 5  # skipped images named in a message
 JUDGED = 256  # samples whose diversity is measured
@@ -41,6 +41,7 @@ class Moment(NamedTuple):
         means: of the measures since the last line of metrics, if there is to be one now.
         halved: whether the learning rate was halved by them.
         sampling, scoring, saving: whether samples, a score and a checkpoint are due.
+        compiling: what to tell if the networks are compiled next.
     """
 
     means: dict[str, float] | None = None
@@ -48,6 +49,7 @@ class Moment(NamedTuple):
     sampling: bool = False
     scoring: bool = False
     saving: bool = False
+    compiling: str = ""
 
 
 class Recorder:
@@ -94,6 +96,8 @@ class Recorder:
         """Record what is due; if the samples have collapsed, say so and leave it at that."""
         self.saver.settle(wait=False)
         with writing(self.run.path):
+            if moment.compiling:
+                self.event("info", "compile", moment.compiling)
             if moment.means:
                 self.line(moment.means, halved=moment.halved)
             if moment.sampling:
@@ -165,6 +169,7 @@ class Recorder:
             if not self.progress.finished:
                 self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
             return
+        self.event("info", "precision", precision_in_words(self.run.config.precision, self.progress.device.type))
         if feed.skipped:
             names = ", ".join(f"{name} ({reason})" for name, reason in feed.skipped[:NAMED])
             more = f" and {len(feed.skipped) - NAMED} more" if len(feed.skipped) > NAMED else ""

@@ -1,6 +1,7 @@
 """One update: the discriminator moves, and when it is its turn, the generator; each by its own loss alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -158,7 +159,8 @@ def _in_turn(
     _clip(_weights(players.discriminator), objective.clip)
     if not generator_moves:
         return means
-    batch = _judged_anew(players, batch, given, team)
+    with _held_still(players.discriminator):
+        batch = _judged_anew(players, batch, given, team)
     return means | _move(players.generator, optimizers.generator, objective.generator_loss(batch, state), team)
 
 
@@ -196,6 +198,7 @@ def _judged(
         given.labels,
         given.conditions or Conditions(),
         team.gather,
+        team.autocast,
     )
 
 
@@ -232,6 +235,19 @@ def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], seen: Seen, tea
 
 def _weights(player: nn.Module) -> list[Tensor]:
     return list(player.parameters())
+
+
+@contextmanager
+def _held_still(player: nn.Module) -> Iterator[None]:
+    """While inside, no gradient by the player's weights is made ready for."""
+    moving = [weight for weight in player.parameters() if weight.requires_grad]
+    for weight in moving:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in moving:
+            weight.requires_grad_()
 
 
 def _clip(weights: list[Tensor], clip: float) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp64"]
+Compile = Literal["auto", "always", "never"]
 
 
 class Launcher(Protocol):
@@ -185,6 +186,16 @@ def choose_precision(precision: Precision, device: str) -> Precision:
     if device == "cpu":
         return "bf16" if _cpu_multiplies_bf16() else "fp32"
     return "fp32"
+
+
+def precision_in_words(asked: Precision, device: str) -> str:
+    """Which precision training takes on `device`, and why."""
+    chosen, where = choose_precision(asked, device), {"cpu": "the CPU", "cuda": "the GPU"}.get(device, device)
+    if asked != "auto":
+        return f"computing in {chosen} on {where}, as asked"
+    return f"computing in {chosen} on {where}, which " + (
+        "multiplies it natively" if chosen == "bf16" else "does not multiply bf16 natively"
+    )
 
 
 def _cpu_multiplies_bf16() -> bool:

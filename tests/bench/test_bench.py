@@ -116,7 +116,7 @@ def test_the_parts_of_a_step_are_those_that_one_puts_there() -> None:
         a @ a
         a.relu()
 
-    shares, operators = parts(step, 8)
+    shares, operators = parts(step, 8, CPU)
     assert next(iter(operators)) == "mm"
     assert list(operators.values()) == sorted(operators.values(), reverse=True)
     assert shares["backward"] == shares["optimiser"] == 0

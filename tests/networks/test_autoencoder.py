@@ -159,7 +159,7 @@ def test_a_doubling_layer_is_enlarging_and_then_convolving(residual: int) -> Non
         assert (ours - theirs).norm() <= 1e-12 * theirs.norm()
 
 
-def test_a_doubling_layer_takes_either_way_and_under_autocast_that_of_the_convolution() -> None:
+def test_a_doubling_layer_works_under_autocast() -> None:
     torch.manual_seed(0)
     layer = Conv(8, 8, Autoencoder(width=8), doubling=True)
     x = torch.randn(2, 8, 4, 4)

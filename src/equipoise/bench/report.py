@@ -31,6 +31,7 @@ class Case:
         batch: images a step.
         precision: ours; the textbook's is fp32.
         channels: of the images.
+        compiled: whether ours is also measured with its networks compiled.
     """
 
     objective: str
@@ -39,6 +40,7 @@ class Case:
     batch: int
     precision: Precision = "auto"
     channels: int = 3
+    compiled: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -71,7 +73,7 @@ STANDARD = {
         Case("gan", 64, 64, 64),
     ],
     "cuda": [
-        *(Case("began", side, 128, batch) for side in (64, 128) for batch in (16, 64, 256)),
+        *(Case("began", side, 128, batch, compiled=True) for side in (64, 128) for batch in (16, 64, 256)),
         Case("began", 64, 128, 64, "fp32"),
         Case("wgan-gp", 64, 64, 64),
         Case("gan", 64, 64, 64),
@@ -98,6 +100,8 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         entrants["textbook"] = lambda: textbook(config, shape, launcher)
         if config.precision == "bf16":
             entrants["autocast"] = lambda: textbook(config, shape, launcher, autocast=True)
+    if case.compiled:
+        entrants["compiled"] = lambda: ours(config, shape, launcher, compile=True)
     racers = {name: start() for name, start in entrants.items()}
     times = race(racers, device, cycle=cycle, rounds=rounds, limit=limit)
     busy = others.busy()
@@ -115,9 +119,12 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         "memory_mib": memory(entrants["ours"], device, cycle) / 2**20,
         "others_busy_cores": busy,
     }
-    if device.type == "cpu":
-        found["time"], found["operators"] = parts(racers["ours"], cycle)
-    for name in [name for name in racers if name != "ours"]:
+    found["time"], found["operators"] = parts(entrants["ours"](), cycle, device)
+    if "compiled" in racers:
+        found["compiled_images_per_second"] = case.batch / times["compiled"].median
+        found["compiled_gain"], *found["compiled_gain_range"] = times["compiled"].ratio_to(times["ours"])
+        found["compiled_memory_mib"] = memory(entrants["compiled"], device, cycle) / 2**20
+    for name in [name for name in racers if name not in {"ours", "compiled"}]:
         median, least, most = times["ours"].ratio_to(times[name])
         prefix = "" if name == "textbook" else f"{name}_"
         found |= {f"{prefix}ratio": median, f"{prefix}ratio_range": [least, most]}
@@ -135,7 +142,15 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown, which is as readable on a terminal."""
     head = ["objective", "side", "width", "batch", "precision", "images/s", "× textbook", "× under autocast"]
-    head += ["× less work", "GFLOP/s", "of peak", "memory", "of textbook's", "forward / backward / optimiser / data"]
+    head += [
+        "× compiled",
+        "× less work",
+        "GFLOP/s",
+        "of peak",
+        "memory",
+        "of textbook's",
+        "forward / backward / optimiser / data",
+    ]
     lines = [head, ["---"] * len(head), *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines if line[0] != "---") for column in range(len(head))]
     lines[1] = ["-" * width for width in widths]
@@ -171,6 +186,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['images_per_second']:.1f}",
         _ratio(row, ""),
         _ratio(row, "autocast_"),
+        f"{row['compiled_gain']:.2f}" if "compiled_gain" in row else "-",
         f"{row['textbook_gflop_per_image'] / row['gflop_per_image']:.2f}" if "ratio" in row else "-",
         f"{row['gflop_per_second']:.0f}",
         f"{row['share_of_peak']:.0%}",

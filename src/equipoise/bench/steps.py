@@ -8,6 +8,7 @@ import torch
 
 from equipoise.allocator import keep_freed_memory
 from equipoise.bench.textbook import Textbook
+from equipoise.compiling import compiled
 from equipoise.config import TrainConfig
 from equipoise.data import Drawn
 from equipoise.dealing import deal
@@ -51,11 +52,13 @@ class Noise:
         """Nothing runs in the background."""
 
 
-def ours(config: TrainConfig, shape: Shape, launcher: Launcher) -> Step:
+def ours(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool = False) -> Step:
     """One step of training, as `equipoise train` takes it: dealt, moved, averaged and counted."""
     feed = Noise.of(shape, 16 * config.batch)
     team = assemble(launcher, config.precision)
     progress = Progress(config, Material.of(feed), launcher.device)
+    if compile:
+        progress.play_with(compiled(progress.players))
 
     def step() -> None:
         keep_freed_memory()

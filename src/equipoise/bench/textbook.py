@@ -14,6 +14,7 @@ from torch.optim import Adam
 
 from equipoise.config import TrainConfig
 from equipoise.networks.autoencoder import Conv, doubled
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
@@ -85,7 +86,9 @@ class Textbook:
 
 
 def _spell_out(module: nn.Module) -> None:
-    """Enlarge and then convolve, where a layer does both at once."""
+    """Enlarge and then convolve, where a layer does both at once; and leave gradients to torch."""
+    if isinstance(module, Conv2d | ConvTranspose2d):
+        module.plain = True
     if isinstance(module, Conv) and module.doubling:
         module.doubling = False
         module.register_forward_pre_hook(lambda _, inputs: doubled(*inputs))

@@ -12,12 +12,13 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from equipoise.bench.machine import seconds
+from equipoise.bench.machine import seconds, wait
 from equipoise.bench.steps import DATA, Step
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler would tell of its own start and stop
 WARM_UP = {"cpu": 2, "cuda": 5}  # cycles before anything is timed; on a GPU a step is recorded at its fourth
 OPERATORS = 8  # of which the shares are told
+ALL = "equipoise: all"
 
 
 @dataclass(frozen=True)
@@ -119,27 +120,33 @@ def _repeat(step: Step, times: int) -> None:
         step()
 
 
-def parts(step: Step, cycle: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Shares of a step's time on a CPU.
+def parts(step: Step, cycle: int, device: torch.device) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of a step's time on the device, as it comes: on a GPU, before it is recorded.
 
     Returns:
         Of data, backward, optimiser, and the rest, which is the forward passes; and of the operators that take most.
     """
-    with profile(activities=[ProfilerActivity.CPU]) as taken, torch.profiler.record_function("equipoise: all"):
+    _repeat(step, cycle)
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=kinds) as taken, torch.profiler.record_function(ALL):
         _repeat(step, cycle)
+        wait(device)
+    clock = "cpu" if device.type == "cpu" else "device"
     spent = {"data": 0.0, "backward": 0.0, "optimiser": 0.0}
-    total, operators = 1.0, dict[str, float]()
-    for event in taken.key_averages():
-        if event.key == "equipoise: all":
-            total = event.cpu_time_total
+    wall, operators = 1.0, dict[str, float]()
+    for event in (event for event in taken.key_averages() if event.device_type.name == "CPU"):  # of GPUs, who asked
+        time, own = getattr(event, f"{clock}_time_total"), getattr(event, f"self_{clock}_time_total")
+        if event.key == ALL:
+            wall = time
         elif event.key == DATA:
-            spent["data"] += event.cpu_time_total
+            spent["data"] += time
         elif event.key.startswith("autograd::engine::evaluate_function"):
-            spent["backward"] += event.cpu_time_total
+            spent["backward"] += time
         elif event.key.startswith("Optimizer.step"):
-            spent["optimiser"] += event.cpu_time_total
+            spent["optimiser"] += time
         elif event.key.startswith("aten::"):
-            operators[event.key.removeprefix("aten::")] = event.self_cpu_time_total
+            operators[event.key.removeprefix("aten::")] = own
+    total = wall if device.type == "cpu" else sum(operators.values())
     shares = {name: each / total for name, each in spent.items()}
     most = sorted(operators.items(), key=lambda each: -each[1])[:OPERATORS]
     return {"forward": 1 - sum(shares.values()), **shares}, {name: each / total for name, each in most}

@@ -31,6 +31,7 @@ def main(words: list[str]) -> int:
         width: Count = 64,
         batch: Count | None = None,
         channels: Count = 3,
+        compiled: bool = False,
         precision: Precision = "auto",
         table: bool = False,
         around: bool = True,
@@ -51,6 +52,7 @@ def main(words: list[str]) -> int:
             width: Of the networks.
             batch: Images a step; 16 for began, else 64.
             channels: Of the images.
+            compiled: Also measure ours with its networks compiled, half a minute's work; a table does on a GPU.
             precision: Ours; auto takes bf16 where the hardware gains from it. The textbook's is fp32.
             table: Measure a standard set of configurations instead.
             around: Also measure starting, reading, sampling, checkpoints and logs, of the first configuration.
@@ -65,7 +67,7 @@ def main(words: list[str]) -> int:
             raise UsageError("--seconds must be above 0, and 3600 at most")
         torch.set_num_threads(threads or torch.get_num_threads())
         launcher = launcher_for(device, 1)
-        case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels)
+        case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels, compiled)
         report = {"machine": describe(launcher.device)}
         cases = STANDARD.get(launcher.device.type, STANDARD["cpu"]) if table else [case]
         rows = [_measured(each, launcher, seconds) for each in cases]

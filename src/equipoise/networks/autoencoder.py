@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from equipoise.networks.base import Network, Shape
+from equipoise.networks.convolution import Conv2d
 from equipoise.networks.initial import normal_init, scaled_init
 from equipoise.networks.pair import EnergyDiscriminator, Generator, add_tasks, output_channels
 from equipoise.networks.sizes import Size, halved, halvings
@@ -159,11 +160,8 @@ def enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """`conv`, 3x3 with padding 1, of `x` (N, C, H, W) with its sides doubled.
 
     As one transposed convolution of stride 2, whose 4x4 weights are sums of those that fall on one pixel of `x`: the
-    same numbers for four ninths of the work. But in bf16 on a CPU, where that gains nothing, as it stands there.
+    same numbers for four ninths of the work.
     """
-    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        out: Tensor = conv(doubled(x))
-        return out
     rows = F.pad(conv.weight, (0, 0, 1, 0)) + F.pad(conv.weight, (0, 0, 0, 1))
     sums = F.pad(rows, (1, 0)) + F.pad(rows, (0, 1))
     return F.conv_transpose2d(x, sums.flip(2, 3).transpose(0, 1), conv.bias, stride=2, padding=1)
@@ -191,8 +189,8 @@ def _bottleneck(size: Size) -> Size:
     return halved(size, _levels(size) - 1)
 
 
-def _conv(n_in: int, n_out: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(n_in, n_out, kernel_size=3, stride=stride, padding=1)
+def _conv(n_in: int, n_out: int, stride: int = 1) -> Conv2d:
+    return Conv2d(n_in, n_out, kernel_size=3, stride=stride, padding=1)
 
 
 def _scaled_init(module: nn.Module) -> None:

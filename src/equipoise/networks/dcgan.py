@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from equipoise.networks.base import Network, Shape
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.networks.initial import normal_init
 from equipoise.networks.norms import BatchNorm, Norm, norm_of, normalise_spectrally
 from equipoise.networks.pair import Discriminator, Generator, add_tasks, output_channels
@@ -76,7 +77,7 @@ class DCGAN(Network):
 def _encoder(widths: list[int], norm: Norm) -> Iterator[nn.Module]:
     """Convolutions that each halve the sides; none has a bias where a normalisation has one, as published."""
     for level, (n_in, n_out) in enumerate(pairwise(widths)):
-        yield nn.Conv2d(n_in, n_out, *HALVE, bias=norm == "none")
+        yield Conv2d(n_in, n_out, *HALVE, bias=norm == "none")
         if level > 0:
             yield norm_of(norm, n_out)
         yield nn.LeakyReLU(0.2, inplace=True)
@@ -86,11 +87,11 @@ def _decoder(widths: list[int], smallest: Size, norm: Norm) -> Iterator[nn.Modul
     """A latent, as an image of 1x1, to the bottleneck; from there on each layer but the last has an activation."""
     first, *others = pairwise(widths)
     yield nn.Unflatten(1, (first[0], 1, 1))
-    yield nn.ConvTranspose2d(*first, smallest, bias=norm == "none")
+    yield ConvTranspose2d(*first, smallest, bias=norm == "none")
     for n_in, n_out in others:
         yield norm_of(norm, n_in)
         yield nn.ReLU(inplace=True)
-        yield nn.ConvTranspose2d(n_in, n_out, *HALVE, bias=norm == "none" and (n_in, n_out) != others[-1])
+        yield ConvTranspose2d(n_in, n_out, *HALVE, bias=norm == "none" and (n_in, n_out) != others[-1])
 
 
 def _init(module: nn.Module) -> None:

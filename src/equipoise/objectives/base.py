@@ -6,8 +6,9 @@ in a `State` that is passed in and returned. It never touches weights, devices o
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,11 +59,12 @@ class Batch:
         fake: the generator's answer to `latent`.
         d_real: the discriminator's answer to `real`.
         d_fake: the discriminator's answer to `fake.images`.
-        discriminator: the discriminator itself, to be asked again (gradient penalties).
+        discriminator: the discriminator itself; `judge` asks it again (gradient penalties).
         draws: random tensors for this step.
         labels: (N,) class indices of `real`, where the data has them.
         conditions: what else the generator was given.
         gather: this process's rows -> the rows of every process, differentiable; for statistics of a whole batch.
+        autocast: the context in which the players run.
     """
 
     real: Tensor
@@ -75,6 +77,12 @@ class Batch:
     labels: Tensor | None = None
     conditions: Conditions = Conditions()  # noqa: RUF009
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def judge(self, images: Tensor) -> DiscriminatorOutput:
+        """The discriminator's answer to other images, in the precision of training."""
+        with self.autocast():
+            return cast(DiscriminatorOutput, self.discriminator(images))
 
 
 @dataclass(frozen=True)

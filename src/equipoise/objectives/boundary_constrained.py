@@ -58,7 +58,7 @@ class BCGAN(Objective):
             loss = loss + self.weight_penalty / 2 * squared(batch.discriminator).to(loss.dtype)
         if self.constraint:
             images = (batch.real + self._moved(batch, "real")).detach().requires_grad_()
-            scores = batch.discriminator(images).score
+            scores = batch.judge(images).score
             seen["boundary_real"], seen["gradient_norm"] = boundary(scores, images)
             loss = loss + self.constraint * seen["boundary_real"]
         return Loss.of(loss, **{**seen, "loss_discriminator": loss})
@@ -68,7 +68,7 @@ class BCGAN(Objective):
         loss = F.softplus(-batch.d_fake.score).mean()
         if not self.constraint_g:
             return Loss.of(loss, loss_generator=loss)
-        scores = batch.discriminator(batch.fake.images + self._moved(batch, "fake")).score
+        scores = batch.judge(batch.fake.images + self._moved(batch, "fake")).score
         slope, _ = boundary(scores, batch.latent)
         loss = loss + self.constraint_g * slope
         return Loss.of(loss, loss_generator=loss, boundary_fake=slope)

@@ -66,7 +66,7 @@ class LSGAN(Objective):
         seen = {"loss_real": real.mean(), "loss_fake": fake.mean(), "margin": margin.mean()}
         seen["hinge_active"] = (missing > 0).to(real.dtype).mean()
         if self.penalty:
-            seen["gradient_norm"] = slopes(batch.discriminator, batch.real).mean().to(real.dtype)
+            seen["gradient_norm"] = slopes(batch.judge, batch.real).mean().to(real.dtype)
             loss = loss + self.penalty * seen["gradient_norm"]
         return Loss.of(loss, loss_discriminator=loss, **seen)
 

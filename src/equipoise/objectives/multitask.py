@@ -162,7 +162,8 @@ class Multitask(Objective):
 
     def _turns(self, batch: Batch, which: str, images: Tensor) -> Loss:
         turns = batch.draws.integers(f"rotation of {which} images", ROTATIONS)
-        logits = batch.discriminator(turned(images, turns)).logits
+        logits = batch.judge(turned(images, turns)).logits
+        assert logits is not None  # noqa: S101
         return told("rotate", which, logits[:, -ROTATIONS:], turns)
 
 

@@ -1,27 +1,30 @@
 """How steep a discriminator is at given images, in a form that a loss can hold down."""
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from equipoise.players import DiscriminatorOutput
 
 TINY = 1e-12
 """Under each square root: where the slope is 0, its gradient is 0 and not NaN."""
 
 
-def slopes(discriminator: nn.Module, images: Tensor) -> Tensor:
+def slopes(judge: Callable[[Tensor], DiscriminatorOutput], images: Tensor) -> Tensor:
     """Euclidean norm of each image's own score's gradient: ||d D(x_i) / d x_i||_2 over all of its values at once.
 
     Differentiable in the discriminator's weights by a double backward pass; what made `images` is not reached.
 
     Args:
-        discriminator: judges each image by itself, so without BatchNorm.
+        judge: the discriminator, which must judge each image by itself, so without BatchNorm.
         images: (N, C, H, W) where to ask.
 
     Returns:
         (N,), at least 1e-6.
     """
     at = images.detach().requires_grad_()
-    scores: Tensor = discriminator(at).score
-    (gradient,) = torch.autograd.grad(scores.sum(), at, create_graph=True)
+    (gradient,) = torch.autograd.grad(judge(at).score.sum(), at, create_graph=True)
     return length(gradient)
 
 

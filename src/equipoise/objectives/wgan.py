@@ -93,7 +93,7 @@ class WGANGP(Wasserstein):
 
     def slopes(self, batch: Batch, points: Tensor) -> Tensor:
         """||grad c(x^)||_2 of each of `points` (N, C, H, W): (N,)."""
-        return slopes(batch.discriminator, points)
+        return slopes(batch.judge, points)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -110,7 +110,10 @@ class WGANFD(WGANGP):
     """Root mean square length of a difference's step, in the images' units, where pixels are in [-1, 1]."""
 
     def slopes(self, batch: Batch, points: Tensor) -> Tensor:
-        """sqrt(mean_k d_k^2), d_k = alpha (c(x^) - c(x^ - e_k / alpha)), alpha = sqrt(C H W) / reach."""
+        """sqrt(mean_k d_k^2), d_k = alpha (c(x^) - c(x^ - e_k / alpha)), alpha = sqrt(C H W) / reach.
+
+        In full precision, since bf16 would round such differences away.
+        """
         count, *shape = points.shape
         alpha = math.sqrt(math.prod(shape)) / self.reach
         noise = batch.draws.normal("probes", self.probes, *shape)
@@ -144,6 +147,6 @@ class DRAGAN(GAN):
         plain = super().discriminator_loss(batch, state)
         reach = self.radius * deviation(batch.gather(spread(batch.real)))
         noise = batch.draws.uniform("perturbation", *batch.real.shape[1:])
-        slope = slopes(batch.discriminator, batch.real + batch.draws.uniform("reach", 1, 1, 1) * reach * noise)
+        slope = slopes(batch.judge, batch.real + batch.draws.uniform("reach", 1, 1, 1) * reach * noise)
         loss = plain.value + self.weight * off_one(slope)
         return Loss.of(loss, **{**plain.seen, "loss_discriminator": loss, "gradient_norm": slope.mean()})

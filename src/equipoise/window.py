@@ -1,0 +1,36 @@
+"""What the steps since the last line of metrics have measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Window:
+    """Sums of measures since the last line of metrics, kept on the device until it is written."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    steps: int = 0
+
+    def add(self, measures: Mapping[str, Tensor]) -> None:
+        """Take in one step's measures; those of the generator's loss are there only when it moves."""
+        if known := [name for name in measures if name in self.sums]:
+            sums = torch._foreach_add([self.sums[name] for name in known], [measures[name] for name in known])
+            self.sums.update(zip(known, sums, strict=True))
+        self.sums.update({name: value.clone() for name, value in measures.items() if name not in self.sums})
+        for name in measures:
+            self.counts[name] = self.counts.get(name, 0) + 1
+        self.steps += 1
+
+    def close(self) -> tuple[dict[str, float], int]:
+        """The means since the last call, and over how many steps.
+
+        This waits for the device; between two lines of metrics nothing else does.
+        """
+        sums, counts, steps = self.sums, self.counts, self.steps
+        self.sums, self.counts, self.steps = {}, {}, 0
+        totals = torch.stack(list(sums.values())).double().tolist()
+        return {name: total / counts[name] for name, total in zip(sums, totals, strict=True)}, steps
