@@ -68,6 +68,22 @@ def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
         )
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("error:the networks are not compiled", "error:steps are not recorded")
+@pytest.mark.parametrize("name", ["began", "ebgan", "gan"])
+def test_compiled_steps_are_recorded_too(name: str, cache: Path) -> None:
+    settings, device = config(name, precision="fp32"), torch.device("cuda")
+    feed, team = Noise.of(SHAPE, 64), assemble(Alone(device), "fp32")
+    plain, fast = (Progress(settings, Material.of(feed), device) for _ in range(2))
+    fast.play_with(compiled(fast.players))
+    for _ in range(8):
+        for progress in (plain, fast):
+            take_step(progress, deal(settings, feed, progress.images, team, device), team)
+    means, others = plain.window.close()[0], fast.window.close()[0]
+    assert fast.playing is not fast.players
+    assert others == {name: pytest.approx(value, rel=0.02, abs=0.02) for name, value in means.items()}
+
+
 def test_networks_that_cannot_be_compiled_are_used_as_they_are(cache: Path) -> None:
     """Without a C++ compiler, as on many a server."""
     settings = config("began")

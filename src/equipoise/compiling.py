@@ -17,7 +17,11 @@ SEEN_FOR = 5.0  # seconds of training by which the rest is foreseen
 
 
 def compiled(players: Players) -> Players:
-    """Both networks, with the same weights, compiled when they are first called; what is made is kept on the disk."""
+    """Both networks, with the same weights, compiled when they are first called; what is made is kept on the disk.
+
+    Those of earlier runs are let go of: torch allows few of a kind.
+    """
+    torch.compiler.reset()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     return Players(*(cast(nn.Module, torch.compile(player, fullgraph=True, dynamic=False)) for player in players))
 

@@ -27,6 +27,7 @@ from equipoise.step import Given, update
 from equipoise.team import Launcher, Team, assemble, choose_precision
 
 Result = TypeVar("Result")
+NOT_COMPILED = "the networks are not compiled, which would be faster"
 
 
 class Outcome(NamedTuple):
@@ -156,7 +157,7 @@ def take_step(progress: Progress, given: Given, team: Team) -> None:
         if progress.playing is progress.players:
             raise
         reason = str(error).partition("\n")[0]
-        warnings.warn(f"the networks are not compiled, which would be faster: {reason}", stacklevel=2)
+        warnings.warn(f"{NOT_COMPILED}: {reason}", stacklevel=2)
         progress.play_with(progress.players)
         state, measures = _moved(progress, given, team, generator_moves=moves)
     progress.finish_step(state, measures, generator_moved=moves)

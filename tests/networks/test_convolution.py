@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Window, _Down, _Up, _Weights
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Kernel, _Down, _Up, _Weights
 
-WINDOWS = [Window(3, 1, 1), Window(3, 2, 1), Window(4, 2, 1), Window(4, 1, 0)]
+KERNELS = [Kernel(3, 1, 1), Kernel(3, 2, 1), Kernel(4, 2, 1), Kernel(4, 1, 0)]
 SIDES = [(8, 8), (4, 6), (7, 9), (4, 4)]
 BF16 = 2**-7  # its relative rounding, twice
-CASES = [(window, sides) for window in WINDOWS for sides in SIDES]
+CASES = [(kernel, sides) for kernel in KERNELS for sides in SIDES]
 
 
 def numbers(*shape: int) -> Tensor:
@@ -33,18 +33,18 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("window", "sides"), CASES)
+@pytest.mark.parametrize(("kernel", "sides"), CASES)
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_they_are_torchs_convolution(window: Window, sides: tuple[int, int], channels_last: bool) -> None:
+def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], channels_last: bool) -> None:
     torch.manual_seed(0)
-    large, weight = numbers(2, 3, *sides), numbers(5, 3, window.kernel, window.kernel)
+    large, weight = numbers(2, 3, *sides), numbers(5, 3, kernel.size, kernel.size)
     if channels_last:
         large, weight = (
             each.detach().to(memory_format=torch.channels_last).requires_grad_() for each in (large, weight)
         )
-    ours = _Down.apply(large, weight, window)
-    theirs = F.conv2d(large, weight, None, window.stride, window.padding)
-    assert ours.shape[2:] == window.smaller(large.shape[2:])
+    ours = _Down.apply(large, weight, kernel)
+    theirs = F.conv2d(large, weight, None, kernel.stride, kernel.padding)
+    assert ours.shape[2:] == kernel.smaller(large.shape[2:])
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     slopes = torch.randn_like(theirs)
     for got, expected in zip(
@@ -55,15 +55,15 @@ def test_they_are_torchs_convolution(window: Window, sides: tuple[int, int], cha
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("window", "sides"), CASES)
-def test_they_are_differentiable_as_often_as_one_likes(window: Window, sides: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("kernel", "sides"), CASES)
+def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    large, weight = numbers(1, 2, *sides), numbers(2, 2, window.kernel, window.kernel)
-    small = numbers(1, 2, *window.smaller(large.shape[2:]))
+    large, weight = numbers(1, 2, *sides), numbers(2, 2, kernel.size, kernel.size)
+    small = numbers(1, 2, *kernel.smaller(large.shape[2:]))
     for function in (
-        lambda large, weight: _Down.apply(large, weight, window),
-        lambda large, weight: _Weights.apply(large, small * weight.sum(), window),
-        lambda large, weight: _Up.apply(small * large.sum(), weight, window, torch.Size(sides)),
+        lambda large, weight: _Down.apply(large, weight, kernel),
+        lambda large, weight: _Weights.apply(large, small * weight.sum(), kernel),
+        lambda large, weight: _Up.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
     ):
         assert torch.autograd.gradcheck(function, (large, weight))
         assert torch.autograd.gradgradcheck(function, (large, weight))

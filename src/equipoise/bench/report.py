@@ -1,5 +1,6 @@
 """One configuration measured, and the table of several."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from equipoise.bench.steps import Step, ours, textbook
 from equipoise.bench.textbook import TEXTBOOK
 from equipoise.bench.timing import memory, parts, race, work
 from equipoise.config import TrainConfig
+from equipoise.loop import NOT_COMPILED
 from equipoise.presets import PRESETS
 from equipoise.progress import Shape
 from equipoise.team import Launcher, Precision, choose_precision
@@ -103,6 +105,9 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
     if case.compiled:
         entrants["compiled"] = lambda: ours(config, shape, launcher, compile=True)
     racers = {name: start() for name, start in entrants.items()}
+    refused = _refused(racers["compiled"]) if case.compiled else ""
+    if refused:
+        del racers["compiled"]
     times = race(racers, device, cycle=cycle, rounds=rounds, limit=limit)
     busy = others.busy()
     needed, peaks = work(entrants["ours"](), cycle), convolution_peaks(device, dtype)  # before any step is recorded
@@ -118,6 +123,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         "share_of_peak": needed / times["ours"].median / peaks["forward"],
         "memory_mib": memory(entrants["ours"], device, cycle) / 2**20,
         "others_busy_cores": busy,
+        "warning": refused,
     }
     found["time"], found["operators"] = parts(entrants["ours"](), cycle, device)
     if "compiled" in racers:
@@ -137,6 +143,14 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
             "memory_ratio": found["memory_mib"] / theirs,
         }
     return found
+
+
+def _refused(step: Step) -> str:
+    """Take a first step; what is said of networks that cannot be compiled for it, or nothing."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        step()
+    return next((words for each in told if (words := str(each.message)).startswith(NOT_COMPILED)), "")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -89,6 +89,8 @@ def _measured(case: Case, launcher: Launcher, seconds: float) -> dict[str, Any]:
     """The figures of one configuration; what is said on the way goes to stderr."""
     print(f"measuring {case.objective}, {case.resolution}x{case.resolution}, {case.width} wide", file=sys.stderr)
     found = measure(case, launcher, limit=seconds)
+    if found["warning"]:
+        print(f"warning: {found['warning']}", file=sys.stderr)
     if (found["others_busy_cores"] or 0) > LOADED:
         print(
             f"warning: other processes kept {found['others_busy_cores']:.1f} cores busy meanwhile; ratios hold "

@@ -26,10 +26,10 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W) to (N, O, h, w)."""
-        window = Window(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
-        if self.plain or not _slow_in(self.weight, x, window.smaller(x.shape[2:])):
+        kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
+        if self.plain or not _slow_in(self.weight, x, kernel.smaller(x.shape[2:])):
             return super().forward(x)
-        out: Tensor = _Down.apply(x.bfloat16(), self.weight.bfloat16(), window)  # type: ignore[no-untyped-call]
+        out: Tensor = _Down.apply(x.bfloat16(), self.weight.bfloat16(), kernel)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias.bfloat16().view(-1, 1, 1)
 
 
@@ -44,28 +44,28 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve (N, I, h, w) to (N, O, H, W)."""
-        window = Window(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
+        kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
         if self.plain or output_size or not _slow_in(self.weight, x, x.shape[2:]):
             return super().forward(x, output_size)
-        sides = window.larger(x.shape[2:])
-        out: Tensor = _Up.apply(x.bfloat16(), self.weight.bfloat16(), window, sides)  # type: ignore[no-untyped-call]
+        sides = kernel.larger(x.shape[2:])
+        out: Tensor = _Up.apply(x.bfloat16(), self.weight.bfloat16(), kernel, sides)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias.bfloat16().view(-1, 1, 1)
 
 
-class Window(NamedTuple):
+class Kernel(NamedTuple):
     """What a convolution sees at once, in pixels."""
 
-    kernel: int
+    size: int
     stride: int
     padding: int
 
     def smaller(self, sides: torch.Size) -> torch.Size:
         """Of images with these sides, those after the convolution."""
-        return torch.Size((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in sides)
+        return torch.Size((side + 2 * self.padding - self.size) // self.stride + 1 for side in sides)
 
     def larger(self, sides: torch.Size) -> torch.Size:
         """Of images with these sides, those after the transposed convolution."""
-        return torch.Size((side - 1) * self.stride - 2 * self.padding + self.kernel for side in sides)
+        return torch.Size((side - 1) * self.stride - 2 * self.padding + self.size for side in sides)
 
 
 def _slow_in(weight: Tensor, x: Tensor, smaller: torch.Size) -> bool:
@@ -85,21 +85,21 @@ class _Down(Function):
     """A convolution: large (N, I, H, W), weight (O, I, k, k) -> small (N, O, h, w)."""
 
     @staticmethod
-    def forward(ctx: Any, large: Tensor, weight: Tensor, window: Window) -> Tensor:
+    def forward(ctx: Any, large: Tensor, weight: Tensor, kernel: Kernel) -> Tensor:
         ctx.save_for_backward(large, weight)
-        ctx.window, sides = window, window.smaller(large.shape[2:])
+        ctx.kernel, sides = kernel, kernel.smaller(large.shape[2:])
         if sides.numel() > FOR_CONVOLUTIONS:
-            return F.conv2d(large, weight, None, window.stride, window.padding)
-        product = _seen(large, window, sides) @ weight.permute(0, 2, 3, 1).flatten(1).t()
+            return F.conv2d(large, weight, None, kernel.stride, kernel.padding)
+        product = _seen(large, kernel, sides) @ weight.permute(0, 2, 3, 1).flatten(1).t()
         return product.view(len(large), *sides, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Any:
-        (large, weight), (small,), window = ctx.saved_tensors, slopes, ctx.window
+        (large, weight), (small,), kernel = ctx.saved_tensors, slopes, ctx.kernel
         wanted, by_weights, _ = ctx.needs_input_grad
         return (
-            _Up.apply(small, weight, window, large.shape[2:]) if wanted else None,  # type: ignore[no-untyped-call]
-            _Weights.apply(large, small, window) if by_weights else None,  # type: ignore[no-untyped-call]
+            _Up.apply(small, weight, kernel, large.shape[2:]) if wanted else None,  # type: ignore[no-untyped-call]
+            _Weights.apply(large, small, kernel) if by_weights else None,  # type: ignore[no-untyped-call]
             None,
         )
 
@@ -108,19 +108,19 @@ class _Up(Function):
     """The gradient of `_Down` by `large`, a transposed convolution: small, weight, sides of the large one -> large."""
 
     @staticmethod
-    def forward(ctx: Any, small: Tensor, weight: Tensor, window: Window, sides: torch.Size) -> Tensor:
+    def forward(ctx: Any, small: Tensor, weight: Tensor, kernel: Kernel, sides: torch.Size) -> Tensor:
         ctx.save_for_backward(small, weight)
-        ctx.window = window
-        odd = [side - least for side, least in zip(sides, window.larger(small.shape[2:]), strict=True)]
-        return F.conv_transpose2d(small, weight, None, window.stride, window.padding, odd)
+        ctx.kernel = kernel
+        odd = [side - least for side, least in zip(sides, kernel.larger(small.shape[2:]), strict=True)]
+        return F.conv_transpose2d(small, weight, None, kernel.stride, kernel.padding, odd)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Any:
-        (small, weight), (large,), window = ctx.saved_tensors, slopes, ctx.window
+        (small, weight), (large,), kernel = ctx.saved_tensors, slopes, ctx.kernel
         wanted, by_weights, *_ = ctx.needs_input_grad
         return (
-            _Down.apply(large, weight, window) if wanted else None,  # type: ignore[no-untyped-call]
-            _Weights.apply(large, small, window) if by_weights else None,  # type: ignore[no-untyped-call]
+            _Down.apply(large, weight, kernel) if wanted else None,  # type: ignore[no-untyped-call]
+            _Weights.apply(large, small, kernel) if by_weights else None,  # type: ignore[no-untyped-call]
             None,
             None,
         )
@@ -130,28 +130,28 @@ class _Weights(Function):
     """The gradient of `_Down` by the weights: large (N, I, H, W), the slopes of small (N, O, h, w) -> (O, I, k, k)."""
 
     @staticmethod
-    def forward(ctx: Any, large: Tensor, small: Tensor, window: Window) -> Tensor:
+    def forward(ctx: Any, large: Tensor, small: Tensor, kernel: Kernel) -> Tensor:
         ctx.save_for_backward(large, small)
-        ctx.window = window
-        product = small.permute(1, 0, 2, 3).flatten(1) @ _seen(large, window, small.shape[2:])
-        return product.view(small.shape[1], window.kernel, window.kernel, large.shape[1]).permute(0, 3, 1, 2)
+        ctx.kernel = kernel
+        product = small.permute(1, 0, 2, 3).flatten(1) @ _seen(large, kernel, small.shape[2:])
+        return product.view(small.shape[1], kernel.size, kernel.size, large.shape[1]).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Any:
-        (large, small), (weight,), window = ctx.saved_tensors, slopes, ctx.window
+        (large, small), (weight,), kernel = ctx.saved_tensors, slopes, ctx.kernel
         wanted, by_small, _ = ctx.needs_input_grad
         return (
-            _Up.apply(small, weight, window, large.shape[2:]) if wanted else None,  # type: ignore[no-untyped-call]
-            _Down.apply(large, weight, window) if by_small else None,  # type: ignore[no-untyped-call]
+            _Up.apply(small, weight, kernel, large.shape[2:]) if wanted else None,  # type: ignore[no-untyped-call]
+            _Down.apply(large, weight, kernel) if by_small else None,  # type: ignore[no-untyped-call]
             None,
         )
 
 
-def _seen(large: Tensor, window: Window, sides: torch.Size) -> Tensor:
-    """What the window sees of images (N, I, H, W) at each of its places, `sides` of them: (N * h * w, k * k * I)."""
-    kernel, stride, padding = window
+def _seen(large: Tensor, kernel: Kernel, sides: torch.Size) -> Tensor:
+    """What the kernel sees of images (N, I, H, W) at each of its places, `sides` of them: (N * h * w, k * k * I)."""
+    size, stride, padding = kernel
     pixels = F.pad(large, [padding] * 4).permute(0, 2, 3, 1).contiguous()
     count, _, _, channels = pixels.shape
     image, row, column, _ = pixels.stride()
     steps = (image, row * stride, column * stride, row, column, 1)
-    return pixels.as_strided((count, *sides, kernel, kernel, channels), steps).reshape(-1, kernel**2 * channels)
+    return pixels.as_strided((count, *sides, size, size, channels), steps).reshape(-1, size**2 * channels)
