@@ -40,6 +40,7 @@ Patch = Callable[[], AbstractContextManager[Any]]
 def in_default_layout(progress: Progress) -> None:
     """Lay the weights out as torch does by itself."""
     progress.players = Players(*(player.to(memory_format=torch.contiguous_format) for player in progress.players))
+    progress.play_with(progress.players)
     progress.optimizers = Optimizers(*(Adam(player.parameters(), fused=True) for player in progress.players))
 
 
@@ -59,6 +60,7 @@ LEFT_OUT: dict[str, tuple[Change | None, Patch]] = {
     "one backward pass for both players": (None, lambda: patch.object(BEGAN, "factor", lambda self, state: None)),
     "channels-last": (in_default_layout, lambda: patch("equipoise.dealing.channels_last", lambda images: images)),
     "one transposed convolution to enlarge": (None, lambda: patch(f"{AUTOENCODER}.enlarged", plainly_enlarged)),
+    "small bf16 convolutions as products": (None, lambda: patch("equipoise.networks.convolution.FOR_GRADIENTS", 0)),
     "activations in place": (None, lambda: patch(f"{AUTOENCODER}.elu", F.elu)),
     "freed memory kept": (None, lambda: patch(f"{__name__}.KEEP", new=False)),
     "fused Adam": (with_plain_adam, nullcontext),
