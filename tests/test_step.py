@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.utils.flop_counter import FlopCounterMode
 
-from equipoise.networks import Autoencoder
-from equipoise.objectives import BEGAN, Batch, Loss, State
+from equipoise.networks import DCGAN, Autoencoder
+from equipoise.objectives import BEGAN, WGANGP, Batch, Loss, State
 from equipoise.players import Players
 from equipoise.randomness import Draws
 from equipoise.step import Given, Optimizers, update
-from equipoise.team import Team
+from equipoise.team import Team, computing
 
 OBJECTIVES = {"paper": BEGAN.paper(), "default": BEGAN(), "every remedy": BEGAN(recover=0.3, match=0.7, pull=0.2)}
 
@@ -178,3 +178,23 @@ def test_nothing_in_a_step_asks_the_device_for_a_number() -> None:
     (real, latent), *_ = steps(1)
     state = {"k": torch.zeros((), dtype=torch.float64).as_subclass(Watched)}
     update(players, optimizers, BEGAN(), state, given(real.as_subclass(Watched), latent.as_subclass(Watched)), Team())
+
+
+def test_penalties_are_judged_in_the_precision_of_training() -> None:
+    """Slopes of a critic in bf16, within rounding of those in full precision."""
+    norms, kinds = [], []
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        players = DCGAN(width=8, latent=5, norm="layer").build((3, 16, 16))
+        team = Team(autocast=lambda precision=precision: computing(precision, torch.device("cpu")))  # type: ignore[misc]
+        optimizers = Optimizers(*(Adam(player.parameters(), 0.0) for player in players))
+        real, latent = torch.rand(6, 3, 16, 16) * 2 - 1, torch.rand(6, 5)
+        shown: list[torch.dtype] = []
+        players.discriminator.features[0].register_forward_hook(
+            lambda _m, _i, out, shown=shown: shown.append(out.dtype)
+        )
+        _, measures = update(players, optimizers, WGANGP(), {}, given(real, latent), team, order="alternating")
+        norms.append(float(measures["gradient_norm"]))
+        kinds.append(shown)
+    assert kinds == [4 * [torch.float32], 4 * [torch.bfloat16]], "real, generated, between them, and anew"
+    assert norms[1] == pytest.approx(norms[0], rel=0.02)
