@@ -223,13 +223,13 @@ def test_what_is_not_finite_is_never_saved(small: TrainConfig, tmp_path: Path, w
     """Also where no loss has shown it yet: it came with the last step before a checkpoint."""
     judge = loop._judge
 
-    def spoiled(progress: Any, *, stopping: bool) -> Any:
+    def spoiled(progress: Any, *others: Any, stopping: bool) -> Any:
         if progress.images == 80:
             player = progress.players.generator
             weight = next(iter(player.parameters()))
             broken = weight.data if what == "weight" else progress.optimizers.generator.state[weight]["exp_avg_sq"]
             broken.view(-1)[0] = torch.inf
-        return judge(progress, stopping=stopping)
+        return judge(progress, *others, stopping=stopping)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "_judge", spoiled)
