@@ -68,7 +68,6 @@ def main(words: list[str]) -> int:
         torch.set_num_threads(threads or torch.get_num_threads())
         launcher = launcher_for(device, 1)
         case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels, compiled)
-        report = {"machine": describe(launcher.device)}
         cases = STANDARD.get(launcher.device.type, STANDARD["cpu"]) if table else [case]
         rows = [_measured(each, launcher, seconds) for each in cases]
         print(f"{in_lines(rows)}\n\n{peaks_in_lines(rows)}")
@@ -79,7 +78,7 @@ def main(words: list[str]) -> int:
             rows[0]["around"] = measured_around(cases[0], launcher, rows[0]["images_per_second"])
             print(f"\n{around_in_lines(rows[0]['around'])}")
         if json is not None:
-            _write(json, {**report, "rows": rows} if table else {**report, **rows[0]})
+            _write(json, {"machine": describe(launcher.device), **({"rows": rows} if table else rows[0])})
         return 0
 
     return call(bench, words, "bench")

@@ -97,11 +97,8 @@ class _Down(Function):
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         (large, weight), (small,), kernel = ctx.saved_tensors, slopes, ctx.kernel
         wanted, by_weights, _ = ctx.needs_input_grad
-        return (
-            _Up.apply(small, weight, kernel, large.shape[2:]) if wanted else None,  # type: ignore[no-untyped-call]
-            _Weights.apply(large, small, kernel) if by_weights else None,  # type: ignore[no-untyped-call]
-            None,
-        )
+        up = _if(wanted, _Up, small, weight, kernel, large.shape[2:])
+        return up, _if(by_weights, _Weights, large, small, kernel), None
 
 
 class _Up(Function):
@@ -118,12 +115,8 @@ class _Up(Function):
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         (small, weight), (large,), kernel = ctx.saved_tensors, slopes, ctx.kernel
         wanted, by_weights, *_ = ctx.needs_input_grad
-        return (
-            _Down.apply(large, weight, kernel) if wanted else None,  # type: ignore[no-untyped-call]
-            _Weights.apply(large, small, kernel) if by_weights else None,  # type: ignore[no-untyped-call]
-            None,
-            None,
-        )
+        down = _if(wanted, _Down, large, weight, kernel)
+        return down, _if(by_weights, _Weights, large, small, kernel), None, None
 
 
 class _Weights(Function):
@@ -140,11 +133,13 @@ class _Weights(Function):
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         (large, small), (weight,), kernel = ctx.saved_tensors, slopes, ctx.kernel
         wanted, by_small, _ = ctx.needs_input_grad
-        return (
-            _Up.apply(small, weight, kernel, large.shape[2:]) if wanted else None,  # type: ignore[no-untyped-call]
-            _Down.apply(large, weight, kernel) if by_small else None,  # type: ignore[no-untyped-call]
-            None,
-        )
+        up = _if(wanted, _Up, small, weight, kernel, large.shape[2:])
+        return up, _if(by_small, _Down, large, weight, kernel), None
+
+
+def _if(wanted: bool, function: type[Function], *given: Any) -> Tensor | None:
+    """What the function makes of what it is given, if that is wanted."""
+    return cast(Tensor, function.apply(*given)) if wanted else None  # type: ignore[no-untyped-call]
 
 
 def _seen(large: Tensor, kernel: Kernel, sides: torch.Size) -> Tensor:
