@@ -151,4 +151,5 @@ def test_a_compiled_run_is_resumed_and_sampled(cache: Path, tmp_path: Path) -> N
     resume(again.path, images=400, quiet=True)
     ours, theirs = (Run.open(each.path).load_checkpoint()[0] for each in (run, again))
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items() if not key.startswith("window"))
+    assert (again.path / "events.jsonl").read_text().count("compiling the networks first") == 2
     assert Run.open(run.path).generator() is not None

@@ -165,6 +165,8 @@ class Recorder:
         """Say what a person should know at the start, and leave the first samples and checkpoint of a new run."""
         for note in passed_over:
             self.event("warning", "checkpoint", note)
+        if self.run.config.compile == "always" and not self.progress.finished:
+            self.event("info", "compile", "compiling the networks first, which takes about half a minute")
         if not self.fresh:
             if not self.progress.finished:
                 self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
