@@ -12,7 +12,8 @@ from pathlib import Path
 import equipoise
 from benchmarks.digits_judge import Judge
 from equipoise import PRESETS, TrainConfig
-from equipoise.latents import sample, save_images
+from equipoise.sampling.sample import sample
+from equipoise.sampling.save import save_images
 
 COLUMNS = ["recipe", "digits among 64", "entropy", "recognisable", "diversity", "KID", "k", "balance"]
 HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.digits import told
 from equipoise import PRESETS, Run
-from equipoise.training import resume_if_exists
+from equipoise.training.train import resume_if_exists
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 STEPS, WINDOW = 1_000, 100  # and steps that a loss is a mean of

@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from equipoise.config import TrainConfig
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
-from equipoise.presets import PRESETS
-from equipoise.run import Run
-from equipoise.training import resume_if_exists
+from equipoise.runs.run import Run
+from equipoise.training.train import resume_if_exists
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 IMAGES, SCORES = 30_000, 25

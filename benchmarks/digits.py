@@ -24,10 +24,10 @@ from PIL import Image
 import equipoise
 from benchmarks.digits_judge import Judge, Verdict
 from equipoise import PRESETS, Diverged, Run, TrainConfig
-from equipoise.latents import sample
 from equipoise.objectives import WGAN, Tasks
-from equipoise.pictures import grid
-from equipoise.report import draw_curves
+from equipoise.sampling.sample import sample
+from equipoise.views.figures import grid
+from equipoise.views.report import draw_curves
 
 WIDTHS = {"autoencoder": 16, "dcgan": 24}
 STEADY = PRESETS["bgan-discrete"]["steady"]

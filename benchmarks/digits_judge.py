@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from equipoise.data import normalise, open_images
-from equipoise.health import diversity
 from equipoise.metrics import squared_mmd
 from equipoise.metrics.features import load_extractor
+from equipoise.metrics.similarity import diversity
 
 SURE = 0.9  # the least probability of a digit that one can recognise
 

@@ -17,19 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from equipoise.allocator import keep_freed_memory
 from equipoise.bench.machine import describe
 from equipoise.bench.report import ROUNDS, Case
 from equipoise.bench.steps import Noise, Step, textbook
 from equipoise.bench.timing import memory, race, work
-from equipoise.dealing import deal
-from equipoise.loop import take_step
+from equipoise.devices import Alone
 from equipoise.networks.autoencoder import doubled
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
-from equipoise.progress import Material, Progress
-from equipoise.step import Optimizers
-from equipoise.team import Alone, assemble
+from equipoise.training.allocator import keep_freed_memory
+from equipoise.training.batch import deal
+from equipoise.training.distributed import assemble
+from equipoise.training.loop import take_step
+from equipoise.training.state import Material, Progress
+from equipoise.training.step import Optimizers
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 CPU = torch.device("cpu")
@@ -58,7 +59,10 @@ AUTOENCODER = "equipoise.networks.autoencoder"
 LEFT_OUT: dict[str, tuple[Change | None, Patch]] = {
     "nothing left out": (None, nullcontext),
     "one backward pass for both players": (None, lambda: patch.object(BEGAN, "factor", lambda self, state: None)),
-    "channels-last": (in_default_layout, lambda: patch("equipoise.dealing.channels_last", lambda images: images)),
+    "channels-last": (
+        in_default_layout,
+        lambda: patch("equipoise.training.batch.channels_last", lambda images: images),
+    ),
     "one transposed convolution to enlarge": (None, lambda: patch(f"{AUTOENCODER}.enlarged", plainly_enlarged)),
     "small bf16 convolutions as products": (None, lambda: patch("equipoise.networks.convolution.FOR_GRADIENTS", 0)),
     "activations in place": (None, lambda: patch(f"{AUTOENCODER}.elu", F.elu)),

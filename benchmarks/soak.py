@@ -18,7 +18,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from equipoise.run import Run, made_with
+from equipoise.runs.run import Run, made_with
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

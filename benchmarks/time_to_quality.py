@@ -25,21 +25,22 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmarks.digits import told
-from equipoise.allocator import keep_freed_memory
 from equipoise.bench import Textbook
-from equipoise.config import TrainConfig
-from equipoise.dealing import deal
-from equipoise.judge import Judge
-from equipoise.latents import drawn
-from equipoise.loop import take_step
+from equipoise.config.datasets import feed_of
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig
+from equipoise.devices import Launcher, choose_precision, launcher_for
+from equipoise.evaluation.periodic_kid import Judge
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
-from equipoise.pictures import grid
 from equipoise.players import Players
-from equipoise.presets import PRESETS
-from equipoise.progress import Material, Progress
-from equipoise.run import feed_of
-from equipoise.team import Launcher, assemble, choose_precision, launcher_for
+from equipoise.sampling.sample import drawn
+from equipoise.training.allocator import keep_freed_memory
+from equipoise.training.batch import deal
+from equipoise.training.distributed import assemble
+from equipoise.training.loop import take_step
+from equipoise.training.state import Material, Progress
+from equipoise.views.figures import grid
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LOOKS = 30  # scores of each run

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from command import Command
-from equipoise.cli import main
-from equipoise.config import TrainConfig
+from equipoise.cli.main import main
+from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from equipoise import checkpoint
-from equipoise.config import TrainConfig
-from equipoise.loop import take_step
+from equipoise.config.train_config import TrainConfig
+from equipoise.devices import Launcher, launcher_for
 from equipoise.networks import MLP, MLPAutoencoder, build_players
 from equipoise.objectives import OBJECTIVES, Batch, Objective, State
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
-from equipoise.progress import Material, Progress
 from equipoise.randomness import Draws
-from equipoise.step import Given, Optimizers, update
-from equipoise.team import Launcher, Team, assemble, launcher_for
+from equipoise.runs import checkpoint
+from equipoise.training.distributed import Team, assemble
+from equipoise.training.loop import take_step
+from equipoise.training.state import Material, Progress
+from equipoise.training.step import Given, Optimizers, update
 from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
 
 SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3

@@ -31,12 +31,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import equipoise
-from equipoise import Autoencoder, checkpoint
-from equipoise.config import TrainConfig, read_yaml, write_yaml
+from equipoise import Autoencoder
+from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
 from equipoise.data import open_images
-from equipoise.data.stream import Stream, open_stream
+from equipoise.data.shards import Stream, open_stream
 from equipoise.errors import UsageError
-from equipoise.progress import Material, Progress
+from equipoise.runs import checkpoint
+from equipoise.training.state import Material, Progress
 
 MOST_MEMORY = 128 * 2**20  # bytes of resident memory that no input of a few kilobytes may take ...
 MOST_PIXELS = 2**30  # ... but for an image of the 89 million pixels that are allowed, and its copies

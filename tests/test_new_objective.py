@@ -8,7 +8,7 @@ import torch
 
 import equipoise
 from equipoise.objectives import OBJECTIVES
-from equipoise.run import Run
+from equipoise.runs.run import Run
 
 PAGE = Path(__file__).parents[1] / "docs/objectives/new-objective.md"
 

@@ -19,8 +19,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from equipoise import Autoencoder, Run, TrainConfig
-from equipoise.checkpoint import load
-from equipoise.config import write_yaml
+from equipoise.config.train_config import write_yaml
+from equipoise.runs.checkpoint import load
 from zygote import Forked, Zygote
 
 CONFIG = TrainConfig(

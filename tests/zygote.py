@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-IMPORTED = ("cli", "commands", "flags", "training", "presets", "report", "judge")  # what training would import
+IMPORTED = ("cli.main", "cli.flags", "training.train", "config.presets", "views.report", "evaluation.periodic_kid")
 
 
 class Zygote:
@@ -141,7 +141,7 @@ def _run(question: dict[str, Any]) -> None:
         os.fsync = lambda file: (time.sleep(question["slow_disk"]), sync(file))[1]  # type: ignore[assignment]
     code = 1
     try:
-        from equipoise.cli import main
+        from equipoise.cli.main import main
 
         code = main(question["words"])
     except SystemExit as stop:

@@ -2,38 +2,40 @@
 
 >>> import equipoise
 >>> run = equipoise.train(equipoise.TrainConfig(data="photos/", resolution=64))  # doctest: +SKIP
->>> generator = equipoise.Run.open(run.path).generator()  # doctest: +SKIP
+>>> generator = equipoise.load_generator(run)  # doctest: +SKIP
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from equipoise.config import TrainConfig
+    from equipoise.config.presets import PRESETS
+    from equipoise.config.train_config import TrainConfig
     from equipoise.errors import Diverged, Interrupted, UsageError
-    from equipoise.evaluation import evaluate
-    from equipoise.latents import sample
+    from equipoise.evaluation.evaluate import evaluate
+    from equipoise.evaluation.scores import Scores
     from equipoise.networks import Autoencoder
     from equipoise.objectives import BEGAN
-    from equipoise.presets import PRESETS
-    from equipoise.run import Run
-    from equipoise.scores import Scores
-    from equipoise.training import resume, train
+    from equipoise.runs.run import Run
+    from equipoise.sampling.load import load_generator
+    from equipoise.sampling.sample import sample
+    from equipoise.training.train import resume, train
 
 _HOMES = {
     "BEGAN": "objectives",
-    "PRESETS": "presets",
+    "PRESETS": "config.presets",
     "Autoencoder": "networks",
     "Diverged": "errors",
     "Interrupted": "errors",
-    "Run": "run",
-    "TrainConfig": "config",
+    "Run": "runs.run",
+    "TrainConfig": "config.train_config",
     "UsageError": "errors",
-    "resume": "training",
-    "sample": "latents",
-    "train": "training",
-    "Scores": "scores",
-    "evaluate": "evaluation",
+    "load_generator": "sampling.load",
+    "resume": "training.train",
+    "sample": "sampling.sample",
+    "train": "training.train",
+    "Scores": "evaluation.scores",
+    "evaluate": "evaluation.evaluate",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "TrainConfig",
     "UsageError",
     "evaluate",
+    "load_generator",
     "resume",
     "sample",
     "train",

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from equipoise.transfer import onto
+from equipoise.devices import onto
 
 Prior = Literal["uniform", "normal"]
 """Latents from U[-1, 1], as in the BEGAN paper, or from N(0, 1)."""

@@ -15,13 +15,13 @@ from equipoise.bench.machine import Others
 from equipoise.bench.report import Case, operators_in_lines, peaks_in_lines
 from equipoise.bench.steps import DATA
 from equipoise.bench.timing import Times, memory, parts, race, work
-from equipoise.config import TrainConfig
-from equipoise.loop import take_step
+from equipoise.config.train_config import TrainConfig
 from equipoise.players import Players
-from equipoise.progress import Material, Progress
 from equipoise.randomness import Draws
-from equipoise.step import Given
-from equipoise.team import Team
+from equipoise.training.distributed import Team
+from equipoise.training.loop import take_step
+from equipoise.training.state import Material, Progress
+from equipoise.training.step import Given
 
 CPU = torch.device("cpu")
 

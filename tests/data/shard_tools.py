@@ -14,7 +14,7 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from equipoise.data.stream import Patience
+from equipoise.data.shards import Patience
 
 QUICK = Patience(waits=(0.01, 0.02, 0.04), timeout=2.0)
 

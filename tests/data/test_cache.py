@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise.data import open_images, packing
+from equipoise.data import open_images
 from equipoise.data.cache import appearing_file, cache_folder, digest, locked, require_room, sweep
+from equipoise.data.packed import pack as packing
 from equipoise.errors import UsageError
 
 Packs = Callable[[], list[str]]

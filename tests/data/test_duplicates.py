@@ -11,7 +11,7 @@ from PIL import Image
 
 from equipoise.data import duplicates_sheet, inspect
 from equipoise.data.decode import frame, prepare
-from equipoise.data.duplicates import MOST_BITS, candidates, near, picture_hash, same
+from equipoise.data.inspection.duplicates import MOST_BITS, candidates, near, picture_hash, same
 
 
 def picture(seed: int, side: int = 160) -> Image.Image:

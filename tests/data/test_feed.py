@@ -12,7 +12,7 @@ from shard_tools import numbers, png, shards
 
 from equipoise.data import open_images
 from equipoise.data.feed import Feed
-from equipoise.data.stream import open_stream
+from equipoise.data.shards import open_stream
 
 Maker = Callable[[Path], Feed]
 IMAGES = 42

@@ -242,8 +242,8 @@ def test_a_cache_that_may_only_be_read_is_enough_to_open(folder: Path, cache: Pa
 
 def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
-    monkeypatch.setattr("equipoise.data.workers.CHUNK_BYTES", 64)
-    monkeypatch.setattr("equipoise.data.workers._cores", lambda: 2)
+    monkeypatch.setattr("equipoise.data.packed.workers.CHUNK_BYTES", 64)
+    monkeypatch.setattr("equipoise.data.packed.workers._cores", lambda: 2)
     real = Image.fromarray
     monkeypatch.setattr(Image, "fromarray", lambda values: opened.append(1) or real(values))
     np.save(tmp_path / "a.npy", np.zeros((200, 8, 8), np.uint8))

@@ -7,7 +7,7 @@ import pytest
 from shard_tools import numbers, png, shards
 
 from equipoise.data import Images, open_feed, open_part
-from equipoise.data.stream import Stream
+from equipoise.data.shards import Stream
 from equipoise.errors import UsageError
 
 SHARE = 0.3

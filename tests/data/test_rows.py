@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equipoise.data.rows import Rows
+from equipoise.data.packed.rows import Rows
 from equipoise.errors import UsageError
 
 VALUES = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 5), dtype=np.uint8)

@@ -20,9 +20,9 @@ from shard_tools import numbers, png, shards, tar
 from test_sources import as_nobody
 
 from equipoise.data import inspect, open_images
-from equipoise.data.stream import Stream, StreamBroken, is_stream, open_stream
-from equipoise.data.stream import shards as source
-from equipoise.data.stream.order import deal
+from equipoise.data.shards import Stream, StreamBroken, is_stream, open_stream
+from equipoise.data.shards import shards as source
+from equipoise.data.shards.order import deal
 from equipoise.errors import UsageError
 
 COUNTS = [50, 43, 0, 61, 7, 39]
@@ -244,7 +244,7 @@ def test_a_shard_that_changes_or_goes_during_training_is_an_error(tmp_path: Path
 
 def test_few_images_are_held_at_a_time(tmp_path: Path, stream: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The block shrinks with the images' size: images of 1 MiB, of which 8 MiB may be held."""
-    monkeypatch.setattr("equipoise.data.stream.stream.LARGEST_BLOCK", 8 * 2**20)
+    monkeypatch.setattr("equipoise.data.shards.stream.LARGEST_BLOCK", 8 * 2**20)
     one = open_stream(shards(tmp_path / "big", [60]), 1024)
     assert one.plan.block == 8
     one.close()
@@ -339,7 +339,7 @@ def test_local_shards_can_be_packed_and_inspected(tmp_path: Path, pattern: str) 
 
 PROGRAM = """
 import sys, numpy as np
-from equipoise.data.stream import open_stream
+from equipoise.data.shards import open_stream
 stream = open_stream(sys.argv[1], 4, block=32)
 position = int(sys.argv[2])
 while True:

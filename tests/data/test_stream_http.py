@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from shard_tools import QUICK, Server, cut, numbers, serving, shards
 
-from equipoise.data.stream import Patience, Stream, StreamBroken, open_stream
-from equipoise.data.stream.fetch import Download, shown
+from equipoise.data.shards import Patience, Stream, StreamBroken, open_stream
+from equipoise.data.shards.fetch import Download, shown
 
 COUNTS = [40, 33, 25]
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equipoise.data.stream.order import Part, Turns, deal
+from equipoise.data.shards.order import Part, Turns, deal
 
 seeds, sizes, epochs = st.integers(0, 2**40), st.integers(1, 5), st.integers(0, 9)
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_tools import png, tar
 
-from equipoise.data.stream.samples import samples
-from equipoise.data.stream.tar import DamagedTarError, Tar
+from equipoise.data.shards.samples import samples
+from equipoise.data.shards.tar import DamagedTarError, Tar
 
 IMAGE = png(1)
 

@@ -11,11 +11,11 @@ from shard_tools import QUICK, Server, numbers, serving, shards
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
-from equipoise.checkpoint import load
-from equipoise.data.stream import open_stream
-from equipoise.dealing import deal
-from equipoise.run import feed_of, images_of
-from equipoise.team import Team
+from equipoise.config.datasets import feed_of, images_of
+from equipoise.data.shards import open_stream
+from equipoise.runs.checkpoint import load
+from equipoise.training.batch import deal
+from equipoise.training.distributed import Team
 
 COUNTS = [30, 26, 40, 24]
 
@@ -29,7 +29,7 @@ def config(tmp_path: Path, small: TrainConfig) -> TrainConfig:
 @pytest.fixture
 def server(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serve the same shards to those who wait briefly."""
-    monkeypatch.setattr("equipoise.data.stream.stream.Patience", lambda: QUICK)
+    monkeypatch.setattr("equipoise.data.shards.stream.Patience", lambda: QUICK)
     with serving(Path(config.data).parent) as told:
         yield told
 

@@ -55,8 +55,8 @@ def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less room, so that some images only are kept."""
-    monkeypatch.setattr("equipoise.metrics.collected.PICTURES", 30)
-    monkeypatch.setattr("equipoise.metrics.collected.IN_ALL", 40)
+    monkeypatch.setattr("equipoise.metrics.statistics.PICTURES", 30)
+    monkeypatch.setattr("equipoise.metrics.statistics.IN_ALL", 40)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64, TOTAL])

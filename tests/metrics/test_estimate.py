@@ -8,7 +8,7 @@ import torch
 
 from equipoise.errors import UsageError
 from equipoise.metrics import Estimate
-from equipoise.metrics.estimate import check_finite, require
+from equipoise.metrics.base import check_finite, require
 
 
 def test_mean_spread_and_standard_error() -> None:

@@ -15,11 +15,12 @@ from equipoise.errors import UsageError
 from equipoise.objectives import BEGAN, MAGAN, Batch, Multitask, Needs, Tasks
 from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
-from equipoise.objectives.multitask import filled, masks, told, turned
+from equipoise.objectives.multitask import filled, told, turned
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
-from equipoise.step import Given, Optimizers, update
-from equipoise.team import Team
+from equipoise.sampling.conditions import masks
+from equipoise.training.distributed import Team
+from equipoise.training.step import Given, Optimizers, update
 
 CLASSES = 3
 ALL = Tasks(adversarial=0.5, classify_d=0.7, classify_g=0.3, rotate_d=1.1, rotate_g=0.2, inpaint=0.9)

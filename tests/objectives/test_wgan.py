@@ -12,8 +12,8 @@ from equipoise.objectives.gan import GAN
 from equipoise.objectives.wgan import WGAN
 from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
-from equipoise.step import Given, Optimizers, update
-from equipoise.team import Team
+from equipoise.training.distributed import Team
+from equipoise.training.step import Given, Optimizers, update
 
 
 class Shift(nn.Module):

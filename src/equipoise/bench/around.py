@@ -15,17 +15,18 @@ import torch
 from equipoise.bench.machine import seconds, wait
 from equipoise.bench.report import Case
 from equipoise.bench.steps import Noise
-from equipoise.config import TrainConfig
+from equipoise.config.train_config import TrainConfig
 from equipoise.data import open_feed
-from equipoise.dealing import deal
-from equipoise.display import Display
-from equipoise.latents import AT_ONCE, drawn
-from equipoise.loop import take_step
-from equipoise.progress import Material, Progress
-from equipoise.recorder import DRAWING, Moment, Recorder
-from equipoise.run import Run
-from equipoise.saver import Saver
-from equipoise.team import Launcher, assemble
+from equipoise.devices import Launcher
+from equipoise.runs.background_writer import Saver
+from equipoise.runs.run import Run
+from equipoise.sampling.sample import AT_ONCE, drawn
+from equipoise.training.batch import deal
+from equipoise.training.distributed import assemble
+from equipoise.training.loop import take_step
+from equipoise.training.recorder import DRAWING, Moment, Recorder
+from equipoise.training.state import Material, Progress
+from equipoise.views.terminal import Display
 
 IMAGES = 4096  # of noise, to read
 TRIES = 5  # of which the median counts, or of starts the shortest

@@ -11,11 +11,11 @@ from equipoise.bench.machine import Others, convolution_peaks, product_peak
 from equipoise.bench.steps import Step, ours, textbook
 from equipoise.bench.textbook import TEXTBOOK
 from equipoise.bench.timing import memory, parts, race, work
-from equipoise.config import TrainConfig
-from equipoise.loop import NOT_COMPILED
-from equipoise.presets import PRESETS
-from equipoise.progress import Shape
-from equipoise.team import Launcher, Precision, choose_precision
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig
+from equipoise.devices import Launcher, Precision, choose_precision
+from equipoise.training.loop import NOT_COMPILED
+from equipoise.training.state import Shape
 
 ROUNDS = 7
 LOADED = 0.15  # cores that others may keep busy

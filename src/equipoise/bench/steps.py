@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from equipoise.allocator import keep_freed_memory
 from equipoise.bench.textbook import Textbook
-from equipoise.compiling import compiled
-from equipoise.config import TrainConfig
+from equipoise.config.train_config import TrainConfig
 from equipoise.data import Drawn
-from equipoise.dealing import deal
-from equipoise.loop import take_step
+from equipoise.devices import Launcher
 from equipoise.players import Players
-from equipoise.progress import Material, Progress, Shape
-from equipoise.team import Launcher, assemble
+from equipoise.training.allocator import keep_freed_memory
+from equipoise.training.batch import deal
+from equipoise.training.compile import compiled
+from equipoise.training.distributed import assemble
+from equipoise.training.loop import take_step
+from equipoise.training.state import Material, Progress, Shape
 
 Step = Callable[[], None]
 DATA = "equipoise: deal"  # what the profiler calls the dealing of a batch

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from equipoise.config import TrainConfig
+from equipoise.config.train_config import TrainConfig
 from equipoise.networks.autoencoder import Conv, doubled
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
-from equipoise.step import Given
+from equipoise.training.step import Given
 
 
 class Textbook:

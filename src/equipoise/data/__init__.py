@@ -4,19 +4,19 @@ from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit
 from equipoise.data.digests import content_digest, held_out
 from equipoise.data.feed import Drawn, Feed
-from equipoise.data.images import Images
-from equipoise.data.inspection import Inspection, Values, inspect
+from equipoise.data.inspection.inspect import Inspection, Values, inspect
+from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
+from equipoise.data.open import Part, open_feed, open_part
 from equipoise.data.order import flips, indices
-from equipoise.data.packing import open_images, pack
-from equipoise.data.parts import Part, open_feed, open_part
+from equipoise.data.packed.images import Images
+from equipoise.data.packed.pack import open_images, pack
+from equipoise.data.packed.workers import Progress
 from equipoise.data.pixels import channels_last, normalise, to_uint8
-from equipoise.data.sheets import contact_sheet, duplicates_sheet, sheet
-from equipoise.data.single import read_image
+from equipoise.data.shards import StreamBroken
 from equipoise.data.sizes import Sizes, parse_resolution
 from equipoise.data.sources import BUNDLED
-from equipoise.data.stream import StreamBroken
+from equipoise.data.sources.files import read_image
 from equipoise.data.toys import TOYS, Toy
-from equipoise.data.workers import Progress
 
 __all__ = [
     "BUNDLED",

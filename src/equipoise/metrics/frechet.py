@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from equipoise.metrics.estimate import check_finite, require
+from equipoise.metrics.base import check_finite, require
 
 ROWS = 4096  # vectors in float64 at once
 

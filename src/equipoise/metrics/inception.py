@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from equipoise.metrics.estimate import Estimate, check_finite, require
+from equipoise.metrics.base import Estimate, check_finite, require
 from equipoise.randomness import keyed
 
 

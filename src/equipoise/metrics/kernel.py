@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from equipoise.metrics.estimate import Estimate, check_finite, require
+from equipoise.metrics.base import Estimate, check_finite, require
 from equipoise.randomness import keyed
 
 ROWS = 2048  # a block of the kernel's matrix is (ROWS, ROWS) float64, 32 MiB

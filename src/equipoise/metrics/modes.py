@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.metrics.estimate import check_finite, require
+from equipoise.metrics.base import check_finite, require
 from equipoise.metrics.inception import entropy
 
 LEAST = 0.1  # a mode is covered by a tenth of the samples that it should have

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.metrics.base import check_finite, require
 from equipoise.metrics.distances import distance_blocks
-from equipoise.metrics.estimate import check_finite, require
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.metrics.estimate import check_finite, require
+from equipoise.metrics.base import check_finite, require
 from equipoise.metrics.kernel import gaussian, squared_mmd
-from equipoise.metrics.measure import METRICS, Figures, Metric
 from equipoise.metrics.modes import toy_modes
+from equipoise.metrics.registry import METRICS, Figures, Metric
 from equipoise.metrics.sliced import wasserstein_1d
 
 POINT_METRICS = {

@@ -1,11 +1,13 @@
 """Multi-scale structural similarity, and diversity as the lack of it."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.errors import UsageError
-from equipoise.metrics.estimate import Estimate, require
+from equipoise.metrics.base import Estimate, require
 from equipoise.randomness import keyed
 
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian that local means are taken with, in pixels
@@ -92,3 +94,11 @@ def ms_ssim_diversity(images: Tensor, *, seed: int = 0) -> Estimate:
     require("ms-ssim", 2, len(images))
     order = torch.randperm(len(images), generator=keyed(seed, "pairs"))[: len(images) // 2 * 2]
     return Estimate.of(ms_ssim(images[order[0::2]], images[order[1::2]]))
+
+
+def diversity(images: Tensor) -> float:
+    """Mean distance between two different images of (N, C, H, W), root mean square over their values; N >= 2."""
+    flat = images.flatten(1).double()
+    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    count = len(flat)
+    return float(distances.sum() / (count * (count - 1)) / math.sqrt(flat.shape[1]))

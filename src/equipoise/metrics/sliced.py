@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.metrics.estimate import require
+from equipoise.metrics.base import require
 from equipoise.randomness import keyed
 
 AT_ONCE = 64  # directions projected and sorted at once

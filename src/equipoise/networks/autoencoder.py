@@ -15,9 +15,17 @@ from torch import Tensor, nn
 
 from equipoise.networks.base import Network, Shape
 from equipoise.networks.convolution import Conv2d
-from equipoise.networks.initial import normal_init, scaled_init
-from equipoise.networks.pair import EnergyDiscriminator, Generator, add_tasks, output_channels
-from equipoise.networks.sizes import Size, halved, halvings
+from equipoise.networks.players import (
+    EnergyDiscriminator,
+    Generator,
+    Size,
+    add_tasks,
+    halved,
+    halvings,
+    normal_init,
+    output_channels,
+    scaled_init,
+)
 from equipoise.players import Extras, Players
 
 ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1)

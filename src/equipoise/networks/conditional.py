@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.networks.base import Network, Shape
-from equipoise.networks.initial import scaled_init
-from equipoise.networks.pair import precise
+from equipoise.networks.players import precise, scaled_init
 from equipoise.players import Conditions, Extras, GeneratorOutput, Players
 
 CONTEXT = 64  # length of the code of what is left of an image

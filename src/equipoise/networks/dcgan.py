@@ -14,10 +14,17 @@ from torch import nn
 
 from equipoise.networks.base import Network, Shape
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
-from equipoise.networks.initial import normal_init
 from equipoise.networks.norms import BatchNorm, Norm, norm_of, normalise_spectrally
-from equipoise.networks.pair import Discriminator, Generator, add_tasks, output_channels
-from equipoise.networks.sizes import Size, halved, halvings
+from equipoise.networks.players import (
+    Discriminator,
+    Generator,
+    Size,
+    add_tasks,
+    halved,
+    halvings,
+    normal_init,
+    output_channels,
+)
 from equipoise.players import Extras, Players
 
 HALVE = (4, 2, 1)  # kernel, stride and padding of a layer that halves or doubles the sides

@@ -14,9 +14,15 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from equipoise.networks.base import Network, Shape
-from equipoise.networks.initial import scaled_init
 from equipoise.networks.norms import Norm, norm_of, normalise_spectrally
-from equipoise.networks.pair import Discriminator, EnergyDiscriminator, Generator, add_tasks, output_channels
+from equipoise.networks.players import (
+    Discriminator,
+    EnergyDiscriminator,
+    Generator,
+    add_tasks,
+    output_channels,
+    scaled_init,
+)
 from equipoise.players import Extras, Players
 
 Activation = Literal["relu", "leaky"]

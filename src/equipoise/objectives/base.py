@@ -229,3 +229,6 @@ def accuracy(real: Tensor, fake: Tensor, threshold: float = 0.0) -> Tensor:
 def zeros(*names: str) -> State:
     """A state of zeros."""
     return {name: torch.zeros(()) for name in names}
+
+
+Update = Literal["simultaneous", "alternating"]

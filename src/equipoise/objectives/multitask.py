@@ -11,7 +11,6 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, Seen, State
-from equipoise.randomness import Draws
 
 ROTATIONS = 4
 
@@ -198,29 +197,6 @@ def filled(images: Tensor, truth: Tensor, mask: Tensor) -> Loss:
     squares = error.square().flatten(1).sum(1)
     loss = (squares / hidden).mean()
     return Loss.of(loss, inpaint_loss=loss, inpaint_gradient=(2 * squares.sqrt() / hidden).mean())
-
-
-def masks(kind: Mask, draws: Draws, height: int, width: int) -> Tensor:
-    """What is hidden of each image of the step: (n, 1, height, width), 1 where hidden, else 0.
-
-    `centre` hides the middle half of each side; `rectangle` one of a quarter to a half of each side, anywhere.
-    """
-    sizes = draws.uniform("masks", 4)
-    if kind == "centre":
-        sizes = torch.full_like(sizes, 0.5)
-        sizes[:, :2] = 1.0  # as long as a side can be, and in the middle
-    share, place = sizes[:, :2] / 4 + 0.25, sizes[:, 2:]
-    rows = _inside(height, share[:, 0], place[:, 0])
-    columns = _inside(width, share[:, 1], place[:, 1])
-    return (rows[:, :, None] & columns[:, None, :])[:, None].to(sizes.dtype)
-
-
-def _inside(length: int, share: Tensor, place: Tensor) -> Tensor:
-    """(n, length): whether a pixel lies in a stretch of a share (n,) of all, at a place (n,) in [0, 1)."""
-    size = (share * length).round().clamp_min(1)
-    first = (place * (length - size + 1)).floor()
-    pixels = torch.arange(length, device=share.device)
-    return (pixels >= first[:, None]) & (pixels < (first + size)[:, None])
 
 
 def _weighed(weight: float, loss: Loss) -> Loss:

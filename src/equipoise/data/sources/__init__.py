@@ -4,6 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
+from equipoise.data.shards.source import shards
 from equipoise.data.sources.arrays import array
 from equipoise.data.sources.base import Contents, Source, reading
 from equipoise.data.sources.bundled import BUNDLED, bundled
@@ -13,7 +14,6 @@ from equipoise.data.sources.files import archive, folder
 from equipoise.data.sources.hub import hub
 from equipoise.data.sources.idx import idx
 from equipoise.data.sources.parquet import parquet, split_of_folder
-from equipoise.data.stream.source import shards
 from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
 

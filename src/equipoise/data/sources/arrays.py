@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from equipoise.data.decode import Pixels
+from equipoise.data.packed.rows import Array, Rows
 from equipoise.data.pixels import to_uint8
-from equipoise.data.rows import Array, Rows
 from equipoise.data.sources.base import Contents, Labels, Source, reading
 from equipoise.errors import UsageError
 

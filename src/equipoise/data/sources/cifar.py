@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.data.decode import Pixels
-from equipoise.data.rows import Array
+from equipoise.data.packed.rows import Array
 from equipoise.data.sources.arrays import contents_of
 from equipoise.data.sources.base import Contents, Source, reading
 from equipoise.errors import UsageError

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from equipoise.data.decode import UnreadableError
+from equipoise.data.decode import Fit, Pixels, UnreadableError, frame, prepare
 from equipoise.data.sources.base import Contents, Source, reading
 from equipoise.data.sources.labels import DATASET, label
 from equipoise.errors import UsageError
@@ -121,3 +121,20 @@ def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
 def _no_images(path: Path, holds_anything: bool) -> str:
     what = "holds no images" if holds_anything else "is empty"
     return f"{path} {what}: give it files that end in .png, .jpg, .webp, .gif, .bmp, .tif or the like"
+
+
+def read_image(
+    path: Path, resolution: int | str, *, channels: int | None = None, fit: Fit = "crop", background: str = "white"
+) -> Pixels:
+    """Read an image file as uint8 (C, H, W); the options are those of `open_images`.
+
+    Raises:
+        UsageError: an option is wrong, or the file is missing, no image, or damaged.
+    """
+    framing = frame(resolution, channels, fit, background)
+    with reading(path):
+        stored = read_file(path)
+    try:
+        return prepare(lambda: stored, framing).pixels
+    except UnreadableError as error:
+        raise UsageError(f"cannot read {path}: {error}; give another image") from error

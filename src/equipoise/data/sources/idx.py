@@ -15,7 +15,7 @@ from typing import IO
 
 import numpy as np
 
-from equipoise.data.rows import Array, Rows
+from equipoise.data.packed.rows import Array, Rows
 from equipoise.data.sources.arrays import LARGEST_LOADED, contents_of, whole
 from equipoise.data.sources.base import Contents, Source, reading
 from equipoise.errors import UsageError

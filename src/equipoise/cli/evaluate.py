@@ -1,0 +1,89 @@
+"""equipoise evaluate: score a run's samples, or any images, beside real ones."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from equipoise.cli.flags import call
+from equipoise.config.numbers import Count
+from equipoise.devices import Device, is_leader
+from equipoise.errors import UsageError
+from equipoise.evaluation.evaluate import evaluate as score
+from equipoise.evaluation.image_sets import Split
+
+
+def main(words: list[str]) -> int:
+    """Read the words after `equipoise evaluate`, and show the scores; returns the exit code."""
+
+    def evaluate(
+        run: Positional[Path | None] = None,
+        images: str | None = None,
+        reference: str | None = None,
+        features: str = "auto",
+        weights: Path | None = None,
+        metrics: str | None = None,
+        count: Count = 5000,
+        split: Split = "held-out",
+        resolution: str | None = None,
+        seed: int = 0,
+        ema: bool = True,
+        best: bool = False,
+        json: Path | None = None,
+        device: Device = "auto",
+        devices: Count = 1,
+        quiet: bool = False,
+    ) -> int:
+        """Score a run's samples beside the images held out from its training, or any images beside any others.
+
+        As in: equipoise evaluate runs/photos --json scores.json
+
+        Or: equipoise evaluate --images made/ --reference photos/ --resolution 64 --metrics kid,fid
+
+        Args:
+            run: The run's folder.
+            images: A run, folder, zip or array to score, where it is no run of its own.
+            reference: What to compare with: images of any kind, or another run; by default the run's own data.
+            features: inception, dinov2, effnet-lite0, digits or pixels; auto takes digits for the bundled digits, else
+                effnet-lite0 where it is installed.
+            weights: The extractor's file of weights, if it is not in the usual place.
+            metrics: Names with commas between, or all; by default those that apply, but not reconstruction, a long
+                search, nor modes where the classes are not those of the data.
+            count: Images of each set, at most.
+            split: Which of the run's data to compare with.
+            resolution: To bring images to that are no run's; by default they must be of one size.
+            seed: Of the samples, and of every random choice.
+            ema: Use the moving average of the generator's weights.
+            best: Use the checkpoint with the best KID (train with --score-every), not the last.
+            json: A file for the scores and their protocol, for `equipoise compare`.
+            device: Where to compute.
+            devices: Processes that share the images.
+            quiet: Show no progress.
+        """
+        if (run is None) == (images is None):
+            raise UsageError("give a run's folder, or --images and --reference: `equipoise evaluate --help` shows both")
+        chosen = None if metrics is None else tuple(name.strip() for name in metrics.split(",") if name.strip())
+        scores = score(
+            str(run or images),
+            reference,
+            device=device,
+            devices=devices,
+            quiet=quiet,
+            features=features,
+            weights=weights,
+            metrics=chosen,
+            count=count,
+            split=split,
+            resolution=resolution,
+            seed=seed,
+            ema=ema,
+            best=best,
+        )
+        if not is_leader():  # of processes that torchrun has started, one speaks
+            return 0
+        print(scores)
+        if json is not None:
+            scores.write(json)
+            print(f"scores: {json}")
+        return 0
+
+    return call(evaluate, words, "evaluate")

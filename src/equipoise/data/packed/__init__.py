@@ -1,0 +1,1 @@
+"""Images packed once into one array on the disk, and read from it."""

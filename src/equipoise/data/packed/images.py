@@ -1,0 +1,152 @@
+"""Packed images: a folder with an array, digests, labels if any, and a note of what was packed."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from equipoise.data.decode import Pixels
+from equipoise.data.digests import Digests, held_out
+from equipoise.data.feed import Drawn
+from equipoise.data.order import indices
+from equipoise.data.packed.rows import Rows
+from equipoise.data.sources.arrays import npy_rows
+from equipoise.data.sources.base import Labels
+from equipoise.errors import UsageError
+
+IMAGES, LABELS, DIGESTS, ABOUT = "images.npy", "labels.npy", "digests.npy", "about.json"
+MOST_HELD_OUT = 0.5
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one shape, on disk and read as they are asked for: all that were packed, or a part of them.
+
+    Attributes:
+        path: the packed .npy, uint8 (N, C, H, W); the note beside it is `about.json`.
+        labels: (N,) int64, or None.
+        classes: how many there are in all that was packed; 0 without labels, or where some are below 0.
+        class_names: of the labels 0, 1, .., where the data gives them.
+        skipped: name and reason of every image that could not be used.
+        fingerprint: sha256 of the packed pixels, their shape and their labels, in hexadecimal: what training sees.
+        rows: all that were packed, as they lie in the file.
+        digests: (N,) uint64, each image's `content_digest`, the same at every resolution.
+        chosen: (N,) the places of a part's images among those packed, or None for all of them.
+    """
+
+    path: Path
+    labels: Labels | None = field(repr=False)
+    classes: int = field(repr=False)
+    class_names: tuple[str, ...] | None = field(repr=False)
+    skipped: list[tuple[str, str]] = field(repr=False)
+    fingerprint: str
+    rows: Rows = field(repr=False, compare=False)
+    digests: Digests = field(repr=False, compare=False)
+    chosen: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        _, channels, height, width = self.rows.shape
+        return channels, height, width
+
+    @property
+    def count(self) -> int:
+        """Images in an epoch."""
+        return len(self)
+
+    @property
+    def pixels(self) -> Pixels:
+        """All images as uint8 (N, C, H, W): mapped, so that what is touched stays resident, or of a part, a copy."""
+        return self.rows.mapped() if self.chosen is None else self.rows.take(self.chosen)
+
+    def batch(self, indices: ArrayLike) -> Tensor:
+        """Copy the images at `indices` (n,), each from 0 to len - 1, as uint8 (n, C, H, W)."""
+        places = np.asarray(indices, np.int64)
+        return torch.from_numpy(self.rows.take(places if self.chosen is None else self.chosen[places]))
+
+    def chunks(self, size: int = 256) -> Iterator[Tensor]:
+        """Copy all images in their order, `size` at a time, the last ones fewer, as uint8 (n, C, H, W)."""
+        for start in range(0, len(self), size):
+            yield self.batch(np.arange(start, min(start + size, len(self))))
+
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+        """Give process `rank` of `size` its share of the batch that comes after `images_seen` images: see `Feed`."""
+        assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
+        share = batch // size
+        chosen = indices(len(self), batch, seed, images_seen)[rank * share : (rank + 1) * share]
+        labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
+        return Drawn(self.batch(chosen), labels)
+
+    def close(self) -> None:
+        """Do nothing: what is drawn has been read."""
+
+    def split(self, share: float) -> tuple["Images", "Images"]:
+        """Give the images to train on, and those held out, about `share` of all: see `held_out`.
+
+        Raises:
+            UsageError: the share is not from 0 to MOST_HELD_OUT.
+        """
+        if not 0 <= share <= MOST_HELD_OUT:
+            raise UsageError(f"the share held out must be from 0 to {MOST_HELD_OUT}, not {share}")
+        held = held_out(self.digests, share)
+        return self if share == 0 else self._part(~held, f"all but {share}"), self._part(held, f"{share} held out")
+
+    def _part(self, mask: NDArray[np.bool_], name: str) -> "Images":
+        places = np.flatnonzero(mask)
+        fingerprint = hashlib.sha256(f"{self.fingerprint}: {name}".encode()).hexdigest()
+        return replace(
+            self,
+            labels=None if self.labels is None else self.labels[places],
+            fingerprint=fingerprint,
+            digests=self.digests[places],
+            chosen=places if self.chosen is None else self.chosen[places],
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., "Images"], tuple[object, ...]]:
+        return _reopened, (self.path.parent, self.chosen, self.fingerprint)  # another process opens the same file
+
+
+def read_images(folder: Path) -> Images:
+    """Open what was packed into `folder`.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: the folder is not there, or not whole.
+    """
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    rows = npy_rows(folder / IMAGES)
+    if not isinstance(rows, Rows) or list(rows.shape) != about["shape"] or rows.dtype != np.uint8:
+        raise ValueError(f"{folder} holds {rows.dtype} {rows.shape}, not the uint8 {about['shape']} packed there")
+    digests = np.load(folder / DIGESTS, allow_pickle=False)
+    if digests.shape != (len(rows),) or digests.dtype != np.uint64:
+        raise ValueError(f"{folder} holds {len(rows)} images and {digests.dtype} {digests.shape} digests")
+    labels = np.load(folder / LABELS, allow_pickle=False) if about["labelled"] else None
+    names = tuple(about["classes"] or ())
+    return Images(
+        path=folder / IMAGES,
+        labels=labels,
+        classes=0 if labels is None or labels.min() < 0 else max(len(names), int(labels.max()) + 1),
+        class_names=names or None,
+        skipped=[(name, reason) for name, reason in about["skipped"]],
+        fingerprint=about["fingerprint"],
+        rows=rows,
+        digests=digests,
+    )
+
+
+def _reopened(folder: Path, chosen: NDArray[np.int64] | None, fingerprint: str) -> Images:
+    whole = read_images(folder)
+    if chosen is None:
+        return whole
+    labels = None if whole.labels is None else whole.labels[chosen]
+    return replace(whole, labels=labels, fingerprint=fingerprint, digests=whole.digests[chosen], chosen=chosen)

@@ -1,0 +1,1 @@
+"""How good samples are, beside real images, with the protocol of every score."""

@@ -1,0 +1,51 @@
+"""A run's own score while it trains, which decides on its best checkpoint."""
+
+import torch
+from torch import nn
+
+from equipoise.config.datasets import images_of
+from equipoise.config.train_config import TrainConfig
+from equipoise.errors import UsageError
+from equipoise.evaluation.features import collected, features_for
+from equipoise.evaluation.image_sets import ImageSet, packed
+from equipoise.metrics import METRICS, Chunk, Figures, collect, scores
+from equipoise.metrics.features import load_extractor
+from equipoise.sampling.sample import drawn
+
+
+class Judge:
+    """KID of a generator beside held-out images, again and again while it trains."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        real = judged_by(config)
+        self.extractor = load_extractor(features_for("auto", config.data), device=device, shape=real.shape)
+        self.real = collected(real, frozenset({"vectors"}), self.extractor, config.seed)
+
+    def __call__(self, generator: nn.Module) -> Figures:
+        """KID and its spread, of `config.score_count` samples from latents that are always the same."""
+        config = self.config
+        images = drawn(generator, config, range(config.score_count), config.seed, self.device)
+        chunks = (Chunk(each, self.extractor(each).vectors) for each in images)
+        found = collect(chunks, frozenset({"vectors"}), total=config.score_count)
+        return scores(["kid"], found, self.real, seed=config.seed)["kid"]
+
+
+def judged_by(config: TrainConfig) -> ImageSet:
+    """The real images that `Judge` compares with: held-out ones, or where none are, those that are trained on.
+
+    Raises:
+        UsageError: they are too few.
+    """
+    if config.toy:
+        raise UsageError(
+            f"--score-every is for images, and {config.data} is a toy: leave it out, modes are counted anyway"
+        )
+    held = images_of(config, "held-out")
+    real = packed(held if len(held) else images_of(config, "train"), config.data, config.score_count, config.seed)
+    if real.count < METRICS["kid"].minimum:
+        raise UsageError(
+            f"{config.data} has only {real.count} images to score by, and kid needs {METRICS['kid'].minimum}: "
+            "use --score-every 0, or hold out more with --held-out"
+        )
+    return real

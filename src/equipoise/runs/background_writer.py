@@ -1,0 +1,57 @@
+"""Checkpoints written beside training: taken in an instant, on the disk a little later."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from torch import Tensor
+
+from equipoise.runs.run import Run
+
+
+class Saver:
+    """Writes the checkpoints of a run in a thread, one after the other; a context that waits for the last."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._thread = run, ThreadPoolExecutor(1)
+        self._last = Future[None]()
+        self._last.set_result(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def save(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, best: bool) -> None:
+        """Copy `tensors` as they are now, and begin to write them; returns before they are on the disk.
+
+        Args:
+            images: seen so far, which name the checkpoint.
+            tensors: everything that moves, by name.
+            facts: plain JSON, which must not change any more.
+            best: whether it is also to be kept as the best.
+
+        Raises:
+            WriteError: the checkpoint before this one could not be written.
+        """
+        self.settle()
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._last = self._thread.submit(self._write, images, copies, facts, best)
+
+    def settle(self, *, wait: bool = True) -> None:
+        """Wait until the last checkpoint is on the disk, or with `wait=False` only tell if it failed by now.
+
+        Raises:
+            WriteError: it could not be written.
+        """
+        if wait or self._last.done():
+            self._last.result()
+
+    def _write(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], best: bool) -> None:
+        self._run.save_checkpoint(images, tensors, facts)
+        if best:
+            self._run.keep_best(images)

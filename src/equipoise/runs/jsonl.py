@@ -1,0 +1,42 @@
+"""Files of JSON lines, one row each, that a crash can only cut short at their end."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from equipoise.runs.files import write_atomically, writing
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one line.
+
+    Raises:
+        WriteError: the disk refuses; the lines before are untouched.
+    """
+    with writing(path), path.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows that count `images`; a line that a crash cut short is passed over, and no file has no rows."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return [row for line in lines if isinstance(row := _parsed(line), dict) and "images" in row]
+
+
+def cut(path: Path, images: int) -> None:
+    """Keep the rows up to `images` images.
+
+    Raises:
+        WriteError: the disk refuses; the file is untouched.
+    """
+    kept = "".join(json.dumps(row) + "\n" for row in read(path) if row["images"] <= images)
+    with writing(path):
+        write_atomically(path, kept.encode())
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

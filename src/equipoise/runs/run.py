@@ -1,0 +1,238 @@
+"""A Run is a folder: config.yaml, metrics.jsonl, events.jsonl, TensorBoard events, checkpoints/, samples/, a report."""
+
+import io
+import platform
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from equipoise.runs import checkpoint, files
+from equipoise.runs import jsonl as journal
+from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
+from equipoise.data import Feed, Images, Part, open_feed, open_part, parse_resolution
+from equipoise.errors import UsageError
+from equipoise.runs.lock import LOCK, sole_writer
+from equipoise.players import Players
+
+CONFIG = "config.yaml"  # the first file of a run, without which it is none
+
+
+class Run:
+    """A training run's folder, made by `Run.create` or found by `Run.open`."""
+
+    def __init__(self, path: Path, config: TrainConfig) -> None:
+        self.path, self.config = path, config
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: Path | str, config: TrainConfig) -> "Run":
+        """Make the folder of a new run.
+
+        Raises:
+            UsageError: there is already something at `path`, or it cannot be written.
+        """
+        path = Path(path)
+        try:
+            _refuse_taken(path)
+            path.mkdir(parents=True, exist_ok=True)
+            with sole_writer(path):
+                _refuse_taken(path)
+                files.write_atomically(path / CONFIG, write_yaml(config, made_with()).encode())
+        except OSError as error:
+            raise UsageError(f"cannot make a run at {path}: {error.strerror}; choose another --out") from error
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """Find the run at `path`.
+
+        Raises:
+            UsageError: there is none, or its configuration cannot be read.
+        """
+        path = Path(path)
+        file = path / CONFIG
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{path} is not a run: it has no readable config.yaml; give the folder that `equipoise train` made"
+            ) from error
+        return cls(path, read_yaml(text, str(file)))
+
+    def change_config(self, config: TrainConfig) -> None:
+        """Write another configuration over the run's own.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        with files.writing(self.path / CONFIG):
+            files.write_atomically(self.path / CONFIG, write_yaml(config, made_with()).encode())
+        self.config = config
+
+    # Lines of text, one JSON object each
+
+    def append(self, file: str, row: Mapping[str, Any]) -> None:
+        """Add one line to `file` (metrics.jsonl or events.jsonl).
+
+        Raises:
+            WriteError: the disk refuses; the lines before are untouched.
+        """
+        journal.append(self.path / file, row)
+
+    def rows(self, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        """The lines of `file`; one that a crash cut short is passed over."""
+        return journal.read(self.path / file)
+
+    def rewind(self, images: int) -> None:
+        """Drop what was logged after `images` images, and what a crash left half-written, before going on.
+
+        Raises:
+            WriteError: the disk refuses.
+        """
+        with files.writing(self.path):
+            self._sweep(images)
+        for file in ("metrics.jsonl", "events.jsonl"):
+            journal.cut(self.path / file, images)
+
+    def _sweep(self, images: int) -> None:
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink()
+        for folder in ("checkpoints", "samples"):
+            (self.path / folder).mkdir(exist_ok=True)
+        best = [path for path in [self.best_checkpoint()] if path]
+        for later in [*self.samples(), *self.checkpoints(), *best]:  # a later checkpoint is one that could not be read
+            if int(later.stem.removeprefix("best-")) > images:
+                later.unlink()
+
+    # Checkpoints and samples, named by images seen
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint files, oldest first."""
+        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+
+    def samples(self) -> list[Path]:
+        """Sample grids, oldest first."""
+        return sorted((self.path / "samples").glob("[0-9]*.png"))
+
+    def save_checkpoint(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, and drop those beyond the last `config.keep` that `config.keep_every` does not keep.
+
+        Raises:
+            WriteError: it could not be written; those before it are untouched.
+        """
+        for file in ("metrics.jsonl", "events.jsonl"):
+            files.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
+        path = self.path / "checkpoints" / f"{images:012d}.safetensors"
+        checkpoint.save(path, tensors, {**facts, "images": images})
+        for old in self.checkpoints()[: -self.config.keep]:
+            if not self._kept_for_good(int(old.stem)):
+                old.unlink()
+        return path
+
+    def _kept_for_good(self, images: int) -> bool:
+        """Whether the step that ended at `images` images reached a multiple of `config.keep_every`."""
+        every = self.config.keep_every
+        return 0 < every <= images and images % every < self.config.batch
+
+    def save_samples(self, images: int, picture: Image.Image) -> None:
+        """Write a sample grid, whole or not at all.
+
+        Raises:
+            WriteError: the disk refuses.
+        """
+        path, data = self.path / "samples" / f"{images:012d}.png", io.BytesIO()
+        picture.save(data, "PNG")
+        with files.writing(path):
+            files.write_atomically(path, data.getvalue())
+
+    def best_checkpoint(self) -> Path | None:
+        """The checkpoint with the best score, where scores were taken."""
+        return max((self.path / "checkpoints").glob("best-*.safetensors"), default=None)
+
+    def keep_best(self, images: int) -> None:
+        """Keep the checkpoint at `images` images as the best, beside the last ones, and let go of the one before.
+
+        Raises:
+            WriteError: the disk refuses; the best one before is untouched.
+        """
+        source = self.path / "checkpoints" / f"{images:012d}.safetensors"
+        final = source.with_name(f"best-{source.name}")
+        with files.writing(final):
+            files.write_atomically(final, source.read_bytes())
+            for before in set(source.parent.glob("best-*.safetensors")) - {final}:
+                before.unlink()
+
+    def load_checkpoint(
+        self, *, best: bool = False, up_to: int | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+        """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
+
+        Args:
+            best: the one with the best score instead.
+            up_to: the newest after so many images at most, or if there is none, the oldest.
+
+        Raises:
+            CheckpointError: there is none, or none can be read.
+        """
+        if best:
+            path = self.best_checkpoint()
+            if path is None:
+                raise checkpoint.CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
+            return *self._load(path), []
+        passed_over: list[str] = []
+        found = self.checkpoints()
+        found = [path for path in found if up_to is None or int(path.stem) <= up_to] or found[:1]
+        for path in reversed(found):
+            try:
+                return *self._load(path), passed_over
+            except checkpoint.CheckpointError as error:
+                passed_over.append(f"{error}; using the one before it")
+        reasons = f" ({passed_over[-1]})" if passed_over else ""
+        raise checkpoint.CheckpointError(f"{self.path} has no checkpoint that can be read{reasons}: train it anew")
+
+    def _load(self, path: Path) -> checkpoint.Contents:
+        """Read a checkpoint of this run; one of other images could ask for networks of any size."""
+        tensors, facts = checkpoint.load(path)
+        height, width = parse_resolution(self.config.resolution)
+        possible = [list(self.config.toy.shape)] if self.config.toy else [[1, height, width], [3, height, width]]
+        if facts.get("shape") not in possible:
+            raise checkpoint.CheckpointError(f"{path} is not for images of {width}x{height}: it is another run's")
+        if facts.get("images") != int(path.stem.removeprefix("best-")) or not isinstance(facts.get("data"), str):
+            raise checkpoint.CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")
+        return tensors, facts
+
+
+def _refuse_taken(path: Path) -> None:
+    """Raise UsageError if there is a run, or anything but what a run that never began leaves."""
+    if (path / CONFIG).exists():
+        raise UsageError(f"{path} already holds a run: go on with `equipoise resume {path}`, or choose another --out")
+    begun = rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.tmp"
+    if path.exists() and not (path.is_dir() and all(re.fullmatch(begun, file.name) for file in path.iterdir())):
+        raise UsageError(f"{path} already exists and is not empty: choose another --out")
+
+
+def made_with() -> dict[str, str]:
+    """Versions that a result may depend on, and the commit of equipoise where it is a checkout."""
+    versions = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
+    command = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--abbrev=12", "--format=%h", "--", "."]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return versions
+    commit = found.stdout.strip()
+    return {**versions, "commit": commit} if commit else versions
+
+
+def free_folder(name: str, parent: Path = Path("runs")) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002 … that is free; what is unusual in a file's name becomes a dash."""
+    name = re.sub(r"[^\w.-]+", "-", name)
+    return next(path for number in range(1, 10**6) if not (path := parent / f"{name}-{number:03d}").exists())

@@ -1,0 +1,1 @@
+"""From latents to pictures: samples drawn, images filled in, and either saved."""

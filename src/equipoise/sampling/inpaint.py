@@ -1,0 +1,74 @@
+"""Fill in what a mask hides of an image, with a run that was trained to (`--inpaint`)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equipoise.config.train_config import TrainConfig
+from equipoise.data import normalise, read_image, to_uint8
+from equipoise.errors import UsageError
+from equipoise.players import Conditions
+from equipoise.randomness import Draws, keyed, latents
+from equipoise.runs.run import Run
+from equipoise.sampling.conditions import masks
+from equipoise.sampling.load import load_generator
+
+HIDDEN = 128  # the gray level from which on a mask hides
+
+
+def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int = 4, seed: int = 0) -> Tensor:
+    """Fill in an image in several ways.
+
+    Args:
+        run: trained with `--inpaint`.
+        image: a file; brought to the run's size as its data was.
+        mask: a file of an image, white where to fill in; or four numbers left,top,right,bottom in pixels of the run's
+            size; or None, for what the run was trained to fill in.
+        count: how many ways.
+        seed: of the latents.
+
+    Returns:
+        (2 + count, C, H, W) uint8: the image, the image with its hole in middle gray, and the images filled in.
+
+    Raises:
+        UsageError: the run does not fill in images, or a file cannot be used.
+    """
+    config = run.config
+    if not config.tasks.inpaint:
+        raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
+    generator, facts = load_generator(run), run.load_checkpoint()[1]
+    shape = tuple(facts["shape"])
+    pixels = read_image(image, config.resolution, channels=shape[0], fit=config.fit, background=config.background)
+    real = normalise(torch.from_numpy(pixels.copy())[None])
+    hidden = _mask(mask, config, shape, seed)
+    z = latents(count, config.network.latent, config.prior, keyed(seed, "inpaint"))
+    given = Conditions(
+        labels=torch.arange(count) % facts["classes"] if config.tasks.classify else None,
+        masked=real.expand(count, -1, -1, -1),
+        mask=hidden.expand(count, -1, -1, -1),
+    )
+    with torch.inference_mode():
+        filled = generator(z, given).images
+    return to_uint8(torch.cat([real, real * (1 - hidden), filled]))
+
+
+def _mask(mask: Path | str | None, config: TrainConfig, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """(1, 1, H, W), 1 where to fill in."""
+    _, height, width = shape
+    if mask is None:
+        return masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
+    numbers = str(mask).split(",")
+    if len(numbers) == 4 and all(number.strip().isdecimal() for number in numbers):
+        left, top, right, bottom = map(int, numbers)
+        if not (left < right <= width and top < bottom <= height):
+            raise UsageError(f"the mask {mask} must be left,top,right,bottom within {width}x{height} pixels")
+        hidden = np.zeros((height, width), np.float32)
+        hidden[top:bottom, left:right] = 1
+    else:
+        pixels = read_image(Path(mask), config.resolution, channels=1, fit=config.fit, background="black")
+        hidden = (pixels[0] >= HIDDEN).astype(np.float32)
+    if not hidden.any():
+        raise UsageError(f"the mask {mask} hides nothing: paint white what is to be filled in")
+    return torch.from_numpy(hidden)[None, None]

@@ -1,0 +1,257 @@
+"""Pictures people look at: grids of images, and the curves of a run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from equipoise.errors import UsageError
+from equipoise.views.labels import PANELS, REAL, Measure, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+EASY_TO_SEE = 56  # pixels: a smaller cell is enlarged until it has these, so 32 becomes 64
+MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def grid(
+    images: "Tensor | NDArray[np.uint8]", columns: int | None = None, gap: int = 2, scale: int | None = None
+) -> Image.Image:
+    """Lay images out in rows, left to right, on a white ground (transparent for RGBA).
+
+    Args:
+        images: (N, C, H, W) uint8, C of 1 (gray), 3 (RGB) or 4 (RGBA); on any device.
+        columns: images a row; by default near-square, with few empty cells.
+        gap: pixels of ground between two cells, none around the grid.
+        scale: whole factor of enlargement, every pixel staying a sharp square; by default cells reach about 64 pixels.
+
+    Raises:
+        UsageError: not uint8, not of that shape, no image at all, or `columns`, `gap` or `scale` out of range.
+    """
+    pixels = np.asarray(images if isinstance(images, np.ndarray) else images.detach().cpu())
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] not in MODES or 0 in pixels.shape:
+        raise UsageError(
+            f"a grid needs uint8 images (N, C, H, W) with C of 1, 3 or 4, not {pixels.dtype} {pixels.shape}"
+        )
+    count, channels, height, width = pixels.shape
+    columns = _columns(count) if columns is None else columns
+    scale = math.ceil(EASY_TO_SEE / max(height, width)) if scale is None else scale
+    if columns < 1 or scale < 1 or gap < 0:
+        raise UsageError(f"columns and scale must be 1 or more and gap 0 or more, not {columns}, {scale} and {gap}")
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    cells = pixels.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)
+    down, across = height * scale + gap, width * scale + gap
+    sheet = np.full((rows * down - gap, columns * across - gap, channels), 0 if channels == 4 else 255, np.uint8)
+    for index, cell in enumerate(cells):
+        top, left = index // columns * down, index % columns * across
+        sheet[top : top + down - gap, left : left + across - gap] = cell
+    return Image.fromarray(sheet[..., 0] if channels == 1 else sheet, MODES[channels])
+
+
+def _columns(count: int) -> int:
+    """Columns of the layout nearest to a square, where an empty cell weighs as much as two columns too many."""
+
+    def untidiness(columns: int) -> tuple[int, int]:
+        rows = math.ceil(count / columns)
+        empty = rows * columns - count
+        return 2 * empty + columns - rows, empty
+
+    return min(range(math.ceil(math.sqrt(count)), count + 1), key=untidiness)
+
+
+class Series(NamedTuple):
+    """One measure over a run: both (n,), finite, in order of `images`."""
+
+    images: NDArray[np.float64]
+    """Images seen."""
+    values: NDArray[np.float64]
+
+
+class Mark(NamedTuple):
+    """Something that happened at a point of a run."""
+
+    images: int
+    level: str
+    """`warning` or `error`."""
+
+
+SIDES = {"real": "real", "fake": "generated"}
+MOST_UNKNOWN = 6  # panels of measures that PANELS does not name
+MOST_POINTS = 2_000  # of a line; more are averaged
+FEW = 40  # points that are shown as such, unsmoothed
+# Okabe and Ito's palette, told apart by the colour-blind
+BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+INK, FAINT = "#333333", "#8a8a8a"
+COLOURS = {"m_global": GREEN, "k": PURPLE, "balance": VERMILION, "lr": FAINT}
+LEVELS = {"warning": "#e69f00", "error": "#c1272d"}
+
+
+def curves(
+    measures: Mapping[str, Series], *, gamma: float | None = None, marks: Sequence[Mark] = (), title: str = ""
+) -> "Figure":
+    """Draw a run's measures over images seen, 9 inches wide: one panel a known group, a plain one for any other.
+
+    Args:
+        measures: by the names they have in the run's metrics; empty ones are left out.
+        gamma: BEGAN's diversity ratio, drawn where the energies and their balance should lie.
+        marks: warnings and errors, drawn as faint vertical lines.
+        title: one line above all.
+    """
+    from matplotlib.figure import Figure
+
+    measures = {name: _thinned(series) for name, series in measures.items() if len(series.values)}
+    panels = _panels(measures)
+    rows = max(1, math.ceil(len(panels) / 2))
+    figure = Figure(figsize=(9, 0.8 + 2.3 * rows), facecolor="white", layout="constrained")
+    if title:
+        figure.suptitle(_plain(title), x=0.012, ha="left", size=12.5, weight="bold", color=INK)
+    if not panels:
+        figure.text(0.5, 0.45, "no measures yet", ha="center", color=FAINT, size=12)
+        return figure
+    cells = figure.add_gridspec(rows, 2)
+    wide = len(panels) % 2  # an odd panel out: the first takes a whole row
+    shared: Axes | None = None
+    for index, panel in enumerate(panels):
+        row, column = divmod(index + wide, 2) if index else (0, 0)
+        cell = cells[0, :] if wide and index == 0 else cells[row, column]
+        axes = figure.add_subplot(cell, sharex=shared)
+        shared = shared or axes
+        _draw(axes, panel, {name: measures[name] for name in panel.lines if name in measures}, gamma)
+        _dress(axes, panel, bottom=index >= len(panels) - 2 or row == rows - 1)
+        _mark(axes, marks)
+    _explain_marks(figure, marks)
+    return figure
+
+
+def smooth(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """`values` (n,) under a Gaussian window with a standard deviation of `width` samples, fair at both ends."""
+    reach = min(math.ceil(3 * width), len(values) - 1)
+    if reach < 1:
+        return values
+    window = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    total, weight = (np.convolve(row, window)[reach:-reach] for row in (values, np.ones_like(values)))
+    return np.asarray(total / weight)
+
+
+def _panels(measures: Mapping[str, Series]) -> list[Panel]:
+    """The known panels that have something to show, then plain ones; `a_real` and `a_fake` share one."""
+    moving = {name for name, series in measures.items() if np.ptp(series.values) > 0}
+    known = [panel for panel in PANELS if panel.lines.keys() & (moving if panel.steps else measures.keys())]
+    named = {name for panel in PANELS for name in panel.lines}
+    groups: dict[str, dict[str, Measure]] = {}
+    for name in sorted(measures.keys() - named, reverse=True):
+        stem, _, side = name.rpartition("_")
+        if side in SIDES and stem:
+            groups.setdefault(stem, {})[name] = Measure(SIDES[side], "")
+        else:
+            groups.setdefault(name, {})[name] = Measure("", "")
+    titles = {stem: _plain(stem.replace("_", " ").capitalize()[:40]) for stem in sorted(groups)}
+    return known + [Panel(title=title, lines=groups[stem]) for stem, title in titles.items()][:MOST_UNKNOWN]
+
+
+def _draw(axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: float | None) -> None:
+    """The lines of one panel, smoothed over the raw ones, and what to compare them with."""
+    colours = (BLUE, VERMILION) if len(panel.lines) > 1 else (COLOURS.get(next(iter(panel.lines)), BLUE),)
+    smoothed = {}
+    for (name, measure), colour in zip(panel.lines.items(), colours, strict=False):
+        if name not in measures:
+            continue
+        images, values = measures[name]
+        style: dict[str, Any] = {"drawstyle": "steps-post"} if panel.steps else {"marker": "o", "markersize": 3}
+        if len(values) > FEW and not panel.steps:
+            axes.plot(images, values, color=colour, alpha=0.22, linewidth=0.7)
+            values, style = smooth(values, len(values) / 120), {}
+        label = f"{measure.maths or measure.symbol}  {values[-1]:.3g}".strip()
+        axes.plot(images, values, color=colour, linewidth=1.7, label=label, **style)
+        smoothed[name] = values
+    _guide(axes, panel, measures, smoothed, gamma)
+    axes.set_ylim(*_limits(panel, measures))
+
+
+def _guide(
+    axes: "Axes", panel: Panel, measures: Mapping[str, Series], smoothed: Mapping[str, Any], gamma: float | None
+) -> None:
+    """Dashed lines: where theory wants a measure to be, or the best it has been."""
+    dashed: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1.5}
+    if gamma is not None and "energy_real" in measures:
+        wanted = gamma * smoothed["energy_real"]
+        axes.plot(measures["energy_real"].images, wanted, label=rf"$\gamma\,${REAL}", **dashed)
+    if gamma is not None and "balance" in measures:
+        axes.axhline(gamma, label=rf"$\gamma = {gamma:g}$", **dashed)
+    if "m_global" in measures:
+        lowest = np.minimum.accumulate(smoothed["m_global"])
+        axes.plot(measures["m_global"].images, lowest, label=f"lowest  {lowest[-1]:.3g}", **dashed)
+    if panel.ideal is not None:
+        axes.axhline(panel.ideal, label=f"ideal {panel.ideal:g}", **dashed)
+
+
+def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
+    """Title, units, a quiet frame, and the legend below the title."""
+    from matplotlib.ticker import EngFormatter
+
+    axes.set_title(panel.title, loc="left", size=10, weight="bold", color=INK, pad=20)
+    axes.set_ylabel(panel.unit, size=8.5, color=INK)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if panel.steps:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.tick_params(labelsize=8.5, colors=INK, length=0, labelbottom=bottom)
+    axes.set_xlabel("images seen" if bottom else "", size=8.5, color=INK)
+    axes.grid(visible=True, color="#e8e8e8", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.01)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("#bbbbbb")
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.975),
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        handlelength=1.2,
+        columnspacing=1.0,
+        handletextpad=0.5,
+    )
+
+
+def _mark(axes: "Axes", marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        axes.axvline(mark.images, color=LEVELS[mark.level], linewidth=1, alpha=0.55, zorder=0.5)
+
+
+def _explain_marks(figure: "Figure", marks: Sequence[Mark]) -> None:
+    x = 0.99
+    for level in ("error", "warning"):
+        if any(mark.level == level for mark in marks):
+            figure.text(x, 0.992, f"| {level}", color=LEVELS[level], size=9, ha="right", va="top", weight="bold")
+            x -= 0.07
+
+
+def _thinned(series: Series) -> Series:
+    """At most MOST_POINTS points, each the mean of as many neighbours."""
+    run = math.ceil(len(series.values) / MOST_POINTS)
+    starts = np.arange(0, len(series.values), run)
+    counts = np.diff(np.append(starts, len(series.values)))
+    return Series(*(np.add.reduceat(part, starts) / counts for part in series))
+
+
+def _limits(panel: Panel, measures: Mapping[str, Series]) -> tuple[float, float]:
+    """The panel's own, or those of the values after the first 3 % of the images, when the networks find their feet."""
+    late = [series.values[series.images >= series.images[-1] * 0.03] for series in measures.values()]
+    low, high = min(part.min() for part in late), max(part.max() for part in late)
+    if panel.limits:
+        low, high = panel.limits[0], panel.limits[1] or max(high, panel.ideal or 0)
+    room = 0.06 * (high - low) or 1.0
+    return low - (0 if panel.limits else room), high + room
+
+
+def _plain(text: str) -> str:
+    """`text` as it stands, even where matplotlib would read mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,281 @@
+"""What a run has done so far, from the files of its folder alone: `curves.png` and `report.html`."""
+
+import base64
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from equipoise.runs.files import write_atomically
+from equipoise.views.figures import Mark, Series, curves
+from equipoise.views.labels import MEASURES, Measure
+
+MOST_MARKS = 60  # vertical lines in the curves
+MOST_EVENTS = 200  # lines in the report, the latest ones
+MOST_PICTURES = 24  # embedded for each slider
+PNG_END = b"IEND\xaeB`\x82"  # without it a picture is not all there
+PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
+DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
+
+
+class Event(NamedTuple):
+    """One line of `events.jsonl`."""
+
+    images: int
+    level: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run folder says; every part may be empty."""
+
+    config_text: str
+    config: Mapping[str, Any]
+    measures: Mapping[str, Series]
+    events: Sequence[Event]
+    pictures: Mapping[str, Sequence[tuple[int, Path]]]
+    """By kind ("" for samples): images seen and file, in order."""
+
+    @property
+    def images(self) -> int:
+        """Images seen at the last sign of life."""
+        seen = [series.images[-1] for series in self.measures.values()]
+        return int(max([*seen, *(images for found in self.pictures.values() for images, _ in found)], default=0))
+
+    @property
+    def total(self) -> int:
+        """Images to train on; 0 where the configuration does not say."""
+        total = self.config.get("images")
+        return total if isinstance(total, int) else 0
+
+    @property
+    def gamma(self) -> float | None:
+        """The diversity ratio of the objective, if it has one."""
+        objective = self.config.get("objective")
+        gamma = objective.get("gamma") if isinstance(objective, dict) else None
+        return float(gamma) if isinstance(gamma, int | float) else None
+
+    @property
+    def title(self) -> str:
+        """Objective, data and resolution, such as `BEGAN on digits, 32×32`."""
+        objective, data, side = (self.config.get(key) for key in ("objective", "data", "resolution"))
+        name = objective.get("name") if isinstance(objective, dict) else objective
+        title = f"{str(name).upper()} on {Path(str(data)).name or data}" if name and data else "A training run"
+        return f"{title}, {side}×{side}" if side else title
+
+
+def read_record(folder: Path) -> Record:
+    """Read a run folder; files that are missing, empty or cut off in their last line are no error."""
+    text = _text(folder / "config.yaml")
+    try:
+        config = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        config = None
+    events = [
+        Event(row["images"], *(str(row.get(key, "")) for key in ("level", "kind", "message")))
+        for row in _rows(folder / "events.jsonl")
+    ]
+    measures = _measures(_rows(folder / "metrics.jsonl"))
+    return Record(text, config if isinstance(config, dict) else {}, measures, events, _pictures(folder / "samples"))
+
+
+def draw_curves(folder: Path) -> Path:
+    """Write `curves.png` into a run folder: its measures over images seen. Safe in any thread."""
+    write_atomically(folder / "curves.png", _curves(read_record(folder)))
+    return folder / "curves.png"
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html`, one file that needs no other, and `curves.png` into a run folder. Safe in any thread."""
+    record = read_record(folder)
+    drawn = _curves(record)
+    write_atomically(folder / "curves.png", drawn)
+    write_atomically(folder / "report.html", _page(record, drawn).encode(errors="replace"))
+    return folder / "report.html"
+
+
+def _curves(record: Record) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    marks = [Mark(event.images, event.level) for event in record.events if event.level in ("warning", "error")]
+    figure = curves(record.measures, gamma=record.gamma, marks=marks[-MOST_MARKS:], title=record.title)
+    FigureCanvasAgg(figure)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    return drawn.getvalue()
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file that say at which image they were written."""
+    rows = []
+    for line in _text(path).split("\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # half-written
+        if isinstance(row, dict) and isinstance(row.get("images"), int):
+            rows.append(row)
+    return rows
+
+
+def _measures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
+    """Each finite number by name, in order of images; what a resumed run has measured again counts once."""
+    points: dict[str, dict[int, float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "images" and type(value) in (int, float) and math.isfinite(value):
+                points.setdefault(name, {})[row["images"]] = float(value)
+    return {name: Series(*np.array(sorted(found.items()), np.float64).T) for name, found in points.items()}
+
+
+def _pictures(folder: Path) -> dict[str, list[tuple[int, Path]]]:
+    found: dict[str, list[tuple[int, Path]]] = {"": []}
+    for path in sorted(folder.glob("*.png")):
+        if match := PICTURE.fullmatch(path.name):
+            found.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
+    return {kind: sorted(pictures) for kind, pictures in found.items()}
+
+
+def _page(record: Record, drawn: bytes) -> str:
+    done, total, title = record.images, record.total, _e(record.title)
+    share = (
+        f' of {total:,} images <progress max="{total}" value="{min(done, total)}"></progress>' if total else " images"
+    )
+    percent = f" {min(100, 100 * done // total)} %" if total else ""
+    picture = f'<img class="curves" src="{_embedded(drawn)}" alt="{_e(_curves_in_words(record))}">'
+    sections = [
+        f"<header><h1>{title}</h1><p>{done:,}{share}{percent}</p></header>",
+        _figures(record),
+        _health(record),
+        *(_slider(kind or "samples", found) for kind, found in record.pictures.items()),
+        f"<section><h2>Curves</h2>{picture}</section>",
+        f"<section><h2>Configuration</h2><pre>{_e(record.config_text) or 'no config.yaml'}</pre></section>",
+        f"<footer>{_e(_versions(record))}</footer>",
+    ]
+    body = "\n".join(sections)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style></head>\n"
+        f"<body><main>\n{body}\n</main><script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _figures(record: Record) -> str:
+    """The last value of every measure, the known ones first."""
+    cells = []
+    for name in [*MEASURES, *sorted(record.measures.keys() - MEASURES.keys())]:
+        if name not in record.measures:
+            continue
+        _, label, note, _ = MEASURES.get(name, Measure("", _e(name.replace("_", " "))))
+        if name == "balance" and record.gamma is not None:
+            note = f"wanted: γ = {record.gamma:g}"
+        value = f"{record.measures[name].values[-1]:.4g}"
+        cells.append(f"<div><dt>{label}</dt><dd>{value}</dd><dd class=note>{note}</dd></div>")
+    listed = f"<dl>{''.join(cells)}</dl>" if cells else "<p>Nothing measured yet.</p>"
+    return f"<section><h2>Latest figures</h2>{listed}</section>"
+
+
+def _health(record: Record) -> str:
+    """In words: how many warnings and errors, and everything that happened."""
+    counts = {level: sum(event.level == level for event in record.events) for level in ("error", "warning")}
+    told = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
+    worst = next((level for level, count in counts.items() if count), "well")
+    items = "".join(
+        f'<li class="{event.level if event.level in counts else "info"}"><b>{event.images:,} images</b> '
+        f"{f'{event.level}: ' if event.level in counts else ''}{_e(event.message or event.kind)}</li>"
+        for event in record.events[-MOST_EVENTS:]
+    )
+    summary = ", ".join(told).capitalize() if told else "No warnings"
+    return f'<section><h2>Health</h2><p class="{worst}">{summary}.</p><ol>{items}</ol></section>'
+
+
+def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
+    """Pictures over time with a slider; without scripts, and on paper, the last one."""
+    heading = _e(kind.replace("_", " ").capitalize())
+    shown = [
+        (images, content) for images, path in _spread(pictures) if (content := path.read_bytes()).endswith(PNG_END)
+    ]
+    if not shown:
+        return f"<section><h2>{heading}</h2><p>None yet.</p></section>"
+    last = len(shown) - 1
+    frames = "".join(
+        f'<figure{"" if index == last else " hidden"}><img src="{_embedded(content)}" '
+        f'alt="{heading} after {images:,} images"><figcaption>after {images:,} images</figcaption></figure>'
+        for index, (images, content) in enumerate(shown)
+    )
+    control = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="{heading} over time" hidden>'
+    return f'<section class="slides"><h2>{heading}</h2>{control if last else ""}{frames}</section>'
+
+
+def _spread(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """At most MOST_PICTURES, evenly spaced, with the first and the last."""
+    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), MOST_PICTURES)).round().astype(int)
+    return [pictures[index] for index in chosen]
+
+
+def _embedded(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _curves_in_words(record: Record) -> str:
+    last = ", ".join(f"{name.replace('_', ' ')} {series.values[-1]:.3g}" for name, series in record.measures.items())
+    return f"Curves over images seen; at the end: {last}" if last else "No measures yet"
+
+
+def _versions(record: Record) -> str:
+    """What the run was made with, and what wrote the report."""
+    made_with = record.config.get("made_with")
+    made = ", ".join(f"{name} {number}" for name, number in made_with.items()) if isinstance(made_with, dict) else ""
+    return f"{f'Run made with {made}. ' if made else ''}Report written by equipoise {version('equipoise')}."
+
+
+def _e(text: object) -> str:
+    return html.escape(str(text))
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --faint: #666; --ground: #fff; --card: #f4f4f2; --line: #ddd }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --faint: #a0a0a0; --ground: #16181b; --card: #212428; --line: #3a3e44 }
+  .curves { filter: invert(0.92) hue-rotate(180deg); mix-blend-mode: lighten }
+}
+body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+main { max-width: 900px; margin: 0 auto; padding: 1.5rem 1rem }
+h1 { margin: 0; font-size: 1.7rem } h2 { margin: 2rem 0 .6rem; font-size: 1.15rem } header p { margin: .3rem 0 }
+progress { width: 12rem; vertical-align: middle; accent-color: #0072b2; margin: 0 .4rem }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: .6rem; margin: 0 }
+dl div, pre { background: var(--card); border-radius: 8px; padding: .7rem .9rem }
+dt, .note, figcaption, footer { color: var(--faint); font-size: .85rem } dd { margin: 0 }
+dd:not(.note) { font-size: 1.5rem; font-variant-numeric: tabular-nums }
+ol { padding: 0; list-style: none } li { border-left: 4px solid var(--line); padding: .1rem .8rem; margin: .3rem 0 }
+.warning { border-left: 4px solid #e69f00; padding-left: .8rem } .error { border-left: 4px solid #c1272d }
+.well, p.error { border-left: 4px solid #009e73; padding-left: .8rem } p.error { border-color: #c1272d }
+figure { margin: .4rem 0 } img { max-width: 100%; height: auto }
+input { width: 100%; max-width: 34rem; accent-color: #0072b2 }
+pre { overflow-x: auto; font-size: .85rem } footer { margin-top: 2rem; border-top: 1px solid var(--line) }
+@media print { section { break-inside: avoid } input { display: none } .curves { filter: none } }
+"""
+SCRIPT = """
+for (const slides of document.querySelectorAll(".slides")) {
+  const slider = slides.querySelector("input"), frames = slides.querySelectorAll("figure");
+  if (!slider) continue;
+  slider.hidden = false;
+  slider.oninput = () => frames.forEach((frame, index) => { frame.hidden = index != slider.value; });
+}
+"""

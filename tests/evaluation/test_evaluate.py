@@ -1,0 +1,283 @@
+"""Scoring from end to end: real runs and real files, whatever the batches, the processes and the cache."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from numpy.typing import NDArray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from equipoise import Run, Scores, TrainConfig, UsageError, evaluate, resume, sample, train
+from equipoise.data import cache_folder, open_images
+from equipoise.metrics import memorisation, nearest
+from equipoise.networks import Autoencoder
+from equipoise.randomness import keyed
+
+FAST = ("kid", "fid", "precision", "recall", "density", "coverage", "ms-ssim")
+Bytes = NDArray[np.uint8]
+
+
+@pytest.fixture(autouse=True)
+def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.metrics.pyramid.PER_IMAGE", 8)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run that was scored three times while it trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = TrainConfig(
+            network=Autoencoder(width=4, latent=8),
+            resolution=16,
+            images=240,
+            log_every=80,
+            sample_every=240,
+            checkpoint_every=240,
+            score_every=80,
+            score_count=40,
+            ema=100,
+            precision="fp32",
+            device="cpu",
+        )
+        yield train(config, tmp_path_factory.mktemp("runs") / "run", quiet=True)
+
+
+def digits() -> tuple[Bytes, NDArray[np.int64]]:
+    images = open_images("digits", resolution=32)
+    places = np.arange(0, 5000, 8)
+    assert images.labels is not None
+    return images.batch(places).numpy(), images.labels[places]
+
+
+def saved(path: Path, images: Bytes) -> Path:
+    np.save(path, images)
+    return path
+
+
+def noisy(images: Bytes, deviation: float) -> Bytes:
+    noise = np.random.default_rng(1).normal(0, deviation, images.shape)
+    return np.clip(images + noise, 0, 255).astype(np.uint8)
+
+
+def value(scores: Scores, name: str) -> float:
+    return scores.figures[name]["value"]
+
+
+def close(one: Scores, other: Scores) -> None:
+    assert one.protocol == other.protocol
+    assert one.subject == other.subject
+    assert one.figures.keys() == other.figures.keys()
+    for name, figures in one.figures.items():
+        assert figures == pytest.approx(other.figures[name], rel=1e-4, abs=1e-6), name
+
+
+def test_a_run_beside_its_held_out_images(run: Run) -> None:
+    scores = evaluate(run, features="pixels", count=150, quiet=True, device="cpu", metrics=("fid", "memorisation"))
+    train_part, held = open_images("digits", resolution=16).split(0.1)
+    real = held.batch(torch.randperm(len(held), generator=keyed(0, "chosen")).numpy()[:150]).numpy()
+    made = sample(run, 150).numpy()
+    assert value(scores, "fid") == pytest.approx(_fid(made, real), rel=1e-4)
+    train_near = train_part.batch(np.arange(len(train_part)))
+    a, b = (nearest(torch.from_numpy(x) / 255.0, [train_near / 255.0]).distances for x in (made, real))
+    assert value(scores, "memorisation") == pytest.approx(memorisation(a, b).share, abs=0.01)
+    assert scores.protocol["reference"] == {"identity": held.fingerprint, "count": 150, "split": "held-out 0.1"}
+    assert scores.figures["fid"]["biased"] == 1.0
+    assert any("fid is too high with fewer than 2,560 images" in note for note in scores.notes)
+
+
+def _fid(a: Bytes, b: Bytes) -> float:
+    """The distance by scipy's root of a matrix, in a space whose covariances have full rank beside a small ridge."""
+    x, y = (images.reshape(len(images), -1).astype(np.float64) / 127.5 - 1 for images in (a, b))
+    cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(cov_x + 1e-12 * np.eye(len(cov_x))) @ scipy.linalg.sqrtm(
+        cov_y + 1e-12 * np.eye(len(cov_y))
+    )
+    cross = np.linalg.svd(root, compute_uv=False).sum()
+    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cov_x) + np.trace(cov_y) - 2 * cross)
+
+
+def test_by_default_all_that_applies(run: Run) -> None:
+    scores = evaluate(run, count=120, quiet=True, device="cpu")
+    everything = ["kid", "fid", "inception-score", "precision", "recall", "density", "coverage", "sliced-wasserstein"]
+    assert list(scores.figures) == [*everything, "ms-ssim", "memorisation", "modes"]
+    assert scores.protocol["features"]["name"] == "digits"
+    few = evaluate(run, count=40, quiet=True, device="cpu")
+    assert "fid" not in few.figures
+    assert any("fid, inception-score: left out, for there are only 40 images in a set" in note for note in few.notes)
+
+
+def test_reconstruction_of_held_out_images(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.evaluation.evaluate.RECONSTRUCTED", 2)
+    figures = evaluate(run, count=20, quiet=True, device="cpu", metrics=("reconstruction",)).figures["reconstruction"]
+    assert figures["images"] == 2
+    assert 0 < figures["value"] < 1, "a gray image has about that error"
+
+
+def test_a_set_and_itself_are_ideal(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npy", digits()[0])
+    scores = evaluate(path, path, quiet=True, device="cpu", features="digits")
+    assert value(scores, "kid") <= 0
+    assert value(scores, "fid") == pytest.approx(0, abs=1e-6)
+    assert value(scores, "sliced-wasserstein") == 0
+    assert [value(scores, name) for name in ("precision", "recall", "coverage")] == [1, 1, 1]
+    assert scores.figures["modes"] | {"clear": 0} == {"value": 10, "of": 10, "clear": 0, "kl": 0, "js": 0}
+    for name in ("inception-score", "ms-ssim"):
+        assert value(scores, name) == scores.figures[name]["real"]
+
+
+def test_worse_with_more_noise_and_with_more_dropped_modes(tmp_path: Path) -> None:
+    images, labels = digits()
+    reference, subject, labels = saved(tmp_path / "real.npy", images[::2]), images[1::2], labels[1::2]
+
+    def score(changed: Bytes) -> Scores:
+        path = saved(tmp_path / "changed.npy", changed)
+        return evaluate(path, reference, quiet=True, device="cpu", features="digits", count=150)
+
+    clean, *noised = (score(noisy(subject, deviation)) for deviation in (0, 40, 90))
+    _, *dropped = (score(subject[labels < most]) for most in (10, 8, 5))
+    for worse in (noised, dropped):
+        ordered = [clean, *worse]
+        for name in ("kid", "fid"):
+            assert value(ordered[0], name) < value(ordered[1], name) < value(ordered[2], name)
+        assert value(ordered[0], "coverage") > value(ordered[1], "coverage") > value(ordered[2], "coverage")
+    assert [value(scores, "modes") for scores in (clean, *dropped)] == [10, 8, 5]
+    assert clean.figures["modes"]["kl"] < dropped[0].figures["modes"]["kl"] < dropped[1].figures["modes"]["kl"]
+    assert value(noised[1], "sliced-wasserstein") > value(noised[0], "sliced-wasserstein")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_batches_make_no_difference(run: Run, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate(run, count=110, quiet=True, device="cpu", metrics=FAST)
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))  # nothing is remembered
+    monkeypatch.setattr("equipoise.evaluation.image_sets.AT_ONCE", batch)
+    monkeypatch.setattr("equipoise.metrics.features.extractor.TOGETHER", batch)
+    close(evaluate(run, count=110, quiet=True, device="cpu", metrics=FAST), whole)
+
+
+def test_two_processes_equal_one(run: Run) -> None:
+    how: dict[str, Any] = {"count": 131, "quiet": True, "device": "cpu", "metrics": (*FAST, "memorisation", "modes")}
+    close(evaluate(run, devices=2, **how), evaluate(run, **how))
+
+
+@pytest.mark.long
+def test_two_processes_refuse_as_one(run: Run) -> None:
+    with pytest.raises(UsageError, match="kid needs 20 images or more, not 3"):
+        evaluate(run, devices=2, count=3, quiet=True, device="cpu")
+
+
+def test_reference_statistics_are_remembered_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    images = digits()[0]
+    made, real = saved(tmp_path / "made.npy", noisy(images[:100], 20)), saved(tmp_path / "real.npy", images[100:220])
+
+    def score(reference: Path) -> tuple[Scores, set[str]]:
+        scores = evaluate(made, reference, quiet=True, device="cpu", features="digits", metrics=("kid", "fid"))
+        return scores, {file.name for file in (cache_folder() / "references").iterdir()}
+
+    first, files = score(real)
+    assert len(files) == 2
+    again, same = score(Path(shutil.copy(real, tmp_path / "copy.npy")))
+    assert same == files, "a copy elsewhere is the same images"
+    assert again.figures == first.figures
+    for file in files:  # a damaged memory is none
+        (cache_folder() / "references" / file).write_bytes(b"damaged")
+    assert score(real)[0].figures == first.figures
+    other, more = score(saved(tmp_path / "real.npy", images[101:221]))
+    assert len(more) == 3, "the same name with other images"
+    assert other.figures != first.figures
+
+
+def test_gray_beside_colour_and_runs_beside_images(run: Run, tmp_path: Path) -> None:
+    gray = digits()[0][:60, 0]
+    saved(tmp_path / "gray.npy", gray)
+    saved(tmp_path / "colour.npy", np.stack([gray] * 3, axis=-1))
+    how: dict[str, Any] = {"quiet": True, "device": "cpu", "features": "pixels", "metrics": ("coverage", "precision")}
+    scores = evaluate(tmp_path / "gray.npy", tmp_path / "colour.npy", **how)
+    assert [figures["value"] for figures in scores.figures.values()] == [1, 1]
+    beside = evaluate(run, tmp_path / "colour.npy", count=60, **how)
+    assert beside.protocol["shape"] == [1, 16, 16], "images are brought to the run's shape"
+    turned = evaluate(tmp_path / "colour.npy", run, count=60, **how)
+    assert turned.protocol["shape"] == [1, 16, 16]
+    itself = evaluate(run, run, count=60, **how)
+    assert 0 < value(itself, "coverage") < 1, "other samples of the same generator"
+
+
+def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
+    images = digits()[0]
+    small = saved(tmp_path / "small.npy", images[:40, :, :20, :20])
+    large = saved(tmp_path / "large.npy", images[:40])
+    few = saved(tmp_path / "few.npy", images[:19])
+    cases: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        ((large, small), {}, "32x32 with 1 channel and .*small.npy of 20x20 .*--resolution"),
+        ((large, few), {}, "kid needs 20 images or more, not 19"),
+        ((large, large), {"metrics": ("kid", "fid")}, "fid needs 100 images or more, not 40"),
+        ((large, large), {"metrics": ("fidd",)}, "there is no score 'fidd'"),
+        ((large, large), {"metrics": ()}, "there is no score to compute"),
+        ((large, large), {"features": "incepton"}, "there is no feature extractor 'incepton': did you mean inception"),
+        ((large, large), {"features": "digits", "weights": tmp_path / "no.safetensors"}, "cannot read the weights"),
+        ((large, large), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
+        ((large, large), {"metrics": ("reconstruction",)}, "reconstruction needs a run from latents alone"),
+        ((large, large), {"metrics": ("modes",), "features": "pixels"}, "modes needs an extractor with classes"),
+        ((large,), {}, "is not a run: give --reference"),
+        ((large, tmp_path / "nowhere"), {}, "nowhere"),
+        ((run,), {"resolution": 32}, "leave --resolution out"),
+        ((run,), {"count": 0}, "kid needs 20 images"),
+        ((run, small), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
+    ]
+    for words, how, message in cases:
+        with pytest.raises(UsageError, match=message):
+            evaluate(*words, quiet=True, device="cpu", **{"features": "pixels"} | how)
+
+
+def test_kid_while_training_and_the_best_checkpoint(run: Run) -> None:
+    rows = [row for row in run.rows() if "kid" in row]
+    assert [row["images"] for row in rows] == [80, 160, 240]
+    board = EventAccumulator(str(run.path)).Reload()
+    logged = {event.step: event.value for event in board.Scalars("kid")}
+    assert logged == {row["images"]: pytest.approx(row["kid"], rel=1e-6) for row in rows}
+    best = min(rows, key=lambda row: row["kid"])
+    file = run.best_checkpoint()
+    assert file is not None
+    assert file.name == f"best-{best['images']:012d}.safetensors"
+    assert run.load_checkpoint(best=True)[1]["images"] == best["images"]
+    scores = evaluate(run, best=True, quiet=True, device="cpu", count=40, metrics=("kid",))
+    assert f"best, {best['images']} images seen" in scores.subject["name"]
+    assert value(scores, "kid") == pytest.approx(best["kid"], rel=1e-4), "the same latents and the same held-out images"
+
+
+def test_the_best_checkpoint_survives_a_kill_at_any_instant(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "copy"
+    shutil.copytree(run.path, path)
+    copy = Run.open(path)
+    best = copy.best_checkpoint()
+    assert best is not None
+    newest = copy.checkpoints()[-1]
+    rows = copy.rows()
+    for row in rows:  # the newest is to be the best, and the process died after scoring, before it kept that
+        if "kid" in row and row["images"] == int(newest.stem):
+            row["kid"] = -1.0
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    best.unlink()
+    resume(path, images=256, quiet=True)
+    found = copy.best_checkpoint()
+    assert found is not None
+    assert found.stem == f"best-{newest.stem}"
+
+
+def test_too_few_images_to_score_by_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    saved(tmp_path / "few.npy", digits()[0][:100])
+    config = TrainConfig(
+        network=Autoencoder(width=4, latent=8), data=str(tmp_path / "few.npy"), score_every=100, device="cpu"
+    )
+    with pytest.raises(
+        UsageError, match=r"images to score by, and kid needs 20: use --score-every 0, or hold out more"
+    ):
+        train(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

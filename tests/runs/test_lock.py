@@ -1,0 +1,84 @@
+"""One run, one writer: the second is refused, and no death of the first leaves anything locked."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from equipoise import Run, TrainConfig, UsageError
+from equipoise.runs import lock
+from equipoise.runs.lock import LOCK, sole_writer
+
+
+@contextmanager
+def held_elsewhere(folder: Path) -> Iterator[int]:
+    """Another process that holds the run, and is killed without warning at the end."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with sole_writer(folder):
+            os.write(writer, b"held")
+            signal.pause()
+    assert os.read(reader, 4) == b"held"
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "GRACE", 0.1)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_second_writer_is_refused_and_told_who_is_the_first(tmp_path: Path) -> None:
+    with held_elsewhere(tmp_path) as first:
+        for _ in range(2):
+            with pytest.raises(UsageError, match=rf"is being written by process {first} on .*: wait until it ends"):
+                sole_writer(tmp_path).__enter__()
+    with sole_writer(tmp_path):  # killed, and nothing is left locked
+        assert (tmp_path / LOCK).read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_holder_that_is_just_dying_is_waited_for(tmp_path: Path) -> None:
+    with held_elsewhere(tmp_path) as first:
+        killer = os.fork()
+        if killer == 0:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(first, signal.SIGTERM))
+            signal.pause()
+            os._exit(0)
+        with sole_writer(tmp_path):
+            pass
+        os.waitpid(killer, 0)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_two_new_runs_in_one_folder_become_one(small: TrainConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with held_elsewhere(folder), pytest.raises(UsageError, match="is being written by process"):
+        Run.create(folder, small)
+    assert [path.name for path in folder.iterdir()] == [LOCK]
+    Run.create(folder, small)
+    with pytest.raises(UsageError, match="already holds a run"):
+        Run.create(folder, small.with_changes(seed=1))
+    assert Run.open(folder).config == small
+
+
+def test_a_run_that_died_before_it_began_is_no_obstacle(small: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("process 1 on here")
+    (tmp_path / ".config.yaml.0123abcd.tmp").write_text("objective: be")
+    Run.create(tmp_path, small)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml.mine").write_text("")
+    with pytest.raises(UsageError, match="is not empty"):
+        Run.create(tmp_path / "other", small)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["config.yaml.mine"]

@@ -1,0 +1,157 @@
+"""Compiled networks: the same numbers, when they pay, and what becomes of a run where they cannot be had."""
+
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from torch._inductor import config as inductor
+
+from equipoise import Run, TrainConfig, UsageError, resume, train
+from equipoise.bench.steps import Noise
+from equipoise.config.presets import PRESETS
+from equipoise.devices import Alone
+from equipoise.sampling.load import load_generator
+from equipoise.training.batch import deal
+from equipoise.training.compile import PAYS_FROM, Foresight, compiled
+from equipoise.training.distributed import assemble
+from equipoise.training.loop import take_step
+from equipoise.training.state import Material, Progress
+
+CPU = torch.device("cpu")
+SHAPE = (3, 16, 16)
+COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+
+
+def config(name: str, **settings: object) -> TrainConfig:
+    preset = PRESETS[name]["default"].to_dict()
+    small = {"resolution": 16, "batch": 8, "precision": "fp64", "network": {**preset["network"], "width": 4}}
+    return TrainConfig.from_dict({**preset, **small, **settings})
+
+
+def progress_of(config: TrainConfig) -> Progress:
+    return Progress(config, Material.of(Noise.of(SHAPE, 64)), CPU)
+
+
+def moved(progress: Progress, steps: int) -> Progress:
+    feed, team = Noise.of(SHAPE, 64), assemble(Alone(CPU), "fp64")
+    for _ in range(steps):
+        take_step(progress, deal(progress.config, feed, progress.images, team, CPU), team)
+    return progress
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of its own, and nothing of what other tests have compiled."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    torch.compiler.reset()
+    yield tmp_path / "compiled"
+    torch.compiler.reset()
+
+
+@COMPILER
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["began", "gan", "ebgan"])
+def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
+    settings = config(name)
+    plain, fast = progress_of(settings), progress_of(settings)
+    fast.play_with(compiled(fast.players))
+    moved(plain, 4)
+    moved(fast, 4)
+    assert fast.playing is not fast.players, "they were compiled"
+    assert list(cache.rglob("*.so")), "and are kept on the disk"
+    tensors = fast.tensors()
+    assert tensors.keys() == plain.tensors().keys()
+    for key, value in plain.tensors().items():
+        torch.testing.assert_close(
+            tensors[key], value, rtol=1e-10, atol=1e-12, msg=lambda text, key=key: f"{key}: {text}"
+        )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("error:the networks are not compiled", "error:steps are not recorded")
+@pytest.mark.parametrize("name", ["began", "ebgan"])
+def test_compiled_steps_are_recorded_too(name: str, cache: Path) -> None:
+    """Not of DCGAN: torch 2.11 compiles its last gradient for a memory layout that it then does not have."""
+    settings, device = config(name, precision="fp32"), torch.device("cuda")
+    feed, team = Noise.of(SHAPE, 64), assemble(Alone(device), "fp32")
+    plain, fast = (Progress(settings, Material.of(feed), device) for _ in range(2))
+    fast.play_with(compiled(fast.players))
+    for _ in range(8):
+        for progress in (plain, fast):
+            take_step(progress, deal(settings, feed, progress.images, team, device), team)
+    means, others = plain.window.close()[0], fast.window.close()[0]
+    assert fast.playing is not fast.players
+    assert others == {name: pytest.approx(value, rel=0.02, abs=0.02) for name, value in means.items()}
+
+
+def test_networks_that_cannot_be_compiled_are_used_as_they_are(cache: Path) -> None:
+    """Without a C++ compiler, as on many a server."""
+    settings = config("began")
+    plain, fast = progress_of(settings), progress_of(settings)
+    fast.play_with(compiled(fast.players))
+    no_compiler = inductor.patch({"cpp.cxx": ("/nowhere/c++",)})
+    with no_compiler, pytest.warns(UserWarning, match="the networks are not compiled, which would be faster: "):
+        moved(fast, 3)
+    moved(plain, 3)
+    assert fast.playing is fast.players
+    assert all(torch.equal(value, fast.tensors()[key]) for key, value in plain.tensors().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "seconds_left", "pays"),
+    [
+        ("began", {}, PAYS_FROM + 10, True),
+        ("began", {}, PAYS_FROM - 10, False),
+        ("began", {"compile": "never"}, 10 * PAYS_FROM, False),
+        ("wgan-gp", {}, 10 * PAYS_FROM, False),
+    ],
+)
+def test_long_runs_are_compiled(name: str, settings: dict[str, object], seconds_left: float, pays: bool) -> None:
+    """Ten seconds for each line of 1,000 images."""
+    images = 1_000 * round(seconds_left / 10)
+    progress = progress_of(config(name, images=images + 2_000, **settings))
+    progress.device = torch.device("cuda")  # nothing is computed here
+    seconds = count(100.0, 10.0)
+    foresight = Foresight(progress, clock=lambda: next(seconds))
+    said = []
+    for _ in range(4):
+        progress.images += 1_000
+        said.append(foresight.consider())
+    assert [bool(words) for words in said] == [False, pays, False, False]
+    assert (progress.playing is not progress.players) == pays
+    if pays:
+        assert said[1].startswith("about 5 minutes are left")
+
+
+def test_on_a_cpu_only_who_asks_has_it() -> None:
+    long = progress_of(config("began", images=10**9))
+    foresight = Foresight(long, clock=lambda: float(long.images))
+    for _ in range(3):
+        long.images += 1_000
+        assert foresight.consider() == ""
+    assert long.playing is long.players
+    asked = progress_of(config("began", compile="always"))
+    Foresight(asked)
+    assert asked.playing is not asked.players
+
+
+def test_what_is_differentiated_twice_is_never_compiled() -> None:
+    with pytest.raises(UsageError, match="wgan-gp with these settings differentiates its penalty twice"):
+        config("wgan-gp", compile="always")
+
+
+@COMPILER
+@pytest.mark.long
+@pytest.mark.filterwarnings("error:the networks are not compiled")
+def test_a_compiled_run_is_resumed_and_sampled(cache: Path, tmp_path: Path) -> None:
+    settings = config("began", compile="always", precision="fp32", data="digits", images=400, log_every=80)
+    run = train(settings, tmp_path / "run", quiet=True)
+    again = train(settings.with_changes(images=200), tmp_path / "again", quiet=True)
+    resume(again.path, images=400, quiet=True)
+    ours, theirs = (Run.open(each.path).load_checkpoint()[0] for each in (run, again))
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items() if not key.startswith("window"))
+    assert (again.path / "events.jsonl").read_text().count("compiling the networks first") == 2
+    assert load_generator(Run.open(run.path)) is not None

@@ -1,0 +1,87 @@
+"""The learning rate over a run."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from equipoise import Autoencoder, TrainConfig
+from equipoise.data import normalise
+from equipoise.randomness import Draws
+from equipoise.training.distributed import Team
+from equipoise.training.schedule import Plateau, warmup
+from equipoise.training.state import Material, Progress
+from equipoise.training.step import Given, update
+
+
+def after(
+    values: list[float], *, images: int = 10, window: int = 10, patience: int = 3, lowest: float = 0.2
+) -> Plateau:
+    plateau = Plateau()
+    for value in values:
+        plateau = plateau.observe(value, images, window=window, patience=patience, lowest=lowest)
+    return plateau
+
+
+def test_halved_after_as_many_windows_without_a_best_as_patience_says() -> None:
+    assert after([1.0, 2.0, 2.0]).factor == 1
+    assert after([1.0, 2.0, 2.0, 2.0]).factor == 0.5
+    assert after([1.0, 2.0, 2.0, 0.9, 2.0, 2.0]).factor == 1
+    assert after([1.0] * 4).factor == 0.5, "an equal value is no improvement"
+
+
+def test_never_below_the_floor_and_converged_only_there() -> None:
+    seen = [after([1.0] * count) for count in range(1, 14)]
+    assert [plateau.factor for plateau in seen] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.2, 0.2, 0.2, 0.2]
+    assert [plateau.converged for plateau in seen] == [False] * 12 + [True]
+
+
+def test_a_floor_above_the_rate_never_raises_it() -> None:
+    assert after([1.0] * 20, lowest=1.0).factor == 1
+
+
+def test_windows_weigh_by_images() -> None:
+    plateau = Plateau()
+    for value, images in [(1.0, 2), (4.0, 6)]:
+        plateau = plateau.observe(value, images, window=8, patience=3, lowest=0.1)
+    assert plateau.best == (1.0 * 2 + 4.0 * 6) / 8
+    assert plateau == replace(plateau, total=0.0, images=0)
+
+
+def test_survives_as_plain_numbers() -> None:
+    plateau = after([1.0, 2.0, 0.5, 0.7])
+    assert Plateau(**plateau.as_dict()) == plateau
+
+
+def test_warmup() -> None:
+    assert warmup(0, 0) == 1
+    rates = [warmup(images, 99) for images in range(0, 120)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates == sorted(rates)
+    assert rates[98] < 1 == rates[99] == rates[119]
+
+
+def test_halving_keeps_adams_moments() -> None:
+    """Making a new Adam at each halving loses them (a bug of others)."""
+    network = Autoencoder(width=3, latent=4, init="scaled")
+    config = TrainConfig(
+        network=network, resolution=16, precision="fp32", lr_window=16, lr_patience=1, lr=1e-3, warmup=0, lr_ratio=3
+    )
+    progress = Progress(config, Material((1, 16, 16)), torch.device("cpu"))
+    real = normalise(torch.randint(0, 256, (16, 1, 16, 16), dtype=torch.uint8))
+    latent = torch.rand(16, 4)
+    progress.prepare_step()
+    given = Given(real, latent, Draws(0, 0, 16, slice(None)))
+    state, measures = update(progress.players, progress.optimizers, config.objective, progress.state, given, Team())
+    progress.finish_step(state, measures, generator_moved=True)
+    before = progress.tensors()
+    assert not progress.observe({"m_global": 1.0}, 1)
+    assert progress.observe({"m_global": 2.0}, 1)
+    progress.prepare_step()
+    assert progress.optimizers.discriminator.param_groups[0]["lr"] == 5e-4
+    assert progress.optimizers.generator.param_groups[0]["lr"] == pytest.approx(1.5e-3)
+    now = progress.tensors()
+    moments = [name for name in now if name.endswith("exp_avg_sq")]
+    assert len(moments) == sum(1 for player in progress.players for _ in player.parameters())
+    assert all(torch.equal(now[name], before[name]) for name in moments)
+    assert all(now[name].abs().sum() > 0 for name in moments)
