@@ -9,11 +9,14 @@ READY  := $(VENV)/ready
 demo: $(READY)
 	$(BIN)/equipoise train began --preset demo --out runs/demo --resume-if-exists
 
+# Everything as if this machine did not multiply bf16 natively; then what that could change, as if it did.
 test: check
 	$(BIN)/pytest -n auto -m "not long"
+	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto -m "not long" --asked-auto
 
 test-all: check
 	$(BIN)/pytest -n auto
+	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto --asked-auto
 
 check: $(READY)
 	$(BIN)/ruff check .

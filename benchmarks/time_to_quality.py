@@ -29,7 +29,7 @@ from equipoise.bench import Textbook
 from equipoise.config.datasets import feed_of
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
-from equipoise.devices import Launcher, choose_precision, launcher_for
+from equipoise.devices import Launcher, launcher_for
 from equipoise.evaluation.periodic_kid import Judge
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
@@ -94,7 +94,7 @@ def paper() -> TrainConfig:
 
 def ours(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As `equipoise train` takes its steps."""
-    feed, team = feed_of(config), assemble(launcher, choose_precision(config.precision, launcher.device.type))
+    feed, team = feed_of(config), assemble(launcher, config.precision_on(launcher.device.type))
     progress = Progress(config, Material.of(feed), launcher.device)
 
     def step() -> int:

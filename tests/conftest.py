@@ -1,3 +1,4 @@
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from command import Command
 from equipoise.cli.main import main
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
+
+pytest_plugins = ["precision"]
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
@@ -57,6 +60,7 @@ def equipoise(tmp_path: Path) -> Command:
     """The real command, in a process and a folder of its own."""
 
     def run(*words: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+        importlib.import_module("precision").note_command(*words)
         return subprocess.run(
             [sys.executable, "-m", "equipoise", *map(str, words)],
             cwd=tmp_path,

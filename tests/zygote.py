@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from precision import note_command
+
 IMPORTED = ("cli.main", "cli.flags", "training.train", "config.presets", "views.report", "evaluation.periodic_kid")
 
 
@@ -44,6 +46,7 @@ class Zygote:
         self, *words: object, cwd: Path, slow_disk: float = 0.0, environment: Mapping[str, str] | None = None
     ) -> "Forked":
         """Start `equipoise WORDS` in `cwd`; each fsync takes `slow_disk` seconds longer."""
+        note_command(*words)
         told = cwd / f"told-{time.monotonic_ns()}.txt"
         told.touch()
         pid = self.ask(

@@ -13,7 +13,7 @@ from equipoise.bench.textbook import TEXTBOOK
 from equipoise.bench.timing import memory, parts, race, work
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
-from equipoise.devices import Launcher, Precision, choose_precision
+from equipoise.devices import Launcher, Precision, resolve_precision
 from equipoise.training.loop import NOT_COMPILED
 from equipoise.training.state import Shape
 
@@ -60,7 +60,7 @@ class Case:
                 "network": {**values["network"], "width": self.width},
                 "resolution": self.resolution,
                 "batch": self.batch,
-                "precision": choose_precision(self.precision, device),
+                "precision": resolve_precision(self.precision, device),
                 "warmup": 0,
             }
         )

@@ -15,7 +15,7 @@ from equipoise.config.compatibility import name_of, network_for, refuse_pairing,
 from equipoise.config.messages import _checked, _one_line, _refuse_unknown, suggestion
 from equipoise.config.numbers import Count, CountOrNone, Resolution
 from equipoise.data import TOYS, Fit, Toy
-from equipoise.devices import Compile, Device, Precision
+from equipoise.devices import Compile, Device, Precision, resolve_precision
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
@@ -159,6 +159,14 @@ class TrainConfig:
     def network_name(self) -> str:
         """The network's name in NETWORKS."""
         return name_of(self.network, NETWORKS)
+
+    def precision_on(self, device: str) -> Precision:
+        """What `precision` comes to on a kind of device; for a toy `auto` is fp32: in bf16's 8 bits points coincide.
+
+        Raises:
+            UsageError: as `resolve_precision` does.
+        """
+        return "fp32" if self.precision == "auto" and self.toy else resolve_precision(self.precision, device)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -18,6 +18,7 @@ from equipoise.networks.convolution import Conv2d
 from equipoise.networks.players import (
     EnergyDiscriminator,
     Generator,
+    OutputConv2d,
     Size,
     add_tasks,
     halved,
@@ -119,7 +120,7 @@ class Decoder(nn.Module):
         first = [Conv(wide if level else n, n, spec, doubling=level > 0) for level in range(levels)]
         self.first = nn.ModuleList(first)
         self.second = nn.ModuleList([Conv(n, n, spec) for _ in range(levels)])
-        self.to_image = _conv(n, channels)
+        self.to_image = OutputConv2d(n, channels, kernel_size=3, padding=1)
 
     def forward(self, code: Tensor) -> Tensor:
         """Decode codes (N, code) to images (N, C, H, W)."""

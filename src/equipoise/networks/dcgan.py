@@ -18,6 +18,7 @@ from equipoise.networks.norms import BatchNorm, Norm, norm_of, normalise_spectra
 from equipoise.networks.players import (
     Discriminator,
     Generator,
+    OutputConvTranspose2d,
     Size,
     add_tasks,
     halved,
@@ -98,7 +99,9 @@ def _decoder(widths: list[int], smallest: Size, norm: Norm) -> Iterator[nn.Modul
     for n_in, n_out in others:
         yield norm_of(norm, n_in)
         yield nn.ReLU(inplace=True)
-        yield ConvTranspose2d(n_in, n_out, *HALVE, bias=norm == "none" and (n_in, n_out) != others[-1])
+        last = (n_in, n_out) == others[-1]
+        layer = OutputConvTranspose2d if last else ConvTranspose2d
+        yield layer(n_in, n_out, *HALVE, bias=norm == "none" and not last)
 
 
 def _init(module: nn.Module) -> None:

@@ -19,6 +19,7 @@ from equipoise.networks.players import (
     Discriminator,
     EnergyDiscriminator,
     Generator,
+    OutputLinear,
     add_tasks,
     output_channels,
     scaled_init,
@@ -115,7 +116,7 @@ def _decoder(
 ) -> nn.Sequential:
     channels, height, width = shape
     out = (output_channels(channels, extras), height, width)
-    last = _linear(widths[-1], math.prod(out))
+    last = _linear(widths[-1], math.prod(out), kind=OutputLinear)
     return nn.Sequential(*_hidden(widths, activation, norm), last, nn.Unflatten(1, out))
 
 
@@ -128,7 +129,9 @@ def _hidden(widths: list[int], activation: Activation, norm: Norm = "none") -> I
         yield nn.ReLU() if activation == "relu" else nn.LeakyReLU(SLOPE)
 
 
-def _linear(n_in: int, n_out: int, gain: float = 1.0, *, bias: bool = True) -> nn.Linear:
-    layer = nn.Linear(n_in, n_out, bias=bias)
+def _linear(
+    n_in: int, n_out: int, gain: float = 1.0, *, bias: bool = True, kind: type[nn.Linear] = nn.Linear
+) -> nn.Linear:
+    layer = kind(n_in, n_out, bias=bias)
     scaled_init(layer, gain)
     return layer

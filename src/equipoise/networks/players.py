@@ -57,6 +57,31 @@ class EnergyDiscriminator(nn.Module):
         return reconstruction
 
 
+class FullPrecision(nn.Module):
+    """A layer in front of whose class this stands computes in float32 (or float64), also under autocast.
+
+    For the last layer before what a person sees: in bf16's 8 bits of mantissa points coincide, and neighbouring shades
+    of an image become one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the layer does, of features of any precision."""
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, super().forward(precise(x)))
+
+
+class OutputLinear(FullPrecision, nn.Linear):
+    """A linear layer in full precision."""
+
+
+class OutputConv2d(FullPrecision, nn.Conv2d):
+    """A convolution in full precision."""
+
+
+class OutputConvTranspose2d(FullPrecision, nn.ConvTranspose2d):  # type: ignore[misc]  # nobody asks for its sizes
+    """A transposed convolution in full precision."""
+
+
 def add_tasks(discriminator: nn.Module, features: int, logits: int) -> None:
     """Give a discriminator of so many features a linear head for auxiliary tasks, if there are `logits`.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from equipoise.config.datasets import images_of
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, to_uint8
-from equipoise.devices import choose_precision, computing
+from equipoise.devices import computing
 from equipoise.errors import UsageError
 from equipoise.randomness import Draws, keyed, latents
 from equipoise.runs.run import Run
@@ -65,7 +65,7 @@ def drawn(
     if label is not None and not 0 <= label < classes:
         known = f"classes 0 to {classes - 1}" if classes else "images of no class: train with --classify-d and -g"
         raise UsageError(f"the run makes {known}, not {label}")
-    precision = choose_precision(config.precision, device.type)
+    precision = config.precision_on(device.type)
     filled = _to_fill_in(config) if config.tasks.inpaint else torch.empty(AT_ONCE, 1, 1, 1)
     for start in range(positions.start // AT_ONCE * AT_ONCE, positions.stop, AT_ONCE):
         z = latents(AT_ONCE, config.network.latent, config.prior, keyed(seed, "sample", start)).to(device, dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.config.datasets import feed_of
 from equipoise.data import Feed
-from equipoise.devices import Launcher, choose_precision
+from equipoise.devices import Launcher
 from equipoise.errors import UsageError
 from equipoise.objectives.base import State
 from equipoise.runs.background_writer import Saver
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 def work(launcher: Launcher, path: Path | None, images: int | None, quiet: bool) -> tuple[Path, Outcome]:
     """Train the run at `path`, which the first process names, to `images` images or its own number."""
     run = Run.open(cast(Path, launcher.broadcast(path)))
-    team = assemble(launcher, choose_precision(run.config.precision, launcher.device.type))
+    team = assemble(launcher, run.config.precision_on(launcher.device.type))
     with freed_memory_kept(), ExitStack() as held:
         if refused := together(team, lambda: _claim(run, images, held if team.rank == 0 else None)):
             return run.path, Outcome("refused", message=refused)

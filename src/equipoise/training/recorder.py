@@ -1,5 +1,6 @@
 """What a run leaves behind while it trains: lines of metrics, TensorBoard, samples, health, curves, a report."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -10,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed, normalise, to_uint8
-from equipoise.devices import precision_in_words
 from equipoise.evaluation.periodic_kid import Judge
 from equipoise.metrics.similarity import diversity
 from equipoise.players import Conditions
@@ -172,7 +173,7 @@ class Recorder:
             if not self.progress.finished:
                 self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
             return
-        self.event("info", "precision", precision_in_words(self.run.config.precision, self.progress.device.type))
+        self.event("info", "precision", _precision_message(self.run.config, self.progress.device.type))
         if feed.skipped:
             names = ", ".join(f"{name} ({reason})" for name, reason in feed.skipped[:NAMED])
             more = f" and {len(feed.skipped) - NAMED} more" if len(feed.skipped) > NAMED else ""
@@ -271,3 +272,17 @@ class Recorder:
         if self.conditions is None:
             return cast(Tensor, generator(latent).images)
         return cast(Tensor, generator(latent, Conditions(*map(moved, self.conditions))).images)
+
+
+def _precision_message(config: TrainConfig, device: str) -> str:
+    """Which precision training takes on a kind of device, and why."""
+    chosen, where = config.precision_on(device), {"cpu": "the CPU", "cuda": "the GPU"}.get(device, device)
+    if config.precision != "auto":
+        why = "as asked"
+    elif config.toy:
+        why = "as always for points in the plane"
+    elif "EQUIPOISE_AUTO_PRECISION" in os.environ:
+        why = "as EQUIPOISE_AUTO_PRECISION says"
+    else:
+        why = f"which {'multiplies it' if chosen == 'bf16' else 'does not multiply bf16'} natively"
+    return f"computing in {chosen} on {where}, {why}"
