@@ -8,6 +8,7 @@ from equipoise.data import TOYS
 from equipoise.devices import cpu_multiplies_bf16, resolve_precision
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS
+from equipoise.objectives import BEGAN
 
 
 def test_the_environment_decides_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,9 +26,9 @@ def test_the_environment_decides_what_auto_means(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("toy", TOYS)
 def test_points_are_drawn_in_full_precision_on_every_machine(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIPOISE_AUTO_PRECISION", "bf16")
-    assert TrainConfig(data=toy).precision_on("cpu") == "fp32"
-    assert TrainConfig(data="digits").precision_on("cpu") == "bf16"
-    assert TrainConfig(data=toy, precision="bf16").precision_on("cpu") == "bf16"
+    assert TrainConfig(objective=BEGAN(), data=toy).precision_on("cpu") == "fp32"
+    assert TrainConfig(objective=BEGAN(), data="digits").precision_on("cpu") == "bf16"
+    assert TrainConfig(objective=BEGAN(), data=toy, precision="bf16").precision_on("cpu") == "bf16"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
