@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import equipoise
-from benchmarks.digits_judge import Judge
+from benchmarks.digits_judge import PeriodicKID
 from equipoise import PRESETS, TrainConfig
 from equipoise.sampling.sample import sample
 from equipoise.sampling.save import save_images
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--only", default="", help="recipes whose name holds this")
     options = parser.parse_args()
-    judge = Judge()
+    judge = PeriodicKID()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = [HEADER]
     for number, (name, recipe) in enumerate(recipes().items()):

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 import equipoise
-from benchmarks.digits_judge import Judge, Verdict
+from benchmarks.digits_judge import PeriodicKID, Verdict
 from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.objectives import WGAN, Tasks
 from equipoise.sampling.sample import sample
@@ -85,7 +85,7 @@ def otherwise(images: int) -> dict[str, TrainConfig]:
     return {name: known[objective].with_changes(**changes) for name, (objective, changes) in OTHERWISE.items()}
 
 
-def measured(name: str, config: TrainConfig, folder: Path, judge: Judge) -> tuple[Run, Verdict, dict[str, float]]:
+def measured(name: str, config: TrainConfig, folder: Path, judge: PeriodicKID) -> tuple[Run, Verdict, dict[str, float]]:
     """Train, or take up what was trained before; the final verdict, and the run's own KIDs and time."""
     done = folder / "benchmark.json"
     started = time.process_time()
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    judge, lines, firsts = Judge(), [HEADER], dict[str, Run]()
+    judge, lines, firsts = PeriodicKID(), [HEADER], dict[str, Run]()
     for name, config in {**configs(options.images), **otherwise(options.images)}.items():
         if options.only and name not in options.only.split(","):
             continue

@@ -39,7 +39,7 @@ class Verdict:
     kid: float
 
 
-class Judge:
+class PeriodicKID:
     """Compares with the digits that the extractor was not trained on."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Judge:
         self.spacing = diversity(normalise(images))
 
     def __call__(self, images: Tensor) -> Verdict:
-        """Judge (N, 1, H, W) uint8 samples, N >= 2."""
+        """PeriodicKID (N, 1, H, W) uint8 samples, N >= 2."""
         vectors, probabilities = self.extractor(images)
         assert probabilities is not None
         sure, digit = probabilities.max(dim=1)
@@ -68,4 +68,7 @@ class Judge:
 
 if __name__ == "__main__":
     digits = open_images("digits", resolution=32)
-    print("the first digits of all, which the extractor was trained on:", Judge()(digits.batch(np.arange(0, 5000, 5))))
+    print(
+        "the first digits of all, which the extractor was trained on:",
+        PeriodicKID()(digits.batch(np.arange(0, 5000, 5))),
+    )

@@ -21,33 +21,33 @@ from equipoise.bench.machine import describe
 from equipoise.bench.report import ROUNDS, Case
 from equipoise.bench.steps import Noise, Step, textbook
 from equipoise.bench.timing import memory, race, work
-from equipoise.devices import Alone
+from equipoise.devices import SingleProcess
 from equipoise.networks.autoencoder import doubled
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
-from equipoise.training.batch import deal
-from equipoise.training.distributed import assemble
+from equipoise.training.batch import make_batch
+from equipoise.training.distributed import make_distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress
+from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import Optimizers
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 CPU = torch.device("cpu")
-Change = Callable[[Progress], None]
+Change = Callable[[TrainState], None]
 Patch = Callable[[], AbstractContextManager[Any]]
 
 
-def in_default_layout(progress: Progress) -> None:
+def in_default_layout(train_state: TrainState) -> None:
     """Lay the weights out as torch does by itself."""
-    progress.players = Players(*(player.to(memory_format=torch.contiguous_format) for player in progress.players))
-    progress.play_with(progress.players)
-    progress.optimizers = Optimizers(*(Adam(player.parameters(), fused=True) for player in progress.players))
+    train_state.players = Players(*(player.to(memory_format=torch.contiguous_format) for player in train_state.players))
+    train_state.use_players(train_state.players)
+    train_state.optimizers = Optimizers(*(Adam(player.parameters(), fused=True) for player in train_state.players))
 
 
-def with_plain_adam(progress: Progress) -> None:
+def with_plain_adam(train_state: TrainState) -> None:
     """Take Adam as it comes."""
-    progress.optimizers = Optimizers(*(Adam(player.parameters()) for player in progress.players))
+    train_state.optimizers = Optimizers(*(Adam(player.parameters()) for player in train_state.players))
 
 
 def plainly_enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -74,15 +74,15 @@ KEEP = True
 
 def ours(case: Case, change: Change | None, patched: Patch) -> Step:
     """A step as `equipoise train` takes it, but for what is changed in it."""
-    config, feed, launcher = case.config("cpu"), Noise.of(case.shape, 16 * case.batch), Alone(CPU)
-    team, progress = assemble(launcher, config.precision), Progress(config, Material.of(feed), CPU)
+    config, feed, launcher = case.config("cpu"), Noise.of(case.shape, 16 * case.batch), SingleProcess(CPU)
+    distributed, train_state = make_distributed(launcher, config.precision), TrainState(config, DataSpec.of(feed), CPU)
     if change:
-        change(progress)
+        change(train_state)
 
     def step() -> None:
         with patched():
             keep_freed_memory(keep=KEEP)
-            take_step(progress, deal(config, feed, progress.images, team, CPU), team)
+            take_step(train_state, make_batch(config, feed, train_state.images, distributed, CPU), distributed)
 
     return step
 
@@ -101,7 +101,7 @@ def main() -> None:
         name: lambda how=how: ours(case, *how)  # type: ignore[misc]
         for name, how in LEFT_OUT.items()
     }
-    starts["everything: the textbook's step"] = lambda: textbook(case.config("cpu"), case.shape, Alone(CPU))
+    starts["everything: the textbook's step"] = lambda: textbook(case.config("cpu"), case.shape, SingleProcess(CPU))
     steps = {name: start() for name, start in starts.items()}
     times = race(steps, CPU, cycle=1, rounds=ROUNDS, limit=options.seconds)
     whole, *_ = times.values()

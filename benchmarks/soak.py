@@ -18,7 +18,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from equipoise.runs.run import Run, made_with
+from equipoise.runs.run import Run, versions
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -85,7 +85,7 @@ def report(watched: np.ndarray, run: Run, minutes: float, out: Path) -> None:
         "scores taken": sum("kid" in row for row in rows),
         "checkpoints written": rows[-1]["images"] // run.config.checkpoint_every + 1,
     }
-    made = ", ".join(f"{name} {version}" for name, version in made_with().items())
+    made = ", ".join(f"{name} {version}" for name, version in versions().items())
     (out / "soak.md").write_text(
         f"# {minutes:.0f} minutes of training\n\n"
         f"`nice -n 10 python benchmarks/soak.py --minutes {minutes:.0f}`: BEGAN on the bundled digits, with samples, "

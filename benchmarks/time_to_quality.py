@@ -26,20 +26,20 @@ from torch import Tensor, nn
 
 from benchmarks.digits import told
 from equipoise.bench import Textbook
-from equipoise.config.datasets import feed_of
+from equipoise.config.datasets import open_train_feed
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
-from equipoise.devices import Launcher, launcher_for
-from equipoise.evaluation.periodic_kid import Judge
+from equipoise.devices import Launcher, make_launcher
+from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
 from equipoise.sampling.sample import drawn
 from equipoise.training.allocator import keep_freed_memory
-from equipoise.training.batch import deal
-from equipoise.training.distributed import assemble
+from equipoise.training.batch import make_batch
+from equipoise.training.distributed import make_distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress
+from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.figures import grid
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -94,20 +94,20 @@ def paper() -> TrainConfig:
 
 def ours(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As `equipoise train` takes its steps."""
-    feed, team = feed_of(config), assemble(launcher, config.precision_on(launcher.device.type))
-    progress = Progress(config, Material.of(feed), launcher.device)
+    feed, distributed = open_train_feed(config), make_distributed(launcher, config.precision_on(launcher.device.type))
+    train_state = TrainState(config, DataSpec.of(feed), launcher.device)
 
     def step() -> int:
         keep_freed_memory()
-        take_step(progress, deal(config, feed, progress.images, team, launcher.device), team)
-        return progress.images
+        take_step(train_state, make_batch(config, feed, train_state.images, distributed, launcher.device), distributed)
+        return train_state.images
 
-    return Entrant(step, lambda: progress.ema)
+    return Entrant(step, lambda: train_state.ema)
 
 
 def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As most public code takes them."""
-    feed, team = feed_of(config), assemble(launcher, "fp32")
+    feed, distributed = open_train_feed(config), make_distributed(launcher, "fp32")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         players = config.build(feed.shape)
@@ -115,7 +115,7 @@ def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
 
     def step() -> int:
         keep_freed_memory(keep=False)
-        book.step(deal(config, feed, book.steps * config.batch, team, launcher.device))
+        book.step(make_batch(config, feed, book.steps * config.batch, distributed, launcher.device))
         return book.steps * config.batch
 
     return Entrant(step, lambda: players.generator)
@@ -123,7 +123,7 @@ def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
 
 def trained(entrant: Entrant, config: TrainConfig, seconds: float, launcher: Launcher) -> tuple[list[Look], Tensor]:
     """Train for so long, and look LOOKS times; the scores, and samples (SHOWN, C, H, W) of the end."""
-    judge, looks, spent, images = Judge(config, launcher.device), list[Look](), 0.0, 0
+    judge, looks, spent, images = PeriodicKID(config, launcher.device), list[Look](), 0.0, 0
     for number in range(1, LOOKS + 1):
         start = time.process_time()
         while spent + time.process_time() - start < seconds * number / LOOKS:
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)  # then a process's time is that of its core, whatever else runs
-    launcher = launcher_for("cpu", 1)
+    launcher = make_launcher("cpu", 1)
     found = {
         name: [measured(name, seed, options.seconds, options.runs, launcher) for seed in range(options.seeds)]
         for name in options.names

@@ -23,7 +23,7 @@ from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.evaluation.toys import evaluate_toy
 from equipoise.sampling.load import load_discriminator
 from equipoise.sampling.sample import sample
-from equipoise.views.toy_scatter import DRAWN, draw_scatter, realness
+from equipoise.views.toy_scatter import DRAWN, draw_scatter, realness_score
 
 WIDTH = 64  # of every layer
 LOOKS = 20  # times that modes are counted on the way
@@ -111,7 +111,7 @@ def sheet(runs: dict[str, Run], out: Path) -> None:
         assert toy is not None
         axes.set_axis_on()
         axes.set_title(name, loc="left", size=11, weight="bold")
-        points, score = sample(run, DRAWN).flatten(1), realness(load_discriminator(run), run.config.objective)
+        points, score = sample(run, DRAWN).flatten(1), realness_score(load_discriminator(run), run.config.objective)
         draw_scatter(axes, points, toy.held_out(DRAWN), extent=toy.extent, score=score)
     figure.savefig(out)
 

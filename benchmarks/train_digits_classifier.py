@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from equipoise.data import Images, open_images
 from equipoise.data.digests import held_out
 from equipoise.metrics.features.digits import WEIGHTS, DigitsNetwork, prepare
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 SHARE = 0.1  # held out
 RESOLUTIONS = (32, 28, 64, 16)
@@ -91,7 +91,7 @@ def fit(pixels: Tensor, labels: Tensor, seed: int) -> DigitsNetwork:
     steps = EPOCHS * math.ceil(len(pixels) / BATCH)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for epoch in range(EPOCHS):
-        draws = keyed(seed, "digits classifier", epoch)
+        draws = keyed_generator(seed, "digits classifier", epoch)
         for chosen in torch.randperm(len(pixels), generator=draws).split(BATCH):
             shown = distorted(pixels[chosen], draws)
             grainy, sure = grained(shown, draws)

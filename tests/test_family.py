@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from equipoise.config.train_config import TrainConfig
-from equipoise.devices import Launcher, launcher_for
+from equipoise.devices import Launcher, make_launcher
 from equipoise.networks import MLP, MLPAutoencoder, build_players
 from equipoise.objectives import OBJECTIVES, Batch, Objective, State
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.runs import checkpoint
-from equipoise.training.distributed import Team, assemble
+from equipoise.training.distributed import Distributed, make_distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress
-from equipoise.training.step import Given, Optimizers, update
+from equipoise.training.state import DataSpec, TrainState
+from equipoise.training.step import Optimizers, StepInputs, update
 from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
 
 SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3
@@ -41,7 +41,7 @@ def make(name: str) -> Objective:
 
 
 def network(objective: Objective) -> MLP | MLPAutoencoder:
-    return NETWORKS.get(objective.needs.judge, NETWORKS["other"])
+    return NETWORKS.get(objective.needs.score, NETWORKS["other"])
 
 
 def game(objective: Objective) -> tuple[Players, Optimizers]:
@@ -53,17 +53,19 @@ def game(objective: Objective) -> tuple[Players, Optimizers]:
     needs = objective.needs
     players = build_players(network(objective), SHAPE, levels=needs.levels, samples=needs.samples)
     players = Players(*(player.double() for player in players))
-    if needs.judge != "energy":
+    if needs.score != "energy":
         nn.init.ones_(players.discriminator.score.bias)
     return players, Optimizers(*(Adam(player.parameters(), 1e-3, betas=(0.5, 0.99), eps=1e-4) for player in players))
 
 
-def material(objective: Objective, step: int, share: slice = slice(0, ROWS), *, other_latents: bool = False) -> Given:
+def material(
+    objective: Objective, step: int, share: slice = slice(0, ROWS), *, other_latents: bool = False
+) -> StepInputs:
     draws = Draws(0, step * ROWS, ROWS, share, dtype=torch.float64)
     needs = objective.needs
     real = 2 * draws.uniform("real", *SHAPE) - 1
     noise = draws.uniform("pixels", needs.samples, *SHAPE)
-    return Given(
+    return StepInputs(
         real=real.sign() if needs.levels else real,
         latent=draws.latents("latents", 3, "normal"),
         draws=draws,
@@ -93,7 +95,7 @@ class Known(nn.Module):
 def test_value_by_hand(name: str) -> None:
     """Both losses on four real and four generated points, against plain Python on lists of numbers."""
     case, objective = CASES[name], make(name)
-    judge = Known(energies=objective.needs.judge == "energy")
+    judge = Known(energies=objective.needs.score == "energy")
     latent = torch.tensor(LATENT, dtype=torch.float64, requires_grad=True)
     real = torch.tensor(REAL, dtype=torch.float64).view(-1, 2, 1, 1)
     images = (latent @ torch.tensor(A, dtype=torch.float64).T).view(-1, 2, 1, 1)
@@ -103,11 +105,11 @@ def test_value_by_hand(name: str) -> None:
     batch = Batch(real, latent, fake, judge(real), judge(images), judge, draws)
     state = objective.start(1) | {key: torch.tensor(value, dtype=torch.float64) for key, value in case.state.items()}
     d_loss, g_loss = objective.discriminator_loss(batch, state), objective.generator_loss(batch, state)
-    given = {"probes": draws.normal("probes", 4, 2).tolist()}
-    given |= {purpose: draws.uniform(purpose, 2).tolist() for purpose in MOVED}
-    assert d_loss.value.item() == pytest.approx(case.d_loss(given), rel=1e-9)
-    assert g_loss.value.item() == pytest.approx(case.g_loss(given), rel=1e-9)
-    for seen in (*d_loss.seen.values(), *g_loss.seen.values()):
+    inputs = {"probes": draws.normal("probes", 4, 2).tolist()}
+    inputs |= {purpose: draws.uniform(purpose, 2).tolist() for purpose in MOVED}
+    assert d_loss.value.item() == pytest.approx(case.d_loss(inputs), rel=1e-9)
+    assert g_loss.value.item() == pytest.approx(case.g_loss(inputs), rel=1e-9)
+    for seen in (*d_loss.aux.values(), *g_loss.aux.values()):
         assert seen.shape == ()
         assert seen.isfinite()
         assert not seen.requires_grad
@@ -118,7 +120,7 @@ def reference(
     optimizers: Optimizers,
     objective: Objective,
     state: State,
-    given: Given,
+    inputs: StepInputs,
     order: str,
 ) -> State:
     """The textbook's way: each player in passes of its own, with what is not its own detached or thrown away."""
@@ -127,13 +129,15 @@ def reference(
 
     def batch(judge: nn.Module, latent: Tensor, *, attached: bool) -> Batch:
         latent = latent.clone().requires_grad_()
-        fake = generator(latent, given.conditions)
+        fake = generator(latent, inputs.conditions)
         if not attached:
             fake = replace(fake, images=fake.images.detach())
-        said = judge(given.real), judge(fake.images)
-        return Batch(given.real, latent, fake, *said, judge, given.draws, conditions=given.conditions or Conditions())
+        said = judge(inputs.real), judge(fake.images)
+        return Batch(
+            inputs.real, latent, fake, *said, judge, inputs.draws, conditions=inputs.conditions or Conditions()
+        )
 
-    d_loss = objective.discriminator_loss(batch(discriminator, given.latent, attached=False), state)
+    d_loss = objective.discriminator_loss(batch(discriminator, inputs.latent, attached=False), state)
     discriminator.zero_grad()
     d_loss.value.backward()
     optimizers.discriminator.step()
@@ -141,12 +145,12 @@ def reference(
         for weight in discriminator.parameters():
             weight.data.clamp_(-objective.clip, objective.clip)
     judge = before if order == "simultaneous" else discriminator
-    latent = given.latent if given.latent_g is None else given.latent_g
+    latent = inputs.latent if inputs.latent_g is None else inputs.latent_g
     g_loss = objective.generator_loss(batch(judge, latent, attached=True), state)
     generator.zero_grad()
     g_loss.value.backward()
     optimizers.generator.step()
-    return objective.adapt(state, {**d_loss.seen, **g_loss.seen})
+    return objective.adapt(state, {**d_loss.aux, **g_loss.aux})
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -158,9 +162,9 @@ def test_step_equals_the_reference(name: str, order: Any, other_latents: bool) -
     (fast, fast_optimizers), (slow, slow_optimizers) = game(objective), game(objective)
     ours = theirs = objective.start(1)
     for step in range(STEPS):
-        given = material(objective, step, other_latents=other_latents)
-        ours, _ = update(fast, fast_optimizers, objective, ours, given, Team(), order=order)
-        theirs = reference(slow, slow_optimizers, objective, theirs, given, order)
+        inputs = material(objective, step, other_latents=other_latents)
+        ours, _ = update(fast, fast_optimizers, objective, ours, inputs, Distributed(), order=order)
+        theirs = reference(slow, slow_optimizers, objective, theirs, inputs, order)
         same(ours, theirs)
         for mine, other in zip(fast, slow, strict=True):
             same(dict(mine.named_parameters()), dict(other.named_parameters()), rtol=1e-8)
@@ -183,7 +187,7 @@ def test_no_gradient_crosses_players_and_every_weight_has_one(name: str, moved: 
         getattr(optimizers, player).param_groups[0]["lr"] = 1e-3 if player == moved else 0.0
     before, state = copy.deepcopy(players), objective.start(1)
     for step in range(STEPS):
-        state, _ = update(players, optimizers, objective, state, material(objective, step), Team(), order=order)
+        state, _ = update(players, optimizers, objective, state, material(objective, step), Distributed(), order=order)
     for player in Players._fields:
         kept = dict(getattr(before, player).named_parameters())
         if player != moved and objective.clip and player == "discriminator":
@@ -202,23 +206,23 @@ def test_a_run_survives_save_and_load_bit_for_bit(name: str, tmp_path: Path) -> 
     needs, defaults = objective.needs, {"precision": "fp64", "prior": "normal", "batch": ROWS, "ema": 30}
     config = TrainConfig(objective=objective, network=network(objective), **defaults)
 
-    def go_on(progress: Progress, steps: int) -> None:
+    def go_on(train_state: TrainState, steps: int) -> None:
         for _ in range(steps):
-            given = material(progress.objective, progress.images // ROWS, other_latents=config.separate_latents)
-            take_step(progress, given, Team())
+            inputs = material(train_state.objective, train_state.images // ROWS, other_latents=config.separate_latents)
+            take_step(train_state, inputs, Distributed())
 
-    first, second = (Progress(config, Material(SHAPE, count=2 * ROWS), torch.device("cpu")) for _ in range(2))
+    first, second = (TrainState(config, DataSpec(SHAPE, count=2 * ROWS), torch.device("cpu")) for _ in range(2))
     assert needs == first.objective.needs
     go_on(first, 7)
     checkpoint.save(tmp_path / "it", first.tensors(), {**first.facts(), "images": first.images})
     second.restore(*checkpoint.load(tmp_path / "it"))
     identical(first, second)
-    for progress in (first, second):
-        go_on(progress, 6)
+    for train_state in (first, second):
+        go_on(train_state, 6)
     identical(first, second)
 
 
-def identical(first: Progress, second: Progress) -> None:
+def identical(first: TrainState, second: TrainState) -> None:
     ours, theirs = first.tensors(), second.tensors()
     assert first.facts() == second.facts()
     assert ours.keys() == theirs.keys()
@@ -227,13 +231,13 @@ def identical(first: Progress, second: Progress) -> None:
         assert torch.equal(tensor, theirs[name]), name
 
 
-def trained(objective: Objective, team: Team, share: slice) -> dict[str, Any]:
+def trained(objective: Objective, distributed: Distributed, share: slice) -> dict[str, Any]:
     """Weights, state and measures after some steps with this share of each batch, as arrays."""
     players, optimizers = game(objective)
     state, measures = objective.start(1), dict[str, Tensor]()
     for step in range(STEPS):
-        given = material(objective, step, share)
-        state, measures = update(players, optimizers, objective, state, given, team, order="alternating")
+        inputs = material(objective, step, share)
+        state, measures = update(players, optimizers, objective, state, inputs, distributed, order="alternating")
     weights = {
         f"{side} {key}": value for side in Players._fields for key, value in getattr(players, side).state_dict().items()
     }
@@ -244,14 +248,17 @@ def trained(objective: Objective, team: Team, share: slice) -> dict[str, Any]:
 def both_ways(launcher: Launcher) -> dict[str, list[dict[str, Any]]]:
     """By name, what two processes make together, and what one makes alone."""
     torch.set_num_threads(1)
-    team, half = assemble(launcher, "fp64"), ROWS // 2
-    mine = slice(team.rank * half, (team.rank + 1) * half)
-    return {name: [trained(make(name), team, mine), trained(make(name), Team(), slice(0, ROWS))] for name in EVERY}
+    distributed, half = make_distributed(launcher, "fp64"), ROWS // 2
+    mine = slice(distributed.rank * half, (distributed.rank + 1) * half)
+    return {
+        name: [trained(make(name), distributed, mine), trained(make(name), Distributed(), slice(0, ROWS))]
+        for name in EVERY
+    }
 
 
 def test_two_processes_equal_one() -> None:
     """Each has half of every batch; gathered statistics and means make that one batch again."""
-    results = launcher_for("cpu", 2).launch(both_ways)
+    results = make_launcher("cpu", 2).launch(both_ways)
     assert results.keys() == OBJECTIVES.keys()
     for name, (two, one) in results.items():
         assert two.keys() == one.keys()

@@ -37,7 +37,7 @@ from equipoise.data import open_images
 from equipoise.data.shards import Stream, open_stream
 from equipoise.errors import UsageError
 from equipoise.runs import checkpoint
-from equipoise.training.state import Material, Progress
+from equipoise.training.state import DataSpec, TrainState
 
 MOST_MEMORY = 128 * 2**20  # bytes of resident memory that no input of a few kilobytes may take ...
 MOST_PIXELS = 2**30  # ... but for an image of the 89 million pixels that are allowed, and its copies
@@ -547,7 +547,7 @@ def test_limits_are_those_of_the_kernel() -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Material, dict[str, Any], dict[str, Any]]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, DataSpec, dict[str, Any], dict[str, Any]]:
     """A small run's configuration and data, and the contents of its checkpoint after some steps."""
     folder = tmp_path_factory.mktemp("trained")
     os.environ["EQUIPOISE_CACHE"] = str(folder / "cache")
@@ -556,9 +556,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Mate
     )
     run = equipoise.train(config, folder / "run", quiet=True)
     tensors, facts, _ = run.load_checkpoint()
-    progress = Progress(config, Material(tuple(facts["shape"])), torch.device("cpu"))
-    progress.restore(tensors, facts)  # as it is, it fits
-    return config, progress.material, tensors, facts
+    train_state = TrainState(config, DataSpec(tuple(facts["shape"])), torch.device("cpu"))
+    train_state.restore(tensors, facts)  # as it is, it fits
+    return config, train_state.material, tensors, facts
 
 
 @st.composite
@@ -595,23 +595,23 @@ def restore_and_step(trained: Any, spoil: Callable[..., None]) -> None:
     config, material, tensors, facts = trained
     tensors, facts = dict(tensors), copy.deepcopy(facts)
     spoil(tensors, facts)
-    progress = Progress(config, material, torch.device("cpu"))
+    train_state = TrainState(config, material, torch.device("cpu"))
     told = ""
     try:
-        progress.restore(tensors, facts)
+        train_state.restore(tensors, facts)
     except checkpoint.CheckpointError as error:
         told = str(error)
     if told:
         assert told.startswith("the checkpoint does not fit the run's configuration: ")
         assert "\n" not in told
         return
-    progress.prepare_step()  # what was taken works
-    for player, optimizer in zip(progress.players, progress.optimizers, strict=True):
+    train_state.prepare_step()  # what was taken works
+    for player, optimizer in zip(train_state.players, train_state.optimizers, strict=True):
         for weight in player.parameters():
             weight.grad = torch.zeros_like(weight)
         optimizer.step()
-    progress.finish_step(progress.state, {}, generator_moved=progress.generator_moves)
-    json.dumps(progress.facts())
+    train_state.finish_step(train_state.state, {}, generator_moved=train_state.generator_moves)
+    json.dumps(train_state.facts())
 
 
 @tries(80, fixed=True)

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from equipoise.randomness import keyed, latents
+from equipoise.randomness import keyed_generator, latents
 
 
 def test_a_draw_depends_on_nothing_but_its_key() -> None:
     def draw(*key: object) -> torch.Tensor:
-        return torch.rand(4, generator=keyed(*key))  # type: ignore[arg-type]
+        return torch.rand(4, generator=keyed_generator(*key))  # type: ignore[arg-type]
 
     torch.rand(3)
     assert torch.equal(draw(0, "latents", 16), draw(0, "latents", 16))
@@ -18,7 +18,7 @@ def test_a_draw_depends_on_nothing_but_its_key() -> None:
 
 @pytest.mark.parametrize(("prior", "variance"), [("uniform", 1 / 3), ("normal", 1.0)])
 def test_priors(prior: str, variance: float) -> None:
-    z = latents(20_000, 10, prior, keyed(0, "test"))  # type: ignore[arg-type]
+    z = latents(20_000, 10, prior, keyed_generator(0, "test"))  # type: ignore[arg-type]
     assert z.shape == (20_000, 10)
     assert z.mean().item() == pytest.approx(0, abs=0.01)
     assert z.var().item() == pytest.approx(variance, rel=0.02)

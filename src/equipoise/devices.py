@@ -21,7 +21,7 @@ Compile = Literal["auto", "always", "never"]
 
 
 class Launcher(Protocol):
-    """What starts the processes and lets them meet: Fabric, or of a process alone, `Alone`."""
+    """What starts the processes and lets them meet: Fabric, or of a process alone, `SingleProcess`."""
 
     @property
     def device(self) -> torch.device:
@@ -46,7 +46,7 @@ class Launcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleProcess:
     """One process, which needs nothing of Fabric: importing that takes longer than everything of ours."""
 
     device: torch.device
@@ -80,7 +80,7 @@ def is_leader() -> bool:
     return not started_from_outside() or int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def launcher_for(device: Device, devices: int) -> Launcher:
+def make_launcher(device: Device, devices: int) -> Launcher:
     """What starts `devices` processes on this machine, one a device.
 
     Args:
@@ -96,7 +96,7 @@ def launcher_for(device: Device, devices: int) -> Launcher:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
     outside = started_from_outside()
     if devices == 1 and not outside:
-        return Alone(torch.device(kind) if kind == "cpu" else torch.device(kind, 0))
+        return SingleProcess(torch.device(kind) if kind == "cpu" else torch.device(kind, 0))
     from lightning_fabric import Fabric
 
     if outside:
@@ -115,7 +115,7 @@ def _choose(device: Device) -> str:
     return device
 
 
-def computing(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """The context in which players run in `precision`, which is not `auto`: their weights are never in bf16."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
@@ -148,7 +148,7 @@ def cpu_multiplies_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def onto(device: torch.device, tensor: Tensor) -> Tensor:
+def to_device(device: torch.device, tensor: Tensor) -> Tensor:
     """`tensor` on `device`; a GPU fetches it when it comes to it, and nobody waits until then."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

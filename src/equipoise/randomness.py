@@ -7,13 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from equipoise.devices import onto
+from equipoise.devices import to_device
 
 Prior = Literal["uniform", "normal"]
 """Latents from U[-1, 1], as in the BEGAN paper, or from N(0, 1)."""
 
 
-def keyed(seed: int, purpose: str, position: int = 0) -> torch.Generator:
+def keyed_generator(seed: int, purpose: str, position: int = 0) -> torch.Generator:
     """A CPU generator for one purpose at one position, say the latents of the step after so many images."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{position}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
@@ -59,10 +59,10 @@ class Draws:
 
     def integers(self, purpose: str, high: int) -> Tensor:
         """(n,) int64 from 0 to high - 1."""
-        return onto(self.device, torch.randint(high, (self.batch,), generator=self._keyed(purpose))[self.share])
+        return to_device(self.device, torch.randint(high, (self.batch,), generator=self._keyed(purpose))[self.share])
 
     def _keyed(self, purpose: str) -> torch.Generator:
-        return keyed(self.seed, purpose, self.position)
+        return keyed_generator(self.seed, purpose, self.position)
 
     def _mine(self, rows: Tensor) -> Tensor:
-        return onto(self.device, rows[self.share].to(self.dtype))
+        return to_device(self.device, rows[self.share].to(self.dtype))

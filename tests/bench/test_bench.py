@@ -18,10 +18,10 @@ from equipoise.bench.timing import Times, memory, parts, race, work
 from equipoise.config.train_config import TrainConfig
 from equipoise.players import Players
 from equipoise.randomness import Draws
-from equipoise.training.distributed import Team
+from equipoise.training.distributed import Distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress
-from equipoise.training.step import Given
+from equipoise.training.state import DataSpec, TrainState
+from equipoise.training.step import StepInputs
 
 CPU = torch.device("cpu")
 
@@ -30,29 +30,29 @@ def config(name: str, precision: str) -> TrainConfig:
     return Case(name, 16, 4, 6, precision, 1).config("cpu").with_changes(seed=3)  # type: ignore[arg-type]
 
 
-def dealt(settings: TrainConfig, step: int) -> Given:
+def dealt(settings: TrainConfig, step: int) -> StepInputs:
     draws = Draws(5, 6 * step, 6, slice(0, 6), CPU, torch.float64)
     latents = (draws.latents(name, settings.network.latent, settings.prior) for name in ("a", "b"))
     real, latent, other = draws.uniform("real", 1, 16, 16) * 2 - 1, *latents
-    return Given(real, latent, draws, latent_g=other if settings.separate_latents else None)
+    return StepInputs(real, latent, draws, latent_g=other if settings.separate_latents else None)
 
 
 @pytest.mark.parametrize("name", TEXTBOOK)
 def test_the_textbook_plays_the_same_game(name: str) -> None:
     """In float64, to ten digits: weights after steps of both, the critic's turns included."""
     settings = config(name, "fp64")
-    progress = Progress(settings, Material((1, 16, 16)), CPU)
-    plain = (copy.deepcopy(player).to(memory_format=torch.contiguous_format) for player in progress.players)
+    train_state = TrainState(settings, DataSpec((1, 16, 16)), CPU)
+    plain = (copy.deepcopy(player).to(memory_format=torch.contiguous_format) for player in train_state.players)
     book = Textbook(settings, Players(*plain))
     for step in range(2 * settings.n_critic):
         given = dealt(settings, step)
-        take_step(progress, given, Team())
+        take_step(train_state, given, Distributed())
         book.step(given)
-    for ours, theirs in zip(progress.players, book.players, strict=True):
+    for ours, theirs in zip(train_state.players, book.players, strict=True):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
             assert (a - b).norm() <= 1e-10 * b.norm()
     if name == "began":
-        assert book.k == pytest.approx(progress.state["k"].item(), rel=1e-12)
+        assert book.k == pytest.approx(train_state.state["k"].item(), rel=1e-12)
 
 
 def layers() -> nn.Sequential:

@@ -79,10 +79,10 @@ def test_no_text_at_all_breaks_the_reader(text: str) -> None:
 
 
 def test_yaml_names_the_versions(tmp_path: Path) -> None:
-    from equipoise.runs.run import made_with
+    from equipoise.runs.run import versions
 
-    versions = yaml.safe_load(write_yaml(TrainConfig(), made_with()))["made_with"]
-    assert {"equipoise", "torch", "python"} <= set(versions)
+    made_with = yaml.safe_load(write_yaml(TrainConfig(), versions()))["made_with"]
+    assert {"equipoise", "torch", "python"} <= set(made_with)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ Saver = Callable[..., Path]
 Packs = Callable[[], list[str]]
 
 
-class Progress(list[tuple[int, int]]):
+class ProgressCallback(list[tuple[int, int]]):
     def __call__(self, done: int, total: int) -> None:
         self.append((done, total))
 
@@ -125,7 +125,7 @@ def resident() -> int:
 
 
 def test_the_second_time_nothing_is_packed(folder: Path) -> None:
-    first, second = Progress(), Progress()
+    first, second = ProgressCallback(), ProgressCallback()
     images = open_images(folder, 8, progress=first)
     assert first[-1] == (5, 5)
     again = open_images(folder, 8, progress=second)
@@ -199,7 +199,7 @@ def test_one_colour_among_grays_makes_all_rgb(tmp_path: Path, save: Saver) -> No
 def test_many_images_keep_their_order(tmp_path: Path) -> None:
     values = np.arange(1000, dtype=np.uint16).view(np.uint8).reshape(1000, 1, 2).repeat(2, 1)
     np.save(tmp_path / "a.npy", values)
-    progress = Progress()
+    progress = ProgressCallback()
     np.testing.assert_array_equal(open_images(tmp_path / "a.npy", 2, progress=progress).pixels[:, 0], values)
     assert [done for done, _ in progress] == sorted({done for done, _ in progress})
     assert progress[-1] == (1000, 1000)

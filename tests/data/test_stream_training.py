@@ -11,11 +11,11 @@ from shard_tools import QUICK, Server, numbers, serving, shards
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
-from equipoise.config.datasets import feed_of, images_of
+from equipoise.config.datasets import open_split, open_train_feed
 from equipoise.data.shards import open_stream
 from equipoise.runs.checkpoint import load
-from equipoise.training.batch import deal
-from equipoise.training.distributed import Team
+from equipoise.training.batch import make_batch
+from equipoise.training.distributed import Distributed
 
 COUNTS = [30, 26, 40, 24]
 
@@ -79,12 +79,12 @@ def test_a_server_that_is_not_there_costs_nothing_but_a_sentence(
 
 def test_processes_share_every_batch(config: TrainConfig) -> None:
     """Together two processes see each image of an epoch of training once."""
-    kept = sorted(numbers(images_of(config.with_changes(resolution=4), "train").pixels))
+    kept = sorted(numbers(open_split(config.with_changes(resolution=4), "train").pixels))
     config, seen = config.with_changes(resolution=4, batch=2), []
     for rank in range(2):
-        feed = feed_of(config)
+        feed = open_train_feed(config)
         for position in range(0, len(kept) - 20, 2):  # the shares are not of one length
-            given = deal(config, feed, position, Team(rank, 2), torch.device("cpu"))
+            given = make_batch(config, feed, position, Distributed(rank, 2), torch.device("cpu"))
             seen += numbers(((given.real + 1) * 127.5).round())
         feed.close()
     assert len(seen) == len(set(seen)) > 80

@@ -17,7 +17,7 @@ from equipoise import Run, Scores, TrainConfig, UsageError, evaluate, resume, sa
 from equipoise.data import cache_folder, open_images
 from equipoise.metrics import memorisation, nearest
 from equipoise.networks import Autoencoder
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 FAST = ("kid", "fid", "precision", "recall", "density", "coverage", "ms-ssim")
 Bytes = NDArray[np.uint8]
@@ -81,7 +81,7 @@ def close(one: Scores, other: Scores) -> None:
 def test_a_run_beside_its_held_out_images(run: Run) -> None:
     scores = evaluate(run, features="pixels", count=150, quiet=True, device="cpu", metrics=("fid", "memorisation"))
     train_part, held = open_images("digits", resolution=16).split(0.1)
-    real = held.batch(torch.randperm(len(held), generator=keyed(0, "chosen")).numpy()[:150]).numpy()
+    real = held.batch(torch.randperm(len(held), generator=keyed_generator(0, "chosen")).numpy()[:150]).numpy()
     made = sample(run, 150).numpy()
     assert value(scores, "fid") == pytest.approx(_fid(made, real), rel=1e-4)
     train_near = train_part.batch(np.arange(len(train_part)))

@@ -86,7 +86,7 @@ def test_first_weights_are_as_published() -> None:
 def test_the_layers_stand_in_the_published_order() -> None:
     generator, discriminator = DCGAN(width=2).build((3, 16, 16))
     up = [type(layer).__name__ for layer in generator.decoder]
-    assert up == ["Unflatten", *["ConvTranspose2d", "BatchNorm", "ReLU"] * 2, "ConvTranspose2d", "Tanh"]
+    assert up == ["Unflatten", *["ConvTranspose2d", "BatchNorm", "ReLU"] * 2, "OutputConvTranspose2d", "Tanh"]
     down = [type(layer).__name__ for layer in discriminator.features]
     assert down == ["Conv2d", "LeakyReLU", "Conv2d", "BatchNorm", "LeakyReLU"]
 

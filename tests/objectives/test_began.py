@@ -68,7 +68,7 @@ def test_hand_value() -> None:
     d_loss, g_loss = PAPER.discriminator_loss(batch, {"k": scalar(0.25)}), PAPER.generator_loss(batch, {})
     assert d_loss.value.item() == 2 - 0.25 * 1
     assert g_loss.value.item() == 1
-    seen = d_loss.seen | g_loss.seen
+    seen = d_loss.aux | g_loss.aux
     state = PAPER.adapt({"k": scalar(0.25)}, seen)
     assert state["k"].item() == 0.25 + 0.001 * (0.5 * 2 - 1)
     assert PAPER.measures(state, seen)["m_global"].item() == 2
@@ -132,7 +132,7 @@ def test_the_discriminators_gradient_is_that_of_its_own_loss(players: Players, b
 
 def test_k_is_not_a_path_for_gradients(batch: Batch) -> None:
     k = scalar(0.5)
-    seen = PAPER.discriminator_loss(batch, {"k": k}).seen | PAPER.generator_loss(batch, {"k": k}).seen
+    seen = PAPER.discriminator_loss(batch, {"k": k}).aux | PAPER.generator_loss(batch, {"k": k}).aux
     assert not PAPER.adapt({"k": k}, seen)["k"].requires_grad
     assert not any(value.requires_grad for value in seen.values())
 

@@ -50,7 +50,7 @@ def test_sure_discriminators_leave_everything_finite(logit: float) -> None:
     loss = SEED.generator_loss(batch, {"log_z": torch.zeros(())})
     assert loss.value.item() == logit**2 / 2
     assert torch.autograd.grad(loss.value, fake)[0].item() == logit
-    assert all(value.isfinite() for value in loss.seen.values())
+    assert all(value.isfinite() for value in loss.aux.values())
     assert SEED.discriminator_loss(batch, START).value.isfinite()
 
 
@@ -67,15 +67,15 @@ def test_the_loss_between_gaussians(delta: float) -> None:
 
 def test_log_z_is_a_moving_mean_of_the_whole_batchs() -> None:
     mine, theirs = SOME, numbers([3.0, -2.0, 1.0, 0.5])
-    batch = replace(scored(SOME, mine), gather=lambda rows: torch.cat([rows, theirs]))
+    batch = replace(scored(SOME, mine), all_gather=lambda rows: torch.cat([rows, theirs]))
     loss = AUTHORS.generator_loss(batch, START)
     expected = math.log(torch.cat([mine, theirs]).exp().mean().item())
-    assert loss.seen["log_mean_weight"].item() == pytest.approx(expected, rel=1e-12)
-    state = AUTHORS.adapt({"log_z": torch.tensor(2.0).double()}, loss.seen)
+    assert loss.aux["log_mean_weight"].item() == pytest.approx(expected, rel=1e-12)
+    state = AUTHORS.adapt({"log_z": torch.tensor(2.0).double()}, loss.aux)
     assert state["log_z"].item() == pytest.approx(0.995 * 2 + 0.005 * expected, rel=1e-12)
-    assert AUTHORS.measures(state, loss.seen)["log_z"] is state["log_z"]
-    assert SEED.adapt(START, loss.seen)["log_z"].item() == 0
-    only_d = AUTHORS.discriminator_loss(batch, START).seen
+    assert AUTHORS.measures(state, loss.aux)["log_z"] is state["log_z"]
+    assert SEED.adapt(START, loss.aux)["log_z"].item() == 0
+    only_d = AUTHORS.discriminator_loss(batch, START).aux
     assert AUTHORS.adapt(state, only_d) == state
 
 
@@ -120,14 +120,14 @@ def test_the_weights_of_a_latents_images_sum_to_1(scores: Tensor) -> None:
     weights = -2 * gradients.view(2, 3)
     torch.testing.assert_close(weights, scores.view(2, 3).softmax(1), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(weights.sum(1), numbers([1, 1]))
-    assert 1 - 1e-9 <= loss.seen["effective_sample_size"].item() <= 3 + 1e-9
+    assert 1 - 1e-9 <= loss.aux["effective_sample_size"].item() <= 3 + 1e-9
 
 
 def test_effective_sample_size_at_its_ends() -> None:
-    assert weighed(numbers([2.0] * 8), 4)[0].seen["effective_sample_size"].item() == pytest.approx(4, rel=1e-12)
+    assert weighed(numbers([2.0] * 8), 4)[0].aux["effective_sample_size"].item() == pytest.approx(4, rel=1e-12)
     one = numbers([0, 0, 0, 60.0] * 2)
-    assert weighed(one, 4)[0].seen["effective_sample_size"].item() == pytest.approx(1, rel=1e-12)
-    assert weighed(one, 4)[0].seen["log_weight_variance"].item() == pytest.approx(15**2 * 3, rel=1e-12)
+    assert weighed(one, 4)[0].aux["effective_sample_size"].item() == pytest.approx(1, rel=1e-12)
+    assert weighed(one, 4)[0].aux["log_weight_variance"].item() == pytest.approx(15**2 * 3, rel=1e-12)
 
 
 def test_the_weights_are_not_a_path_for_gradients() -> None:
@@ -151,7 +151,7 @@ def test_with_the_best_discriminator_the_gradient_is_q_minus_p() -> None:
     best = p.log() - q.log()
     points = [point for point, times in enumerate(Q) for _ in range(times)]
     torch.testing.assert_close(gradient(logits, points, best), q - p, rtol=1e-12, atol=1e-14)
-    seen = BGANDiscrete(samples=10).generator_loss(drawn(logits, points, best), START).seen
+    seen = BGANDiscrete(samples=10).generator_loss(drawn(logits, points, best), START).aux
     assert seen["log_mean_weight"].item() == pytest.approx(0, abs=1e-12)  # E_q w = 1
 
 

@@ -57,11 +57,11 @@ def test_weights_of_both_errors_in_each_regime() -> None:
     real, fake = gradients(objective, low, low)  # real images are missed, generated ones told
     torch.testing.assert_close(real, -0.3 * (-low).sigmoid() / 2, rtol=1e-12, atol=0)
     torch.testing.assert_close(fake, 0.5 * low.sigmoid() / 2, rtol=1e-12, atol=0)
-    assert objective.discriminator_loss(scored(low, low), {}).seen["mixing_active"].item() == 1
+    assert objective.discriminator_loss(scored(low, low), {}).aux["mixing_active"].item() == 1
     real, fake = gradients(objective, high, high)
     assert real.tolist() == [0, 0]
     torch.testing.assert_close(fake, 0.8 * high.sigmoid() / 2, rtol=1e-12, atol=0)
-    assert objective.discriminator_loss(scored(high, high), {}).seen["mixing_active"].item() == 0
+    assert objective.discriminator_loss(scored(high, high), {}).aux["mixing_active"].item() == 0
 
 
 def test_with_nothing_else_it_is_half_a_gan() -> None:
@@ -76,8 +76,8 @@ def test_with_nothing_else_it_is_half_a_gan() -> None:
 def test_the_regime_is_the_whole_batchs() -> None:
     """l_r - l_f' is compared over every process's images; here the others' turn it."""
     low = numbers([-2.0, -1.0])
-    batch = replace(scored(low, low), gather=lambda rows: torch.cat([rows, torch.full((2,), -50.0).double()]))
-    assert PLAIN.discriminator_loss(batch, {}).seen["mixing_active"].item() == 0
+    batch = replace(scored(low, low), all_gather=lambda rows: torch.cat([rows, torch.full((2,), -50.0).double()]))
+    assert PLAIN.discriminator_loss(batch, {}).aux["mixing_active"].item() == 0
 
 
 def test_the_convex_mix() -> None:
@@ -105,7 +105,7 @@ def test_the_boundarys_slope_of_a_linear_logit() -> None:
     batch, weight, _ = linear_game()
     judge = batch.discriminator
     objective = BCGAN(weight_penalty=0)
-    seen = objective.discriminator_loss(batch, {}).seen
+    seen = objective.discriminator_loss(batch, {}).aux
     assert isinstance(judge, Judge)
     moved = judge.shown[-1]
     s = moved.flatten(1) @ weight.flatten()
@@ -128,7 +128,7 @@ def test_the_generators_slope_is_in_the_latent() -> None:
     steepest = s.sigmoid() * (1 - s.sigmoid()) * (maker.T @ weight.flatten()).abs().max()
     slope = (F.softplus(-s) * steepest).mean().item()
     adversarial = F.softplus(-batch.d_fake.score).mean().item()
-    assert loss.seen["boundary_fake"].item() == pytest.approx(slope, rel=1e-12)
+    assert loss.aux["boundary_fake"].item() == pytest.approx(slope, rel=1e-12)
     assert loss.value.item() == pytest.approx(adversarial + 0.7 * slope, rel=1e-12)
     assert torch.autograd.grad(loss.value, batch.latent)[0].abs().sum().item() > 0
 

@@ -29,9 +29,9 @@ def test_hand_values() -> None:
     batch = scored(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
     loss = EBGAN(margin=2).discriminator_loss(batch, {})
     assert loss.value.item() == pytest.approx(0.4 + (1.5 + 0) / 2, rel=1e-12)
-    assert loss.seen["hinge_active"].item() == 0.5
+    assert loss.aux["hinge_active"].item() == 0.5
     assert EBGAN(margin=2).generator_loss(batch, {}).value.item() == 1.75
-    assert EBGAN().measures({}, loss.seen)["balance"].item() == pytest.approx(1.75 / 0.4, rel=1e-12)
+    assert EBGAN().measures({}, loss.aux)["balance"].item() == pytest.approx(1.75 / 0.4, rel=1e-12)
 
 
 @given(fake=energies, margin=st.floats(0.1, 20))
@@ -80,7 +80,7 @@ def test_pulling_away_is_off_until_asked_for_and_needs_codes() -> None:
     assert EBGAN(pull=0.1).needs == Needs("energy", codes=True)
     batch = coded(images(4, 3))
     assert torch.equal(EBGAN().generator_loss(batch, {}).value, batch.d_fake.score.mean())
-    assert "pulling_away" not in EBGAN().generator_loss(batch, {}).seen
+    assert "pulling_away" not in EBGAN().generator_loss(batch, {}).aux
 
 
 def test_pulling_away_moves_the_generator_only_and_by_its_codes() -> None:
@@ -95,14 +95,14 @@ def test_pulling_away_moves_the_generator_only_and_by_its_codes() -> None:
     alike, different = torch.ones(3, 1, 4, 4).double(), images(3, 1, 4, 4)
     apart = pulled.generator_loss(coded(torch.eye(3).double(), alike), {})
     together = pulled.generator_loss(coded(torch.ones(3, 3).double(), different), {})
-    assert apart.seen["pulling_away"].item() == 0
-    assert together.seen["pulling_away"].item() == pytest.approx(1, rel=1e-12)
+    assert apart.aux["pulling_away"].item() == 0
+    assert together.aux["pulling_away"].item() == pytest.approx(1, rel=1e-12)
 
 
 def test_pulling_away_is_over_the_codes_of_every_process() -> None:
     mine, theirs = images(3, 4), images(3, 4, seed=1)
-    batch = replace(coded(mine), gather=lambda rows: torch.cat([rows, theirs]))
-    seen = EBGAN(pull=1).generator_loss(batch, {}).seen["pulling_away"]
+    batch = replace(coded(mine), all_gather=lambda rows: torch.cat([rows, theirs]))
+    seen = EBGAN(pull=1).generator_loss(batch, {}).aux["pulling_away"]
     torch.testing.assert_close(seen, pulling_away(torch.cat([mine, theirs])))
 
 

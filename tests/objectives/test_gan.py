@@ -22,7 +22,7 @@ def test_hand_values() -> None:
     d_loss = -sum(math.log(sigmoid(s)) for s in real) / 2 - sum(math.log(1 - sigmoid(s)) for s in fake) / 2
     assert GAN().discriminator_loss(batch, {}).value.item() == pytest.approx(d_loss, rel=1e-12)
     assert GAN(minimax=True).discriminator_loss(batch, {}).value.item() == pytest.approx(d_loss, rel=1e-12)
-    seen = GAN().discriminator_loss(batch, {}).seen
+    seen = GAN().discriminator_loss(batch, {}).aux
     assert seen["accuracy"].item() == 0.5
     assert seen["probability_fake"].item() == pytest.approx((sigmoid(-2.0) + sigmoid(0.25)) / 2, rel=1e-12)
     assert (seen["score_real"].item(), seen["score_fake"].item()) == (-0.25, -0.875)
@@ -83,7 +83,7 @@ def test_the_values_at_equilibrium() -> None:
     batch = scored(torch.zeros(3).double(), torch.zeros(3).double())
     assert GAN().discriminator_loss(batch, {}).value.item() == pytest.approx(2 * math.log(2), rel=1e-15)
     assert GAN().generator_loss(batch, {}).value.item() == pytest.approx(math.log(2), rel=1e-15)
-    assert GAN().discriminator_loss(batch, {}).seen["probability_real"].item() == 0.5
+    assert GAN().discriminator_loss(batch, {}).aux["probability_real"].item() == 0.5
 
 
 @pytest.mark.parametrize("minimax", [True, False])

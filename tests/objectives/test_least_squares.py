@@ -30,7 +30,7 @@ def test_hand_values(objective: LeastSquares) -> None:
     assert loss.value.item() == pytest.approx(d_loss, rel=1e-12)
     assert objective.generator_loss(batch, {}).value.item() == pytest.approx(g_loss, rel=1e-12)
     right = sum(s > (a + b) / 2 for s in real) / 6 + sum(s < (a + b) / 2 for s in fake) / 6
-    assert loss.seen["accuracy"].item() == pytest.approx(right, rel=1e-12)
+    assert loss.aux["accuracy"].item() == pytest.approx(right, rel=1e-12)
 
 
 @pytest.mark.parametrize("objective", SCHEMES)

@@ -35,9 +35,9 @@ def test_hand_values() -> None:
     missing = [0 + 1.0 - 2.5, 0.4 + 0.5 - 0.25]
     cost = [-0.5 * missing[0], missing[1]]
     assert loss.value.item() == pytest.approx(0.3 * 0.75 + 2 * sum(cost) / 2, rel=1e-12)
-    assert loss.seen["margin"].item() == pytest.approx(0.2, rel=1e-12)
-    assert loss.seen["hinge_active"].item() == 0.5
-    assert (loss.seen["loss_real"].item(), loss.seen["loss_fake"].item()) == (0.75, 1.375)
+    assert loss.aux["margin"].item() == pytest.approx(0.2, rel=1e-12)
+    assert loss.aux["hinge_active"].item() == 0.5
+    assert (loss.aux["loss_real"].item(), loss.aux["loss_fake"].item()) == (0.75, 1.375)
     assert objective.generator_loss(batch, {}).value.item() == 1.375
 
 
@@ -48,7 +48,7 @@ def test_a_kept_margin_costs_nothing(real: float, apart: float, beyond: float) -
     scores = [score.requires_grad_() for score in (batch.d_real.score, batch.d_fake.score)]
     loss = LSGAN().discriminator_loss(batch, {})
     assert loss.value.item() == 0
-    assert loss.seen["hinge_active"].item() == 0
+    assert loss.aux["hinge_active"].item() == 0
     assert [gradient.item() for gradient in torch.autograd.grad(loss.value, scores)] == [0, 0]
 
 
@@ -81,7 +81,7 @@ def test_with_slope_1_it_is_wgan_with_the_sign_turned(tau: float) -> None:
 def test_the_margin_is_the_authors_whatever_the_images_size() -> None:
     """2e-4 times the sum of absolute differences over 3 x 64 x 64 values, image by image."""
     real, fake = images(3, 3, 64, 64).clamp(-1, 1), images(3, 3, 64, 64, seed=1).clamp(-1, 1)
-    seen = LSGAN().discriminator_loss(shown(Judge(lambda x: x.sum((1, 2, 3))), real, fake), {}).seen["margin"]
+    seen = LSGAN().discriminator_loss(shown(Judge(lambda x: x.sum((1, 2, 3))), real, fake), {}).aux["margin"]
     assert seen.item() == pytest.approx(2e-4 * (real - fake).abs().sum().item() / 3, rel=1e-12)
 
 
@@ -110,7 +110,7 @@ def test_the_penalty_is_the_length_of_the_slope_at_real_images() -> None:
     bowl: Tensor = (
         LSGAN(relu=False, penalty=1)
         .discriminator_loss(shown(Judge(lambda x: x.square().sum((1, 2, 3)) / 2), real, fake), {})
-        .seen["gradient_norm"]
+        .aux["gradient_norm"]
     )
     assert bowl.item() == pytest.approx(real.flatten(1).norm(dim=1).mean().item(), rel=1e-9)
 

@@ -42,9 +42,9 @@ def test_hand_values() -> None:
     batch = scored(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
     loss = MAGAN().discriminator_loss(batch, state)
     assert loss.value.item() == pytest.approx(0.4 + 1.5 / 2, rel=1e-12)
-    assert loss.seen["hinge_active"].item() == 0.5
+    assert loss.aux["hinge_active"].item() == 0.5
     assert MAGAN().generator_loss(batch, state).value.item() == 1.75
-    measures = MAGAN().measures(state, loss.seen)
+    measures = MAGAN().measures(state, loss.aux)
     assert measures["m_global"].item() == pytest.approx(0.4 + 1.35, rel=1e-12)
     assert measures["margin"].item() == 2
 
@@ -121,7 +121,7 @@ def test_the_margin_is_fixed_within_an_epoch() -> None:
 
 
 def test_steps_without_the_generator_do_not_count_for_it() -> None:
-    """Means, not sums: with two steps of the discriminator for one of the generator's both stay comparable."""
+    """ReducedAux, not sums: with two steps of the discriminator for one of the generator's both stay comparable."""
     state = pretrained(MAGAN(), [(5.0, None)] * 2)
     state = through(MAGAN(), state, [(1.0, None), (1.0, 1.5)])
     assert state["before_fake"].item() == 1.5

@@ -15,12 +15,12 @@ from equipoise.errors import UsageError
 from equipoise.objectives import BEGAN, MAGAN, Batch, Multitask, Needs, Tasks
 from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
-from equipoise.objectives.multitask import filled, told, turned
+from equipoise.objectives.multitask import classification_loss, masked_squared_error, rotate_images
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
-from equipoise.sampling.conditions import masks
-from equipoise.training.distributed import Team
-from equipoise.training.step import Given, Optimizers, update
+from equipoise.sampling.conditions import inpainting_masks
+from equipoise.training.distributed import Distributed
+from equipoise.training.step import Optimizers, StepInputs, update
 
 CLASSES = 3
 ALL = Tasks(adversarial=0.5, classify_d=0.7, classify_g=0.3, rotate_d=1.1, rotate_g=0.2, inpaint=0.9)
@@ -59,7 +59,7 @@ def draws(count: int = 5) -> Draws:
 
 
 def conditions() -> Conditions:
-    return Conditions(torch.tensor([2, 2, 0, 1, 0]), images(5, 1, 4, 4), masks("rectangle", draws(), 4, 4))
+    return Conditions(torch.tensor([2, 2, 0, 1, 0]), images(5, 1, 4, 4), inpainting_masks("rectangle", draws(), 4, 4))
 
 
 @pytest.fixture
@@ -90,11 +90,11 @@ def test_the_total_gradient_is_the_weighted_sum_of_the_tasks(players: Players, b
     assert batch.conditions.labels is not None
     assert batch.conditions.mask is not None
     turns = draws().integers("rotation of real images", 4), draws().integers("rotation of fake images", 4)
-    logits = [judge(turned(x, k)).logits for x, k in zip((batch.real, batch.fake.images), turns, strict=True)]
+    logits = [judge(rotate_images(x, k)).logits for x, k in zip((batch.real, batch.fake.images), turns, strict=True)]
     class_real = by_hand(batch.d_real.logits[:, :3], batch.labels.tolist())  # type: ignore[union-attr]
     class_fake = by_hand(batch.d_fake.logits[:, :3], batch.conditions.labels.tolist())
     turn_real, turn_fake = (by_hand(turn[:, 3:], k.tolist()) for turn, k in zip(logits, turns, strict=True))
-    hidden = filled(batch.fake.images, batch.real, batch.conditions.mask).value
+    hidden = masked_squared_error(batch.fake.images, batch.real, batch.conditions.mask).value
 
     d_total = objective.discriminator_loss(batch, {}).value
     parts = [(0.5, GAN().discriminator_loss(batch, {}).value), (0.7, class_real), (0.7, class_fake), (1.1, turn_real)]
@@ -117,9 +117,9 @@ def trained(objective: GAN | BCGAN | Multitask, steps: int = 3) -> list[Tensor]:
     optimizers = Optimizers(*(torch.optim.Adam(player.parameters(), lr=1e-2) for player in players))
     state = objective.start(10)
     for step in range(steps):
-        given = Given(images(5, 1, 4, 4, seed=step), images(5, 2, seed=step), Draws(3, step, 5, slice(0, 5)))
+        given = StepInputs(images(5, 1, 4, 4, seed=step), images(5, 2, seed=step), Draws(3, step, 5, slice(0, 5)))
         given = replace(given, draws=replace(given.draws, dtype=torch.float64))
-        state, _ = update(players, optimizers, objective, state, given, Team(), order="alternating")
+        state, _ = update(players, optimizers, objective, state, given, Distributed(), order="alternating")
     return [weight.detach() for player in players for weight in player.parameters()]
 
 
@@ -135,25 +135,25 @@ def test_tasks_of_weight_0_leave_a_run_bit_for_bit(objective: GAN | BCGAN) -> No
 
 def test_a_tasks_randomness_is_its_own(batch: Batch) -> None:
     """What the objective draws is the same whether or not a task draws too."""
-    plain = BCGAN().discriminator_loss(batch, {}).seen
-    wrapped = Multitask(BCGAN(), Tasks(rotate_d=1.0), CLASSES).discriminator_loss(batch, {}).seen
+    plain = BCGAN().discriminator_loss(batch, {}).aux
+    wrapped = Multitask(BCGAN(), Tasks(rotate_d=1.0), CLASSES).discriminator_loss(batch, {}).aux
     assert "rotate_loss_real" in wrapped
     assert all(torch.equal(wrapped[name], value) for name, value in plain.items())
 
 
 def test_a_masked_loss_ignores_what_is_not_hidden() -> None:
     made, truth = images(4, 3, 6, 6).requires_grad_(), images(4, 3, 6, 6, seed=1)
-    mask = masks("rectangle", draws(4), 6, 6)
-    loss = filled(made, truth, mask).value
+    mask = inpainting_masks("rectangle", draws(4), 6, 6)
+    loss = masked_squared_error(made, truth, mask).value
     (grad,) = torch.autograd.grad(loss, made)
     hidden = mask.expand_as(grad) > 0
     assert (grad[~hidden] == 0).all()
     assert (grad[hidden] != 0).all()
     elsewhere = torch.where(hidden, made.detach(), torch.full_like(truth, 99))
-    assert filled(elsewhere, truth, mask).value.item() == loss.item()
+    assert masked_squared_error(elsewhere, truth, mask).value.item() == loss.item()
     parts = [(made[i][hidden[i]] - truth[i][hidden[i]]).square().mean() for i in range(4)]  # each image counts alike
     assert loss.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-12)
-    assert filled(made, truth, torch.zeros_like(mask)).value.item() == 0
+    assert masked_squared_error(made, truth, torch.zeros_like(mask)).value.item() == 0
 
 
 @pytest.mark.parametrize("on", [{"adversarial": 0.001}, {"classify_d": 1}, {"rotate_d": 1}, {"inpaint": 0.999}])
@@ -165,36 +165,36 @@ def test_whether_anything_is_on(on: dict[str, float]) -> None:
 def test_each_image_is_turned_by_its_own_quarters() -> None:
     corner = torch.zeros(4, 1, 2, 2)
     corner[:, 0, 0, 0] = 1
-    got = turned(corner, torch.arange(4))[:, 0].flatten(1).argmax(1)
+    got = rotate_images(corner, torch.arange(4))[:, 0].flatten(1).argmax(1)
     assert got.tolist() == [0, 2, 3, 1]  # top left, bottom left, bottom right, top right
     pictures = images(6, 3, 5, 5)
     turns = torch.tensor([3, 0, 2, 1, 1, 3])
     expected = torch.stack([picture.rot90(int(k), (1, 2)) for picture, k in zip(pictures, turns, strict=True)])
-    assert torch.equal(turned(pictures, turns), expected)
+    assert torch.equal(rotate_images(pictures, turns), expected)
 
 
 def test_what_a_classifier_is_told_and_what_is_seen_of_it() -> None:
     logits, truth = images(5, CLASSES).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
-    loss = told("classify", "real", logits, truth)
+    loss = classification_loss("classify", "real", logits, truth)
     assert loss.value.item() == pytest.approx(by_hand(logits, truth.tolist()).item(), rel=1e-12)
     right = sum(int(row.argmax()) == int(index) for row, index in zip(logits, truth, strict=True))
-    assert loss.seen["classify_accuracy_real"].item() == right / 5
+    assert loss.aux["classify_accuracy_real"].item() == right / 5
     (grad,) = torch.autograd.grad(5 * loss.value, logits)
-    assert loss.seen["classify_gradient_real"].item() == pytest.approx(grad.norm(dim=1).mean().item(), rel=1e-9)
-    unsure = told("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
+    assert loss.aux["classify_gradient_real"].item() == pytest.approx(grad.norm(dim=1).mean().item(), rel=1e-9)
+    unsure = classification_loss("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
     assert unsure.value.item() == pytest.approx(math.log(4), rel=1e-12)
 
 
 def test_the_gradient_norm_of_filling_in() -> None:
     made, truth = images(4, 3, 6, 6).requires_grad_(), images(4, 3, 6, 6, seed=1)
-    loss = filled(made, truth, masks("centre", draws(4), 6, 6))
+    loss = masked_squared_error(made, truth, inpainting_masks("centre", draws(4), 6, 6))
     (grad,) = torch.autograd.grad(4 * loss.value, made)
-    assert loss.seen["inpaint_gradient"].item() == pytest.approx(grad.flatten(1).norm(dim=1).mean().item(), rel=1e-9)
+    assert loss.aux["inpaint_gradient"].item() == pytest.approx(grad.flatten(1).norm(dim=1).mean().item(), rel=1e-9)
 
 
 def test_everything_seen_is_logged(batch: Batch) -> None:
     objective = Multitask(GAN(), ALL, CLASSES)
-    seen = {**objective.discriminator_loss(batch, {}).seen, **objective.generator_loss(batch, {}).seen}
+    seen = {**objective.discriminator_loss(batch, {}).aux, **objective.generator_loss(batch, {}).aux}
     names = {f"{task}_{what}_{which}" for task in ("classify", "rotate") for what in ("loss", "accuracy", "gradient")
              for which in ("real", "fake")}  # fmt: skip
     assert names | {"inpaint_loss", "inpaint_gradient", "accuracy"} <= objective.measures({}, seen).keys()
@@ -220,9 +220,9 @@ def test_logits_are_those_of_the_tasks_that_are_on() -> None:
 
 def test_rotations_alone_come_first(batch: Batch, players: Players) -> None:
     judge = Judge(tasks=4).double()
-    seen = Multitask(GAN(), Tasks(rotate_d=1)).discriminator_loss(replace(batch, discriminator=judge), {}).seen
+    seen = Multitask(GAN(), Tasks(rotate_d=1)).discriminator_loss(replace(batch, discriminator=judge), {}).aux
     turns = draws().integers("rotation of real images", 4)
-    expected = F.cross_entropy(judge(turned(batch.real, turns)).logits, turns)
+    expected = F.cross_entropy(judge(rotate_images(batch.real, turns)).logits, turns)
     assert seen["rotate_loss_real"].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
@@ -244,13 +244,13 @@ def test_tasks_that_the_data_does_not_allow_are_refused() -> None:
 
 
 def test_masks_hide_the_middle_or_a_rectangle() -> None:
-    middle = masks("centre", draws(2), 8, 12)
+    middle = inpainting_masks("centre", draws(2), 8, 12)
     assert middle.shape == (2, 1, 8, 12)
     expected = torch.zeros(8, 12).double()
     expected[2:6, 3:9] = 1
     assert torch.equal(middle[1, 0], expected)
 
-    some = masks("rectangle", draws(2000), 16, 8)[:, 0]
+    some = inpainting_masks("rectangle", draws(2000), 16, 8)[:, 0]
     rows, columns = some.amax(2).sum(1), some.amax(1).sum(1)
     assert torch.equal(some.sum((1, 2)), rows * columns)  # rectangles
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 8, 2, 4)
@@ -259,7 +259,7 @@ def test_masks_hide_the_middle_or_a_rectangle() -> None:
 
 
 def test_masks_are_a_function_of_the_step_whatever_the_processes() -> None:
-    whole = masks("rectangle", draws(6), 8, 8)
-    assert torch.equal(masks("rectangle", draws(6), 8, 8), whole)
-    half = masks("rectangle", replace(draws(6), share=slice(3, 6)), 8, 8)
+    whole = inpainting_masks("rectangle", draws(6), 8, 8)
+    assert torch.equal(inpainting_masks("rectangle", draws(6), 8, 8), whole)
+    half = inpainting_masks("rectangle", replace(draws(6), share=slice(3, 6)), 8, 8)
     assert torch.equal(half, whole[3:])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equipoise.objectives import Batch, Objective
 from equipoise.objectives.gan import GAN
-from equipoise.objectives.penalty import deviation, slopes, spread
+from equipoise.objectives.penalty import gradient_norms, mean_and_variance, total_deviation
 from equipoise.objectives.wgan import DRAGAN, WGAN, WGANFD, WGANGP
 
 SHAPES = [(2, 1, 1), (1, 3, 2), (4, 2, 3)]
@@ -49,7 +49,7 @@ def test_a_linear_judges_penalty(objective: WGANGP | DRAGAN, length: float, shap
     for position in (0, 64):  # other draws of u
         batch = shown(judge, *pair(5, *shape), position)
         assert penalty(objective, batch).item() == pytest.approx((length - 1) ** 2, abs=1e-11)
-        assert objective.discriminator_loss(batch, {}).seen["gradient_norm"].item() == pytest.approx(length, rel=1e-9)
+        assert objective.discriminator_loss(batch, {}).aux["gradient_norm"].item() == pytest.approx(length, rel=1e-9)
 
 
 @pytest.mark.parametrize(("objective", "plain"), PENALISED)
@@ -102,7 +102,7 @@ def test_the_penalty_is_soft(weight: float, distance: float) -> None:
     minimised(loss, [w])
     length = 1 + distance / (2 * weight)
     torch.testing.assert_close(w.detach(), length * along.flatten(), rtol=1e-6, atol=1e-6)
-    gap = WGANGP().discriminator_loss(shown(linear(w.detach()), real, fake), {}).seen["gap"].item()
+    gap = WGANGP().discriminator_loss(shown(linear(w.detach()), real, fake), {}).aux["gap"].item()
     assert gap == pytest.approx(distance * length, rel=1e-6)
 
 
@@ -121,7 +121,7 @@ def test_a_slope_does_not_depend_on_the_rest_of_the_batch() -> None:
     real, _ = pair(5, 2, 3, 3)
     for norm, alone in ((nn.GroupNorm(1, 4), True), (nn.Identity(), True), (nn.BatchNorm2d(4), False)):
         judge = convolutional(norm)
-        together, single = slopes(judge, real)[:1], slopes(judge, real[:1])
+        together, single = gradient_norms(judge, real)[:1], gradient_norms(judge, real[:1])
         assert torch.allclose(together, single, rtol=1e-9) is alone
     assert all(objective.needs.independent for objective, _ in PENALISED)
     assert not any(plain.needs.independent for _, plain in PENALISED)
@@ -165,10 +165,10 @@ def test_dragans_points_lie_around_real_images() -> None:
 def test_dragans_deviation_is_that_of_all_processes_images() -> None:
     """Each process's own would be too small where theirs differ in the mean."""
     halves = images(4, 3, 2, 2), 2 * images(4, 3, 2, 2, seed=1) + 7
-    gathered = torch.cat([spread(half) for half in halves])
-    torch.testing.assert_close(deviation(gathered), torch.cat(halves).std(correction=0), rtol=1e-12, atol=0)
+    gathered = torch.cat([mean_and_variance(half) for half in halves])
+    torch.testing.assert_close(total_deviation(gathered), torch.cat(halves).std(correction=0), rtol=1e-12, atol=0)
     judge, (real, fake) = linear(of_length(1, 3, 2, 2)), (halves[0], halves[1])
-    batch = replace(shown(judge, real, fake), gather=lambda rows: torch.cat([rows, spread(halves[1])]))
+    batch = replace(shown(judge, real, fake), all_gather=lambda rows: torch.cat([rows, mean_and_variance(halves[1])]))
     DRAGAN().discriminator_loss(batch, {})
     ratio = (judge.shown[-1] - real) / (draws(4).uniform("reach", 1, 1, 1) * draws(4).uniform("perturbation", 3, 2, 2))
     torch.testing.assert_close(ratio, torch.full_like(ratio, 0.5 * torch.cat(halves).std(correction=0)))
@@ -181,7 +181,7 @@ def test_finite_differences_of_a_linear_critic_are_exact(reach: float) -> None:
     batch = shown(linear(weight), *pair(4, 2, 3, 1))
     noise = draws(4).normal("probes", 3, 2, 3, 1)
     expected = (noise.flatten(2) @ weight.flatten()).square().mean(1).sqrt()
-    got = WGANFD(probes=3, reach=reach).slopes(batch, batch.real)
+    got = WGANFD(probes=3, reach=reach).gradient_norms(batch, batch.real)
     torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
     loss = penalty(WGANFD(probes=3, reach=reach), batch)
     torch.testing.assert_close(loss, (expected - 1).square().mean(), rtol=1e-7, atol=1e-10)
@@ -190,7 +190,7 @@ def test_finite_differences_of_a_linear_critic_are_exact(reach: float) -> None:
 def test_finite_differences_have_the_slopes_mean_square() -> None:
     """E d^2 = ||w||^2, and with K probes the mean slope is ||w|| sqrt(2/K) Gamma((K + 1)/2) / Gamma(K/2)."""
     real, fake = pair(20_000, 2, 1, 1)
-    slope = WGANFD().slopes(shown(linear(of_length(1.3, 2, 1, 1)), real, fake), real)
+    slope = WGANFD().gradient_norms(shown(linear(of_length(1.3, 2, 1, 1)), real, fake), real)
     squares = slope.square()
     assert squares.mean().item() == pytest.approx(1.3**2, abs=4 * squares.std().item() / math.sqrt(20_000))
     bias = math.sqrt(2 / 4) * math.gamma(5 / 2) / math.gamma(2)
@@ -201,7 +201,7 @@ def test_finite_differences_have_the_slopes_mean_square() -> None:
 def test_finite_differences_step_as_far_as_they_say() -> None:
     judge = linear(of_length(1, 3, 8, 8))
     real, fake = pair(50, 3, 8, 8)
-    WGANFD(reach=0.3).slopes(shown(judge, real, fake), real)
+    WGANFD(reach=0.3).gradient_norms(shown(judge, real, fake), real)
     points = judge.shown[-1]
     torch.testing.assert_close(points[:50], real)
     steps = points[50:].view(50, 4, -1) - real.flatten(1)[:, None]
@@ -237,10 +237,10 @@ def test_finite_differences_approach_the_slope() -> None:
     judge = convolutional(nn.Identity())
     real, fake = pair(6, 2, 3, 3)
     batch = shown(judge, real, fake)
-    got = WGANFD(probes=64, reach=1e-4).slopes(batch, real)
+    got = WGANFD(probes=64, reach=1e-4).gradient_norms(batch, real)
     noise = draws(6).normal("probes", 64, 2, 3, 3).flatten(2)
     at = real.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(judge(at).score.sum(), at)
     expected = (noise @ gradient.flatten(1)[:, :, None]).square().mean((1, 2)).sqrt()
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=0)
-    torch.testing.assert_close(got, slopes(judge, real), rtol=0.3, atol=0)
+    torch.testing.assert_close(got, gradient_norms(judge, real), rtol=0.3, atol=0)

@@ -12,8 +12,8 @@ from equipoise.objectives.gan import GAN
 from equipoise.objectives.wgan import WGAN
 from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
-from equipoise.training.distributed import Team
-from equipoise.training.step import Given, Optimizers, update
+from equipoise.training.distributed import Distributed
+from equipoise.training.step import Optimizers, StepInputs, update
 
 
 class Shift(nn.Module):
@@ -50,14 +50,14 @@ class LinearCritic(nn.Module):
 def steps(count: int, players: Players, real: Tensor, latent: Tensor, *, generator_moves: bool = False) -> None:
     optimizers = Optimizers(*(torch.optim.RMSprop(player.parameters(), 5e-3) for player in players))
     for step in range(count):
-        given = Given(real, latent, Draws(0, step, len(real), slice(0, len(real)), dtype=torch.float64))
+        given = StepInputs(real, latent, Draws(0, step, len(real), slice(0, len(real)), dtype=torch.float64))
         update(
             players,
             optimizers,
             WGAN(clip=0.02),
             {},
             given,
-            Team(),
+            Distributed(),
             order="alternating",
             generator_moves=generator_moves,
         )
@@ -68,7 +68,7 @@ def test_hand_values() -> None:
     batch = scored(numbers([0.5, -1.0]), numbers([-2.0, 0.25]))
     loss = WGAN().discriminator_loss(batch, {})
     assert loss.value.item() == (-2.0 + 0.25) / 2 - (0.5 - 1.0) / 2
-    assert loss.seen["gap"].item() == -loss.value.item()
+    assert loss.aux["gap"].item() == -loss.value.item()
     assert WGAN().generator_loss(batch, {}).value.item() == -(-2.0 + 0.25) / 2
 
 
@@ -87,7 +87,7 @@ def test_a_linear_critic_finds_the_largest_gap_that_clipping_allows() -> None:
     players = Players(Shift(torch.zeros(2, 3, 1).double()), LinearCritic(6).double())
     steps(60, players, real, latent)
     fake = players.generator(latent).images.detach()
-    gap = WGAN().discriminator_loss(shown(players.discriminator, real, fake), {}).seen["gap"].item()
+    gap = WGAN().discriminator_loss(shown(players.discriminator, real, fake), {}).aux["gap"].item()
     assert gap == pytest.approx(0.02 * (real.mean(0) - fake.mean(0)).abs().sum().item(), rel=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_the_best_critic_of_two_gaussians_measures_their_wasserstein_distance(
     sign = math.copysign(1, sigma_1 - sigma_2)
     real, fake = quantiles(50_000, mu_1, sigma_1), quantiles(50_000, mu_2, sigma_2)
     batch = scored(sign * (real - x0).abs(), sign * (fake - x0).abs())
-    gap = WGAN().discriminator_loss(batch, {}).seen["gap"].item()
+    gap = WGAN().discriminator_loss(batch, {}).aux["gap"].item()
     shift, t = mu_1 - mu_2, abs(sigma_1 - sigma_2)
     exact = t * math.sqrt(2 / math.pi) * math.exp(-(shift**2) / (2 * t**2)) + shift * (1 - 2 * norm.cdf(-shift / t))
     assert gap == pytest.approx(exact, rel=1e-3)
@@ -112,7 +112,7 @@ def test_apart_the_gap_is_a_distance_and_the_gans_loss_says_nothing(theta: float
     """Point masses at 0 and theta: W1 = |theta|; JS = ln 2 at any distance."""
     real, fake = torch.zeros(4, 1, 1, 1).double(), torch.full((4, 1, 1, 1), theta).double()
     steepest = linear(numbers([-math.copysign(1, theta)]))
-    assert WGAN().discriminator_loss(shown(steepest, real, fake), {}).seen["gap"].item() == pytest.approx(abs(theta))
+    assert WGAN().discriminator_loss(shown(steepest, real, fake), {}).aux["gap"].item() == pytest.approx(abs(theta))
     logits = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     least = minimised(
         lambda: GAN().discriminator_loss(scored(logits[:1].expand(4), logits[1:].expand(4)), {}).value, [logits]

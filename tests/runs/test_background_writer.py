@@ -9,7 +9,7 @@ import torch
 
 from equipoise import Run, TrainConfig
 from equipoise.runs import checkpoint
-from equipoise.runs.background_writer import Saver
+from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import WriteError
 
 
@@ -31,12 +31,12 @@ def test_training_goes_on_while_a_checkpoint_is_written(run: Run, monkeypatch: p
 
     monkeypatch.setattr(checkpoint.os, "fsync", slow)
     weights = torch.ones(3, dtype=torch.float64)
-    with Saver(run) as saver:
-        saver.save(16, {"weights": weights}, {}, best=True)
+    with BackgroundWriter(run) as writer:
+        writer.save(16, {"weights": weights}, {}, best=True)
         assert not run.checkpoints()
         weights.mul_(2)
         disk.set()
-        saver.settle()
+        writer.settle()
         best = run.best_checkpoint()
         assert best
         tensors, facts = checkpoint.load(best)
@@ -45,18 +45,18 @@ def test_training_goes_on_while_a_checkpoint_is_written(run: Run, monkeypatch: p
 
 
 def test_the_last_is_on_the_disk_when_the_context_ends(run: Run) -> None:
-    with Saver(run) as saver:
+    with BackgroundWriter(run) as writer:
         for images in (16, 32):
-            saver.save(images, {"weights": torch.full((2,), images)}, {}, best=False)
+            writer.save(images, {"weights": torch.full((2,), images)}, {}, best=False)
     assert [int(path.stem) for path in run.checkpoints()] == [16, 32]
     assert checkpoint.load(run.checkpoints()[-1])[0]["weights"].tolist() == [32, 32]
 
 
 def test_what_the_disk_refuses_is_told_at_the_next_chance(run: Run) -> None:
     shutil.rmtree(run.path / "checkpoints")
-    with Saver(run) as saver:
-        saver.save(16, {"weights": torch.ones(3)}, {}, best=False)
+    with BackgroundWriter(run) as writer:
+        writer.save(16, {"weights": torch.ones(3)}, {}, best=False)
         with pytest.raises(WriteError, match="cannot write"):
-            saver.settle()
+            writer.settle()
         with pytest.raises(WriteError, match="cannot write"):
-            saver.save(32, {"weights": torch.ones(3)}, {}, best=False)
+            writer.save(32, {"weights": torch.ones(3)}, {}, best=False)

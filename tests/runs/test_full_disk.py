@@ -14,7 +14,7 @@ from equipoise.runs.files import WriteError
 from equipoise import Run, TrainConfig, UsageError
 from equipoise.data import open_images, pack
 from equipoise.runs import checkpoint
-from equipoise.runs import jsonl as journal
+from equipoise.runs import jsonl
 
 SIZE = 4 * 2**20  # bytes of the disk
 
@@ -69,15 +69,15 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(disk: Path) -> Non
 
 def test_lines_that_do_not_fit_leave_those_before(disk: Path) -> None:
     path = disk / "metrics.jsonl"
-    journal.append(path, {"images": 1})
+    jsonl.append(path, {"images": 1})
     fill(disk)
     with pytest.raises(WriteError, match="cannot write .*metrics.jsonl: No space left"):
-        list(map(journal.append, [path] * 2000, ({"images": images} for images in range(2, 2002))))
-    rows = journal.read(path)
+        list(map(jsonl.append, [path] * 2000, ({"images": images} for images in range(2, 2002))))
+    rows = jsonl.read(path)
     assert [row["images"] for row in rows] == list(range(1, len(rows) + 1))
     with pytest.raises(WriteError, match="No space left"):
-        journal.cut(path, len(rows))
-    assert journal.read(path) == rows
+        jsonl.cut(path, len(rows))
+    assert jsonl.read(path) == rows
 
 
 def test_a_run_that_cannot_be_made_leaves_nothing_in_its_way(small: TrainConfig, disk: Path) -> None:

@@ -6,7 +6,7 @@ from equipoise import TrainConfig, train
 from equipoise.data import to_uint8
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
-from equipoise.randomness import keyed, latents
+from equipoise.randomness import keyed_generator, latents
 from equipoise.sampling.load import load_discriminator, load_generator
 from equipoise.sampling.sample import AT_ONCE, drawn
 
@@ -20,7 +20,7 @@ def config(precision: str) -> TrainConfig:
 
 def test_samples_are_drawn_in_the_precision_of_training() -> None:
     generator, _ = config("bf16").build((1, 32, 32), 0)
-    z = latents(AT_ONCE, 8, "uniform", keyed(0, "sample"))
+    z = latents(AT_ONCE, 8, "uniform", keyed_generator(0, "sample"))
     with torch.no_grad():
         full = generator(z).images
         with torch.autocast("cpu", torch.bfloat16):

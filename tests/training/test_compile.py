@@ -12,13 +12,13 @@ from torch._inductor import config as inductor
 from equipoise import Run, TrainConfig, UsageError, resume, train
 from equipoise.bench.steps import Noise
 from equipoise.config.presets import PRESETS
-from equipoise.devices import Alone
+from equipoise.devices import SingleProcess
 from equipoise.sampling.load import load_generator
-from equipoise.training.batch import deal
-from equipoise.training.compile import PAYS_FROM, Foresight, compiled
-from equipoise.training.distributed import assemble
+from equipoise.training.batch import make_batch
+from equipoise.training.compile import PAYS_FROM, CompilePolicy, compiled
+from equipoise.training.distributed import make_distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress
+from equipoise.training.state import DataSpec, TrainState
 
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 16)
@@ -31,15 +31,15 @@ def config(name: str, **settings: object) -> TrainConfig:
     return TrainConfig.from_dict({**preset, **small, **settings})
 
 
-def progress_of(config: TrainConfig) -> Progress:
-    return Progress(config, Material.of(Noise.of(SHAPE, 64)), CPU)
+def progress_of(config: TrainConfig) -> TrainState:
+    return TrainState(config, DataSpec.of(Noise.of(SHAPE, 64)), CPU)
 
 
-def moved(progress: Progress, steps: int) -> Progress:
-    feed, team = Noise.of(SHAPE, 64), assemble(Alone(CPU), "fp64")
+def moved(train_state: TrainState, steps: int) -> TrainState:
+    feed, distributed = Noise.of(SHAPE, 64), make_distributed(SingleProcess(CPU), "fp64")
     for _ in range(steps):
-        take_step(progress, deal(progress.config, feed, progress.images, team, CPU), team)
-    return progress
+        take_step(train_state, make_batch(train_state.config, feed, train_state.images, distributed, CPU), distributed)
+    return train_state
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
     settings = config(name)
     plain, fast = progress_of(settings), progress_of(settings)
-    fast.play_with(compiled(fast.players))
+    fast.use_players(compiled(fast.players))
     moved(plain, 4)
     moved(fast, 4)
-    assert fast.playing is not fast.players, "they were compiled"
+    assert fast.active_players is not fast.players, "they were compiled"
     assert list(cache.rglob("*.so")), "and are kept on the disk"
     tensors = fast.tensors()
     assert tensors.keys() == plain.tensors().keys()
@@ -76,14 +76,14 @@ def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
 def test_compiled_steps_are_recorded_too(name: str, cache: Path) -> None:
     """Not of DCGAN: torch 2.11 compiles its last gradient for a memory layout that it then does not have."""
     settings, device = config(name, precision="fp32"), torch.device("cuda")
-    feed, team = Noise.of(SHAPE, 64), assemble(Alone(device), "fp32")
-    plain, fast = (Progress(settings, Material.of(feed), device) for _ in range(2))
-    fast.play_with(compiled(fast.players))
+    feed, distributed = Noise.of(SHAPE, 64), make_distributed(SingleProcess(device), "fp32")
+    plain, fast = (TrainState(settings, DataSpec.of(feed), device) for _ in range(2))
+    fast.use_players(compiled(fast.players))
     for _ in range(8):
-        for progress in (plain, fast):
-            take_step(progress, deal(settings, feed, progress.images, team, device), team)
-    means, others = plain.window.close()[0], fast.window.close()[0]
-    assert fast.playing is not fast.players
+        for train_state in (plain, fast):
+            take_step(train_state, make_batch(settings, feed, train_state.images, distributed, device), distributed)
+    means, others = plain.accumulator.close()[0], fast.accumulator.close()[0]
+    assert fast.active_players is not fast.players
     assert others == {name: pytest.approx(value, rel=0.02, abs=0.02) for name, value in means.items()}
 
 
@@ -91,12 +91,12 @@ def test_networks_that_cannot_be_compiled_are_used_as_they_are(cache: Path) -> N
     """Without a C++ compiler, as on many a server."""
     settings = config("began")
     plain, fast = progress_of(settings), progress_of(settings)
-    fast.play_with(compiled(fast.players))
+    fast.use_players(compiled(fast.players))
     no_compiler = inductor.patch({"cpp.cxx": ("/nowhere/c++",)})
     with no_compiler, pytest.warns(UserWarning, match="the networks are not compiled, which would be faster: "):
         moved(fast, 3)
     moved(plain, 3)
-    assert fast.playing is fast.players
+    assert fast.active_players is fast.players
     assert all(torch.equal(value, fast.tensors()[key]) for key, value in plain.tensors().items())
 
 
@@ -112,30 +112,30 @@ def test_networks_that_cannot_be_compiled_are_used_as_they_are(cache: Path) -> N
 def test_long_runs_are_compiled(name: str, settings: dict[str, object], seconds_left: float, pays: bool) -> None:
     """Ten seconds for each line of 1,000 images."""
     images = 1_000 * round(seconds_left / 10)
-    progress = progress_of(config(name, images=images + 2_000, **settings))
-    progress.device = torch.device("cuda")  # nothing is computed here
+    train_state = progress_of(config(name, images=images + 2_000, **settings))
+    train_state.device = torch.device("cuda")  # nothing is computed here
     seconds = count(100.0, 10.0)
-    foresight = Foresight(progress, clock=lambda: next(seconds))
+    foresight = CompilePolicy(train_state, clock=lambda: next(seconds))
     said = []
     for _ in range(4):
-        progress.images += 1_000
+        train_state.images += 1_000
         said.append(foresight.consider())
     assert [bool(words) for words in said] == [False, pays, False, False]
-    assert (progress.playing is not progress.players) == pays
+    assert (train_state.active_players is not train_state.players) == pays
     if pays:
         assert said[1].startswith("about 5 minutes are left")
 
 
 def test_on_a_cpu_only_who_asks_has_it() -> None:
     long = progress_of(config("began", images=10**9))
-    foresight = Foresight(long, clock=lambda: float(long.images))
+    foresight = CompilePolicy(long, clock=lambda: float(long.images))
     for _ in range(3):
         long.images += 1_000
         assert foresight.consider() == ""
-    assert long.playing is long.players
+    assert long.active_players is long.players
     asked = progress_of(config("began", compile="always"))
-    Foresight(asked)
-    assert asked.playing is not asked.players
+    CompilePolicy(asked)
+    assert asked.active_players is not asked.players
 
 
 def test_what_is_differentiated_twice_is_never_compiled() -> None:

@@ -6,25 +6,25 @@ from typing import Any
 import pytest
 import torch
 
-from equipoise.config.datasets import feed_of
+from equipoise.config.datasets import open_train_feed
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
 from equipoise.randomness import Draws
-from equipoise.training.batch import deal
-from equipoise.training.cuda_graphs import WARM_UP, Playback, _Slot
-from equipoise.training.distributed import Team
+from equipoise.training.batch import make_batch
+from equipoise.training.cuda_graphs import WARM_UP, CUDAGraphStep, _Slot
+from equipoise.training.distributed import Distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress
-from equipoise.training.step import Given
+from equipoise.training.state import DataSpec, TrainState
+from equipoise.training.step import StepInputs
 
 BATCH = 4
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-class AsItComes(Playback):
-    def __call__(self, kind: Any, step: Any, state: Any, given: Any) -> Any:
-        return step(state, given)
+class AsItComes(CUDAGraphStep):
+    def __call__(self, kind: Any, step: Any, state: Any, inputs: Any) -> Any:
+        return step(state, inputs)
 
 
 def config(name: str) -> TrainConfig:
@@ -35,28 +35,28 @@ def config(name: str) -> TrainConfig:
     return TrainConfig.from_dict({**preset, **small, "objective": objective, "network": network})
 
 
-def given(position: int) -> Given:
+def inputs(position: int) -> StepInputs:
     draws = Draws(7, position, BATCH, slice(None))
     real = draws.uniform("real", 1, 2, 2)
-    return Given(real, draws.latents("latent", 3, "normal"), draws, labels=draws.integers("labels", 9))
+    return StepInputs(real, draws.latents("latent", 3, "normal"), draws, labels=draws.integers("labels", 9))
 
 
 def test_a_slot_is_given_what_a_step_is_given_and_draws_what_it_would_draw() -> None:
-    slot = _Slot({"k": torch.tensor(1.0)}, given(0))
+    slot = _Slot({"k": torch.tensor(1.0)}, inputs(0))
     drawn = {
-        "uniform": slot.given.draws.uniform("a", 2),
-        "normal": slot.given.draws.normal("a", 2),
-        "integers": slot.given.draws.integers("a", 5),
+        "uniform": slot.inputs.draws.uniform("a", 2),
+        "normal": slot.inputs.draws.normal("a", 2),
+        "integers": slot.inputs.draws.integers("a", 5),
     }
-    fresh = given(BATCH)
+    fresh = inputs(BATCH)
     slot.fill({"k": torch.tensor(2.0)}, fresh)
     assert slot.state["k"] == 2
     for name in ("real", "latent", "labels"):
-        assert torch.equal(getattr(slot.given, name), getattr(fresh, name)), name
+        assert torch.equal(getattr(slot.inputs, name), getattr(fresh, name)), name
     assert torch.equal(drawn["uniform"], fresh.draws.uniform("a", 2))
     assert torch.equal(drawn["normal"], fresh.draws.normal("a", 2))
     assert torch.equal(drawn["integers"], fresh.draws.integers("a", 5))
-    assert slot.given.draws.uniform("a", 2) is drawn["uniform"]
+    assert slot.inputs.draws.uniform("a", 2) is drawn["uniform"]
 
 
 @on_a_gpu
@@ -66,17 +66,19 @@ def test_played_back_is_as_if_taken(name: str) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         settings, device = config(name), torch.device("cuda")
-        feed: Feed = feed_of(settings)
-        played = Progress(settings, Material.of(feed), device)
-        plain = Progress(settings, Material.of(feed), device)
-        plain.playback = AsItComes()
+        feed: Feed = open_train_feed(settings)
+        played = TrainState(settings, DataSpec.of(feed), device)
+        plain = TrainState(settings, DataSpec.of(feed), device)
+        plain.cuda_graph_step = AsItComes()
         for number in range(3 * (WARM_UP + 1) * settings.n_critic):
             if number == 2 * (WARM_UP + 1) * settings.n_critic:  # as if from a checkpoint
                 tensors = {key: value.clone() for key, value in played.tensors().items()}
                 played.restore(copy.deepcopy(tensors), {**played.facts(), "images": played.images})
-            for progress in (played, plain):
-                take_step(progress, deal(settings, feed, progress.images, Team(), device), Team())
-        assert played.playback._works
+            for train_state in (played, plain):
+                take_step(
+                    train_state, make_batch(settings, feed, train_state.images, Distributed(), device), Distributed()
+                )
+        assert played.cuda_graph_step._works
         assert played.generator_steps == plain.generator_steps
         for key, value in plain.tensors().items():
             torch.testing.assert_close(played.tensors()[key], value, rtol=2e-3, atol=2e-4, msg=key)
@@ -86,16 +88,16 @@ def test_played_back_is_as_if_taken(name: str) -> None:
 
 @on_a_gpu
 def test_what_cannot_be_recorded_is_taken_as_it_comes() -> None:
-    playback, state, count = Playback(), {"n": torch.zeros((), device="cuda")}, 0
+    playback, state, count = CUDAGraphStep(), {"n": torch.zeros((), device="cuda")}, 0
 
-    def step(state: Any, given: Given) -> Any:
+    def step(state: Any, inputs: StepInputs) -> Any:
         nonlocal count
         count += 1
         torch.cuda.synchronize()  # is not allowed while recording
         return {"n": state["n"] + 1}, {}
 
     draws = Draws(0, 0, BATCH, slice(None), torch.device("cuda"))
-    deal_ = Given(draws.uniform("real", 1, 2, 2), draws.normal("z", 3), draws)
+    deal_ = StepInputs(draws.uniform("real", 1, 2, 2), draws.normal("z", 3), draws)
     for _ in range(WARM_UP):
         state, _ = playback(True, step, state, deal_)
     with pytest.warns(UserWarning, match="not recorded"):

@@ -34,15 +34,15 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def dies_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Let training die before the step that begins at so many images."""
-    deal = loop.deal
+    make_batch = loop.make_batch
 
     def arm(images: int | None) -> None:
         def dealt(config: TrainConfig, feed: Any, position: int, *rest: Any) -> Any:
             if images is not None and position >= images:
                 raise KilledError
-            return deal(config, feed, position, *rest)
+            return make_batch(config, feed, position, *rest)
 
-        monkeypatch.setattr(loop, "deal", dealt)
+        monkeypatch.setattr(loop, "make_batch", dealt)
 
     return arm
 

@@ -8,10 +8,10 @@ import torch
 from equipoise import Autoencoder, TrainConfig
 from equipoise.data import normalise
 from equipoise.randomness import Draws
-from equipoise.training.distributed import Team
+from equipoise.training.distributed import Distributed
 from equipoise.training.schedule import Plateau, warmup
-from equipoise.training.state import Material, Progress
-from equipoise.training.step import Given, update
+from equipoise.training.state import DataSpec, TrainState
+from equipoise.training.step import StepInputs, update
 
 
 def after(
@@ -67,21 +67,23 @@ def test_halving_keeps_adams_moments() -> None:
     config = TrainConfig(
         network=network, resolution=16, precision="fp32", lr_window=16, lr_patience=1, lr=1e-3, warmup=0, lr_ratio=3
     )
-    progress = Progress(config, Material((1, 16, 16)), torch.device("cpu"))
+    train_state = TrainState(config, DataSpec((1, 16, 16)), torch.device("cpu"))
     real = normalise(torch.randint(0, 256, (16, 1, 16, 16), dtype=torch.uint8))
     latent = torch.rand(16, 4)
-    progress.prepare_step()
-    given = Given(real, latent, Draws(0, 0, 16, slice(None)))
-    state, measures = update(progress.players, progress.optimizers, config.objective, progress.state, given, Team())
-    progress.finish_step(state, measures, generator_moved=True)
-    before = progress.tensors()
-    assert not progress.observe({"m_global": 1.0}, 1)
-    assert progress.observe({"m_global": 2.0}, 1)
-    progress.prepare_step()
-    assert progress.optimizers.discriminator.param_groups[0]["lr"] == 5e-4
-    assert progress.optimizers.generator.param_groups[0]["lr"] == pytest.approx(1.5e-3)
-    now = progress.tensors()
+    train_state.prepare_step()
+    given = StepInputs(real, latent, Draws(0, 0, 16, slice(None)))
+    state, measures = update(
+        train_state.players, train_state.optimizers, config.objective, train_state.state, given, Distributed()
+    )
+    train_state.finish_step(state, measures, generator_moved=True)
+    before = train_state.tensors()
+    assert not train_state.observe({"m_global": 1.0}, 1)
+    assert train_state.observe({"m_global": 2.0}, 1)
+    train_state.prepare_step()
+    assert train_state.optimizers.discriminator.param_groups[0]["lr"] == 5e-4
+    assert train_state.optimizers.generator.param_groups[0]["lr"] == pytest.approx(1.5e-3)
+    now = train_state.tensors()
     moments = [name for name in now if name.endswith("exp_avg_sq")]
-    assert len(moments) == sum(1 for player in progress.players for _ in player.parameters())
+    assert len(moments) == sum(1 for player in train_state.players for _ in player.parameters())
     assert all(torch.equal(now[name], before[name]) for name in moments)
     assert all(now[name].abs().sum() > 0 for name in moments)

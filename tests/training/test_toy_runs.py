@@ -24,7 +24,7 @@ from equipoise.runs.run import Run
 from equipoise.sampling.load import load_generator
 from equipoise.sampling.sample import sample
 from equipoise.training.train import train
-from equipoise.views.toy_scatter import SIDE, measures_of
+from equipoise.views.toy_scatter import SIDE, toy_measures
 
 TINY: dict[str, Any] = {"network": MLP(width=8, depth=1), "batch": 8, "images": 64, "sample_every": 32}
 
@@ -77,7 +77,7 @@ def test_every_objective_but_discrete_ones_has_a_preset_for_toys() -> None:
     assert {name for name, presets in PRESETS.items() if "toy" not in presets} == {"bgan-discrete"}
     for name, presets in PRESETS.items():
         if "toy" in presets:
-            energy = presets["toy"].objective.needs.judge == "energy"
+            energy = presets["toy"].objective.needs.score == "energy"
             assert isinstance(presets["toy"].network, MLPAutoencoder if energy else MLP), name
 
 
@@ -103,7 +103,7 @@ def test_evaluation_scores_points_beside_held_out_ones(run: Run, tmp_path: Path)
         scipy.stats.wasserstein_distance(points[:, axis].numpy(), toy.held_out(200)[:, axis].numpy()) for axis in (0, 1)
     ]
     assert scores.figures["wasserstein"]["value"] == pytest.approx(sum(axes) / 2, rel=1e-6)
-    assert scores.figures["in-modes"] == {"value": measures_of(toy, points)["in_modes"]}
+    assert scores.figures["in-modes"] == {"value": toy_measures(toy, points)["in_modes"]}
     assert list(evaluate_toy(run, count=200, metrics=["mmd"]).figures) == ["mmd"]
 
 

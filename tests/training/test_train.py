@@ -16,15 +16,15 @@ from PIL import Image
 
 import equipoise
 from equipoise import Autoencoder, Run, TrainConfig, UsageError
-from equipoise.config.datasets import feed_of
+from equipoise.config.datasets import open_train_feed
 from equipoise.config.train_config import read_yaml
 from equipoise.data import to_uint8
 from equipoise.objectives import BEGAN
-from equipoise.randomness import keyed, latents
+from equipoise.randomness import keyed_generator, latents
 from equipoise.runs.checkpoint import load
 from equipoise.sampling.load import load_generator
-from equipoise.training.batch import deal
-from equipoise.training.distributed import Team
+from equipoise.training.batch import make_batch
+from equipoise.training.distributed import Distributed
 from equipoise.training.health import not_finite
 from equipoise.views.figures import grid
 
@@ -75,10 +75,10 @@ def test_a_run_in_float64_goes_the_same_way(small: TrainConfig, tmp_path: Path) 
 
 
 def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> None:
-    feed, cpu = feed_of(small), torch.device("cpu")
+    feed, cpu = open_train_feed(small), torch.device("cpu")
     for position in (0, 4_992, 100_000):
-        whole = deal(small, feed, position, Team(), cpu)
-        halves = [deal(small, feed, position, Team(rank=rank, size=2), cpu) for rank in (0, 1)]
+        whole = make_batch(small, feed, position, Distributed(), cpu)
+        halves = [make_batch(small, feed, position, Distributed(rank=rank, world_size=2), cpu) for rank in (0, 1)]
         for part in (
             lambda given: given.real,
             lambda given: given.latent,
@@ -88,16 +88,18 @@ def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> No
             lambda given: given.draws.integers("i", 10),
         ):
             assert torch.equal(part(whole), torch.cat([part(half) for half in halves]))
-    other = deal(small.with_changes(seed=1), feed, 0, Team(), cpu)
+    other = make_batch(small.with_changes(seed=1), feed, 0, Distributed(), cpu)
     assert not torch.equal(whole.latent, other.latent)
     assert whole.real.min() >= -1
     assert whole.real.max() <= 1
 
 
 def test_flips_mirror_about_half_of_the_images(small: TrainConfig) -> None:
-    feed, cpu = feed_of(small), torch.device("cpu")
+    feed, cpu = open_train_feed(small), torch.device("cpu")
     small = small.with_changes(batch=256)
-    plain, flipped = (deal(small.with_changes(flip=flip), feed, 0, Team(), cpu).real for flip in (False, True))
+    plain, flipped = (
+        make_batch(small.with_changes(flip=flip), feed, 0, Distributed(), cpu).real for flip in (False, True)
+    )
     mirrored = [torch.equal(b, a.flip(-1)) and not torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
     same = [torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
     assert all(m or s for m, s in zip(mirrored, same, strict=True))
@@ -120,7 +122,7 @@ def test_the_opened_generator_is_the_trained_one(small: TrainConfig, tmp_path: P
     """Vanishing residuals included: the run's own last grid comes out again."""
     small = small.with_changes(network=Autoencoder(width=4, latent=8, residual=200, skips=True))
     run = equipoise.train(small, tmp_path / "run", quiet=True)
-    z = latents(256, 8, small.prior, keyed(small.seed, "samples"))[:64]
+    z = latents(256, 8, small.prior, keyed_generator(small.seed, "samples"))[:64]
     with torch.no_grad():
         again = grid(to_uint8(load_generator(run)(z).images))
     with Image.open(run.samples()[-1]) as last:
@@ -340,8 +342,8 @@ def test_images_need_not_be_square(small: TrainConfig, tmp_path: Path) -> None:
 
 
 def test_held_out_images_are_never_drawn(small: TrainConfig) -> None:
-    images = feed_of(small)
-    everything = feed_of(small.with_changes(held_out=0))
+    images = open_train_feed(small)
+    everything = open_train_feed(small.with_changes(held_out=0))
     assert len(everything) == 5000
     held = set(everything.split(small.held_out)[1].digests.tolist())
     assert held

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from equipoise.data import TOYS
 from equipoise.objectives import OBJECTIVES
 from equipoise.players import DiscriminatorOutput
-from equipoise.views.toy_scatter import SIDE, lattice, measures_of, realness, scatter, scatter_of
+from equipoise.views.toy_scatter import SIDE, lattice, realness_score, scatter, toy_measures, toy_scatter
 
 NONE = torch.zeros(0, 2)
 
@@ -63,26 +63,26 @@ class Radius(nn.Module):
 
 def test_energies_are_turned_over_and_the_mode_put_back() -> None:
     discriminator, points = Radius(), torch.tensor([[3.0, 4.0], [0.0, 1.0]])
-    assert realness(discriminator, OBJECTIVES["wgan"]())(points).tolist() == [5, 1]
-    assert realness(discriminator, OBJECTIVES["began"]())(points).tolist() == [-5, -1]
+    assert realness_score(discriminator, OBJECTIVES["wgan"]())(points).tolist() == [5, 1]
+    assert realness_score(discriminator, OBJECTIVES["began"]())(points).tolist() == [-5, -1]
     assert discriminator.training
 
 
 def test_measures_of_perfect_absent_and_lost_points() -> None:
     grid, roll = TOYS["grid25"], TOYS["swissroll"]
-    perfect = measures_of(grid, grid.held_out(5000))
+    perfect = toy_measures(grid, grid.held_out(5000))
     assert list(perfect) == ["modes", "in_modes", "spread"]
     assert (perfect["modes"], abs(perfect["in_modes"] - 0.989) < 0.006, abs(perfect["spread"] - 1) < 0.03) == (
         25,
         True,
         True,
     )
-    assert measures_of(grid, torch.full((30, 2), 9.0))["in_modes"] == 0
-    on_it = measures_of(roll, roll.held_out(5000))
+    assert toy_measures(grid, torch.full((30, 2), 9.0))["in_modes"] == 0
+    on_it = toy_measures(roll, roll.held_out(5000))
     assert list(on_it) == ["in_modes"]
     assert on_it["in_modes"] > 0.99
-    assert measures_of(grid, torch.full((30, 2), torch.nan)) == {}
+    assert toy_measures(grid, torch.full((30, 2), torch.nan)) == {}
 
 
 def test_a_toy_with_points_that_are_not_finite_can_still_be_drawn() -> None:
-    assert scatter_of(TOYS["ring8"], torch.full((30, 2), torch.nan)).size == (SIDE, SIDE)
+    assert toy_scatter(TOYS["ring8"], torch.full((30, 2), torch.nan)).size == (SIDE, SIDE)

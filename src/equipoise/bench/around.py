@@ -18,14 +18,14 @@ from equipoise.bench.steps import Noise
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import open_feed
 from equipoise.devices import Launcher
-from equipoise.runs.background_writer import Saver
+from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import AT_ONCE, drawn
-from equipoise.training.batch import deal
-from equipoise.training.distributed import assemble
+from equipoise.training.batch import make_batch
+from equipoise.training.distributed import make_distributed
 from equipoise.training.loop import take_step
 from equipoise.training.recorder import DRAWING, Moment, Recorder
-from equipoise.training.state import Material, Progress
+from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.terminal import Display
 
 IMAGES = 4096  # of noise, to read
@@ -91,14 +91,14 @@ def _until(words: list[str], home: Path, log: Path | None = None) -> float:
 def _data(config: TrainConfig, home: Path, launcher: Launcher, images_per_second: float) -> dict[str, float]:
     """Images a second from the disk's cache to memory, and on to where and how a step wants them."""
     feed = open_feed(config.data, config.resolution, channels=config.channels, cache=home / "cache")
-    team, place = assemble(launcher, config.precision), [0]
+    distributed, place = make_distributed(launcher, config.precision), [0]
 
     def read() -> None:
         feed.draw(config.batch, config.seed, place[0])
         place[0] += config.batch
 
     def dealt() -> None:
-        deal(config, feed, place[0], team, launcher.device)
+        make_batch(config, feed, place[0], distributed, launcher.device)
         place[0] += config.batch
 
     rates = [config.batch / _median(task, launcher.device) for task in (read, dealt)]
@@ -114,25 +114,25 @@ def _recording(
     config: TrainConfig, noise: Noise, home: Path, launcher: Launcher, images_per_second: float
 ) -> dict[str, float]:
     """Samples a second; how long training stands still for a checkpoint; the share of its time that logs take."""
-    device, team = launcher.device, assemble(launcher, config.precision)
-    progress, run = Progress(config, Material.of(noise), device), Run.create(home / "recorded", config)
-    take_step(progress, deal(config, noise, 0, team, device), team)
-    means, _ = progress.window.close()
-    with Saver(run) as saver, Display(config.images, "", start_at=0, quiet=True) as display:
-        recorder = Recorder(run, saver, progress, noise, team, display)
+    device, distributed = launcher.device, make_distributed(launcher, config.precision)
+    train_state, run = TrainState(config, DataSpec.of(noise), device), Run.create(home / "recorded", config)
+    take_step(train_state, make_batch(config, noise, 0, distributed, device), distributed)
+    means, _ = train_state.accumulator.close()
+    with BackgroundWriter(run) as writer, Display(config.images, "", start_at=0, quiet=True) as display:
+        recorder = Recorder(run, writer, train_state, noise, distributed, display)
 
         def checkpoint() -> float:
-            saver.settle()
+            writer.settle()
             took = seconds(recorder.checkpoint, device)
-            saver.settle()
+            writer.settle()
             return took
 
         def written_out() -> None:
             recorder.checkpoint()
-            saver.settle()
+            writer.settle()
 
         def sampled() -> None:
-            list(drawn(progress.ema, config, range(AT_ONCE), 0, device))
+            list(drawn(train_state.ema, config, range(AT_ONCE), 0, device))
 
         stalls = sorted(checkpoint() for _ in range(TRIES))
         written = seconds(written_out, device)

@@ -8,15 +8,15 @@ import torch
 
 from equipoise.bench.textbook import Textbook
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Drawn
+from equipoise.data import FeedBatch
 from equipoise.devices import Launcher
 from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
-from equipoise.training.batch import deal
+from equipoise.training.batch import make_batch
 from equipoise.training.compile import compiled
-from equipoise.training.distributed import assemble
+from equipoise.training.distributed import make_distributed
 from equipoise.training.loop import take_step
-from equipoise.training.state import Material, Progress, Shape
+from equipoise.training.state import DataSpec, Shape, TrainState
 
 Step = Callable[[], None]
 DATA = "equipoise: deal"  # what the profiler calls the dealing of a batch
@@ -44,10 +44,10 @@ class Noise:
         """How many there are."""
         return len(self.images)
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """One batch after another."""
         places = (torch.arange(batch) + images_seen) % self.count
-        return Drawn(self.images[places], None)
+        return FeedBatch(self.images[places], None)
 
     def close(self) -> None:
         """Nothing runs in the background."""
@@ -56,16 +56,16 @@ class Noise:
 def ours(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool = False) -> Step:
     """One step of training, as `equipoise train` takes it: dealt, moved, averaged and counted."""
     feed = Noise.of(shape, 16 * config.batch)
-    team = assemble(launcher, config.precision)
-    progress = Progress(config, Material.of(feed), launcher.device)
+    distributed = make_distributed(launcher, config.precision)
+    train_state = TrainState(config, DataSpec.of(feed), launcher.device)
     if compile:
-        progress.play_with(compiled(progress.players))
+        train_state.use_players(compiled(train_state.players))
 
     def step() -> None:
         keep_freed_memory()
         with torch.profiler.record_function(DATA):
-            given = deal(config, feed, progress.images, team, launcher.device)
-        take_step(progress, given, team)
+            inputs = make_batch(config, feed, train_state.images, distributed, launcher.device)
+        take_step(train_state, inputs, distributed)
 
     return step
 
@@ -73,14 +73,14 @@ def ours(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool
 def textbook(config: TrainConfig, shape: Shape, launcher: Launcher, *, autocast: bool = False) -> Step:
     """The same, as the textbook does: fp32, or all of it under autocast to bf16."""
     feed = Noise.of(shape, 16 * config.batch)
-    team = assemble(launcher, "fp32")
+    distributed = make_distributed(launcher, "fp32")
     book = Textbook(config, Players(*(player.to(launcher.device) for player in config.build(shape))))
 
     def step() -> None:
         keep_freed_memory(keep=False)
         with torch.profiler.record_function(DATA):
-            given = deal(config, feed, book.steps * config.batch, team, launcher.device)
+            inputs = make_batch(config, feed, book.steps * config.batch, distributed, launcher.device)
         with torch.autocast(launcher.device.type, torch.bfloat16) if autocast else nullcontext():
-            book.step(given)
+            book.step(inputs)
 
     return step

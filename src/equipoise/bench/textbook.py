@@ -18,7 +18,7 @@ from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
-from equipoise.training.step import Given
+from equipoise.training.step import StepInputs
 
 
 class Textbook:
@@ -39,44 +39,44 @@ class Textbook:
         )
         self._move = TEXTBOOK[config.objective_name]
 
-    def step(self, given: Given) -> None:
+    def step(self, inputs: StepInputs) -> None:
         """Move the discriminator once, and the generator when it is its turn."""
-        self._move(self, replace(given, real=given.real.contiguous()))
+        self._move(self, replace(inputs, real=inputs.real.contiguous()))
         self.steps += 1
 
-    def began(self, given: Given) -> None:
+    def began(self, inputs: StepInputs) -> None:
         """Berthelot et al. 2017, section 3.4: both by the weights before the step."""
         objective, (generator, discriminator) = self.config.objective, self.players
         assert isinstance(objective, BEGAN)  # noqa: S101
-        fake = generator(given.latent).images
+        fake = generator(inputs.latent).images
         self._descend(self.g_optimizer, discriminator(fake).score.mean())
-        real, judged = discriminator(given.real).score.mean(), discriminator(fake.detach()).score.mean()
+        real, judged = discriminator(inputs.real).score.mean(), discriminator(fake.detach()).score.mean()
         self._descend(self.d_optimizer, real - self.k * judged)
         self.k += objective.lambda_k * (objective.gamma * real.item() - judged.item())
         self.k = min(max(self.k, 0.0), 1.0)
 
-    def gan(self, given: Given) -> None:
+    def gan(self, inputs: StepInputs) -> None:
         """Goodfellow et al. 2014, non-saturating."""
         generator, discriminator = self.players
-        fake = generator(given.latent).images
-        real, judged = discriminator(given.real).score, discriminator(fake.detach()).score
+        fake = generator(inputs.latent).images
+        real, judged = discriminator(inputs.real).score, discriminator(fake.detach()).score
         self._descend(self.d_optimizer, F.softplus(-real).mean() + F.softplus(judged).mean())
         self._descend(self.g_optimizer, F.softplus(-discriminator(fake).score).mean())
 
-    def wgan_gp(self, given: Given) -> None:
+    def wgan_gp(self, inputs: StepInputs) -> None:
         """Gulrajani et al. 2017, algorithm 1."""
         objective, (generator, discriminator) = self.config.objective, self.players
         assert isinstance(objective, WGANGP)  # noqa: S101
-        assert given.latent_g is not None  # noqa: S101
-        fake = generator(given.latent).images
-        real, judged = discriminator(given.real).score.mean(), discriminator(fake.detach()).score.mean()
-        share = given.draws.uniform("interpolation", 1, 1, 1)
-        between = (share * given.real + (1 - share) * fake).detach().requires_grad_()
+        assert inputs.latent_g is not None  # noqa: S101
+        fake = generator(inputs.latent).images
+        real, judged = discriminator(inputs.real).score.mean(), discriminator(fake.detach()).score.mean()
+        share = inputs.draws.uniform("interpolation", 1, 1, 1)
+        between = (share * inputs.real + (1 - share) * fake).detach().requires_grad_()
         (slope,) = torch.autograd.grad(discriminator(between).score.sum(), between, create_graph=True)
         penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
         self._descend(self.d_optimizer, judged - real + objective.weight * penalty)
         if (self.steps + 1) % self.config.n_critic == 0:
-            self._descend(self.g_optimizer, -discriminator(generator(given.latent_g).images).score.mean())
+            self._descend(self.g_optimizer, -discriminator(generator(inputs.latent_g).images).score.mean())
 
     @staticmethod
     def _descend(optimizer: Adam, loss: Tensor) -> None:
@@ -94,7 +94,7 @@ def _spell_out(module: nn.Module) -> None:
         module.register_forward_pre_hook(lambda _, inputs: doubled(*inputs))
 
 
-TEXTBOOK: dict[str, Callable[[Textbook, Given], None]] = {
+TEXTBOOK: dict[str, Callable[[Textbook, StepInputs], None]] = {
     "began": Textbook.began,
     "gan": Textbook.gan,
     "wgan-gp": Textbook.wgan_gp,

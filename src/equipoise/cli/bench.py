@@ -15,7 +15,7 @@ from equipoise.bench.report import table as in_lines
 from equipoise.cli.flags import call
 from equipoise.config.numbers import Count
 from equipoise.config.presets import PRESETS
-from equipoise.devices import Device, Launcher, Precision, launcher_for
+from equipoise.devices import Device, Launcher, Precision, make_launcher
 from equipoise.errors import UsageError
 from equipoise.runs.files import write_where_asked
 
@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
         if not 0 < seconds <= 3600:
             raise UsageError("--seconds must be above 0, and 3600 at most")
         torch.set_num_threads(threads or torch.get_num_threads())
-        launcher = launcher_for(device, 1)
+        launcher = make_launcher(device, 1)
         case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels, compiled)
         cases = STANDARD.get(launcher.device.type, STANDARD["cpu"]) if table else [case]
         rows = [_measured(each, launcher, seconds) for each in cases]

@@ -9,7 +9,7 @@ import tyro
 from equipoise.errors import UsageError
 
 
-def flags_of(part: Any) -> Any:
+def flags_dataclass(part: Any) -> Any:
     """A plain dataclass with the fields, help and values of `part`, for tyro to make flags of.
 
     Values out of range are then refused by the configuration itself, in its own words.
@@ -19,7 +19,7 @@ def flags_of(part: Any) -> Any:
     for member in fields(part):
         value = getattr(part, member.name)
         if is_dataclass(value):
-            twin = flags_of(value)
+            twin = flags_dataclass(value)
             members.append((member.name, type(twin), field(default=twin)))
         else:
             help_text = kind.__pydantic_fields__[member.name].description

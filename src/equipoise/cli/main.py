@@ -153,7 +153,7 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from equipoise.cli.flags import call, flags_of
+    from equipoise.cli.flags import call, flags_dataclass
     from equipoise.config.train_config import TrainConfig
 
     def train(
@@ -188,7 +188,7 @@ def _train_from(base: "TrainConfig", words: list[str]) -> int:
             return _told(resume_training(config, out, quiet=quiet))
         return _told(start_training(config, out, quiet=quiet))
 
-    twin = flags_of(base)
+    twin = flags_dataclass(base)
     train.__annotations__["settings"] = type(twin)
     train.__defaults__ = (twin, None, False, False)
     return call(train, words, f"train {base.objective_name}")

@@ -16,7 +16,7 @@ def network_for(objective: Objective, name: str) -> Network:
 
 def toy_network(objective: Objective) -> str:
     """The perceptrons that an objective plays with where the data are points."""
-    return "mlp-autoencoder" if objective.needs.judge == "energy" else "mlp"
+    return "mlp-autoencoder" if objective.needs.score == "energy" else "mlp"
 
 
 def refuse_pairing(objective: Objective, network: Network) -> None:
@@ -26,11 +26,11 @@ def refuse_pairing(objective: Objective, network: Network) -> None:
         UsageError: they give another score, no codes, or scores that depend on the rest of the batch.
     """
     name, needs = name_of(objective, OBJECTIVES), objective.needs
-    able = [other for other, kind in NETWORKS.items() if needs.judge in kind.serves]
-    if needs.judge not in network.serves:
+    able = [other for other, kind in NETWORKS.items() if needs.score in kind.serves]
+    if needs.score not in network.serves:
         theirs = name_of(network, NETWORKS)
         raise UsageError(
-            f"{name} needs a discriminator whose score is a kind of {needs.judge}, and that of {theirs} is none: use "
+            f"{name} needs a discriminator whose score is a kind of {needs.score}, and that of {theirs} is none: use "
             f"--network {' or '.join(able)}"
         )
     if needs.codes and not network.codes:

@@ -7,7 +7,7 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed, Images, Part, open_feed, open_part
 
 
-def feed_of(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Feed:
+def open_train_feed(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> Feed:
     """The images that a run of `config` trains on, packed at its resolution or streamed.
 
     Raises:
@@ -16,7 +16,7 @@ def feed_of(config: TrainConfig, progress: Callable[[int, int], None] | None = N
     return open_feed(config.data, config.resolution, progress=progress, held_out=config.held_out, **_framing(config))
 
 
-def images_of(config: TrainConfig, part: Part) -> Images:
+def open_split(config: TrainConfig, part: Part) -> Images:
     """A part of the images that `config` names, packed at its resolution, to compare with.
 
     Raises:

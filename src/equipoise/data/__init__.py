@@ -3,14 +3,14 @@
 from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit
 from equipoise.data.digests import content_digest, held_out
-from equipoise.data.feed import Drawn, Feed
+from equipoise.data.feed import Feed, FeedBatch
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
 from equipoise.data.open import Part, open_feed, open_part
 from equipoise.data.order import flips, indices
 from equipoise.data.packed.images import Images
 from equipoise.data.packed.pack import open_images, pack
-from equipoise.data.packed.workers import Progress
+from equipoise.data.packed.workers import ProgressCallback
 from equipoise.data.pixels import channels_last, normalise, to_uint8
 from equipoise.data.shards import StreamBroken
 from equipoise.data.sizes import Sizes, parse_resolution
@@ -21,13 +21,13 @@ from equipoise.data.toys import TOYS, Toy
 __all__ = [
     "BUNDLED",
     "TOYS",
-    "Drawn",
     "Feed",
+    "FeedBatch",
     "Fit",
     "Images",
     "Inspection",
     "Part",
-    "Progress",
+    "ProgressCallback",
     "Sizes",
     "StreamBroken",
     "Toy",

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 
-class Drawn(NamedTuple):
+class FeedBatch(NamedTuple):
     """Images (n, C, H, W), uint8 in [0, 255] or float as networks see them, and their class numbers int64 (n,)."""
 
     images: Tensor
@@ -42,7 +42,7 @@ class Feed(Protocol):
     @property
     def count(self) -> int | None: ...  # noqa: D102
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """Give process `rank` of `size` its share of the batch that comes after `images_seen` images.
 
         That is a pure function of the arguments and of the data. The shares of all processes together are the batch.

@@ -13,7 +13,7 @@ from equipoise.data.decode import Fit
 from equipoise.data.feed import Feed
 from equipoise.data.packed.images import IMAGES, Images
 from equipoise.data.packed.pack import FORMAT, finish, open_images, packed_once
-from equipoise.data.packed.workers import Progress, Tally
+from equipoise.data.packed.workers import ProgressCallback, Tally
 from equipoise.data.packed.writer import Writer
 from equipoise.data.shards import Stream, is_stream, open_stream
 from equipoise.data.toys import TOYS
@@ -32,7 +32,7 @@ def open_feed(
     background: str = "white",
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Feed:
     """Open what training draws from: shards as they come, toys as they are drawn, anything else packed first.
 
@@ -81,7 +81,7 @@ def open_part(
     held_out: float = 0.0,
     most: int = MOST,
     cache: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Images:
     """Open a part of the data as packed images, which may be none, to compare with.
 
@@ -116,7 +116,9 @@ def open_part(
     return whole.split(share)[1 if part == "held-out" else 0]
 
 
-def _of_stream(stream: Stream, name: str, part: Part, most: int, folder: Path, progress: Progress | None) -> Images:
+def _of_stream(
+    stream: Stream, name: str, part: Part, most: int, folder: Path, progress: ProgressCallback | None
+) -> Images:
     """Pack the first images of a part of a stream."""
     versions = [shard.version for shard in stream.plan.shards]
     facts = (FORMAT, stream.fingerprint, versions, part, most)

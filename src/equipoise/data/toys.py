@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from equipoise.data.feed import Drawn
+from equipoise.data.feed import FeedBatch
 from equipoise.data.order import HELD_OUT_POINTS, POINTS, uniforms
 
 Points = NDArray[np.float64]
@@ -69,7 +69,7 @@ class Toy:
         """Half the side of a square about the origin in which all points lie, with some room."""
         return float(np.abs(self.centres).max() * 1.15 + 3 * self.sigma)
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """Give process `rank` of `size` its share of the batch that comes after `images_seen` points: see `Feed`."""
         assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
         share = batch // size
@@ -87,13 +87,13 @@ class Toy:
     def close(self) -> None:
         """Do nothing: nothing runs."""
 
-    def _made(self, numbers: Points) -> Drawn:
+    def _made(self, numbers: Points) -> FeedBatch:
         """Points from their four numbers of U[0, 1): one decides on the centre, two on the way from there."""
         reach = self.sigma * np.sqrt(-2 * np.log1p(-numbers[:, 1]))  # Box and Muller (1958)
         angle = 2 * math.pi * numbers[:, 2]
         points = self.place(numbers[:, 0]) + reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         labels = torch.from_numpy((numbers[:, 0] * len(self.centres)).astype(np.int64)) if self.modal else None
-        return Drawn(torch.from_numpy(points.astype(np.float32)).view(-1, *SHAPE), labels)
+        return FeedBatch(torch.from_numpy(points.astype(np.float32)).view(-1, *SHAPE), labels)
 
 
 def _mixture(name: str, centres: Points, sigma: float) -> Toy:

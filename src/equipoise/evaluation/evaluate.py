@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise
-from equipoise.devices import Device, Launcher, launcher_for
+from equipoise.devices import Device, Launcher, make_launcher
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import collected, features_for
 from equipoise.evaluation.image_sets import ImageSet, Request, Sets, sets_of
@@ -65,7 +65,7 @@ def evaluate(
         return evaluate_toy(run, **how)
     names = [str(each.path) if isinstance(each, Run) else str(each) for each in (images, reference) if each is not None]
     request = Request(images=names[0], reference=None if reference is None else names[1], **how)
-    result = cast(Any, launcher_for(device, devices)).launch(
+    result = cast(Any, make_launcher(device, devices)).launch(
         _work, vars(request), quiet
     )  # it takes no frozen dataclass
     if isinstance(result, str):

@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from equipoise.config.datasets import images_of
+from equipoise.config.datasets import open_split
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Images, open_images, open_part
 from equipoise.errors import UsageError
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_generator
 from equipoise.sampling.sample import drawn
@@ -87,7 +87,7 @@ def packed(images: Images, name: str, count: int, seed: int) -> ImageSet:
     """Packed images as they lie, or `count` of them chosen at random."""
     chosen = torch.arange(len(images))
     if len(images) > count:
-        chosen = torch.randperm(len(images), generator=keyed(seed, "chosen"))[:count].sort().values
+        chosen = torch.randperm(len(images), generator=keyed_generator(seed, "chosen"))[:count].sort().values
     positions, step = chosen.numpy(), max(1, min(AT_ONCE, BYTES // math.prod(images.shape)))
 
     def read(places: range) -> Iterator[Tensor]:
@@ -123,11 +123,11 @@ def real_and_training(config: TrainConfig, split: Split, count: int, seed: int) 
         UsageError: nothing is held out.
     """
     if split == "all":
-        return packed(images_of(config, "all"), config.data, count, seed), None
-    train = images_of(config, "train")
+        return packed(open_split(config, "all"), config.data, count, seed), None
+    train = open_split(config, "train")
     if split == "train":
         return packed(train, config.data, count, seed), None
-    held = images_of(config, "held-out")
+    held = open_split(config, "held-out")
     if not len(held):
         raise UsageError(f"all of {config.data} was trained on: add --split train, or give --reference")
     return packed(held, config.data, count, seed), packed(train, config.data, TRAINING, seed)

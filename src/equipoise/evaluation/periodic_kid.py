@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from equipoise.config.datasets import images_of
+from equipoise.config.datasets import open_split
 from equipoise.config.train_config import TrainConfig
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import collected, features_for
@@ -13,12 +13,12 @@ from equipoise.metrics.features import load_extractor
 from equipoise.sampling.sample import drawn
 
 
-class Judge:
+class PeriodicKID:
     """KID of a generator beside held-out images, again and again while it trains."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        real = judged_by(config)
+        real = kid_reference(config)
         self.extractor = load_extractor(features_for("auto", config.data), device=device, shape=real.shape)
         self.real = collected(real, frozenset({"vectors"}), self.extractor, config.seed)
 
@@ -31,8 +31,8 @@ class Judge:
         return scores(["kid"], found, self.real, seed=config.seed)["kid"]
 
 
-def judged_by(config: TrainConfig) -> ImageSet:
-    """The real images that `Judge` compares with: held-out ones, or where none are, those that are trained on.
+def kid_reference(config: TrainConfig) -> ImageSet:
+    """The real images that `PeriodicKID` compares with: held-out ones, or where none are, those that are trained on.
 
     Raises:
         UsageError: they are too few.
@@ -41,8 +41,8 @@ def judged_by(config: TrainConfig) -> ImageSet:
         raise UsageError(
             f"--score-every is for images, and {config.data} is a toy: leave it out, modes are counted anyway"
         )
-    held = images_of(config, "held-out")
-    real = packed(held if len(held) else images_of(config, "train"), config.data, config.score_count, config.seed)
+    held = open_split(config, "held-out")
+    real = packed(held if len(held) else open_split(config, "train"), config.data, config.score_count, config.seed)
     if real.count < METRICS["kid"].minimum:
         raise UsageError(
             f"{config.data} has only {real.count} images to score by, and kid needs {METRICS['kid'].minimum}: "

@@ -11,7 +11,7 @@ from equipoise.evaluation.scores import PROTOCOL, Scores
 from equipoise.metrics import POINT_METRICS, point_scores
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample
-from equipoise.views.toy_scatter import truth_of
+from equipoise.views.toy_scatter import toy_distribution
 
 NOT_OF_POINTS = {"features": "auto", "weights": None, "resolution": None, "split": "held-out"}
 
@@ -53,7 +53,7 @@ def evaluate_toy(
     points = sample(run, count, seed=seed, ema=ema, best=best).flatten(1)
     if not torch.isfinite(points).all():
         raise UsageError(f"{run.path} makes points that are NaN or infinite: train again with a lower --lr")
-    found = point_scores(points, toy.held_out(count), truth_of(toy))
+    found = point_scores(points, toy.held_out(count), toy_distribution(toy))
     names = list(found) if metrics is None or "all" in metrics else list(metrics)
     if unknown := next((name for name in names if name not in found), None):
         raise UsageError(f"{toy.name} has no score {unknown!r}: choose from {', '.join(found)}")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from equipoise.metrics.base import Estimate, check_finite, require
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 
 def inception_score(probabilities: Tensor, *, splits: int = 10, seed: int = 0) -> Estimate:
@@ -23,7 +23,7 @@ def inception_score(probabilities: Tensor, *, splits: int = 10, seed: int = 0) -
     """
     require("inception-score", splits, len(probabilities))
     check_finite(probabilities)
-    order = torch.randperm(len(probabilities), generator=keyed(seed, "inception-score"))
+    order = torch.randperm(len(probabilities), generator=keyed_generator(seed, "inception-score"))
     return Estimate.of(torch.stack([_score(part) for part in probabilities[order].tensor_split(splits)]))
 
 

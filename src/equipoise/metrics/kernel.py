@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from equipoise.metrics.base import Estimate, check_finite, require
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 ROWS = 2048  # a block of the kernel's matrix is (ROWS, ROWS) float64, 32 MiB
 
@@ -85,5 +85,5 @@ def kernel_distance(
     def subset(vectors: Tensor, generator: torch.Generator) -> Tensor:
         return vectors[torch.randperm(len(vectors), generator=generator)[:size]]
 
-    draws = (keyed(seed, "kid", number) for number in range(subsets))
+    draws = (keyed_generator(seed, "kid", number) for number in range(subsets))
     return Estimate.of(torch.tensor([squared_mmd(subset(a, g), subset(b, g)) for g in draws], dtype=torch.float64))

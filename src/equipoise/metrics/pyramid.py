@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.errors import UsageError
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 SIDE = 7  # of a patch, in pixels
 SMALLEST = 16  # side of the smallest level, in pixels
@@ -68,7 +68,7 @@ def patches(images: Tensor, positions: list[int], count: int, seed: int) -> tupl
             [
                 torch.empty(0, level.shape[1], SIDE, SIDE),
                 *(
-                    _cut(image, count, keyed(seed, f"patches {depth}", at))
+                    _cut(image, count, keyed_generator(seed, f"patches {depth}", at))
                     for image, at in zip(level, positions, strict=True)
                 ),
             ]

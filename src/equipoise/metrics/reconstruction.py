@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from equipoise.randomness import Prior, keyed, latents
+from equipoise.randomness import Prior, keyed_generator, latents
 
 AT_ONCE = 64  # images searched for at once
 
@@ -41,7 +41,7 @@ def minimum_reconstruction_error(
     Returns:
         (N,) float64 on the CPU; infinite where the generator gives no finite image.
     """
-    first = latents(starts, latent_size, prior, keyed(seed, "reconstruction")).to(images.device)
+    first = latents(starts, latent_size, prior, keyed_generator(seed, "reconstruction")).to(images.device)
     with torch.inference_mode(mode=False), torch.enable_grad():
         parts = [
             torch.stack([_search(generate, part.clone(), z, prior, steps, lr) for z in first]).amin(dim=0)

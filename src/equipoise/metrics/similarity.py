@@ -8,7 +8,7 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.metrics.base import Estimate, require
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian that local means are taken with, in pixels
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
@@ -92,7 +92,7 @@ def ms_ssim_diversity(images: Tensor, *, seed: int = 0) -> Estimate:
         UsageError: there are fewer than two images, or they are too small.
     """
     require("ms-ssim", 2, len(images))
-    order = torch.randperm(len(images), generator=keyed(seed, "pairs"))[: len(images) // 2 * 2]
+    order = torch.randperm(len(images), generator=keyed_generator(seed, "pairs"))[: len(images) // 2 * 2]
     return Estimate.of(ms_ssim(images[order[0::2]], images[order[1::2]]))
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from equipoise.metrics.base import require
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 AT_ONCE = 64  # directions projected and sorted at once
 
@@ -39,7 +39,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, directions: int = 512, seed: int
         directions: how many, drawn evenly from the unit sphere.
         seed: of the directions.
     """
-    axes = torch.randn(directions, a.shape[1], generator=keyed(seed, "directions"), dtype=torch.float64)
+    axes = torch.randn(directions, a.shape[1], generator=keyed_generator(seed, "directions"), dtype=torch.float64)
     axes = torch.nn.functional.normalize(axes, dim=1)
     parts = [wasserstein_1d(_project(a, part), _project(b, part)) for part in torch.split(axes, AT_ONCE)]
     return torch.cat(parts).mean().item()

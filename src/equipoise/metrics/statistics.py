@@ -16,7 +16,7 @@ from equipoise.errors import UsageError
 from equipoise.metrics.base import check_finite
 from equipoise.metrics.frechet import Moments
 from equipoise.metrics.pyramid import IN_ALL, patches, patches_per_image
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 
 Need = Literal["vectors", "moments", "probabilities", "patches", "pictures"]
 """What a score can need of a set: K float32 an image, (K, K) float64, T float32 an image, and two bounded samples."""
@@ -169,4 +169,4 @@ def _chosen(purpose: str, total: int, limit: int, first: int, count: int, seed: 
 
 @lru_cache(maxsize=2)  # each chunk asks again
 def _sample(purpose: str, total: int, limit: int, seed: int) -> Tensor:
-    return torch.randperm(total, generator=keyed(seed, purpose))[:limit].sort().values
+    return torch.randperm(total, generator=keyed_generator(seed, purpose))[:limit].sort().values

@@ -31,7 +31,7 @@ class Discriminator(nn.Module):
         self.register_module("tasks", None)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
-        """Judge images (N, C, H, W) in [-1, 1]: scores (N,), any real numbers."""
+        """ScoreKind images (N, C, H, W) in [-1, 1]: scores (N,), any real numbers."""
         features = self.features(images)
         score = precisely(self.score, features).flatten()
         return DiscriminatorOutput(score, logits=task_logits(self, features))
@@ -46,7 +46,7 @@ class EnergyDiscriminator(nn.Module):
         self.register_module("tasks", None)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
-        """Judge images (N, C, H, W) in [-1, 1]: energies (N,) and codes (N, latent)."""
+        """ScoreKind images (N, C, H, W) in [-1, 1]: energies (N,) and codes (N, latent)."""
         code = self.encoder(images)
         energy = precise(images - self.decoder(code)).abs().pow(self.eta).flatten(1).mean(1)
         return DiscriminatorOutput(energy, code, task_logits(self, code))

@@ -1,6 +1,6 @@
 """Objectives by name. A new one is one file, and one line here."""
 
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State
+from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.bgan import BGAN, BGANDiscrete
 from equipoise.objectives.boundary_constrained import BCGAN
@@ -33,10 +33,10 @@ __all__ = [
     "OBJECTIVES",
     "Batch",
     "Loss",
-    "Means",
     "Multitask",
     "Needs",
     "Objective",
+    "ReducedAux",
     "State",
     "Tasks",
 ]

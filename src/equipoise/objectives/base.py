@@ -19,13 +19,13 @@ from equipoise.randomness import Draws
 State = dict[str, Tensor]
 """An objective's moving quantities: 0-d tensors by name, all of them in the checkpoint."""
 
-Seen = dict[str, Tensor]
+Aux = dict[str, Tensor]
 """What a loss has seen on the way: 0-d detached tensors by name, each a mean over the batch."""
 
-Means = Mapping[str, Tensor]
-"""What one step has seen: 0-d tensors by name, averaged over the whole batch and every process."""
+ReducedAux = Mapping[str, Tensor]
+"""The auxiliary values of one step, reduced: 0-d tensors by name, averaged over the whole batch and every process."""
 
-Judge = Literal["logit", "critic", "loss", "energy"]
+ScoreKind = Literal["logit", "critic", "loss", "energy"]
 """What a discriminator's score means to an objective; `Network.serves` says which of them a network can be."""
 
 
@@ -34,7 +34,7 @@ class Needs:
     """What an objective asks of its networks; a pairing that cannot work is refused at the start.
 
     Attributes:
-        judge: what the discriminator's score has to be.
+        score: what the discriminator's score has to be.
         codes: whether the discriminator must give codes.
         independent: whether an image's score must not depend on the others in the batch, as it does under BatchNorm.
         levels: 0 for images; else of how many values each pixel is drawn (see `Extras.levels`), real ones rounded to
@@ -42,7 +42,7 @@ class Needs:
         samples: discrete images drawn for each latent.
     """
 
-    judge: Judge
+    score: ScoreKind
     codes: bool = False
     independent: bool = False
     levels: int = 0
@@ -59,7 +59,7 @@ class Batch:
         fake: the generator's answer to `latent`.
         d_real: the discriminator's answer to `real`.
         d_fake: the discriminator's answer to `fake.images`.
-        discriminator: the discriminator itself; `judge` asks it again (gradient penalties).
+        discriminator: the discriminator itself; `discriminate` asks it again (gradient penalties).
         draws: random tensors for this step.
         labels: (N,) class indices of `real`, where the data has them.
         conditions: what else the generator was given.
@@ -76,10 +76,10 @@ class Batch:
     draws: Draws = field(repr=False)
     labels: Tensor | None = None
     conditions: Conditions = Conditions()  # noqa: RUF009
-    gather: Callable[[Tensor], Tensor] = lambda rows: rows
+    all_gather: Callable[[Tensor], Tensor] = lambda rows: rows
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
 
-    def judge(self, images: Tensor) -> DiscriminatorOutput:
+    def discriminate(self, images: Tensor) -> DiscriminatorOutput:
         """The discriminator's answer to other images, in the precision of training."""
         with self.autocast():
             return cast(DiscriminatorOutput, self.discriminator(images))
@@ -91,30 +91,30 @@ class Loss:
 
     Attributes:
         value: 0-d; the mean over this process's rows, or over all rows that were gathered.
-        seen: for `adapt` and `measures`; averaged over all processes first.
+        aux: for `adapt` and `measures`; averaged over all processes first.
     """
 
     value: Tensor
-    seen: Seen
+    aux: Aux
 
     @classmethod
-    def of(cls, value: Tensor, **seen: Tensor) -> "Loss":
+    def of(cls, value: Tensor, **aux: Tensor) -> "Loss":
         """A loss, with what it has seen detached."""
-        return cls(value, {name: each.detach() for name, each in seen.items()})
+        return cls(value, {name: each.detach() for name, each in aux.items()})
 
 
 class Half(NamedTuple):
     """One half of a batch, real or generated images, as far as losses with a shared term see it.
 
     Attributes:
-        judged: the discriminator's answer to the images.
+        output: the discriminator's answer to the images.
         latent: (N, K) what the generator is given in this step.
         gather: as that of a `Batch`.
     """
 
-    judged: DiscriminatorOutput
+    output: DiscriminatorOutput
     latent: Tensor
-    gather: Callable[[Tensor], Tensor] = lambda rows: rows
+    all_gather: Callable[[Tensor], Tensor] = lambda rows: rows
 
 
 class Shared(NamedTuple):
@@ -123,12 +123,12 @@ class Shared(NamedTuple):
     Attributes:
         term: 0-d.
         generator: 0-d, or None where there is nothing more.
-        seen: as that of a `Loss`.
+        aux: as that of a `Loss`.
     """
 
     term: Tensor
     generator: Tensor | None
-    seen: Seen
+    aux: Aux
 
 
 class Objective(ABC):
@@ -208,16 +208,16 @@ class Objective(ABC):
         """What both losses have of generated images; only asked for where there is a `factor`."""
         raise AssertionError(type(self).__name__)
 
-    def adapt(self, state: State, seen: Means) -> State:
+    def adapt(self, state: State, aux: ReducedAux) -> State:
         """The state after a step that saw `seen`; pure, without a host synchronisation.
 
         What the generator's loss sees is absent from `seen` after a step in which only the discriminator moved.
         """
         return state
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
         """What to log of a step: 0-d tensors by name."""
-        return dict(seen)
+        return dict(aux)
 
 
 def accuracy(real: Tensor, fake: Tensor, threshold: float = 0.0) -> Tensor:

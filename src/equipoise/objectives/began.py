@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Half, Loss, Means, Needs, Objective, Shared, State, zeros
+from equipoise.objectives.base import Batch, Half, Loss, Needs, Objective, ReducedAux, Shared, State, zeros
 from equipoise.objectives.ebgan import pulling_away
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -49,22 +49,22 @@ class BEGAN(Objective):
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = L(x) - k L(G(z)), and the remedies that are on."""
-        real = self.real_loss(Half(batch.d_real, batch.latent, batch.gather))
+        real = self.real_loss(Half(batch.d_real, batch.latent, batch.all_gather))
         fake = batch.d_fake.score.mean()
         loss = real.value - state["k"] * fake
         if self.recover:
             loss = loss + self.recover * recovery(batch)
-        return Loss.of(loss, **real.seen, energy_fake=fake)
+        return Loss.of(loss, **real.aux, energy_fake=fake)
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = L(G(z)), and the remedies that are on."""
-        loss, apart, seen = self.fake_losses(Half(batch.d_fake, batch.latent, batch.gather))
+        loss, apart, aux = self.fake_losses(Half(batch.d_fake, batch.latent, batch.all_gather))
         if apart is not None:
             loss = loss + apart
         if self.recover:
-            seen["recovery"] = recovery(batch)
-            loss = loss + self.recover * seen["recovery"]
-        return Loss.of(loss, **seen)
+            aux["recovery"] = recovery(batch)
+            loss = loss + self.recover * aux["recovery"]
+        return Loss.of(loss, **aux)
 
     def factor(self, state: State) -> Tensor | None:
         """Both losses share L(G(z)) up to -k, unless latents are recovered, which both want alike."""
@@ -72,35 +72,35 @@ class BEGAN(Objective):
 
     def real_loss(self, half: Half) -> Loss:
         """L(x), and the distance of the codes from the latents, if it is on."""
-        loss = real = half.judged.score.mean()
-        seen = {"energy_real": real}
+        loss = real = half.output.score.mean()
+        aux = {"energy_real": real}
         if self.match:
-            codes = half.gather(_codes(half.judged.code, half.latent))
-            seen["code_distance"] = energy_distance(codes, half.gather(half.latent))
-            loss = loss + self.match * seen["code_distance"]
-        return Loss.of(loss, **seen)
+            codes = half.all_gather(_codes(half.output.code, half.latent))
+            aux["code_distance"] = energy_distance(codes, half.all_gather(half.latent))
+            loss = loss + self.match * aux["code_distance"]
+        return Loss.of(loss, **aux)
 
     def fake_losses(self, half: Half) -> Shared:
         """L(G(z)), and for the generator alone pulling away, if it is on."""
-        fake = half.judged.score.mean()
-        seen = {"energy_fake": fake.detach()}
+        fake = half.output.score.mean()
+        aux = {"energy_fake": fake.detach()}
         if not self.pull:
-            return Shared(fake, None, seen)
-        apart = pulling_away(half.gather(_codes(half.judged.code, half.latent)))
-        return Shared(fake, self.pull * apart, {**seen, "pulling_away": apart.detach()})
+            return Shared(fake, None, aux)
+        apart = pulling_away(half.all_gather(_codes(half.output.code, half.latent)))
+        return Shared(fake, self.pull * apart, {**aux, "pulling_away": apart.detach()})
 
-    def adapt(self, state: State, seen: Means) -> State:
+    def adapt(self, state: State, aux: ReducedAux) -> State:
         """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
-        error = self.gamma * seen["energy_real"] - seen["energy_fake"]
+        error = self.gamma * aux["energy_real"] - aux["energy_fake"]
         if self.relative:
-            error = error / seen["energy_real"].clamp_min(1e-12)
+            error = error / aux["energy_real"].clamp_min(1e-12)
         return {"k": (state["k"] + self.lambda_k * error).clamp(0, 1)}
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
         """Energies, k, M_global = L(x) + |gamma L(x) - L(G(z))|, and the balance L(G(z)) / L(x)."""
-        real, fake = seen["energy_real"], seen["energy_fake"]
+        real, fake = aux["energy_real"], aux["energy_fake"]
         m_global = real + (self.gamma * real - fake).abs()
-        return {**seen, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
+        return {**aux, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
 
 
 def recovery(batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State, zeros
+from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State, zeros
 from equipoise.objectives.gan import GAN, USUAL
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,15 +49,15 @@ class BGAN(Objective):
         """L_G = scale E (s(G(z)) - log Z)^2."""
         score = batch.d_fake.score
         loss = self.scale * (score - state["log_z"]).square().mean()
-        return Loss.of(loss, loss_generator=loss, log_mean_weight=log_mean_exp(batch.gather(score.detach())))
+        return Loss.of(loss, loss_generator=loss, log_mean_weight=log_mean_exp(batch.all_gather(score.detach())))
 
-    def adapt(self, state: State, seen: Means) -> State:
+    def adapt(self, state: State, aux: ReducedAux) -> State:
         """Log Z + rate (log mean exp s - log Z), after each step of the generator's."""
-        return moved(state, seen, self.log_z_rate)
+        return moved(state, aux, self.log_z_rate)
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
-        """What was seen, and log Z."""
-        return {**seen, **state}
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
+        """The losses' aux, and log Z."""
+        return {**aux, **state}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -97,7 +97,7 @@ class BGANDiscrete(Objective):
         scores = batch.d_fake.score.detach()
         weights = scores.view(-1, self.samples).softmax(1).to(log_prob.dtype)  # (N, M)
         loss = -(weights * log_prob.view(-1, self.samples)).sum(1).mean()
-        everywhere = batch.gather(scores)
+        everywhere = batch.all_gather(scores)
         return Loss.of(
             loss.to(scores.dtype),
             loss_generator=loss.to(scores.dtype),
@@ -106,13 +106,13 @@ class BGANDiscrete(Objective):
             effective_sample_size=(1 / weights.square().sum(1)).mean().to(scores.dtype),
         )
 
-    def adapt(self, state: State, seen: Means) -> State:
+    def adapt(self, state: State, aux: ReducedAux) -> State:
         """Log Z + rate (log mean w - log Z), after each step of the generator's."""
-        return moved(state, seen, self.log_z_rate)
+        return moved(state, aux, self.log_z_rate)
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
-        """What was seen, and log Z."""
-        return {**seen, **state}
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
+        """The losses' aux, and log Z."""
+        return {**aux, **state}
 
 
 def log_mean_exp(scores: Tensor) -> Tensor:
@@ -120,8 +120,8 @@ def log_mean_exp(scores: Tensor) -> Tensor:
     return torch.logsumexp(scores, 0) - math.log(len(scores))
 
 
-def moved(state: State, seen: Means, rate: float) -> State:
+def moved(state: State, aux: ReducedAux, rate: float) -> State:
     """The moving mean of log Z after a step; only the generator's loss sees the weights."""
-    if "log_mean_weight" not in seen:
+    if "log_mean_weight" not in aux:
         return state
-    return {"log_z": state["log_z"] + rate * (seen["log_mean_weight"] - state["log_z"])}
+    return {"log_z": state["log_z"] + rate * (aux["log_mean_weight"] - state["log_z"])}

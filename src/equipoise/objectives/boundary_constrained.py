@@ -53,22 +53,22 @@ class BCGAN(Objective):
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = alpha l_f' + beta (l_r - l_f')_+ + weight_penalty / 2 |theta|^2 + lambda B(x + noise)."""
         loss, mixed = self._mixed(batch)
-        seen = {**GAN().discriminator_loss(batch, state).seen, "mixing_active": mixed}
+        aux = {**GAN().discriminator_loss(batch, state).aux, "mixing_active": mixed}
         if self.weight_penalty:
             loss = loss + self.weight_penalty / 2 * squared(batch.discriminator).to(loss.dtype)
         if self.constraint:
             images = (batch.real + self._moved(batch, "real")).detach().requires_grad_()
-            scores = batch.judge(images).score
-            seen["boundary_real"], seen["gradient_norm"] = boundary(scores, images)
-            loss = loss + self.constraint * seen["boundary_real"]
-        return Loss.of(loss, **{**seen, "loss_discriminator": loss})
+            scores = batch.discriminate(images).score
+            aux["boundary_real"], aux["gradient_norm"] = boundary(scores, images)
+            loss = loss + self.constraint * aux["boundary_real"]
+        return Loss.of(loss, **{**aux, "loss_discriminator": loss})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = -E log D(G(z)) + lambda_G times the boundary's slope in z, at G(z) + noise."""
         loss = F.softplus(-batch.d_fake.score).mean()
         if not self.constraint_g:
             return Loss.of(loss, loss_generator=loss)
-        scores = batch.judge(batch.fake.images + self._moved(batch, "fake")).score
+        scores = batch.discriminate(batch.fake.images + self._moved(batch, "fake")).score
         slope, _ = boundary(scores, batch.latent)
         loss = loss + self.constraint_g * slope
         return Loss.of(loss, loss_generator=loss, boundary_fake=slope)
@@ -78,7 +78,7 @@ class BCGAN(Objective):
         real, fake = F.softplus(-batch.d_real.score), F.softplus(batch.d_fake.score)  # (N,) each
         distance = (batch.real - batch.fake.images).detach().flatten(1).square().mean(1).sqrt().to(real.dtype)
         nearer = fake - distance / self.distance_scale
-        gap = F.relu(batch.gather(real - nearer).mean())
+        gap = F.relu(batch.all_gather(real - nearer).mean())
         exceeds = (gap > 0).to(gap.dtype)
         if self.mix == "convex":
             return self.alpha * real.mean() + (1 - self.alpha) * fake.mean(), exceeds

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State
+from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State
 from equipoise.objectives.gan import USUAL
 
 
@@ -37,7 +37,7 @@ class EBGAN(Objective):
         """L_D = E(x) + (m - E(G(z)))_+, the hinge of each image by itself."""
         real, fake = batch.d_real.score, batch.d_fake.score
         loss = real.mean() + hinge(fake, self.margin).mean()
-        return Loss.of(loss, loss_discriminator=loss, **energies_seen(real, fake, self.margin))
+        return Loss.of(loss, loss_discriminator=loss, **energy_statistics(real, fake, self.margin))
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = E(G(z)) + pull f_PT(codes); the gradient flows through both terms of the energy."""
@@ -45,14 +45,14 @@ class EBGAN(Objective):
         if not self.pull:
             return Loss.of(loss, loss_generator=loss)
         assert batch.d_fake.code is not None  # noqa: S101
-        alike = pulling_away(batch.gather(batch.d_fake.code.to(loss.dtype)))
+        alike = pulling_away(batch.all_gather(batch.d_fake.code.to(loss.dtype)))
         loss = loss + self.pull * alike
         return Loss.of(loss, loss_generator=loss, pulling_away=alike)
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
-        """What was seen, the margin, and the balance E(G(z)) / E(x), which comes to 1."""
-        real, fake = seen["energy_real"], seen["energy_fake"]
-        return {**seen, "margin": torch.full_like(real, self.margin), "balance": fake / real.clamp_min(1e-12)}
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
+        """The losses' aux, the margin, and the balance E(G(z)) / E(x), which comes to 1."""
+        real, fake = aux["energy_real"], aux["energy_fake"]
+        return {**aux, "margin": torch.full_like(real, self.margin), "balance": fake / real.clamp_min(1e-12)}
 
 
 def hinge(energy: Tensor, margin: float | Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def hinge(energy: Tensor, margin: float | Tensor) -> Tensor:
     return F.relu(margin - energy)
 
 
-def energies_seen(real: Tensor, fake: Tensor, margin: float | Tensor) -> dict[str, Tensor]:
+def energy_statistics(real: Tensor, fake: Tensor, margin: float | Tensor) -> dict[str, Tensor]:
     """Mean energies (N,), and the share of generated images below the margin."""
     return {
         "energy_real": real.mean(),

@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Needs, Objective, Seen, State, accuracy
+from equipoise.objectives.base import Aux, Batch, Loss, Needs, Objective, State, accuracy
 
 USUAL: dict[str, Any] = {
     "network": "dcgan",
@@ -38,7 +38,13 @@ class GAN(Objective):
         """L_D = E softplus(-s(x)) + E softplus(s(x~))."""
         real, fake = batch.d_real.score, batch.d_fake.score
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()
-        return Loss.of(loss, loss_discriminator=loss, accuracy=accuracy(real, fake), **judged(batch), **believed(batch))
+        return Loss.of(
+            loss,
+            loss_discriminator=loss,
+            accuracy=accuracy(real, fake),
+            **mean_scores(batch),
+            **mean_probabilities(batch),
+        )
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = E softplus(-s(x~)), or -E softplus(s(x~)) for the minimax game."""
@@ -47,12 +53,12 @@ class GAN(Objective):
         return Loss.of(loss, loss_generator=loss)
 
 
-def judged(batch: Batch) -> Seen:
+def mean_scores(batch: Batch) -> Aux:
     """Mean scores, as the discriminator gives them."""
     return {"score_real": batch.d_real.score.mean().detach(), "score_fake": batch.d_fake.score.mean().detach()}
 
 
-def believed(batch: Batch) -> Seen:
+def mean_probabilities(batch: Batch) -> Aux:
     """Mean probabilities of being real, where scores are logits."""
     return {"probability_real": _probability(batch.d_real.score), "probability_fake": _probability(batch.d_fake.score)}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State, accuracy
-from equipoise.objectives.gan import USUAL, judged
+from equipoise.objectives.gan import USUAL, mean_scores
 
 Target = Annotated[float, Field(ge=-1000, le=1000)]
 
@@ -46,7 +46,7 @@ class LeastSquares(Objective):
         real, fake = batch.d_real.score, batch.d_fake.score
         loss = _squares(real - self.b) + _squares(fake - self.a)
         right = accuracy(real, fake, threshold=(self.a + self.b) / 2)
-        return Loss.of(loss, loss_discriminator=loss, accuracy=right, **judged(batch))
+        return Loss.of(loss, loss_discriminator=loss, accuracy=right, **mean_scores(batch))
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = 1/2 E (D(x~) - c)^2."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State
 from equipoise.objectives.gan import USUAL
-from equipoise.objectives.penalty import slopes
+from equipoise.objectives.penalty import gradient_norms
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
@@ -63,12 +63,12 @@ class LSGAN(Objective):
         margin = self.tau * (batch.real - batch.fake.images).abs().flatten(1).mean(1).detach().to(real.dtype)
         missing = margin + real - fake
         loss = self.a * real.mean() + self.weight * torch.maximum(missing, self.nu * missing).mean()
-        seen = {"loss_real": real.mean(), "loss_fake": fake.mean(), "margin": margin.mean()}
-        seen["hinge_active"] = (missing > 0).to(real.dtype).mean()
+        aux = {"loss_real": real.mean(), "loss_fake": fake.mean(), "margin": margin.mean()}
+        aux["hinge_active"] = (missing > 0).to(real.dtype).mean()
         if self.penalty:
-            seen["gradient_norm"] = slopes(batch.judge, batch.real).mean().to(real.dtype)
-            loss = loss + self.penalty * seen["gradient_norm"]
-        return Loss.of(loss, loss_discriminator=loss, **seen)
+            aux["gradient_norm"] = gradient_norms(batch.discriminate, batch.real).mean().to(real.dtype)
+            loss = loss + self.penalty * aux["gradient_norm"]
+        return Loss.of(loss, loss_discriminator=loss, **aux)
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = E L(G(z))."""

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, State, zeros
-from equipoise.objectives.ebgan import energies_seen, hinge
+from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State, zeros
+from equipoise.objectives.ebgan import energy_statistics, hinge
 from equipoise.objectives.gan import USUAL
 
 
@@ -20,7 +20,7 @@ class MAGAN(Objective):
     The discriminator is first trained alone, on real images. The margin is then their mean energy, and falls at the end
     of an epoch in which real images had less, and less than generated ones, whose energy has stopped falling.
 
-    One deviation: the first margin is the mean energy over the last epoch of that pretraining as it was seen, while the
+    One deviation: the first margin is the mean energy over the last epoch of that pretraining as it was aux, while the
     discriminator still learned, where the paper passes through all images once more.
     """
 
@@ -60,18 +60,18 @@ class MAGAN(Objective):
         real, fake, margin = batch.d_real.score, batch.d_fake.score, state["margin"]
         held = hinge(fake, margin).mean()
         loss = real.mean() + torch.where(state["left"] > 0, torch.zeros_like(held), held)
-        return Loss.of(loss, loss_discriminator=loss, **energies_seen(real, fake, margin))
+        return Loss.of(loss, loss_discriminator=loss, **energy_statistics(real, fake, margin))
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = E(G(z'))."""
         loss = batch.d_fake.score.mean()
         return Loss.of(loss, loss_generator=loss)
 
-    def adapt(self, state: State, seen: Means) -> State:
+    def adapt(self, state: State, aux: ReducedAux) -> State:
         """Add up the epoch's energies, and at its end let the margin follow them."""
-        state = {**state, "sum_real": state["sum_real"] + seen["energy_real"], "count_real": state["count_real"] + 1}
-        if "loss_generator" in seen:
-            state |= {"sum_fake": state["sum_fake"] + seen["loss_generator"], "count_fake": state["count_fake"] + 1}
+        state = {**state, "sum_real": state["sum_real"] + aux["energy_real"], "count_real": state["count_real"] + 1}
+        if "loss_generator" in aux:
+            state |= {"sum_fake": state["sum_fake"] + aux["loss_generator"], "count_fake": state["count_fake"] + 1}
         real = state["sum_real"] / state["count_real"]
         fake = state["sum_fake"] / state["count_fake"].clamp_min(1)
 
@@ -86,12 +86,12 @@ class MAGAN(Objective):
             "left": (state["left"] - 1).clamp_min(0),
         }
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
-        """What was seen, the margin, the balance E(G(z)) / E(x), and E(x) + |E(x) - E(G(z))|, which is to fall."""
-        real, fake = seen["energy_real"], seen["energy_fake"]
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
+        """The losses' aux, the margin, the balance E(G(z)) / E(x), and E(x) + |E(x) - E(G(z))|, which is to fall."""
+        real, fake = aux["energy_real"], aux["energy_fake"]
         m_global = real + (real - fake).abs()
         return {
-            **seen,
+            **aux,
             "margin": state["margin"],
             "balance": fake / real.clamp_min(1e-12),
             "m_global": m_global,

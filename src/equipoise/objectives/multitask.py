@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from equipoise.errors import UsageError
-from equipoise.objectives.base import Batch, Loss, Means, Needs, Objective, Seen, State
+from equipoise.objectives.base import Aux, Batch, Loss, Needs, Objective, ReducedAux, State
 
 ROTATIONS = 4
 
@@ -122,7 +122,7 @@ class Multitask(Objective):
         parts, tasks = [self._adversarial(self.objective.discriminator_loss(batch, state))], self.tasks
         if tasks.classify_d:
             assert batch.labels is not None  # noqa: S101
-            real = told("classify", "real", self._class_logits(batch.d_real.logits), batch.labels)
+            real = classification_loss("classify", "real", self._class_logits(batch.d_real.logits), batch.labels)
             parts += [_weighed(tasks.classify_d, real), _weighed(tasks.classify_d, self._class_of_fake(batch))]
         if tasks.rotate_d:
             parts.append(_weighed(tasks.rotate_d, self._turns(batch, "real", batch.real)))
@@ -137,23 +137,25 @@ class Multitask(Objective):
             parts.append(_weighed(tasks.rotate_g, self._turns(batch, "fake", batch.fake.images)))
         if tasks.inpaint:
             assert batch.conditions.mask is not None  # noqa: S101
-            parts.append(_weighed(tasks.inpaint, filled(batch.fake.images, batch.real, batch.conditions.mask)))
+            parts.append(
+                _weighed(tasks.inpaint, masked_squared_error(batch.fake.images, batch.real, batch.conditions.mask))
+            )
         return _sum(parts)
 
-    def adapt(self, state: State, seen: Means) -> State:
+    def adapt(self, state: State, aux: ReducedAux) -> State:
         """The objective's."""
-        return self.objective.adapt(state, seen)
+        return self.objective.adapt(state, aux)
 
-    def measures(self, state: State, seen: Means) -> dict[str, Tensor]:
+    def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
         """The objective's, and each task's loss, accuracy and gradient norm, before its weight."""
-        return self.objective.measures(state, seen)
+        return self.objective.measures(state, aux)
 
     def _adversarial(self, loss: Loss) -> Loss:
         return loss if self.tasks.adversarial == 1 else _weighed(self.tasks.adversarial, loss)
 
     def _class_of_fake(self, batch: Batch) -> Loss:
         assert batch.conditions.labels is not None  # noqa: S101
-        return told("classify", "fake", self._class_logits(batch.d_fake.logits), batch.conditions.labels)
+        return classification_loss("classify", "fake", self._class_logits(batch.d_fake.logits), batch.conditions.labels)
 
     def _class_logits(self, logits: Tensor | None) -> Tensor:
         assert logits is not None  # noqa: S101
@@ -161,28 +163,28 @@ class Multitask(Objective):
 
     def _turns(self, batch: Batch, which: str, images: Tensor) -> Loss:
         turns = batch.draws.integers(f"rotation of {which} images", ROTATIONS)
-        logits = batch.judge(turned(images, turns)).logits
+        logits = batch.discriminate(rotate_images(images, turns)).logits
         assert logits is not None  # noqa: S101
-        return told("rotate", which, logits[:, -ROTATIONS:], turns)
+        return classification_loss("rotate", which, logits[:, -ROTATIONS:], turns)
 
 
-def told(task: str, which: str, logits: Tensor, truth: Tensor) -> Loss:
+def classification_loss(task: str, which: str, logits: Tensor, truth: Tensor) -> Loss:
     """Cross entropy of logits (N, T) at the true indices (N,), with accuracy and gradient norm."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     loss = F.cross_entropy(logits, truth)
     right = (logits.argmax(1) == truth).to(logits.dtype).mean()
     gradient = logits.softmax(1) - F.one_hot(truth, logits.shape[1])  # of each image's own loss
-    seen = {"loss": loss, "accuracy": right, "gradient": gradient.norm(dim=1).mean()}
-    return Loss.of(loss, **{f"{task}_{name}_{which}": value for name, value in seen.items()})
+    aux = {"loss": loss, "accuracy": right, "gradient": gradient.norm(dim=1).mean()}
+    return Loss.of(loss, **{f"{task}_{name}_{which}": value for name, value in aux.items()})
 
 
-def turned(images: Tensor, turns: Tensor) -> Tensor:
+def rotate_images(images: Tensor, turns: Tensor) -> Tensor:
     """Each of the square images (N, C, S, S) turned by its own number (N,) of quarters, against the clock."""
     every = torch.stack([images.rot90(turn, (2, 3)) for turn in range(ROTATIONS)])  # (4, N, C, S, S)
     return every[turns, torch.arange(len(images), device=images.device)]
 
 
-def filled(images: Tensor, truth: Tensor, mask: Tensor) -> Loss:
+def masked_squared_error(images: Tensor, truth: Tensor, mask: Tensor) -> Loss:
     """Mean squared error of the values that `mask` hides, image by image; the others do not matter.
 
     Args:
@@ -200,11 +202,11 @@ def filled(images: Tensor, truth: Tensor, mask: Tensor) -> Loss:
 
 
 def _weighed(weight: float, loss: Loss) -> Loss:
-    return Loss(weight * loss.value, loss.seen)
+    return Loss(weight * loss.value, loss.aux)
 
 
 def _sum(parts: list[Loss]) -> Loss:
-    value, seen = parts[0].value, Seen(parts[0].seen)
+    value, aux = parts[0].value, Aux(parts[0].aux)
     for part in parts[1:]:
-        value, seen = value + part.value, seen | part.seen
-    return Loss(value, seen)
+        value, aux = value + part.value, aux | part.aux
+    return Loss(value, aux)

@@ -10,8 +10,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State
-from equipoise.objectives.gan import GAN, USUAL, judged
-from equipoise.objectives.penalty import between, deviation, length, off_one, slopes, spread
+from equipoise.objectives.gan import GAN, USUAL, mean_scores
+from equipoise.objectives.penalty import (
+    gradient_norms,
+    interpolate,
+    mean_and_variance,
+    row_norms,
+    total_deviation,
+    unit_norm_penalty,
+)
 
 Weight = Annotated[float, Field(ge=0, le=100_000)]
 
@@ -55,7 +62,7 @@ class WGAN(Wasserstein):
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E c(x~) - E c(x)."""
         gap = batch.d_real.score.mean() - batch.d_fake.score.mean()
-        return Loss.of(-gap, loss_discriminator=-gap, gap=gap, **judged(batch))
+        return Loss.of(-gap, loss_discriminator=-gap, gap=gap, **mean_scores(batch))
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -86,14 +93,14 @@ class WGANGP(Wasserstein):
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E c(x~) - E c(x) + lambda E (||grad c(x^)||_2 - 1)^2, x^ = u x + (1 - u) x~ with u ~ U[0, 1)."""
         gap = batch.d_real.score.mean() - batch.d_fake.score.mean()
-        points = between(batch.real, batch.fake.images, batch.draws.uniform("interpolation", 1, 1, 1))
-        slope = self.slopes(batch, points)
-        loss = -gap + self.weight * off_one(slope, one_sided=self.one_sided)
-        return Loss.of(loss, loss_discriminator=loss, gap=gap, gradient_norm=slope.mean(), **judged(batch))
+        points = interpolate(batch.real, batch.fake.images, batch.draws.uniform("interpolation", 1, 1, 1))
+        slope = self.gradient_norms(batch, points)
+        loss = -gap + self.weight * unit_norm_penalty(slope, one_sided=self.one_sided)
+        return Loss.of(loss, loss_discriminator=loss, gap=gap, gradient_norm=slope.mean(), **mean_scores(batch))
 
-    def slopes(self, batch: Batch, points: Tensor) -> Tensor:
+    def gradient_norms(self, batch: Batch, points: Tensor) -> Tensor:
         """||grad c(x^)||_2 of each of `points` (N, C, H, W): (N,)."""
-        return slopes(batch.judge, points)
+        return gradient_norms(batch.discriminate, points)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -109,7 +116,7 @@ class WGANFD(WGANGP):
     reach: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Root mean square length of a difference's step, in the images' units, where pixels are in [-1, 1]."""
 
-    def slopes(self, batch: Batch, points: Tensor) -> Tensor:
+    def gradient_norms(self, batch: Batch, points: Tensor) -> Tensor:
         """sqrt(mean_k d_k^2), d_k = alpha (c(x^) - c(x^ - e_k / alpha)), alpha = sqrt(C H W) / reach.
 
         In full precision, since bf16 would round such differences away.
@@ -120,7 +127,7 @@ class WGANFD(WGANGP):
         shifted = points[:, None] - noise / alpha
         scores: Tensor = batch.discriminator(torch.cat([points, shifted.flatten(0, 1)])).score
         changes = alpha * (scores[:count, None] - scores[count:].view(count, self.probes))
-        return length(changes / math.sqrt(self.probes))
+        return row_norms(changes / math.sqrt(self.probes))
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -145,8 +152,8 @@ class DRAGAN(GAN):
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """The GAN's + lambda E (||grad s(x')||_2 - 1)^2, x' = x + u radius std(x) r; u of an image, r of a value."""
         plain = super().discriminator_loss(batch, state)
-        reach = self.radius * deviation(batch.gather(spread(batch.real)))
+        reach = self.radius * total_deviation(batch.all_gather(mean_and_variance(batch.real)))
         noise = batch.draws.uniform("perturbation", *batch.real.shape[1:])
-        slope = slopes(batch.judge, batch.real + batch.draws.uniform("reach", 1, 1, 1) * reach * noise)
-        loss = plain.value + self.weight * off_one(slope)
-        return Loss.of(loss, **{**plain.seen, "loss_discriminator": loss, "gradient_norm": slope.mean()})
+        slope = gradient_norms(batch.discriminate, batch.real + batch.draws.uniform("reach", 1, 1, 1) * reach * noise)
+        loss = plain.value + self.weight * unit_norm_penalty(slope)
+        return Loss.of(loss, **{**plain.aux, "loss_discriminator": loss, "gradient_norm": slope.mean()})

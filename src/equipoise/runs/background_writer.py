@@ -10,7 +10,7 @@ from torch import Tensor
 from equipoise.runs.run import Run
 
 
-class Saver:
+class BackgroundWriter:
     """Writes the checkpoints of a run in a thread, one after the other; a context that waits for the last."""
 
     def __init__(self, run: Run) -> None:

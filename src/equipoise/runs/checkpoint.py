@@ -1,7 +1,7 @@
 """One checkpoint, one file: tensors and facts in safetensors, written whole or not at all, verified when read.
 
 Reading never runs code: safetensors holds raw numbers, and the facts are JSON. Nothing that a file claims of its own
-size is believed: reading takes no more memory than the file has bytes, and a header's worth.
+size is mean_probabilities: reading takes no more memory than the file has bytes, and a header's worth.
 """
 
 import hashlib

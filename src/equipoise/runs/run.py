@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from equipoise.runs import checkpoint, files
-from equipoise.runs import jsonl as journal
+from equipoise.runs import jsonl
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
 from equipoise.data import Feed, Images, Part, open_feed, open_part, parse_resolution
 from equipoise.errors import UsageError
@@ -46,7 +46,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             with sole_writer(path):
                 _refuse_taken(path)
-                files.write_atomically(path / CONFIG, write_yaml(config, made_with()).encode())
+                files.write_atomically(path / CONFIG, write_yaml(config, versions()).encode())
         except OSError as error:
             raise UsageError(f"cannot make a run at {path}: {error.strerror}; choose another --out") from error
         return cls(path, config)
@@ -75,7 +75,7 @@ class Run:
             WriteError: it cannot be written.
         """
         with files.writing(self.path / CONFIG):
-            files.write_atomically(self.path / CONFIG, write_yaml(config, made_with()).encode())
+            files.write_atomically(self.path / CONFIG, write_yaml(config, versions()).encode())
         self.config = config
 
     # Lines of text, one JSON object each
@@ -86,11 +86,11 @@ class Run:
         Raises:
             WriteError: the disk refuses; the lines before are untouched.
         """
-        journal.append(self.path / file, row)
+        jsonl.append(self.path / file, row)
 
     def rows(self, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
         """The lines of `file`; one that a crash cut short is passed over."""
-        return journal.read(self.path / file)
+        return jsonl.read(self.path / file)
 
     def rewind(self, images: int) -> None:
         """Drop what was logged after `images` images, and what a crash left half-written, before going on.
@@ -101,7 +101,7 @@ class Run:
         with files.writing(self.path):
             self._sweep(images)
         for file in ("metrics.jsonl", "events.jsonl"):
-            journal.cut(self.path / file, images)
+            jsonl.cut(self.path / file, images)
 
     def _sweep(self, images: int) -> None:
         for leftover in self.path.rglob(".*.tmp"):
@@ -220,16 +220,16 @@ def _refuse_taken(path: Path) -> None:
         raise UsageError(f"{path} already exists and is not empty: choose another --out")
 
 
-def made_with() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions that a result may depend on, and the commit of equipoise where it is a checkout."""
-    versions = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
-    command = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--abbrev=12", "--format=%h", "--", "."]
+    found = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
+    package = Path(__file__).parents[1]
+    command = ["git", "-C", str(package), "log", "-1", "--abbrev=12", "--format=%h", "--", "."]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
-        return versions
-    commit = found.stdout.strip()
-    return {**versions, "commit": commit} if commit else versions
+        return found
+    return {**found, "commit": commit} if commit else found
 
 
 def free_folder(name: str, parent: Path = Path("runs")) -> Path:

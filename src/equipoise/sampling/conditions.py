@@ -9,7 +9,7 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws
 
 
-def masks(kind: Mask, draws: Draws, height: int, width: int) -> Tensor:
+def inpainting_masks(kind: Mask, draws: Draws, height: int, width: int) -> Tensor:
     """What is hidden of each image of the step: (n, 1, height, width), 1 where hidden, else 0.
 
     `centre` hides the middle half of each side; `rectangle` one of a quarter to a half of each side, anywhere.
@@ -58,6 +58,6 @@ def conditions(
     return Conditions(
         labels=draws.integers("classes to make", classes) if tasks.classify else None,
         masked=real if tasks.inpaint else None,
-        mask=masks(tasks.mask, draws, height, width) if tasks.inpaint else None,
+        mask=inpainting_masks(tasks.mask, draws, height, width) if tasks.inpaint else None,
         noise=draws.uniform("pixels", samples, channels, height, width) if levels and training else None,
     )

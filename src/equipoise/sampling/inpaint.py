@@ -10,9 +10,9 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, read_image, to_uint8
 from equipoise.errors import UsageError
 from equipoise.players import Conditions
-from equipoise.randomness import Draws, keyed, latents
+from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
-from equipoise.sampling.conditions import masks
+from equipoise.sampling.conditions import inpainting_masks
 from equipoise.sampling.load import load_generator
 
 HIDDEN = 128  # the gray level from which on a mask hides
@@ -43,7 +43,7 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
     pixels = read_image(image, config.resolution, channels=shape[0], fit=config.fit, background=config.background)
     real = normalise(torch.from_numpy(pixels.copy())[None])
     hidden = _mask(mask, config, shape, seed)
-    z = latents(count, config.network.latent, config.prior, keyed(seed, "inpaint"))
+    z = latents(count, config.network.latent, config.prior, keyed_generator(seed, "inpaint"))
     given = Conditions(
         labels=torch.arange(count) % facts["classes"] if config.tasks.classify else None,
         masked=real.expand(count, -1, -1, -1),
@@ -58,7 +58,7 @@ def _mask(mask: Path | str | None, config: TrainConfig, shape: tuple[int, int, i
     """(1, 1, H, W), 1 where to fill in."""
     _, height, width = shape
     if mask is None:
-        return masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
+        return inpainting_masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
     numbers = str(mask).split(",")
     if len(numbers) == 4 and all(number.strip().isdecimal() for number in numbers):
         left, top, right, bottom = map(int, numbers)

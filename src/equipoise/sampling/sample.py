@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from equipoise.config.datasets import images_of
+from equipoise.config.datasets import open_split
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, to_uint8
-from equipoise.devices import computing
+from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
-from equipoise.randomness import Draws, keyed, latents
+from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import conditions
 from equipoise.sampling.load import load_generator
@@ -68,13 +68,15 @@ def drawn(
     precision = config.precision_on(device.type)
     filled = _to_fill_in(config) if config.tasks.inpaint else torch.empty(AT_ONCE, 1, 1, 1)
     for start in range(positions.start // AT_ONCE * AT_ONCE, positions.stop, AT_ONCE):
-        z = latents(AT_ONCE, config.network.latent, config.prior, keyed(seed, "sample", start)).to(device, dtype)
+        z = latents(AT_ONCE, config.network.latent, config.prior, keyed_generator(seed, "sample", start)).to(
+            device, dtype
+        )
         draws = Draws(seed, start, AT_ONCE, slice(None), device, dtype)
         real = filled[torch.arange(start, start + AT_ONCE) % len(filled)].to(device, dtype)
         given = conditions(config, classes, draws, real, training=False)
         if given is not None and label is not None:
             given = given._replace(labels=torch.full((AT_ONCE,), label, device=device))
-        with computing(precision, device):
+        with autocast_context(precision, device):
             made = (generator(z) if given is None else generator(z, given)).images
         images = made.float().cpu() if config.toy else to_uint8(made).cpu()
         yield images[max(0, positions.start - start) : positions.stop - start]
@@ -82,6 +84,6 @@ def drawn(
 
 def _to_fill_in(config: TrainConfig) -> Tensor:
     """Up to a thousand images in [-1, 1] that the run has not trained on, or if there are none, has."""
-    held = images_of(config, "held-out")
-    images = held if len(held) else images_of(config, "train")
+    held = open_split(config, "held-out")
+    images = held if len(held) else open_split(config, "train")
     return normalise(images.batch(np.arange(min(1000, len(images)))))

@@ -9,7 +9,7 @@ from equipoise.errors import UsageError
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_discriminator
 from equipoise.views.figures import grid
-from equipoise.views.toy_scatter import realness, scatter_of
+from equipoise.views.toy_scatter import realness_score, toy_scatter
 
 PICTURES = {".png", ".jpg", ".jpeg"}
 
@@ -25,7 +25,7 @@ def save_points(points: Tensor, out: Path, run: Run) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix.lower() in PICTURES:
-            scatter_of(toy, flat, realness(load_discriminator(run), run.config.objective)).save(out)
+            toy_scatter(toy, flat, realness_score(load_discriminator(run), run.config.objective)).save(out)
         elif out.suffix.lower() == ".npz":
             np.savez_compressed(out, points=flat.numpy())
         else:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass
-class Window:
+class MetricAccumulator:
     """Sums of measures since the last line of metrics, kept on the device until it is written."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)

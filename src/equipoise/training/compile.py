@@ -10,7 +10,7 @@ from torch import nn
 
 from equipoise.data import cache_folder
 from equipoise.players import Players
-from equipoise.training.state import Progress
+from equipoise.training.state import TrainState
 
 PAYS_FROM = 300.0  # seconds of training left: compiling takes half a minute, and gives a fifth to a third of them back
 SEEN_FOR = 5.0  # seconds of training by which the rest is foreseen
@@ -26,22 +26,22 @@ def compiled(players: Players) -> Players:
     return Players(*(cast(nn.Module, torch.compile(player, fullgraph=True, dynamic=False)) for player in players))
 
 
-class Foresight:
+class CompilePolicy:
     """Has a run's networks compiled where that pays: on a GPU, once the run is seen to last.
 
     Args:
-        progress: the run.
+        train_state: the run.
         clock: tells seconds.
     """
 
-    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
-        self.progress, self.clock = progress, clock
+    def __init__(self, train_state: TrainState, clock: Callable[[], float] = time.monotonic) -> None:
+        self.train_state, self.clock = train_state, clock
         self.since: tuple[float, int] | None = None
-        config = progress.config
+        config = train_state.config
         if config.compile == "always":
-            progress.play_with(compiled(progress.players))
+            train_state.use_players(compiled(train_state.players))
         differentiable_once = not config.objective.needs.independent
-        self.open = config.compile == "auto" and progress.device.type == "cuda" and differentiable_once
+        self.open = config.compile == "auto" and train_state.device.type == "cuda" and differentiable_once
 
     def consider(self) -> str:
         """Look at how long training will take, at a moment when all steps are done.
@@ -51,16 +51,16 @@ class Foresight:
         """
         if not self.open:
             return ""
-        now, images = self.clock(), self.progress.images
+        now, images = self.clock(), self.train_state.images
         self.since = self.since or (now, images)
         seconds, seen = now - self.since[0], images - self.since[1]
         if seconds < SEEN_FOR or not seen:
             return ""
         self.open = False
-        left = seconds / seen * (self.progress.config.images - images)
+        left = seconds / seen * (self.train_state.config.images - images)
         if left < PAYS_FROM:
             return ""
-        self.progress.play_with(compiled(self.progress.players))
+        self.train_state.use_players(compiled(self.train_state.players))
         return (
             f"about {left / 60:.0f} minutes are left: the networks are compiled, which takes about half a minute and "
             "makes the rest faster (--compile never leaves them as they are)"

@@ -14,20 +14,20 @@ from torch import Tensor
 
 from equipoise.objectives.base import State
 from equipoise.randomness import Draws
-from equipoise.training.step import Given
+from equipoise.training.step import StepInputs
 
-Step = Callable[[State, Given], tuple[State, dict[str, Tensor]]]
+Step = Callable[[State, StepInputs], tuple[State, dict[str, Tensor]]]
 WARM_UP = 3  # steps taken as they come, in which libraries choose their kernels and optimisers make their moments
 
 
-class Playback:
+class CUDAGraphStep:
     """Takes steps; each kind of step is recorded once it has been taken WARM_UP times."""
 
     def __init__(self) -> None:
         self._recorders: dict[Hashable, _Recorder] = {}
         self._works = True
 
-    def __call__(self, kind: Hashable, step: Step, state: State, given: Given) -> tuple[State, dict[str, Tensor]]:
+    def __call__(self, kind: Hashable, step: Step, state: State, inputs: StepInputs) -> tuple[State, dict[str, Tensor]]:
         """Take one step on a GPU.
 
         Args:
@@ -35,21 +35,21 @@ class Playback:
             step: the objective's state and what is given -> the state after the step and its measures, all tensors; it
                 must not wait for the device, or read anything but its arguments that moves.
             state: before the step.
-            given: to it.
+            inputs: to it.
 
         Returns:
             As `step` does; valid until the next step.
         """
         if not self._works:
-            return step(state, given)
+            return step(state, inputs)
         recorder = self._recorders.setdefault(kind, _Recorder())
         try:
-            return recorder.take(step, state, given)
+            return recorder.take(step, state, inputs)
         except _UnrecordableError as error:
             self._works = False
             self.forget()
             warnings.warn(f"steps are not recorded, which would be faster: {error.__cause__}", stacklevel=2)
-            return step(state, given)
+            return step(state, inputs)
 
     def forget(self) -> None:
         """Let go of all recordings, as weights, moments or learning rates have moved in memory."""
@@ -69,12 +69,12 @@ class _Recorder:
     slot: "_Slot | None" = None
     made: tuple[State, dict[str, Tensor]] = field(default_factory=lambda: ({}, {}))
 
-    def take(self, step: Step, state: State, given: Given) -> tuple[State, dict[str, Tensor]]:
+    def take(self, step: Step, state: State, inputs: StepInputs) -> tuple[State, dict[str, Tensor]]:
         self.taken += 1
         if self.slot is None:
-            self.slot = _Slot(state, given)
+            self.slot = _Slot(state, inputs)
         else:
-            self.slot.fill(state, given)
+            self.slot.fill(state, inputs)
         if self.taken <= WARM_UP:
             return self._aside(step, self.slot)
         if self.graph is None:
@@ -87,7 +87,7 @@ class _Recorder:
         here, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
-            made = step(slot.state, slot.given)
+            made = step(slot.state, slot.inputs)
         here.wait_stream(aside)
         return made
 
@@ -95,32 +95,32 @@ class _Recorder:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                self.made = step(slot.state, slot.given)
+                self.made = step(slot.state, slot.inputs)
         except RuntimeError as error:
             raise _UnrecordableError from error
         return graph
 
 
 class _Slot:
-    """Memory that a recording reads: a state, what is given, and what was drawn from it."""
+    """Memory that a recording reads: a state, a step's inputs, and what was drawn from them."""
 
-    def __init__(self, state: State, given: Given) -> None:
-        self.draws = _Kept(given.draws)
+    def __init__(self, state: State, inputs: StepInputs) -> None:
+        self.draws = _Kept(inputs.draws)
         self.state = {name: value.clone() for name, value in state.items()}
-        self.given = replace(given, draws=cast(Draws, self.draws))
-        self.tensors = _tensors(given)
+        self.inputs = replace(inputs, draws=cast(Draws, self.draws))
+        self.tensors = _tensors(inputs)
 
-    def fill(self, state: State, given: Given) -> None:
-        self.draws.refill(given.draws)
+    def fill(self, state: State, inputs: StepInputs) -> None:
+        self.draws.refill(inputs.draws)
         for name, value in self.state.items():
             value.copy_(state[name])
-        for ours, theirs in zip(self.tensors, _tensors(given), strict=True):
+        for ours, theirs in zip(self.tensors, _tensors(inputs), strict=True):
             ours.copy_(theirs)
 
 
-def _tensors(given: Given) -> list[Tensor]:
-    """All that is given, but for what is drawn."""
-    found = [given.real, given.latent, given.labels, given.latent_g, *(given.conditions or ())]
+def _tensors(inputs: StepInputs) -> list[Tensor]:
+    """All tensors of a step's inputs, but for what is drawn."""
+    found = [inputs.real, inputs.latent, inputs.labels, inputs.latent_g, *(inputs.conditions or ())]
     return [tensor for tensor in found if tensor is not None]
 
 

@@ -8,23 +8,23 @@ from typing import NamedTuple, TypeVar, cast
 
 from torch import Tensor
 
-from equipoise.config.datasets import feed_of
+from equipoise.config.datasets import open_train_feed
 from equipoise.data import Feed
 from equipoise.devices import Launcher
 from equipoise.errors import UsageError
 from equipoise.objectives.base import State
-from equipoise.runs.background_writer import Saver
+from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import Run
 from equipoise.training.allocator import freed_memory_kept
-from equipoise.training.batch import deal
-from equipoise.training.compile import Foresight
-from equipoise.training.distributed import Team, assemble
+from equipoise.training.batch import make_batch
+from equipoise.training.compile import CompilePolicy
+from equipoise.training.distributed import Distributed, make_distributed
 from equipoise.training.health import MOST_CUTS, Finding, not_finite
 from equipoise.training.recorder import Moment, Recorder
 from equipoise.training.signals import Stop, listening
-from equipoise.training.state import Material, Progress
-from equipoise.training.step import Given, update
+from equipoise.training.state import DataSpec, TrainState
+from equipoise.training.step import StepInputs, update
 from equipoise.views.terminal import Display
 
 Result = TypeVar("Result")
@@ -43,26 +43,26 @@ class Outcome(NamedTuple):
 def work(launcher: Launcher, path: Path | None, images: int | None, quiet: bool) -> tuple[Path, Outcome]:
     """Train the run at `path`, which the first process names, to `images` images or its own number."""
     run = Run.open(cast(Path, launcher.broadcast(path)))
-    team = assemble(launcher, run.config.precision_on(launcher.device.type))
+    distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
     with freed_memory_kept(), ExitStack() as held:
-        if refused := together(team, lambda: _claim(run, images, held if team.rank == 0 else None)):
+        if refused := together(distributed, lambda: _claim(run, images, held if distributed.rank == 0 else None)):
             return run.path, Outcome("refused", message=refused)
-        made = together(team, lambda: _prepared(run, launcher))
+        made = together(distributed, lambda: _prepared(run, launcher))
         if isinstance(made, str):
             return run.path, Outcome("refused", message=made)
-        outcome = _train(run, *made, team, quiet)
+        outcome = _train(run, *made, distributed, quiet)
         launcher.barrier()
     return run.path, outcome
 
 
-def together(team: Team, task: Callable[[], Result]) -> Result | str:
+def together(distributed: Distributed, task: Callable[[], Result]) -> Result | str:
     """Do some work; if it cannot be done by some process, every process gets the words of the first such."""
     made, wrong = None, ""
     try:
         made = task()
     except UsageError as error:
         wrong = str(error)
-    return team.word(wrong) or cast(Result, made)
+    return distributed.first_error(wrong) or cast(Result, made)
 
 
 def _claim(run: Run, images: int | None, held: ExitStack | None) -> None:
@@ -76,17 +76,17 @@ def _claim(run: Run, images: int | None, held: ExitStack | None) -> None:
         run.config = longer
 
 
-def _prepared(run: Run, launcher: Launcher) -> tuple[Feed, Progress, list[str]]:
+def _prepared(run: Run, launcher: Launcher) -> tuple[Feed, TrainState, list[str]]:
     """The feed, where training stands, and why newer checkpoints were passed over."""
     if run.config.batch % launcher.world_size:
         raise UsageError(f"--batch {run.config.batch} does not divide by the {launcher.world_size} processes")
-    feed = feed_of(run.config)
-    progress = Progress(run.config, Material.of(feed), launcher.device)
-    return feed, progress, _restore(run, progress, feed)
+    feed = open_train_feed(run.config)
+    train_state = TrainState(run.config, DataSpec.of(feed), launcher.device)
+    return feed, train_state, _restore(run, train_state, feed)
 
 
-def _restore(run: Run, progress: Progress, feed: Feed) -> list[str]:
-    """Put `progress` where the newest readable checkpoint stands; returns why newer ones were passed over."""
+def _restore(run: Run, train_state: TrainState, feed: Feed) -> list[str]:
+    """Put `train_state` where the newest readable checkpoint stands; returns why newer ones were passed over."""
     if not run.checkpoints():
         return []
     tensors, facts, passed_over = run.load_checkpoint()
@@ -95,138 +95,158 @@ def _restore(run: Run, progress: Progress, feed: Feed) -> list[str]:
             f"the images at {run.config.data} are not those that {run.path} was trained on: bring them back, "
             "or train a new run"
         )
-    progress.restore(tensors, facts)
+    train_state.restore(tensors, facts)
     return passed_over
 
 
-def _train(run: Run, feed: Feed, progress: Progress, passed_over: list[str], team: Team, quiet: bool) -> Outcome:
+def _train(
+    run: Run, feed: Feed, train_state: TrainState, passed_over: list[str], distributed: Distributed, quiet: bool
+) -> Outcome:
     """Train and record, and close everything."""
     title = f"{run.config.objective_name} on {run.config.data}"
-    silent = quiet or team.rank > 0
+    silent = quiet or distributed.rank > 0
     with (
         closing(feed),
-        Display(run.config.images, title, start_at=progress.images, quiet=silent) as display,
+        Display(run.config.images, title, start_at=train_state.images, quiet=silent) as display,
         listening() as stop,
-        Saver(run) as saver,
+        BackgroundWriter(run) as writer,
     ):
 
         def begun() -> Recorder | None:
-            return Recorder(run, saver, progress, feed, team, display, passed_over) if team.rank == 0 else None
+            return (
+                Recorder(run, writer, train_state, feed, distributed, display, passed_over)
+                if distributed.rank == 0
+                else None
+            )
 
-        recorder = together(team, begun)
+        recorder = together(distributed, begun)
         if isinstance(recorder, str):
-            return Outcome("refused", progress.images, recorder)
-        outcome = _loop(run, progress, feed, team, recorder, stop)
-        refused = together(team, lambda: recorder.close() if recorder else None)
-        return Outcome("refused", progress.images, refused) if refused else outcome
+            return Outcome("refused", train_state.images, recorder)
+        outcome = _loop(run, train_state, feed, distributed, recorder, stop)
+        refused = together(distributed, lambda: recorder.close() if recorder else None)
+        return Outcome("refused", train_state.images, refused) if refused else outcome
 
 
-def _loop(run: Run, progress: Progress, feed: Feed, team: Team, recorder: Recorder | None, stop: Stop) -> Outcome:
+def _loop(
+    run: Run, train_state: TrainState, feed: Feed, distributed: Distributed, recorder: Recorder | None, stop: Stop
+) -> Outcome:
     """Train until the end, convergence, a signal, or what cannot go on; every process leaves alike."""
-    foresight = Foresight(progress)
-    while not progress.finished:
-        given = together(team, lambda: deal(progress.config, feed, progress.images, team, progress.device))
-        if isinstance(given, str):
-            return _broken(given, progress, team, recorder)
-        take_step(progress, given, team)
-        asked = team.most(stop.signal)
-        moment, bad = _judge(progress, foresight, stopping=bool(asked))
+    foresight = CompilePolicy(train_state)
+    while not train_state.finished:
+        inputs = together(
+            distributed,
+            lambda: make_batch(train_state.config, feed, train_state.images, distributed, train_state.device),
+        )
+        if isinstance(inputs, str):
+            return _broken(inputs, train_state, distributed, recorder)
+        take_step(train_state, inputs, distributed)
+        asked = distributed.all_reduce_max(stop.signal)
+        moment, bad = _judge(train_state, foresight, stopping=bool(asked))
         if not bad and any(moment):
-            found = together(team, lambda moment=moment: recorder.record(moment) if recorder else None)  # type: ignore[misc]
+            found = together(distributed, lambda moment=moment: recorder.record(moment) if recorder else None)  # type: ignore[misc]
             if isinstance(found, str):
-                return Outcome("refused", progress.images, found)
+                return Outcome("refused", train_state.images, found)
             bad = found
-        if message := team.word(bad.message if bad else ""):
-            outcome = _diverged(message, bad, run, progress, team, recorder)
+        if message := distributed.first_error(bad.message if bad else ""):
+            outcome = _diverged(message, bad, run, train_state, distributed, recorder)
             if outcome:
                 return outcome
-        elif asked and not progress.finished:
-            return Outcome("interrupted", progress.images, signal=asked)
-    return Outcome("finished", progress.images)
+        elif asked and not train_state.finished:
+            return Outcome("interrupted", train_state.images, signal=asked)
+    return Outcome("finished", train_state.images)
 
 
-def take_step(progress: Progress, given: Given, team: Team) -> None:
+def take_step(train_state: TrainState, inputs: StepInputs, distributed: Distributed) -> None:
     """Move the players whose turn it is by what was dealt, and everything that follows them.
 
     Networks that cannot be compiled, which shows when they are first called, are used as they are.
     """
-    progress.prepare_step()
-    moves = progress.generator_moves
+    train_state.prepare_step()
+    moves = train_state.generator_moves
     try:
-        state, measures = _moved(progress, given, team, generator_moves=moves)
+        state, measures = _moved(train_state, inputs, distributed, generator_moves=moves)
     except (RuntimeError, AssertionError) as error:
-        if progress.playing is progress.players:
+        if train_state.active_players is train_state.players:
             raise
         reason = str(error).partition("\n")[0]
         warnings.warn(f"{NOT_COMPILED}: {reason}", stacklevel=2)
-        progress.play_with(progress.players)
-        state, measures = _moved(progress, given, team, generator_moves=moves)
-    progress.finish_step(state, measures, generator_moved=moves)
+        train_state.use_players(train_state.players)
+        state, measures = _moved(train_state, inputs, distributed, generator_moves=moves)
+    train_state.finish_step(state, measures, generator_moved=moves)
 
 
-def _moved(progress: Progress, given: Given, team: Team, *, generator_moves: bool) -> tuple[State, dict[str, Tensor]]:
-    players, optimizers, objective = progress.playing, progress.optimizers, progress.objective
-    order = progress.config.update
+def _moved(
+    train_state: TrainState, inputs: StepInputs, distributed: Distributed, *, generator_moves: bool
+) -> tuple[State, dict[str, Tensor]]:
+    players, optimizers, objective = train_state.active_players, train_state.optimizers, train_state.objective
+    order = train_state.config.update
 
-    def step(state: State, given: Given) -> tuple[State, dict[str, Tensor]]:
-        return update(players, optimizers, objective, state, given, team, order=order, generator_moves=generator_moves)
+    def step(state: State, inputs: StepInputs) -> tuple[State, dict[str, Tensor]]:
+        return update(
+            players, optimizers, objective, state, inputs, distributed, order=order, generator_moves=generator_moves
+        )
 
-    if progress.device.type == "cuda" and team.size == 1:
-        return progress.playback(generator_moves, step, progress.state, given)
-    return step(progress.state, given)
+    if train_state.device.type == "cuda" and distributed.world_size == 1:
+        return train_state.cuda_graph_step(generator_moves, step, train_state.state, inputs)
+    return step(train_state.state, inputs)
 
 
-def _judge(progress: Progress, foresight: Foresight, *, stopping: bool) -> tuple[Moment, Finding | None]:
+def _judge(train_state: TrainState, foresight: CompilePolicy, *, stopping: bool) -> tuple[Moment, Finding | None]:
     """What there is to record after a step, and what is wrong if anything is no number any more."""
-    config, means, halved, compiling = progress.config, None, False, ""
-    if _due(config.log_every, progress) or progress.finished:
-        means, steps = progress.window.close()
-        if bad := not_finite(means, progress.images):
+    config, means, halved, compiling = train_state.config, None, False, ""
+    if _due(config.log_every, train_state) or train_state.finished:
+        means, steps = train_state.accumulator.close()
+        if bad := not_finite(means, train_state.images):
             return Moment(), bad
-        halved = progress.observe(means, steps)
+        halved = train_state.observe(means, steps)
         compiling = foresight.consider()
-    last = progress.finished
-    sampling = _due(config.sample_every, progress) or last
-    scoring = config.score_every > 0 and (_due(config.score_every, progress) or last)
-    keeping = _due(config.checkpoint_every, progress) or _due(config.keep_every, progress)
+    last = train_state.finished
+    sampling = _due(config.sample_every, train_state) or last
+    scoring = config.score_every > 0 and (_due(config.score_every, train_state) or last)
+    keeping = _due(config.checkpoint_every, train_state) or _due(config.keep_every, train_state)
     saving = keeping or last or stopping or scoring
-    bad = not_finite(progress.extremes(), progress.images) if sampling or saving else None
+    bad = not_finite(train_state.extremes(), train_state.images) if sampling or saving else None
     return Moment(means, halved, sampling, scoring, saving, compiling), bad
 
 
 def _diverged(
-    message: str, bad: Finding | None, run: Run, progress: Progress, team: Team, recorder: Recorder | None
+    message: str,
+    bad: Finding | None,
+    run: Run,
+    train_state: TrainState,
+    distributed: Distributed,
+    recorder: Recorder | None,
 ) -> Outcome | None:
     """Stop, or go back to the last good checkpoint with half the learning rate, and train on."""
-    stops = progress.config.on_divergence == "stop" or progress.cuts == MOST_CUTS
-    again = f", after going back {MOST_CUTS} times" if progress.cuts == MOST_CUTS else ""
+    stops = train_state.config.on_divergence == "stop" or train_state.cuts == MOST_CUTS
+    again = f", after going back {MOST_CUTS} times" if train_state.cuts == MOST_CUTS else ""
 
     def tell() -> None:
         if recorder and bad:
             recorder.event(bad.level, bad.kind, bad.message + again) if stops else recorder.go_back(bad)
 
-    if refused := together(team, tell):
-        return Outcome("refused", progress.images, refused)
+    if refused := together(distributed, tell):
+        return Outcome("refused", train_state.images, refused)
     if stops:
-        return Outcome("diverged", progress.images, message + again)
-    progress.restore(*run.load_checkpoint()[:2])
+        return Outcome("diverged", train_state.images, message + again)
+    train_state.restore(*run.load_checkpoint()[:2])
     return None
 
 
-def _broken(message: str, progress: Progress, team: Team, recorder: Recorder | None) -> Outcome:
+def _broken(message: str, train_state: TrainState, distributed: Distributed, recorder: Recorder | None) -> Outcome:
     """Leave a checkpoint, since the data cannot be read on."""
-    if bad := not_finite(progress.extremes(), progress.images):
-        return Outcome("diverged", progress.images, bad.message)
+    if bad := not_finite(train_state.extremes(), train_state.images):
+        return Outcome("diverged", train_state.images, bad.message)
 
     def tell() -> None:
         if recorder:
             recorder.event("error", "data", message)
             recorder.checkpoint()
 
-    refused = together(team, tell)
-    return Outcome("refused" if refused else "broken", progress.images, refused or message)
+    refused = together(distributed, tell)
+    return Outcome("refused" if refused else "broken", train_state.images, refused or message)
 
 
-def _due(every: int, progress: Progress) -> bool:
+def _due(every: int, train_state: TrainState) -> bool:
     """Whether the last step reached or passed a multiple of `every` images; of 0 there is none."""
-    return every > 0 and progress.images // every > (progress.images - progress.config.batch) // every
+    return every > 0 and train_state.images // every > (train_state.images - train_state.config.batch) // every

@@ -13,21 +13,21 @@ from torch.utils.tensorboard import SummaryWriter
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed, normalise, to_uint8
-from equipoise.evaluation.periodic_kid import Judge
+from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.metrics.similarity import diversity
 from equipoise.players import Conditions
-from equipoise.randomness import Draws, keyed, latents
-from equipoise.runs.background_writer import Saver
+from equipoise.randomness import Draws, keyed_generator, latents
+from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import conditions
-from equipoise.training.distributed import Team
+from equipoise.training.distributed import Distributed
 from equipoise.training.health import MOST_CUTS, Finding, diagnose, sudden_collapse, well_until
-from equipoise.training.state import Progress
+from equipoise.training.state import TrainState
 from equipoise.views.figures import grid
 from equipoise.views.report import write_report
 from equipoise.views.terminal import Display
-from equipoise.views.toy_scatter import JUDGED_POINTS, measures_of, realness, scatter_of
+from equipoise.views.toy_scatter import JUDGED_POINTS, realness_score, toy_measures, toy_scatter
 
 NAMED = 5  # skipped images named in a message
 JUDGED = 256  # samples whose diversity is measured
@@ -64,26 +64,32 @@ class Recorder:
     def __init__(
         self,
         run: Run,
-        saver: Saver,
-        progress: Progress,
+        writer: BackgroundWriter,
+        train_state: TrainState,
         feed: Feed,
-        team: Team,
+        distributed: Distributed,
         display: Display,
         passed_over: Sequence[str] = (),
     ) -> None:
-        self.run, self.saver, self.progress, self.team, self.display = run, saver, progress, team, display
+        self.run, self.writer, self.train_state, self.distributed, self.display = (
+            run,
+            writer,
+            train_state,
+            distributed,
+            display,
+        )
         config = run.config
         self.fresh = not run.checkpoints()
         count = JUDGED_POINTS if config.toy else JUDGED
-        self.latents = latents(count, config.network.latent, config.prior, keyed(config.seed, "samples"))
+        self.latents = latents(count, config.network.latent, config.prior, keyed_generator(config.seed, "samples"))
         some = normalise(feed.draw(min(JUDGED, feed.count or JUDGED), config.seed, 0).images)
         self.data_diversity = diversity(some)
         self.conditions = self._conditions(feed.classes, some[torch.arange(count) % len(some)])
         self.report_due = time.monotonic() + BETWEEN_REPORTS
         self.data = feed.fingerprint
-        self.judge: Judge | None = None
+        self.judge: PeriodicKID | None = None
         with writing(run.path):
-            self._open(-1 if self.fresh else progress.images)
+            self._open(-1 if self.fresh else train_state.images)
             self._begin(feed, passed_over)
 
     def _open(self, images: int) -> None:
@@ -96,7 +102,7 @@ class Recorder:
 
     def record(self, moment: Moment) -> Finding | None:
         """Record what is due; if the samples have collapsed, say so and leave it at that."""
-        self.saver.settle(wait=False)
+        self.writer.settle(wait=False)
         with writing(self.run.path):
             if moment.compiling:
                 self.event("info", "compile", moment.compiling)
@@ -113,10 +119,10 @@ class Recorder:
         return None
 
     def go_back(self, bad: Finding) -> None:
-        """Make the last good checkpoint the newest, with half the learning rate; `progress` is left as it is."""
-        self.saver.settle()
+        """Make the last good checkpoint the newest, with half the learning rate; `train_state` is left as it is."""
+        self.writer.settle()
         _, facts, _ = self.run.load_checkpoint(up_to=well_until(self.rows, self.run.config, bad))
-        images, cuts = facts["images"], self.progress.cuts + 1
+        images, cuts = facts["images"], self.train_state.cuts + 1
         evidence = bad.message.partition(":")[0]
         with writing(self.run.path):
             self.board.close()
@@ -132,34 +138,34 @@ class Recorder:
 
     def line(self, measures: dict[str, float], *, halved: bool) -> None:
         """Log the means of one window of steps."""
-        images = self.progress.images
+        images = self.train_state.images
         if halved:
             name = self.run.config.objective.convergence
-            self.event("info", "lr", f"{name} has stalled: the learning rate is now {self.progress.lr:.3g}")
-        self._log({"images": images, "lr": self.progress.lr, **measures})
-        self.display.update(images, {"lr": self.progress.lr, **measures})
+            self.event("info", "lr", f"{name} has stalled: the learning rate is now {self.train_state.lr:.3g}")
+        self._log({"images": images, "lr": self.train_state.lr, **measures})
+        self.display.update(images, {"lr": self.train_state.lr, **measures})
 
     def samples(self) -> None:
         """Draw the samples, measure their diversity, and a toy's modes, and say what is wrong."""
-        images = self.progress.images
+        images = self.train_state.images
         made = self._generate()
         picture = self._picture(made)
         self.run.save_samples(images, picture)
         self.board.add_image("samples", np.atleast_3d(np.asarray(picture)), images, dataformats="HWC")
         measures = {"diversity": diversity(made[:JUDGED]) / self.data_diversity}
         if toy := self.run.config.toy:
-            measures |= measures_of(toy, made.flatten(1))
+            measures |= toy_measures(toy, made.flatten(1))
         self._log({"images": images, **measures})
         self.display.update(images, measures)
         self._diagnose()
 
     def score(self) -> None:
         """Log the KID of the averaged generator; `checkpoint` then keeps the best."""
-        judge = self.judge = self.judge or Judge(self.run.config, self.progress.device)
-        figures = judge(self.progress.ema.eval())
-        row = {"images": self.progress.images, "kid": figures["value"], "kid_spread": figures["spread"]}
+        judge = self.judge = self.judge or PeriodicKID(self.run.config, self.train_state.device)
+        figures = judge(self.train_state.ema.eval())
+        row = {"images": self.train_state.images, "kid": figures["value"], "kid_spread": figures["spread"]}
         self._log(row)
-        self.display.update(self.progress.images, {"kid": figures["value"]})
+        self.display.update(self.train_state.images, {"kid": figures["value"]})
         if not self.best or figures["value"] < self.best["kid"]:
             self.best = row
 
@@ -167,13 +173,13 @@ class Recorder:
         """Say what a person should know at the start, and leave the first samples and checkpoint of a new run."""
         for note in passed_over:
             self.event("warning", "checkpoint", note)
-        if self.run.config.compile == "always" and not self.progress.finished:
+        if self.run.config.compile == "always" and not self.train_state.finished:
             self.event("info", "compile", "compiling the networks first, which takes about half a minute")
         if not self.fresh:
-            if not self.progress.finished:
-                self.event("info", "resumed", f"resumed at {self.progress.images:,} images")
+            if not self.train_state.finished:
+                self.event("info", "resumed", f"resumed at {self.train_state.images:,} images")
             return
-        self.event("info", "precision", _precision_message(self.run.config, self.progress.device.type))
+        self.event("info", "precision", _precision_message(self.run.config, self.train_state.device.type))
         if feed.skipped:
             names = ", ".join(f"{name} ({reason})" for name, reason in feed.skipped[:NAMED])
             more = f" and {len(feed.skipped) - NAMED} more" if len(feed.skipped) > NAMED else ""
@@ -185,21 +191,21 @@ class Recorder:
 
     def event(self, level: str, kind: str, message: str, images: int | None = None) -> None:
         """Note in words that something happened, after `images` images or just now."""
-        at = self.progress.images if images is None else images
+        at = self.train_state.images if images is None else images
         self.run.append("events.jsonl", {"images": at, "level": level, "kind": kind, "message": message})
         self.display.say(level, message)
 
     def checkpoint(self) -> None:
         """Save everything that moves, and draw the curves and the report if that is due."""
         self.board.flush()  # so that its curves have no gap if the next thing is a kill
-        images, facts = self.progress.images, self.progress.facts() | {"data": self.data}
-        self.saver.save(images, self.progress.tensors(), facts, best=self.best.get("images") == images)
+        images, facts = self.train_state.images, self.train_state.facts() | {"data": self.data}
+        self.writer.save(images, self.train_state.tensors(), facts, best=self.best.get("images") == images)
         if time.monotonic() > self.report_due:
             self._draw()
 
     def close(self) -> None:
         """Wait for the last checkpoint, and draw the curves and the report as they stand at the end."""
-        self.saver.settle()
+        self.writer.settle()
         with writing(self.run.path):
             self._draw()
             self.board.close()
@@ -239,15 +245,15 @@ class Recorder:
         """A grid of the first images; of a toy, all points over the data's, with the discriminator behind."""
         if not (toy := self.run.config.toy):
             return grid(to_uint8(made[:SHOWN]))
-        score = realness(self.progress.players.discriminator, self.run.config.objective)
-        return scatter_of(toy, made.flatten(1), score)
+        score = realness_score(self.train_state.players.discriminator, self.run.config.objective)
+        return toy_scatter(toy, made.flatten(1), score)
 
     @torch.no_grad()
     def _generate(self) -> Tensor:
         """Images (JUDGED, C, H, W) in [-1, 1], or a toy's points, from the fixed latents, on the CPU."""
-        generator: nn.Module = self.progress.ema
+        generator: nn.Module = self.train_state.ema
         generator.eval()
-        with self.team.autocast():
+        with self.distributed.autocast():
             parts = [
                 self._given(generator, slice(start, start + SHOWN)) for start in range(0, len(self.latents), SHOWN)
             ]
@@ -266,9 +272,9 @@ class Recorder:
         """Images (n, C, H, W) of some of the fixed latents, under the fixed conditions if there are any."""
 
         def moved(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values[rows].to(self.progress.device)
+            return None if values is None else values[rows].to(self.train_state.device)
 
-        latent = self.latents[rows].to(self.progress.device, self.progress.config.dtype)
+        latent = self.latents[rows].to(self.train_state.device, self.train_state.config.dtype)
         if self.conditions is None:
             return cast(Tensor, generator(latent).images)
         return cast(Tensor, generator(latent, Conditions(*map(moved, self.conditions))).images)

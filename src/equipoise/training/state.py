@@ -13,10 +13,10 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
 from equipoise.objectives.base import State
 from equipoise.players import Players
-from equipoise.randomness import keyed
+from equipoise.randomness import keyed_generator
 from equipoise.runs.checkpoint import CheckpointError
-from equipoise.training.accumulator import Window
-from equipoise.training.cuda_graphs import Playback
+from equipoise.training.accumulator import MetricAccumulator
+from equipoise.training.cuda_graphs import CUDAGraphStep
 from equipoise.training.schedule import Plateau, warmup
 from equipoise.training.step import Optimizers, laid_out_like
 
@@ -31,7 +31,7 @@ ENDLESS = 50_000  # images that make an epoch where there is no end to them
 
 
 @dataclass(frozen=True)
-class Material:
+class DataSpec:
     """What the data decides on: everything that networks and objective must know of it.
 
     Attributes:
@@ -45,38 +45,38 @@ class Material:
     count: int | None = None
 
     @classmethod
-    def of(cls, feed: Feed) -> "Material":
+    def of(cls, feed: Feed) -> "DataSpec":
         """That of a feed."""
         return cls(feed.shape, feed.classes, feed.count)
 
 
-class Progress:
+class TrainState:
     """Networks, their moving average, optimisers, the objective's state, the learning rate, and images seen."""
 
-    def __init__(self, config: TrainConfig, material: Material, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, material: DataSpec, device: torch.device) -> None:
         self.config, self.material, self.device = config, material, device
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(keyed(config.seed, "weights").initial_seed())
+            torch.manual_seed(keyed_generator(config.seed, "weights").initial_seed())
             players = config.build(material.shape, material.classes)
         layout = torch.channels_last
         self.players = Players(*(player.to(device, config.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
-        self.playing = self.players
+        self.active_players = self.players
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
         self.optimizers = Optimizers(*(_optimizer(config, player, device) for player in self.players))
-        self.playback = Playback()
+        self.cuda_graph_step = CUDAGraphStep()
         self.objective = config.game(material.classes)
         self.steps_per_epoch = max(1, (material.count or ENDLESS) // config.batch)
         self.state: State = {
             name: value.to(device) for name, value in self.objective.start(self.steps_per_epoch).items()
         }
-        self.plateau, self.window, self.images = Plateau(), Window(), 0
+        self.plateau, self.accumulator, self.images = Plateau(), MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
         self.cuts = 0  # times that training went back and its learning rate was halved
 
-    def play_with(self, players: Players) -> None:
+    def use_players(self, players: Players) -> None:
         """Let steps call these from now on: `self.players`, which hold the weights, or others that share them."""
-        self.playing = players
-        self.playback.forget()
+        self.active_players = players
+        self.cuda_graph_step.forget()
 
     @property
     def lr(self) -> float:
@@ -113,7 +113,7 @@ class Progress:
         Karras et al. 2022, arXiv:2206.00364), so that early samples are not those of the first weights.
         """
         self.state = state
-        self.window.add(measures)
+        self.accumulator.add(measures)
         self.images += self.config.batch
         self.critic_steps_since += 1
         if generator_moved:
@@ -147,7 +147,7 @@ class Progress:
 
     def extremes(self) -> dict[str, float]:
         """Sums of the open window, and each player's largest weight and moment: finite if all is well."""
-        extremes = {name: float(value) for name, value in self.window.sums.items()}
+        extremes = {name: float(value) for name, value in self.accumulator.sums.items()}
         for name, player in self.players._asdict().items():
             largest = [weight.detach().abs().amax() for weight in player.parameters()]
             extremes[f"the {name}'s largest weight"] = float(torch.stack(largest).amax())
@@ -164,7 +164,7 @@ class Progress:
             "discriminator": self.players.discriminator.state_dict(),
             "ema": self.ema.state_dict(),
             "objective": self.state,
-            "window": self.window.sums,
+            "window": self.accumulator.sums,
             **{f"optimizer_{name}": _moments(getattr(self.optimizers, name)) for name in Optimizers._fields},
         }
         return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
@@ -175,8 +175,8 @@ class Progress:
             "shape": self.material.shape,
             "classes": self.material.classes,
             "plateau": self.plateau.as_dict(),
-            "window_steps": self.window.steps,
-            "window_counts": dict(self.window.counts),
+            "window_steps": self.accumulator.steps,
+            "window_counts": dict(self.accumulator.counts),
             "generator_steps": self.generator_steps,
             "critic_steps_since": self.critic_steps_since,
             "steps_per_epoch": self.steps_per_epoch,
@@ -194,7 +194,7 @@ class Progress:
             prefix = f"{name}."
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-        self.playback.forget()
+        self.cuda_graph_step.forget()
         try:
             kinds = {**self.facts(), "window_counts": {}, "images": 0}
             if not _alike(kinds, {key: facts[key] for key in kinds}):
@@ -207,7 +207,9 @@ class Progress:
                 raise ValueError("it belongs to another objective")
             self.state = {name: value.to(self.device) for name, value in _scalars(part("objective")).items()}
             sums, counts = _scalars(part("window")), facts["window_counts"]  # whose order is that of the metrics
-            self.window = Window({name: sums[name].to(self.device) for name in counts}, counts, facts["window_steps"])
+            self.accumulator = MetricAccumulator(
+                {name: sums[name].to(self.device) for name in counts}, counts, facts["window_steps"]
+            )
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
             self.steps_per_epoch, self.cuts = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]

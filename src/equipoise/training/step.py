@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Batch, Half, Loss, Objective, Seen, State, Update
+from equipoise.objectives.base import Aux, Batch, Half, Loss, Objective, State, Update
 from equipoise.players import Conditions, GeneratorOutput, Players
 from equipoise.randomness import Draws
-from equipoise.training.distributed import Team
+from equipoise.training.distributed import Distributed
 
 
 class Optimizers(NamedTuple):
@@ -23,7 +23,7 @@ class Optimizers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Given:
+class StepInputs:
     """What one step is given on this process.
 
     Attributes:
@@ -48,8 +48,8 @@ def update(
     optimizers: Optimizers,
     objective: Objective,
     state: State,
-    given: Given,
-    team: Team,
+    inputs: StepInputs,
+    distributed: Distributed,
     *,
     order: Update = "simultaneous",
     generator_moves: bool = True,
@@ -65,8 +65,8 @@ def update(
         optimizers: their optimisers.
         objective: gives the losses and moves its own state.
         state: the objective's state before the step.
-        given: real images, latents and draws.
-        team: the other processes, and the precision.
+        inputs: real images, latents and draws.
+        distributed: the other processes, and the precision.
         order: whether both move at the same time, or one after the other.
         generator_moves: whether it is the generator's turn.
 
@@ -74,9 +74,9 @@ def update(
         The objective's state after the step, and its measures, 0-d tensors by name.
     """
     if order == "simultaneous" and generator_moves:
-        means = _together(players, optimizers, objective, state, given, team)
+        means = _together(players, optimizers, objective, state, inputs, distributed)
     else:
-        means = _in_turn(players, optimizers, objective, state, given, team, generator_moves=generator_moves)
+        means = _in_turn(players, optimizers, objective, state, inputs, distributed, generator_moves=generator_moves)
     state = objective.adapt(state, means)
     return state, objective.measures(state, means)
 
@@ -86,16 +86,16 @@ def _together(
     optimizers: Optimizers,
     objective: Objective,
     state: State,
-    given: Given,
-    team: Team,
-) -> Seen:
-    factor = objective.factor(state) if given.latent_g is None else None
+    inputs: StepInputs,
+    distributed: Distributed,
+) -> Aux:
+    factor = objective.factor(state) if inputs.latent_g is None else None
     if factor is None:
-        grads, seen = _by_both_losses(players, objective, state, given, team)
+        grads, aux = _by_both_losses(players, objective, state, inputs, distributed)
     else:
-        grads, seen = _by_shared_term(players, objective, factor, given, team)
+        grads, aux = _by_shared_term(players, objective, factor, inputs, distributed)
     d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
-    means = _reduced([*d_weights, *g_weights], grads, seen, team)
+    means = _reduced([*d_weights, *g_weights], grads, aux, distributed)
     for optimizer in optimizers:
         optimizer.step()
     _clip(d_weights, objective.clip)
@@ -103,42 +103,42 @@ def _together(
 
 
 def _by_both_losses(
-    players: Players, objective: Objective, state: State, given: Given, team: Team
-) -> tuple[list[Tensor], Seen]:
-    """Gradients of the discriminator's weights and then the generator's, each by its own loss; what was seen."""
-    batch = _judged(players, given, team)
+    players: Players, objective: Objective, state: State, inputs: StepInputs, distributed: Distributed
+) -> tuple[list[Tensor], Aux]:
+    """Gradients of the discriminator's weights and then the generator's, each by its own loss; the losses' aux."""
+    batch = _judged(players, inputs, distributed)
     d_loss = objective.discriminator_loss(batch, state)
-    g_batch = batch if given.latent_g is None else _judged_anew(players, batch, given, team)
+    g_batch = batch if inputs.latent_g is None else _judged_anew(players, batch, inputs, distributed)
     g_loss = objective.generator_loss(g_batch, state)
     d_grads = torch.autograd.grad(d_loss.value, _weights(players.discriminator), retain_graph=True)
     g_grads = torch.autograd.grad(g_loss.value, _weights(players.generator))
-    return [*d_grads, *g_grads], {**d_loss.seen, **g_loss.seen}
+    return [*d_grads, *g_grads], {**d_loss.aux, **g_loss.aux}
 
 
 def _by_shared_term(
-    players: Players, objective: Objective, factor: Tensor, given: Given, team: Team
-) -> tuple[list[Tensor], Seen]:
+    players: Players, objective: Objective, factor: Tensor, inputs: StepInputs, distributed: Distributed
+) -> tuple[list[Tensor], Aux]:
     """The same where the losses share a term: one backward pass for both, and one half of the batch at a time.
 
     What generated images give the discriminator's weights is its loss's up to `factor`. What is the generator's alone
     reaches it through the images, so that those weights do not see it.
     """
     d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
-    with team.autocast():
-        judged = players.discriminator(given.real)
-    real = objective.real_loss(Half(judged, given.latent, team.gather))
+    with distributed.autocast():
+        judged = players.discriminator(inputs.real)
+    real = objective.real_loss(Half(judged, inputs.latent, distributed.all_gather))
     d_grads = torch.autograd.grad(real.value, d_weights)
-    with team.autocast():
-        images = _generate(players, given.latent, given.conditions).images
+    with distributed.autocast():
+        images = _generate(players, inputs.latent, inputs.conditions).images
         judged = players.discriminator(images)
-    loss, alone, seen = objective.fake_losses(Half(judged, given.latent, team.gather))
+    loss, alone, aux = objective.fake_losses(Half(judged, inputs.latent, distributed.all_gather))
     if alone is not None:
         (push,) = torch.autograd.grad(alone, images, retain_graph=True)
         loss = loss + (images * push).sum()
     grads = torch.autograd.grad(loss, [*d_weights, *g_weights])
     shared = torch._foreach_mul(grads[: len(d_weights)], factor)
     torch._foreach_add_(shared, d_grads)
-    return [*shared, *grads[len(d_weights) :]], {**real.seen, **seen}
+    return [*shared, *grads[len(d_weights) :]], {**real.aux, **aux}
 
 
 def _in_turn(
@@ -146,26 +146,30 @@ def _in_turn(
     optimizers: Optimizers,
     objective: Objective,
     state: State,
-    given: Given,
-    team: Team,
+    inputs: StepInputs,
+    distributed: Distributed,
     *,
     generator_moves: bool,
-) -> Seen:
-    fresh = given.latent_g is not None  # then the generator's own loss makes images of its own
-    batch = _judged(players, given, team, through_generator=generator_moves and not fresh, for_discriminator=True)
-    means = _move(players.discriminator, optimizers.discriminator, objective.discriminator_loss(batch, state), team)
+) -> Aux:
+    fresh = inputs.latent_g is not None  # then the generator's own loss makes images of its own
+    batch = _judged(
+        players, inputs, distributed, through_generator=generator_moves and not fresh, for_discriminator=True
+    )
+    means = _move(
+        players.discriminator, optimizers.discriminator, objective.discriminator_loss(batch, state), distributed
+    )
     _clip(_weights(players.discriminator), objective.clip)
     if not generator_moves:
         return means
     with _held_still(players.discriminator):
-        batch = _judged_anew(players, batch, given, team)
-    return means | _move(players.generator, optimizers.generator, objective.generator_loss(batch, state), team)
+        batch = _judged_anew(players, batch, inputs, distributed)
+    return means | _move(players.generator, optimizers.generator, objective.generator_loss(batch, state), distributed)
 
 
 def _judged(
     players: Players,
-    given: Given,
-    team: Team,
+    inputs: StepInputs,
+    distributed: Distributed,
     *,
     through_generator: bool = True,
     for_discriminator: bool = False,
@@ -174,39 +178,39 @@ def _judged(
 
     Args:
         players: the networks.
-        given: what to judge.
-        team: its precision.
+        inputs: what to judge.
+        distributed: its precision.
         through_generator: keep the generator's graph.
         for_discriminator: judge the images without it, for a loss that moves the discriminator only.
     """
-    latent = given.latent.detach().requires_grad_(through_generator)
-    with team.autocast():
+    latent = inputs.latent.detach().requires_grad_(through_generator)
+    with distributed.autocast():
         with torch.set_grad_enabled(through_generator):
-            fake = _generate(players, latent, given.conditions)
+            fake = _generate(players, latent, inputs.conditions)
         shown = fake.images.detach() if for_discriminator else fake.images
-        d_real, d_fake = players.discriminator(given.real), players.discriminator(shown)
+        d_real, d_fake = players.discriminator(inputs.real), players.discriminator(shown)
     return Batch(
-        given.real,
+        inputs.real,
         latent,
         fake,
         d_real,
         d_fake,
         players.discriminator,
-        given.draws,
-        given.labels,
-        given.conditions or Conditions(),
-        team.gather,
-        team.autocast,
+        inputs.draws,
+        inputs.labels,
+        inputs.conditions or Conditions(),
+        distributed.all_gather,
+        distributed.autocast,
     )
 
 
-def _judged_anew(players: Players, batch: Batch, given: Given, team: Team) -> Batch:
-    """The batch with its generated images, or others of `given.latent_g`, judged by the weights as they are now."""
+def _judged_anew(players: Players, batch: Batch, inputs: StepInputs, distributed: Distributed) -> Batch:
+    """The batch with its generated images, or others of `inputs.latent_g`, judged by the weights as they are now."""
     latent, fake = batch.latent, batch.fake
-    with team.autocast():
-        if given.latent_g is not None:
-            latent = given.latent_g.detach().requires_grad_()
-            fake = _generate(players, latent, given.conditions)
+    with distributed.autocast():
+        if inputs.latent_g is not None:
+            latent = inputs.latent_g.detach().requires_grad_()
+            fake = _generate(players, latent, inputs.conditions)
         return replace(batch, latent=latent, fake=fake, d_fake=players.discriminator(fake.images))
 
 
@@ -215,20 +219,20 @@ def _generate(players: Players, latent: Tensor, conditions: Conditions | None) -
     return fake
 
 
-def _move(player: nn.Module, optimizer: Optimizer, loss: Loss, team: Team) -> Seen:
+def _move(player: nn.Module, optimizer: Optimizer, loss: Loss, distributed: Distributed) -> Aux:
     weights = _weights(player)
-    means = _reduced(weights, torch.autograd.grad(loss.value, weights), loss.seen, team)
+    means = _reduced(weights, torch.autograd.grad(loss.value, weights), loss.aux, distributed)
     optimizer.step()
     return means
 
 
-def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], seen: Seen, team: Team) -> Seen:
-    """Give each weight the gradient's mean over all processes; the means of what was seen."""
-    numbers = torch.stack(list(seen.values())) if seen else grads[0].new_empty(0)
-    *grads, found = team.mean([*grads, numbers])
+def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], aux: Aux, distributed: Distributed) -> Aux:
+    """Give each weight the gradient's mean over all processes; the means of `aux`."""
+    numbers = torch.stack(list(aux.values())) if aux else grads[0].new_empty(0)
+    *grads, found = distributed.all_reduce_mean([*grads, numbers])
     for weight, grad in zip(weights, grads, strict=True):
         weight.grad = laid_out_like(weight, grad)
-    return dict(zip(seen, found.unbind(), strict=True))
+    return dict(zip(aux, found.unbind(), strict=True))
 
 
 def _weights(player: nn.Module) -> list[Tensor]:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from equipoise.config.datasets import feed_of
+from equipoise.config.datasets import open_train_feed
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
-from equipoise.devices import Launcher, is_leader, launcher_for
+from equipoise.devices import Launcher, is_leader, make_launcher
 from equipoise.errors import Diverged, Interrupted, UsageError
-from equipoise.evaluation.periodic_kid import judged_by
+from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import work
 from equipoise.training.signals import passing_on
@@ -32,11 +32,11 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
         Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
     """
-    launcher = launcher_for(config.device, config.devices)
+    launcher = make_launcher(config.device, config.devices)
     if not is_leader():
         return _launch(launcher, None, None, quiet)
     with counting(f"packing {config.data}", quiet=quiet) as count:
-        check(config, feed_of(config, count))
+        check(config, open_train_feed(config, count))
     return _launch(launcher, Run.create(out or free_folder(_name(config)), config), None, quiet)
 
 
@@ -59,7 +59,7 @@ def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) 
     run = Run.open(path)
     if images is not None:
         run.config.with_changes(images=images)  # what cannot work is refused at once
-    return _launch(launcher_for(run.config.device, run.config.devices), run, images, quiet)
+    return _launch(make_launcher(run.config.device, run.config.devices), run, images, quiet)
 
 
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
@@ -92,7 +92,7 @@ def check(config: TrainConfig, feed: Feed) -> None:
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
     config.tasks.refuse(feed.shape, feed.classes, config.objective.needs)
     if config.score_every:
-        judged_by(config)
+        kid_reference(config)
     with torch.device("meta"):
         config.build(feed.shape, feed.classes)
 

@@ -29,12 +29,12 @@ Score = Callable[[Tensor], Tensor]
 """Points (N, 2) to how real each looks, (N,): the higher, the more."""
 
 
-def truth_of(toy: Toy) -> Truth:
+def toy_distribution(toy: Toy) -> Truth:
     """The distribution that a toy's points follow."""
     return Truth(torch.from_numpy(toy.centres), toy.sigma, toy.modal)
 
 
-def measures_of(toy: Toy, points: Tensor) -> dict[str, float]:
+def toy_measures(toy: Toy, points: Tensor) -> dict[str, float]:
     """The share of points (N, 2) within 3 sigma of a centre; of a toy with modes also how many they reach, and spread.
 
     Returns:
@@ -42,13 +42,13 @@ def measures_of(toy: Toy, points: Tensor) -> dict[str, float]:
     """
     if not torch.isfinite(points).all():
         return {}
-    figures = point_figures(points, truth_of(toy))
+    figures = point_figures(points, toy_distribution(toy))
     return {name.replace("-", "_"): figure["value"] for name, figure in figures.items()}
 
 
-def realness(discriminator: nn.Module, objective: Objective) -> Score:
+def realness_score(discriminator: nn.Module, objective: Objective) -> Score:
     """A discriminator's score as a landscape's height: turned over for energies, which are low where data is."""
-    lower_is_real = objective.needs.judge in {"energy", "loss"}
+    lower_is_real = objective.needs.score in {"energy", "loss"}
 
     @torch.no_grad()
     def score(points: Tensor) -> Tensor:
@@ -61,9 +61,9 @@ def realness(discriminator: nn.Module, objective: Objective) -> Score:
     return score
 
 
-def scatter_of(toy: Toy, points: Tensor, score: Score | None = None) -> Image.Image:
+def toy_scatter(toy: Toy, points: Tensor, score: Score | None = None) -> Image.Image:
     """Draw generated points (N, 2) over a toy's held-out ones, with their measures in words."""
-    found = measures_of(toy, points)
+    found = toy_measures(toy, points)
     words = [f"{found['modes']:.0f} of {len(toy.centres)} modes"] if "modes" in found else []
     words += [f"{100 * found['in_modes']:.0f} % within 3 sigma"] if found else []
     return scatter(points[:DRAWN], toy.held_out(DRAWN), extent=toy.extent, score=score, caption=", ".join(words))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from equipoise.data.decode import Framing, Pixels, UnreadableError, frame, prepare
 from equipoise.data.digests import Digests, held_out
 from equipoise.data.inspection.duplicates import Groups, near, picture_hash, same
-from equipoise.data.packed.workers import Progress, prepare_all, shown
+from equipoise.data.packed.workers import ProgressCallback, prepare_all, shown
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
 
@@ -98,7 +98,7 @@ def inspect(
     resolution: int | str = 64,
     *,
     share: float = 0.1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Inspection:
     """Decode every image of `data`, as packing it at `resolution` would, and say what there is.
 

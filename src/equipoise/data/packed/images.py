@@ -14,7 +14,7 @@ from torch import Tensor
 
 from equipoise.data.decode import Pixels
 from equipoise.data.digests import Digests, held_out
-from equipoise.data.feed import Drawn
+from equipoise.data.feed import FeedBatch
 from equipoise.data.order import indices
 from equipoise.data.packed.rows import Rows
 from equipoise.data.sources.arrays import npy_rows
@@ -80,13 +80,13 @@ class Images:
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self))))
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """Give process `rank` of `size` its share of the batch that comes after `images_seen` images: see `Feed`."""
         assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
         share = batch // size
         chosen = indices(len(self), batch, seed, images_seen)[rank * share : (rank + 1) * share]
         labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
-        return Drawn(self.batch(chosen), labels)
+        return FeedBatch(self.batch(chosen), labels)
 
     def close(self) -> None:
         """Do nothing: what is drawn has been read."""

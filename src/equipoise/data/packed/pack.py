@@ -24,7 +24,7 @@ from equipoise.data.cache import (
 )
 from equipoise.data.decode import Fit, Framing, frame
 from equipoise.data.packed.images import ABOUT, DIGESTS, IMAGES, LABELS, Images, read_images
-from equipoise.data.packed.workers import Progress, Tally, only_size, prepare_all
+from equipoise.data.packed.workers import ProgressCallback, Tally, only_size, prepare_all
 from equipoise.data.packed.writer import Writer
 from equipoise.data.sizes import summarise
 from equipoise.data.sources import Contents, Source, find_source
@@ -42,7 +42,7 @@ def open_images(
     fit: Fit = "crop",
     background: str = "white",
     cache: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Images:
     """Open the images of `data` as a packed array uint8 (N, C, H, W), packing them if need be.
 
@@ -103,7 +103,7 @@ def pack(
     fit: Fit = "crop",
     background: str = "white",
     cache: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Images:
     """Pack `data` into the cache, as `open_images` does, and also into the file `out` if one is named.
 
@@ -160,7 +160,9 @@ def _key(source: Source, framing: Framing, as_they_are: bool, folder: Path) -> s
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _pack(source: Source, contents: Contents, framing: Framing, folder: Path, progress: Progress | None) -> None:
+def _pack(
+    source: Source, contents: Contents, framing: Framing, folder: Path, progress: ProgressCallback | None
+) -> None:
     """Fill `folder` with the images, their labels and a note."""
     require_room(folder, len(contents.names) * (framing.channels or 1) * framing.height * framing.width)
     with Writer(folder / IMAGES, framing.height, framing.width, framing.channels) as writer:

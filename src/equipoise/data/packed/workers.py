@@ -16,7 +16,7 @@ from equipoise.data.sizes import Size
 from equipoise.data.sources import Contents
 from equipoise.errors import UsageError
 
-Progress = Callable[[int, int], None]  # called with how many images are done, and of how many
+ProgressCallback = Callable[[int, int], None]  # called with how many images are done, and of how many
 Outcome = Prepared | str  # an image, or why there is none
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ def shown(name: str) -> str:
 
 
 def prepare_all(
-    contents: Contents, framing: Framing, take: Callable[[Pixels], None], progress: Progress | None = None
+    contents: Contents, framing: Framing, take: Callable[[Pixels], None], progress: ProgressCallback | None = None
 ) -> Tally:
     """Call `take` with the pixels of every image that can be read, in order, from this thread.
 

@@ -14,7 +14,7 @@ import torch
 
 from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit, frame
-from equipoise.data.feed import Drawn
+from equipoise.data.feed import FeedBatch
 from equipoise.data.shards.ahead import Ahead
 from equipoise.data.shards.blocks import LARGEST_BLOCK, Block, Decoded, Plan, blocks, decoded, read
 from equipoise.data.shards.counts import Counts
@@ -74,7 +74,7 @@ class Stream:
         """Name and reason of images that could not be used so far, at most `blocks.MOST_SKIPPED`."""
         return sorted(self.plan.skipped.items())
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> Drawn:
+    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """Give process `rank` of `size` its share of the batch that comes after `images_seen` images.
 
         That is a pure function of the arguments and of what the shards hold. Positions that follow each other are
@@ -100,8 +100,10 @@ class Stream:
             position += len(pieces[-1][0])
         images = torch.from_numpy(np.concatenate([pixels for pixels, _ in pieces]))
         if not self.labelled:
-            return Drawn(images, None)
-        return Drawn(images, torch.from_numpy(np.concatenate([labels for _, labels in pieces if labels is not None])))
+            return FeedBatch(images, None)
+        return FeedBatch(
+            images, torch.from_numpy(np.concatenate([labels for _, labels in pieces if labels is not None]))
+        )
 
     def once(self, *, held_out: bool = False) -> Generator[Decoded, None, None]:
         """Read all shards once, in an order that never changes, and give what was found, on this process alone.
