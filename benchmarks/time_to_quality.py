@@ -34,7 +34,7 @@ from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
-from equipoise.sampling.sample import drawn
+from equipoise.sampling.sample import sample_batches
 from equipoise.training.allocator import keep_freed_memory
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
@@ -130,7 +130,7 @@ def trained(entrant: Entrant, config: TrainConfig, seconds: float, launcher: Lau
             images = entrant.step()
         spent += time.process_time() - start
         looks.append(Look(spent, images, judge(entrant.generator())["value"]))
-    samples = torch.cat(list(drawn(entrant.generator(), config, range(SHOWN), config.seed, launcher.device)))
+    samples = torch.cat(list(sample_batches(entrant.generator(), config, range(SHOWN), config.seed)))
     return looks, samples
 
 

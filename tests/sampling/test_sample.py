@@ -8,9 +8,7 @@ from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
 from equipoise.randomness import keyed_generator, latents
 from equipoise.sampling.load import load_discriminator, load_generator
-from equipoise.sampling.sample import AT_ONCE, drawn
-
-CPU = torch.device("cpu")
+from equipoise.sampling.sample import BLOCK, generate, sample_batches
 
 
 def config(precision: str) -> TrainConfig:
@@ -20,14 +18,14 @@ def config(precision: str) -> TrainConfig:
 
 def test_samples_are_drawn_in_the_precision_of_training() -> None:
     generator, _ = config("bf16").build((1, 32, 32), 0)
-    z = latents(AT_ONCE, 8, "uniform", keyed_generator(0, "sample"))
+    z = latents(BLOCK, 8, "uniform", keyed_generator(0, "sample"))
     with torch.no_grad():
         full = generator(z).images
         with torch.autocast("cpu", torch.bfloat16):
             half = generator(z).images
     assert not torch.equal(full, half.float())
     for precision, expected in [("fp32", full), ("bf16", half)]:
-        for images in drawn(generator, config(precision), range(AT_ONCE), 0, CPU):
+        for images in sample_batches(generator, config(precision), range(BLOCK), 0):
             assert not torch.is_autocast_enabled("cpu")  # nor is what is then done with them
             torch.testing.assert_close(images, to_uint8(expected), rtol=0, atol=0)
 
@@ -39,3 +37,20 @@ def test_networks_of_a_run_are_laid_out_as_in_training(tmp_path) -> None:
         assert weights
         assert all(each.is_contiguous(memory_format=torch.channels_last) for each in weights)
         assert not network.training
+
+
+def test_a_samples_bits_do_not_depend_on_how_many_are_drawn() -> None:
+    generator, _ = config("fp32").build((1, 32, 32), 0)
+    whole = torch.cat(list(sample_batches(generator, config("fp32"), range(2 * BLOCK), 0)))
+    for start, stop in [(0, 1), (3, 70), (BLOCK, BLOCK + 5)]:
+        part = torch.cat(list(sample_batches(generator, config("fp32"), range(start, stop), 0)))
+        torch.testing.assert_close(part, whole[start:stop], rtol=0, atol=0)
+
+
+def test_images_are_clamped_and_points_are_not() -> None:
+    generator, _ = config("fp32").build((1, 32, 32), 0)
+    z = 100 * torch.ones(3, 8)
+    assert generate(generator, config("fp32"), z).abs().max() == 1
+    toy = TrainConfig(objective=BEGAN(), data="grid25", device="cpu")
+    points, _ = toy.build((2, 1, 1), 0)
+    assert generate(points, toy, 1000 * torch.ones(3, 2)).abs().max() > 1

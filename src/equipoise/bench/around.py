@@ -20,7 +20,7 @@ from equipoise.data import open_feed
 from equipoise.devices import Launcher
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.run import Run
-from equipoise.sampling.sample import AT_ONCE, drawn
+from equipoise.sampling.sample import BLOCK, sample_batches
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
 from equipoise.training.loop import take_step
@@ -132,14 +132,14 @@ def _recording(
             writer.settle()
 
         def sampled() -> None:
-            list(drawn(train_state.ema, config, range(AT_ONCE), 0, device))
+            list(sample_batches(train_state.ema, config, range(BLOCK), 0))
 
         stalls = sorted(checkpoint() for _ in range(TRIES))
         written = seconds(written_out, device)
         line = _median(lambda: recorder.record(Moment(means=means)), device)
         samples = _median(lambda: recorder.record(Moment(sampling=True)), device)
         found = {
-            "samples_per_second": AT_ONCE / _median(sampled, device),
+            "samples_per_second": BLOCK / _median(sampled, device),
             "checkpoint_stall_seconds": stalls[len(stalls) // 2],
             "checkpoint_seconds": written,
             "log_share": line / config.log_every * images_per_second,

@@ -17,7 +17,7 @@ from equipoise.errors import UsageError
 from equipoise.randomness import keyed_generator
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_generator
-from equipoise.sampling.sample import drawn
+from equipoise.sampling.sample import images_to_fill_in, sample_batches
 
 Split = Literal["held-out", "train", "all"]
 
@@ -105,13 +105,14 @@ def sampled(run: Run, request: Request, device: torch.device) -> ImageSet:
     """
     generator = load_generator(run, ema=request.ema, best=request.best).to(device)
     _, facts, _ = run.load_checkpoint(best=request.best)
+    masked = images_to_fill_in(run.config) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"
     return ImageSet(
         name=f"{run.path} ({which})",
         identity=_digest(generator.state_dict(), f"{run.config.prior} {request.seed}"),
         shape=tuple(facts["shape"]),
         count=request.count,
-        read=lambda places: drawn(generator, run.config, places, request.seed, device),
+        read=lambda places: sample_batches(generator, run.config, places, request.seed, masked=masked),
         generator=generator,
     )
 

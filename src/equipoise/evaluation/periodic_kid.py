@@ -10,14 +10,15 @@ from equipoise.evaluation.features import collected, features_for
 from equipoise.evaluation.image_sets import ImageSet, packed
 from equipoise.metrics import METRICS, Chunk, Figures, collect, scores
 from equipoise.metrics.features import load_extractor
-from equipoise.sampling.sample import drawn
+from equipoise.sampling.sample import images_to_fill_in, sample_batches
 
 
 class PeriodicKID:
     """KID of a generator beside held-out images, again and again while it trains."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
+        self.config = config
+        self.masked = images_to_fill_in(config) if config.tasks.inpaint else None
         real = kid_reference(config)
         self.extractor = load_extractor(features_for("auto", config.data), device=device, shape=real.shape)
         self.real = collected(real, frozenset({"vectors"}), self.extractor, config.seed)
@@ -25,7 +26,7 @@ class PeriodicKID:
     def __call__(self, generator: nn.Module) -> Figures:
         """KID and its spread, of `config.score_count` samples from latents that are always the same."""
         config = self.config
-        images = drawn(generator, config, range(config.score_count), config.seed, self.device)
+        images = sample_batches(generator, config, range(config.score_count), config.seed, masked=self.masked)
         chunks = (Chunk(each, self.extractor(each).vectors) for each in images)
         found = collect(chunks, frozenset({"vectors"}), total=config.score_count)
         return scores(["kid"], found, self.real, seed=config.seed)["kid"]

@@ -1,4 +1,4 @@
-"""What a generator is given beside its latents: classes, images with a hole and its mask, noise for discrete pixels."""
+"""What a generator takes beside its latents: classes, images with a hole and its mask, noise for discrete pixels."""
 
 import torch
 from torch import Tensor
@@ -9,55 +9,52 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws
 
 
-def inpainting_masks(kind: Mask, draws: Draws, height: int, width: int) -> Tensor:
-    """What is hidden of each image of the step: (n, 1, height, width), 1 where hidden, else 0.
-
-    `centre` hides the middle half of each side; `rectangle` one of a quarter to a half of each side, anywhere.
-    """
-    sizes = draws.uniform("masks", 4)
-    if kind == "centre":
-        sizes = torch.full_like(sizes, 0.5)
-        sizes[:, :2] = 1.0  # as long as a side can be, and in the middle
-    share, place = sizes[:, :2] / 4 + 0.25, sizes[:, 2:]
-    rows = _inside(height, share[:, 0], place[:, 0])
-    columns = _inside(width, share[:, 1], place[:, 1])
-    return (rows[:, :, None] & columns[:, None, :])[:, None].to(sizes.dtype)
-
-
-def _inside(length: int, share: Tensor, place: Tensor) -> Tensor:
-    """(n, length): whether a pixel lies in a stretch of a share (n,) of all, at a place (n,) in [0, 1)."""
-    size = (share * length).round().clamp_min(1)
-    first = (place * (length - size + 1)).floor()
-    pixels = torch.arange(length, device=share.device)
-    return (pixels >= first[:, None]) & (pixels < (first + size)[:, None])
-
-
-def rounded(images: Tensor, levels: int) -> Tensor:
-    """Images in [-1, 1] with each value at the nearest of `levels` even ones; 0 leaves them."""
-    if not levels:
-        return images
-    return ((images + 1) / 2 * (levels - 1)).round().clamp(0, levels - 1) / (levels - 1) * 2 - 1
-
-
-def conditions(
-    config: TrainConfig, classes: int, draws: Draws, real: Tensor, *, training: bool = True
+def make_conditions(
+    config: TrainConfig, classes: int, draws: Draws, images: Tensor, *, training: bool = True
 ) -> Conditions | None:
-    """What the generator is given beside the latents, if anything.
+    """Conditions for one batch, or None where the generator takes none.
 
     Args:
         config: of the run.
-        classes: that its data has.
-        draws: decide on classes, masks and noise.
-        real: (n, C, H, W) in [-1, 1], images to fill in where that is the task.
-        training: whether discrete images are drawn, which takes noise, or the likeliest ones taken.
+        classes: number of classes in the data.
+        draws: source of classes, masks and noise.
+        images: (n, C, H, W) in [-1, 1], to be filled in where the run inpaints; else only their shape matters.
+        training: whether discrete images are drawn at random, which takes noise, or are the most likely ones.
     """
-    tasks, levels, samples = config.tasks, config.objective.needs.levels, config.objective.needs.samples
-    if not (tasks.classify or tasks.inpaint or (levels and training)):
+    tasks, needs = config.tasks, config.objective.needs
+    draws_pixels = needs.levels > 0 and training
+    if not (tasks.classify or tasks.inpaint or draws_pixels):
         return None
-    _, channels, height, width = real.shape
+    _, channels, height, width = images.shape
     return Conditions(
         labels=draws.integers("classes to make", classes) if tasks.classify else None,
-        masked=real if tasks.inpaint else None,
+        masked=images if tasks.inpaint else None,
         mask=inpainting_masks(tasks.mask, draws, height, width) if tasks.inpaint else None,
-        noise=draws.uniform("pixels", samples, channels, height, width) if levels and training else None,
+        noise=draws.uniform("pixels", needs.samples, channels, height, width) if draws_pixels else None,
     )
+
+
+def inpainting_masks(kind: Mask, draws: Draws, height: int, width: int) -> Tensor:
+    """Masks (n, 1, height, width), 1 where an image is hidden, else 0.
+
+    `centre` hides the middle half of each side; `rectangle` a quarter to a half of each side, anywhere.
+    """
+    numbers = draws.uniform("masks", 4)  # for each image: two lengths and two positions, in [0, 1)
+    if kind == "centre":
+        numbers = torch.tensor([1.0, 1.0, 0.5, 0.5]).to(numbers).expand_as(numbers)
+    lengths, positions = numbers[:, :2] / 4 + 0.25, numbers[:, 2:]  # lengths as shares of a side
+    hidden = []
+    for side, length, position in zip((height, width), lengths.unbind(1), positions.unbind(1), strict=True):
+        size = (length * side).round().clamp_min(1)
+        first = (position * (side - size + 1)).floor()
+        pixels = torch.arange(side, device=numbers.device)
+        hidden.append((pixels >= first[:, None]) & (pixels < (first + size)[:, None]))  # (n, side)
+    rows, columns = hidden
+    return (rows[:, :, None] & columns[:, None, :])[:, None].to(numbers.dtype)
+
+
+def quantize(images: Tensor, levels: int) -> Tensor:
+    """Images in [-1, 1], each value rounded to the nearest of `levels` evenly spaced ones; 0 leaves them."""
+    if not levels:
+        return images
+    return ((images + 1) / 2 * (levels - 1)).round().clamp(0, levels - 1) / (levels - 1) * 2 - 1

@@ -1,4 +1,4 @@
-"""Fill in what a mask hides of an image, with a run that was trained to (`--inpaint`)."""
+"""Inpainting: what a mask hides of an image, filled in by a run that was trained for it (`--inpaint`)."""
 
 from pathlib import Path
 
@@ -14,49 +14,48 @@ from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import inpainting_masks
 from equipoise.sampling.load import load_generator
+from equipoise.sampling.sample import generate
 
-HIDDEN = 128  # the gray level from which on a mask hides
+HIDDEN = 128  # gray level from which on a mask hides
 
 
 def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int = 4, seed: int = 0) -> Tensor:
-    """Fill in an image in several ways.
+    """Several ways to fill in what a mask hides of an image.
 
     Args:
         run: trained with `--inpaint`.
         image: a file; brought to the run's size as its data was.
-        mask: a file of an image, white where to fill in; or four numbers left,top,right,bottom in pixels of the run's
-            size; or None, for what the run was trained to fill in.
-        count: how many ways.
+        mask: an image file, white where to fill in; or four numbers left,top,right,bottom in pixels of the run's size;
+            or None, for a mask like those of training.
+        count: number of ways.
         seed: of the latents.
 
     Returns:
         (2 + count, C, H, W) uint8: the image, the image with its hole in middle gray, and the images filled in.
 
     Raises:
-        UsageError: the run does not fill in images, or a file cannot be used.
+        UsageError: the run does not inpaint, or a file cannot be used.
     """
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
     generator, facts = load_generator(run), run.load_checkpoint()[1]
-    shape = tuple(facts["shape"])
-    pixels = read_image(image, config.resolution, channels=shape[0], fit=config.fit, background=config.background)
+    channels, height, width = facts["shape"]
+    pixels = read_image(image, config.resolution, channels=channels, fit=config.fit, background=config.background)
     real = normalise(torch.from_numpy(pixels.copy())[None])
-    hidden = _mask(mask, config, shape, seed)
-    z = latents(count, config.network.latent, config.prior, keyed_generator(seed, "inpaint"))
-    given = Conditions(
+    hidden = _read_mask(mask, config, seed, height, width)
+    conditions = Conditions(
         labels=torch.arange(count) % facts["classes"] if config.tasks.classify else None,
         masked=real.expand(count, -1, -1, -1),
         mask=hidden.expand(count, -1, -1, -1),
     )
-    with torch.inference_mode():
-        filled = generator(z, given).images
+    z = latents(count, config.network.latent, config.prior, keyed_generator(seed, "inpaint"))
+    filled = generate(generator, config, z, conditions)
     return to_uint8(torch.cat([real, real * (1 - hidden), filled]))
 
 
-def _mask(mask: Path | str | None, config: TrainConfig, shape: tuple[int, int, int], seed: int) -> Tensor:
+def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, height: int, width: int) -> Tensor:
     """(1, 1, H, W), 1 where to fill in."""
-    _, height, width = shape
     if mask is None:
         return inpainting_masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
     numbers = str(mask).split(",")

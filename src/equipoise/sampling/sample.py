@@ -1,4 +1,6 @@
-"""Latents to pictures: draw samples from a run."""
+"""Latents to pictures. `generate` is the one place where a trained generator runs, whoever asks: a grid while training,
+`equipoise sample`, a score.
+"""
 
 from collections.abc import Iterator
 
@@ -11,79 +13,122 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, to_uint8
 from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
+from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
-from equipoise.sampling.conditions import conditions
+from equipoise.sampling.conditions import make_conditions
 from equipoise.sampling.load import load_generator
 
-AT_ONCE = 64
+BLOCK = 64  # latents in one forward pass
+FILLED_IN = 1000  # images at most that a generator which inpaints is given, again and again
 
 
 def sample(
     run: Run, count: int, *, seed: int = 0, ema: bool = True, best: bool = False, label: int | None = None
 ) -> Tensor:
-    """Draw images from a run's generator.
+    """Samples of a run's generator.
 
-    The image at a position depends on the seed and the position alone: more samples only add to fewer.
+    The sample at a position depends on the seed and the position alone: a larger count only adds to a smaller one.
 
     Args:
         run: a trained run.
-        count: how many.
+        count: number of samples.
         seed: of the latents.
         ema: use the moving average of the weights.
         best: use the checkpoint with the best score, instead of the last.
-        label: the class of all of them, where the run makes images of a class; by default any.
+        label: class of all samples, where the run makes images of a class; by default any.
 
     Returns:
         (count, C, H, W) uint8; of a toy, its points (count, 2, 1, 1) float32.
 
     Raises:
-        UsageError: the run has no checkpoint that can be read, or makes no images of that class.
+        UsageError: the run has no readable checkpoint, or makes no images of that class.
     """
     generator = load_generator(run, ema=ema, best=best)
-    return torch.cat(list(drawn(generator, run.config, range(count), seed, torch.device("cpu"), label)))
+    masked = images_to_fill_in(run.config) if run.config.tasks.inpaint else None
+    return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
 
 
-@torch.inference_mode()
-def drawn(
+def sample_batches(
     generator: nn.Module,
     config: TrainConfig,
     positions: range,
     seed: int,
-    device: torch.device,
+    *,
     label: int | None = None,
+    masked: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Draw the images at consecutive `positions`, some at a time: uint8 (n, C, H, W) on the CPU, or a toy's points.
+    """Samples at consecutive `positions`, at most BLOCK at a time.
 
-    Whole blocks are computed, so that the image at a position has the same bits whatever else is asked for, and in the
-    precision that training takes on `device`. A generator that fills in images is given held-out ones.
+    Args:
+        generator: a trained generator, on any device.
+        config: of its run.
+        positions: of the samples in the endless sequence that belongs to `seed`.
+        seed: of the latents.
+        label: class of all samples; by default any.
+        masked: (N, C, H, W) in [-1, 1], to be filled in one after another, where the generator inpaints.
+
+    Yields:
+        uint8 (n, C, H, W) on the CPU; of a toy, points (n, 2, 1, 1) float32.
 
     Raises:
         UsageError: the generator makes no images of the class `label`.
     """
-    dtype, classes = next(generator.parameters()).dtype, getattr(generator, "classes", 0)
+    classes = getattr(generator, "classes", 0)
     if label is not None and not 0 <= label < classes:
         known = f"classes 0 to {classes - 1}" if classes else "images of no class: train with --classify-d and -g"
         raise UsageError(f"the run makes {known}, not {label}")
-    precision = config.precision_on(device.type)
-    filled = _to_fill_in(config) if config.tasks.inpaint else torch.empty(AT_ONCE, 1, 1, 1)
-    for start in range(positions.start // AT_ONCE * AT_ONCE, positions.stop, AT_ONCE):
-        z = latents(AT_ONCE, config.network.latent, config.prior, keyed_generator(seed, "sample", start)).to(
-            device, dtype
-        )
-        draws = Draws(seed, start, AT_ONCE, slice(None), device, dtype)
-        real = filled[torch.arange(start, start + AT_ONCE) % len(filled)].to(device, dtype)
-        given = conditions(config, classes, draws, real, training=False)
-        if given is not None and label is not None:
-            given = given._replace(labels=torch.full((AT_ONCE,), label, device=device))
-        with autocast_context(precision, device):
-            made = (generator(z) if given is None else generator(z, given)).images
-        images = made.float().cpu() if config.toy else to_uint8(made).cpu()
-        yield images[max(0, positions.start - start) : positions.stop - start]
+    masked = torch.empty(BLOCK, 1, 1, 1) if masked is None else masked
+    # Whole blocks from multiples of BLOCK on, whatever is asked for: matrix products of another size round otherwise,
+    # and a sample would have other bits when drawn among more or fewer.
+    first = positions.start // BLOCK * BLOCK
+    for start in range(first, positions.stop, BLOCK):
+        z = latents(BLOCK, config.network.latent, config.prior, keyed_generator(seed, "sample", start))
+        images = masked[torch.arange(start, start + BLOCK) % len(masked)]
+        draws = Draws(seed, start, BLOCK, slice(None))
+        conditions = make_conditions(config, classes, draws, images, training=False)
+        if conditions is not None and label is not None:
+            conditions = conditions._replace(labels=torch.full((BLOCK,), label))
+        block = generate(generator, config, z, conditions)
+        block = block if config.toy else to_uint8(block)
+        yield block[max(0, positions.start - start) : positions.stop - start]
 
 
-def _to_fill_in(config: TrainConfig) -> Tensor:
-    """Up to a thousand images in [-1, 1] that the run has not trained on, or if there are none, has."""
-    held = open_split(config, "held-out")
-    images = held if len(held) else open_split(config, "train")
-    return normalise(images.batch(np.arange(min(1000, len(images)))))
+@torch.inference_mode()
+def generate(
+    generator: nn.Module, config: TrainConfig, latents: Tensor, conditions: Conditions | None = None
+) -> Tensor:
+    """Images that a generator makes of latents, in training's precision.
+
+    Args:
+        generator: in evaluation mode, on any device.
+        config: of its run.
+        latents: (N, latent).
+        conditions: what the generator takes beside them, N rows each.
+
+    Returns:
+        (N, C, H, W) float32 in [-1, 1] on the CPU; of a toy, points (N, 2, 1, 1) anywhere.
+    """
+    weight = next(generator.parameters())
+    device, dtype, parts = weight.device, weight.dtype, []
+    for start in range(0, len(latents), BLOCK):  # a block at a time bounds the memory, whatever N is
+        block = slice(start, start + BLOCK)
+        inputs: list[Tensor | Conditions] = [latents[block].to(device, dtype)]
+        if conditions is not None:  # whose labels are whole numbers, and stay so
+            rows = [None if each is None else each[block] for each in conditions]
+            kinds = [dtype if each is not None and each.is_floating_point() else None for each in rows]
+            moved = (
+                None if x is None else x.to(device=device, dtype=kind) for x, kind in zip(rows, kinds, strict=True)
+            )
+            inputs.append(Conditions(*moved))
+        with autocast_context(config.precision_on(device.type), device):
+            parts.append(generator(*inputs).images.float().cpu())
+    images = torch.cat(parts)
+    return images if config.toy else images.clamp(-1, 1)
+
+
+def images_to_fill_in(config: TrainConfig) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1] that a run has not trained on, or if none were held out, those that it has."""
+    held_out = open_split(config, "held-out")
+    images = held_out if len(held_out) else open_split(config, "train")
+    return normalise(images.batch(np.arange(min(FILLED_IN, len(images)))))

@@ -7,7 +7,7 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed, channels_last, flips, normalise
 from equipoise.devices import to_device
 from equipoise.randomness import Draws
-from equipoise.sampling.conditions import conditions, rounded
+from equipoise.sampling.conditions import make_conditions, quantize
 from equipoise.training.distributed import Distributed
 from equipoise.training.step import StepInputs
 
@@ -30,7 +30,7 @@ def make_batch(
     if config.flip:
         mirrored = to_device(device, torch.from_numpy(flips(config.batch, config.seed, position)[share]))
         real = torch.where(mirrored[:, None, None, None], real.flip(-1), real)
-    real = rounded(real.to(config.dtype), config.objective.needs.levels)
+    real = quantize(real.to(config.dtype), config.objective.needs.levels)
 
     def latents(purpose: str) -> Tensor:
         return draws.latents(purpose, config.network.latent, config.prior)
@@ -40,6 +40,6 @@ def make_batch(
         latent=latents("latents"),
         draws=draws,
         labels=None if labels is None else to_device(device, labels),
-        conditions=conditions(config, feed.classes, draws, real),
+        conditions=make_conditions(config, feed.classes, draws, real),
         latent_g=latents("latents of the generator") if config.separate_latents else None,
     )

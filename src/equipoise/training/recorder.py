@@ -20,7 +20,7 @@ from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
 from equipoise.runs.run import Run
-from equipoise.sampling.conditions import conditions
+from equipoise.sampling.conditions import make_conditions
 from equipoise.training.distributed import Distributed
 from equipoise.training.health import MOST_CUTS, Finding, diagnose, sudden_collapse, well_until
 from equipoise.training.state import TrainState
@@ -263,7 +263,7 @@ class Recorder:
     def _conditions(self, classes: int, some: Tensor) -> Conditions | None:
         """What the generator is given beside the fixed latents: every class in turn, holes in the images `some`."""
         draws = Draws(self.run.config.seed, -1, len(some), slice(None))
-        given = conditions(self.run.config, classes, draws, some, training=False)
+        given = make_conditions(self.run.config, classes, draws, some, training=False)
         if given is None or given.labels is None:
             return given
         return given._replace(labels=torch.arange(len(some)) % classes)
