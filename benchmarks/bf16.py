@@ -39,7 +39,7 @@ def trained(precision: str, seed: int, home: Path) -> Run:
 
 
 def curve(run: Run, loss: str) -> list[float]:
-    """ReducedAux of `loss` over WINDOW steps each."""
+    """Means of `loss` over WINDOW steps each."""
     return [row[loss] for row in run.rows() if loss in row]
 
 

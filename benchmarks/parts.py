@@ -19,7 +19,7 @@ from torch.optim import Adam
 
 from equipoise.bench.machine import describe
 from equipoise.bench.report import ROUNDS, Case
-from equipoise.bench.steps import Noise, Step, textbook
+from equipoise.bench.steps import Noise, Step, take_step, textbook
 from equipoise.bench.timing import memory, race, work
 from equipoise.devices import SingleProcess
 from equipoise.networks.autoencoder import doubled
@@ -28,7 +28,6 @@ from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
-from equipoise.training.loop import take_step
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import Optimizers
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from benchmarks.digits import told
 from equipoise.bench import Textbook
-from equipoise.config.datasets import open_train_feed
+from equipoise.bench.steps import take_step
+from equipoise.config.datasets import open_dataset
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, make_launcher
@@ -38,7 +39,6 @@ from equipoise.sampling.sample import sample_batches
 from equipoise.training.allocator import keep_freed_memory
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
-from equipoise.training.loop import take_step
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.figures import grid
 
@@ -94,7 +94,7 @@ def paper() -> TrainConfig:
 
 def ours(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As `equipoise train` takes its steps."""
-    feed, distributed = open_train_feed(config), make_distributed(launcher, config.precision_on(launcher.device.type))
+    feed, distributed = open_dataset(config).feed, make_distributed(launcher, config.precision_on(launcher.device.type))
     train_state = TrainState(config, DataSpec.of(feed), launcher.device)
 
     def step() -> int:
@@ -107,7 +107,7 @@ def ours(config: TrainConfig, launcher: Launcher) -> Entrant:
 
 def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
     """As most public code takes them."""
-    feed, distributed = open_train_feed(config), make_distributed(launcher, "fp32")
+    feed, distributed = open_dataset(config).feed, make_distributed(launcher, "fp32")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         players = config.build(feed.shape)

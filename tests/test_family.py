@@ -20,10 +20,10 @@ from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, 
 from equipoise.randomness import Draws
 from equipoise.runs import checkpoint
 from equipoise.training.distributed import Distributed, make_distributed
-from equipoise.training.loop import take_step
 from equipoise.training.state import DataSpec, TrainState
-from equipoise.training.step import Optimizers, StepInputs, update
+from equipoise.training.step import Optimizers, StepInputs, train_step
 from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
+from steps import take_step
 
 SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3
 MOVED = ("boundary of real images", "boundary of fake images")
@@ -163,7 +163,7 @@ def test_step_equals_the_reference(name: str, order: Any, other_latents: bool) -
     ours = theirs = objective.start(1)
     for step in range(STEPS):
         inputs = material(objective, step, other_latents=other_latents)
-        ours, _ = update(fast, fast_optimizers, objective, ours, inputs, Distributed(), order=order)
+        ours, _ = train_step(fast, fast_optimizers, objective, ours, inputs, Distributed(), order=order)
         theirs = reference(slow, slow_optimizers, objective, theirs, inputs, order)
         same(ours, theirs)
         for mine, other in zip(fast, slow, strict=True):
@@ -187,7 +187,9 @@ def test_no_gradient_crosses_players_and_every_weight_has_one(name: str, moved: 
         getattr(optimizers, player).param_groups[0]["lr"] = 1e-3 if player == moved else 0.0
     before, state = copy.deepcopy(players), objective.start(1)
     for step in range(STEPS):
-        state, _ = update(players, optimizers, objective, state, material(objective, step), Distributed(), order=order)
+        state, _ = train_step(
+            players, optimizers, objective, state, material(objective, step), Distributed(), order=order
+        )
     for player in Players._fields:
         kept = dict(getattr(before, player).named_parameters())
         if player != moved and objective.clip and player == "discriminator":
@@ -237,7 +239,7 @@ def trained(objective: Objective, distributed: Distributed, share: slice) -> dic
     state, measures = objective.start(1), dict[str, Tensor]()
     for step in range(STEPS):
         inputs = material(objective, step, share)
-        state, measures = update(players, optimizers, objective, state, inputs, distributed, order="alternating")
+        state, measures = train_step(players, optimizers, objective, state, inputs, distributed, order="alternating")
     weights = {
         f"{side} {key}": value for side in Players._fields for key, value in getattr(players, side).state_dict().items()
     }

@@ -558,7 +558,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Data
     tensors, facts, _ = run.load_checkpoint()
     train_state = TrainState(config, DataSpec(tuple(facts["shape"])), torch.device("cpu"))
     train_state.restore(tensors, facts)  # as it is, it fits
-    return config, train_state.material, tensors, facts
+    return config, train_state.data, tensors, facts
 
 
 @st.composite
@@ -610,7 +610,7 @@ def restore_and_step(trained: Any, spoil: Callable[..., None]) -> None:
         for weight in player.parameters():
             weight.grad = torch.zeros_like(weight)
         optimizer.step()
-    train_state.finish_step(train_state.state, {}, generator_moved=train_state.generator_moves)
+    train_state.finish_step(train_state.objective_state, {})
     json.dumps(train_state.facts())
 
 

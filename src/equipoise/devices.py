@@ -1,18 +1,15 @@
-"""The device, the precision and the other processes: Lightning Fabric, seen through what a training step needs."""
+"""Where to compute, in which precision, and how the processes of a run are started."""
 
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from equipoise.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 Value = TypeVar("Value")
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -21,102 +18,96 @@ Compile = Literal["auto", "always", "never"]
 
 
 class Launcher(Protocol):
-    """What starts the processes and lets them meet: Fabric, or of a process alone, `SingleProcess`."""
+    """Starts the processes of a run and lets them meet: Lightning Fabric, or for one process alone `SingleProcess`."""
 
     @property
     def device(self) -> torch.device:
-        """Of this process."""
+        """Device of this process."""
 
     @property
     def world_size(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
 
     @property
     def global_rank(self) -> int:
-        """The number of this process."""
+        """Number of this process, from 0."""
 
     def launch(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function(self, *args)` in every process; what the first one returns."""
+        """Call `function(self, *args)` in every process; returns what the first one returns."""
 
     def broadcast(self, obj: Value) -> Value:
         """The first process's `obj`."""
 
     def barrier(self) -> None:
-        """Wait for the others."""
+        """Wait for all processes."""
 
 
 @dataclass(frozen=True)
 class SingleProcess:
-    """One process, which needs nothing of Fabric: importing that takes longer than everything of ours."""
+    """One process, which does without Fabric: importing that takes longer than all else before a first step."""
 
     device: torch.device
     world_size: int = 1
     global_rank: int = 0
 
     def launch(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call it here."""
+        """Call `function(self, *args)` here."""
         return function(self, *args)
 
     def broadcast(self, obj: Value) -> Value:
-        """It is the first process."""
+        """`obj`, since this is the first process."""
         return obj
 
     def barrier(self) -> None:
-        """There are no others."""
-
-
-def started_from_outside() -> bool:
-    """Whether torchrun or a cluster's scheduler has started the processes."""
-    if not os.environ.keys() & {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}:
-        return False
-    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-
-    return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
-
-
-def is_leader() -> bool:
-    """Whether this process makes the run's folder: the only one, or the first of those started from outside."""
-    return not started_from_outside() or int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+        """Nothing to wait for."""
 
 
 def make_launcher(device: Device, devices: int) -> Launcher:
-    """What starts `devices` processes on this machine, one a device.
+    """The launcher of `devices` processes on this machine, one a device.
 
     Args:
-        device: where to compute.
+        device: kind of device; `auto` takes a GPU if there is one.
         devices: processes to start; those that torchrun or a scheduler has started are joined instead.
 
     Raises:
         UsageError: this machine has no such device, or not so many.
     """
-    kind = _choose(device)
-    available = torch.cuda.device_count() if kind == "cuda" else 1 if kind == "mps" else devices
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kind = next(kind for kind, there in usable.items() if there) if device == "auto" else device
+    if not usable[kind]:
+        raise UsageError(f"this machine has no usable {kind} device: use --device auto or --device cpu")
+    available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
     if devices > available:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
-    outside = started_from_outside()
-    if devices == 1 and not outside:
+    joined = processes_were_started()
+    if devices == 1 and not joined:
         return SingleProcess(torch.device(kind) if kind == "cpu" else torch.device(kind, 0))
     from lightning_fabric import Fabric
 
-    if outside:
+    if joined:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(devices)))
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
 
 
-def _choose(device: Device) -> str:
-    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return "cuda" if usable["cuda"] else "mps" if usable["mps"] else "cpu"
-    if not usable[device]:
-        raise UsageError(f"this machine has no usable {device} device: use --device auto or --device cpu")
-    return device
+def processes_were_started() -> bool:
+    """Whether torchrun or a cluster's scheduler has started the processes, of which this is one."""
+    if not os.environ.keys() & {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}:
+        return False  # without asking Fabric, whose import takes seconds
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+
+
+def is_first_process() -> bool:
+    """Whether this process makes the run's folder and speaks for all: the only one, or the first of those started."""
+    return not processes_were_started() or int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which players run in `precision`, which is not `auto`: their weights are never in bf16."""
+    """The context in which players run in `precision`, other than `auto`; weights are never in bf16."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
@@ -149,7 +140,11 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def to_device(device: torch.device, tensor: Tensor) -> Tensor:
-    """`tensor` on `device`; a GPU fetches it when it comes to it, and nobody waits until then."""
+    """`tensor` on `device`.
+
+    On a GPU by way of pinned memory, from which it is copied while this process goes on: nobody waits until a kernel
+    needs it.
+    """
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

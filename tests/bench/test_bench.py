@@ -19,9 +19,9 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.players import Players
 from equipoise.randomness import Draws
 from equipoise.training.distributed import Distributed
-from equipoise.training.loop import take_step
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import StepInputs
+from steps import take_step
 
 CPU = torch.device("cpu")
 
@@ -52,7 +52,7 @@ def test_the_textbook_plays_the_same_game(name: str) -> None:
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
             assert (a - b).norm() <= 1e-10 * b.norm()
     if name == "began":
-        assert book.k == pytest.approx(train_state.state["k"].item(), rel=1e-12)
+        assert book.k == pytest.approx(train_state.objective_state["k"].item(), rel=1e-12)
 
 
 def layers() -> nn.Sequential:

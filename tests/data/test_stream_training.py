@@ -11,7 +11,7 @@ from shard_tools import QUICK, Server, numbers, serving, shards
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
-from equipoise.config.datasets import open_split, open_train_feed
+from equipoise.config.datasets import open_dataset
 from equipoise.data.shards import open_stream
 from equipoise.runs.checkpoint import load
 from equipoise.training.batch import make_batch
@@ -79,10 +79,10 @@ def test_a_server_that_is_not_there_costs_nothing_but_a_sentence(
 
 def test_processes_share_every_batch(config: TrainConfig) -> None:
     """Together two processes see each image of an epoch of training once."""
-    kept = sorted(numbers(open_split(config.with_changes(resolution=4), "train").pixels))
+    kept = sorted(numbers(open_dataset(config.with_changes(resolution=4)).split("train").pixels))
     config, seen = config.with_changes(resolution=4, batch=2), []
     for rank in range(2):
-        feed = open_train_feed(config)
+        feed = open_dataset(config).feed
         for position in range(0, len(kept) - 20, 2):  # the shares are not of one length
             given = make_batch(config, feed, position, Distributed(rank, 2), torch.device("cpu"))
             seen += numbers(((given.real + 1) * 127.5).round())

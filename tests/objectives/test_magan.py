@@ -121,7 +121,7 @@ def test_the_margin_is_fixed_within_an_epoch() -> None:
 
 
 def test_steps_without_the_generator_do_not_count_for_it() -> None:
-    """ReducedAux, not sums: with two steps of the discriminator for one of the generator's both stay comparable."""
+    """Means, not sums: with two steps of the discriminator for one of the generator's both stay comparable."""
     state = pretrained(MAGAN(), [(5.0, None)] * 2)
     state = through(MAGAN(), state, [(1.0, None), (1.0, 1.5)])
     assert state["before_fake"].item() == 1.5

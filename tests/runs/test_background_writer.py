@@ -36,7 +36,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(run: Run, monkeypatch: p
         assert not run.checkpoints()
         weights.mul_(2)
         disk.set()
-        writer.settle()
+        writer.wait()
         best = run.best_checkpoint()
         assert best
         tensors, facts = checkpoint.load(best)
@@ -57,6 +57,6 @@ def test_what_the_disk_refuses_is_told_at_the_next_chance(run: Run) -> None:
     with BackgroundWriter(run) as writer:
         writer.save(16, {"weights": torch.ones(3)}, {}, best=False)
         with pytest.raises(WriteError, match="cannot write"):
-            writer.settle()
+            writer.wait()
         with pytest.raises(WriteError, match="cannot write"):
             writer.save(32, {"weights": torch.ones(3)}, {}, best=False)

@@ -14,9 +14,8 @@ from safetensors.torch import save_file
 import equipoise
 from equipoise import Run
 from equipoise.runs import checkpoint
-from equipoise.runs.files import WriteError
 from equipoise.runs.checkpoint import CheckpointError, load, save
-from equipoise.runs.files import write_atomically
+from equipoise.runs.files import WriteError, write_atomically
 
 FORMATS = Path(__file__).parents[1] / "old_runs/formats"  # a run that each older format wrote, cut short
 

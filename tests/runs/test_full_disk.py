@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.runs.files import WriteError
 from equipoise import Run, TrainConfig, UsageError
 from equipoise.data import open_images, pack
-from equipoise.runs import checkpoint
-from equipoise.runs import jsonl
+from equipoise.runs import checkpoint, jsonl
+from equipoise.runs.files import WriteError
 
 SIZE = 4 * 2**20  # bytes of the disk
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch._inductor import config as inductor
 
 from equipoise import Run, TrainConfig, UsageError, resume, train
@@ -17,8 +18,8 @@ from equipoise.sampling.load import load_generator
 from equipoise.training.batch import make_batch
 from equipoise.training.compile import PAYS_FROM, CompilePolicy, compiled
 from equipoise.training.distributed import make_distributed
-from equipoise.training.loop import take_step
 from equipoise.training.state import DataSpec, TrainState
+from steps import take_step
 
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 16)
@@ -31,12 +32,15 @@ def config(name: str, **settings: object) -> TrainConfig:
     return TrainConfig.from_dict({**preset, **small, **settings})
 
 
-def progress_of(config: TrainConfig) -> TrainState:
+def state_of(config: TrainConfig) -> TrainState:
     return TrainState(config, DataSpec.of(Noise.of(SHAPE, 64)), CPU)
 
 
-def moved(train_state: TrainState, steps: int) -> TrainState:
+def moved(train_state: TrainState, steps: int, *, compiling: bool = False) -> TrainState:
     feed, distributed = Noise.of(SHAPE, 64), make_distributed(SingleProcess(CPU), "fp64")
+    if compiling:
+        inputs = make_batch(train_state.config, feed, train_state.images, distributed, CPU)
+        CompilePolicy(train_state).compile(inputs, distributed)
     for _ in range(steps):
         take_step(train_state, make_batch(train_state.config, feed, train_state.images, distributed, CPU), distributed)
     return train_state
@@ -56,10 +60,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("name", ["began", "gan", "ebgan"])
 def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
     settings = config(name)
-    plain, fast = progress_of(settings), progress_of(settings)
-    fast.use_players(compiled(fast.players))
+    plain, fast = state_of(settings), state_of(settings)
     moved(plain, 4)
-    moved(fast, 4)
+    moved(fast, 4, compiling=True)
     assert fast.active_players is not fast.players, "they were compiled"
     assert list(cache.rglob("*.so")), "and are kept on the disk"
     tensors = fast.tensors()
@@ -90,14 +93,48 @@ def test_compiled_steps_are_recorded_too(name: str, cache: Path) -> None:
 def test_networks_that_cannot_be_compiled_are_used_as_they_are(cache: Path) -> None:
     """Without a C++ compiler, as on many a server."""
     settings = config("began")
-    plain, fast = progress_of(settings), progress_of(settings)
-    fast.use_players(compiled(fast.players))
+    plain, fast = state_of(settings), state_of(settings)
     no_compiler = inductor.patch({"cpp.cxx": ("/nowhere/c++",)})
     with no_compiler, pytest.warns(UserWarning, match="the networks are not compiled, which would be faster: "):
-        moved(fast, 3)
+        moved(fast, 3, compiling=True)
     moved(plain, 3)
     assert fast.active_players is fast.players
     assert all(torch.equal(value, fast.tensors()[key]) for key, value in plain.tensors().items())
+
+
+class OutOfMemoryError(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+def test_only_what_torch_cannot_compile_is_forgiven(fails_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other error, at whichever call of the discriminator, ends training; and no player has moved by then."""
+    train_state, calls = state_of(config("gan")), count(1)
+    before = {key: value.clone() for key, value in train_state.tensors().items()}
+
+    def failing(module: nn.Module, images: tuple[torch.Tensor]) -> None:
+        if next(calls) == fails_at:
+            raise OutOfMemoryError("no memory left for the discriminator")
+
+    monkeypatch.setattr("equipoise.training.compile.compiled", lambda players: players)  # as if at once
+    train_state.players.discriminator.register_forward_pre_hook(failing)
+    with pytest.raises(OutOfMemoryError):
+        moved(train_state, 1, compiling=True)
+    after = train_state.tensors()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_an_assertion_that_is_not_of_generated_code_is_not_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_state = state_of(config("gan"))
+
+    def failing(*_: object) -> None:
+        raise AssertionError("a bug of ours")
+
+    monkeypatch.setattr("equipoise.training.compile.compiled", lambda players: players)
+    train_state.players.discriminator.register_forward_pre_hook(failing)
+    with pytest.raises(AssertionError, match="a bug of ours"):
+        moved(train_state, 1, compiling=True)
 
 
 @pytest.mark.parametrize(
@@ -112,30 +149,28 @@ def test_networks_that_cannot_be_compiled_are_used_as_they_are(cache: Path) -> N
 def test_long_runs_are_compiled(name: str, settings: dict[str, object], seconds_left: float, pays: bool) -> None:
     """Ten seconds for each line of 1,000 images."""
     images = 1_000 * round(seconds_left / 10)
-    train_state = progress_of(config(name, images=images + 2_000, **settings))
+    train_state = state_of(config(name, images=images + 2_000, **settings))
     train_state.device = torch.device("cuda")  # nothing is computed here
     seconds = count(100.0, 10.0)
-    foresight = CompilePolicy(train_state, clock=lambda: next(seconds))
+    policy = CompilePolicy(train_state, clock=lambda: next(seconds))
     said = []
     for _ in range(4):
         train_state.images += 1_000
-        said.append(foresight.consider())
+        said.append(policy.consider())
     assert [bool(words) for words in said] == [False, pays, False, False]
-    assert (train_state.active_players is not train_state.players) == pays
+    assert policy.due == pays
     if pays:
         assert said[1].startswith("about 5 minutes are left")
 
 
 def test_on_a_cpu_only_who_asks_has_it() -> None:
-    long = progress_of(config("began", images=10**9))
-    foresight = CompilePolicy(long, clock=lambda: float(long.images))
+    long = state_of(config("began", images=10**9))
+    policy = CompilePolicy(long, clock=lambda: float(long.images))
     for _ in range(3):
         long.images += 1_000
-        assert foresight.consider() == ""
-    assert long.active_players is long.players
-    asked = progress_of(config("began", compile="always"))
-    CompilePolicy(asked)
-    assert asked.active_players is not asked.players
+        assert policy.consider() == ""
+    assert not policy.due
+    assert CompilePolicy(state_of(config("began", compile="always"))).due
 
 
 def test_what_is_differentiated_twice_is_never_compiled() -> None:

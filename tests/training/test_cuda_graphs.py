@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from equipoise.config.datasets import open_train_feed
+from equipoise.config.datasets import open_dataset
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
 from equipoise.randomness import Draws
 from equipoise.training.batch import make_batch
-from equipoise.training.cuda_graphs import WARM_UP, CUDAGraphStep, _Slot
+from equipoise.training.cuda_graphs import WARM_UP, CUDAGraphStep, _StaticInputs
 from equipoise.training.distributed import Distributed
-from equipoise.training.loop import take_step
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import StepInputs
+from steps import take_step
 
 BATCH = 4
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -42,7 +42,7 @@ def inputs(position: int) -> StepInputs:
 
 
 def test_a_slot_is_given_what_a_step_is_given_and_draws_what_it_would_draw() -> None:
-    slot = _Slot({"k": torch.tensor(1.0)}, inputs(0))
+    slot = _StaticInputs({"k": torch.tensor(1.0)}, inputs(0))
     drawn = {
         "uniform": slot.inputs.draws.uniform("a", 2),
         "normal": slot.inputs.draws.normal("a", 2),
@@ -66,7 +66,7 @@ def test_played_back_is_as_if_taken(name: str) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         settings, device = config(name), torch.device("cuda")
-        feed: Feed = open_train_feed(settings)
+        feed: Feed = open_dataset(settings).feed
         played = TrainState(settings, DataSpec.of(feed), device)
         plain = TrainState(settings, DataSpec.of(feed), device)
         plain.cuda_graph_step = AsItComes()
@@ -78,7 +78,7 @@ def test_played_back_is_as_if_taken(name: str) -> None:
                 take_step(
                     train_state, make_batch(settings, feed, train_state.images, Distributed(), device), Distributed()
                 )
-        assert played.cuda_graph_step._works
+        assert played.cuda_graph_step._recordable
         assert played.generator_steps == plain.generator_steps
         for key, value in plain.tensors().items():
             torch.testing.assert_close(played.tensors()[key], value, rtol=2e-3, atol=2e-4, msg=key)

@@ -15,7 +15,8 @@ from equipoise.objectives import BEGAN, OBJECTIVES
 from equipoise.objectives.base import Batch, Loss, State
 from equipoise.runs.checkpoint import load
 from equipoise.training import loop, recorder
-from equipoise.training.health import sudden_collapse, well_until
+from equipoise.training.health import last_good_images, sudden_collapse
+from equipoise.training.state import TrainState
 
 
 @pytest.fixture(autouse=True)
@@ -97,15 +98,15 @@ def test_a_kill_around_going_back_changes_nothing(
 ) -> None:
     """The cut lives in the checkpoint: killed just before or after that is written, the end is the same."""
     whole = equipoise.train(steep, tmp_path / "whole", quiet=True)
-    go_back = recorder.Recorder.go_back
+    roll_back = loop.roll_back
     with monkeypatch.context() as patched:
 
-        def dying(self: Any, bad: Any) -> None:
+        def dying(recorder: Any, problem: Any) -> None:
             if instant == "after":
-                go_back(self, bad)
+                roll_back(recorder, problem)
             raise KilledError
 
-        patched.setattr(recorder.Recorder, "go_back", dying)
+        patched.setattr(loop, "roll_back", dying)
         with pytest.raises(KilledError):
             equipoise.train(steep, tmp_path / "run", quiet=True)
     run = equipoise.resume(tmp_path / "run", quiet=True)
@@ -210,7 +211,7 @@ def test_what_is_a_sudden_collapse(small: TrainConfig, diversities: tuple[float,
     bad = sudden_collapse(rows(*diversities), config)
     assert (bad is not None) == found
     if bad:
-        assert well_until(rows(*diversities), config, bad) == 200
+        assert last_good_images(rows(*diversities), config, bad) == 200
         assert "by 300 images, at 0.10 of the data's mean distance after 0.90" in bad.message
 
 
@@ -222,18 +223,17 @@ def test_toys_may_collapse(small: TrainConfig) -> None:
 @pytest.mark.parametrize("what", ["weight", "moment"])
 def test_what_is_not_finite_is_never_saved(small: TrainConfig, tmp_path: Path, what: str) -> None:
     """Also where no loss has shown it yet: it came with the last step before a checkpoint."""
-    judge = loop._judge
+    finish_step = TrainState.finish_step
 
-    def spoiled(progress: Any, *others: Any, stopping: bool) -> Any:
-        if progress.images == 80:
-            player = progress.players.generator
-            weight = next(iter(player.parameters()))
-            broken = weight.data if what == "weight" else progress.optimizers.generator.state[weight]["exp_avg_sq"]
-            broken.view(-1)[0] = torch.inf
-        return judge(progress, *others, stopping=stopping)
+    def spoiled(train_state: TrainState, *results: Any) -> None:
+        finish_step(train_state, *results)
+        if train_state.images == 80:
+            weight = next(iter(train_state.players.generator.parameters()))
+            moments = train_state.optimizers.generator.state[weight]
+            (weight.data if what == "weight" else moments["exp_avg_sq"]).view(-1)[0] = torch.inf
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop, "_judge", spoiled)
+        patched.setattr(TrainState, "finish_step", spoiled)
         with pytest.raises(Diverged, match=f"the generator's.*{'weight' if what == 'weight' else 'gradient'}"):
             equipoise.train(small.with_changes(log_every=160), tmp_path / "run", quiet=True)
     run = Run.open(tmp_path / "run")

@@ -37,12 +37,12 @@ def dies_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     make_batch = loop.make_batch
 
     def arm(images: int | None) -> None:
-        def dealt(config: TrainConfig, feed: Any, position: int, *rest: Any) -> Any:
+        def dying(config: TrainConfig, feed: Any, position: int, *rest: Any) -> Any:
             if images is not None and position >= images:
                 raise KilledError
             return make_batch(config, feed, position, *rest)
 
-        monkeypatch.setattr(loop, "make_batch", dealt)
+        monkeypatch.setattr(loop, "make_batch", dying)
 
     return arm
 

@@ -11,7 +11,7 @@ from equipoise.randomness import Draws
 from equipoise.training.distributed import Distributed
 from equipoise.training.schedule import Plateau, warmup
 from equipoise.training.state import DataSpec, TrainState
-from equipoise.training.step import StepInputs, update
+from equipoise.training.step import StepInputs, train_step
 
 
 def after(
@@ -72,13 +72,13 @@ def test_halving_keeps_adams_moments() -> None:
     latent = torch.rand(16, 4)
     train_state.prepare_step()
     given = StepInputs(real, latent, Draws(0, 0, 16, slice(None)))
-    state, measures = update(
-        train_state.players, train_state.optimizers, config.objective, train_state.state, given, Distributed()
+    state, measures = train_step(
+        train_state.players, train_state.optimizers, config.objective, train_state.objective_state, given, Distributed()
     )
-    train_state.finish_step(state, measures, generator_moved=True)
+    train_state.finish_step(state, measures)
     before = train_state.tensors()
-    assert not train_state.observe({"m_global": 1.0}, 1)
-    assert train_state.observe({"m_global": 2.0}, 1)
+    assert not train_state.update_schedule({"m_global": 1.0}, 1)
+    assert train_state.update_schedule({"m_global": 2.0}, 1)
     train_state.prepare_step()
     assert train_state.optimizers.discriminator.param_groups[0]["lr"] == 5e-4
     assert train_state.optimizers.generator.param_groups[0]["lr"] == pytest.approx(1.5e-3)

@@ -14,7 +14,7 @@ from equipoise.objectives import BEGAN, WGANGP, Batch, Loss, State
 from equipoise.players import Players
 from equipoise.randomness import Draws
 from equipoise.training.distributed import Distributed
-from equipoise.training.step import Optimizers, StepInputs, update
+from equipoise.training.step import Optimizers, StepInputs, train_step
 
 OBJECTIVES = {"paper": BEGAN.paper(), "default": BEGAN(), "every remedy": BEGAN(recover=0.3, match=0.7, pull=0.2)}
 
@@ -85,7 +85,7 @@ def test_equals_the_reference(objective: BEGAN, k: float) -> None:
     plain, plain_optimizers = make(eta=2)
     state: State = {"k": torch.tensor(k, dtype=torch.float64)}
     for real, latent in steps(3):
-        state, _ = update(fast, fast_optimizers, objective, state, inputs(real, latent), Distributed())
+        state, _ = train_step(fast, fast_optimizers, objective, state, inputs(real, latent), Distributed())
         k = reference(plain, plain_optimizers, objective, k, real, latent)
         assert state["k"].item() == pytest.approx(k, rel=1e-9, abs=1e-12)
         for ours, theirs in zip(fast, plain, strict=True):
@@ -101,7 +101,7 @@ def test_every_weight_is_moved(objective: BEGAN) -> None:
     players, optimizers = make()
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    update(players, optimizers, objective, objective.start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, objective, objective.start(1), inputs(real, latent), Distributed())
     for player, old in zip(players, before, strict=True):
         for (name, weight), kept in zip(player.named_parameters(), old.parameters(), strict=True):
             assert not torch.equal(weight, kept), name
@@ -115,7 +115,7 @@ def test_no_loss_moves_the_other_player(moved: str) -> None:
         getattr(optimizers, name).param_groups[0]["lr"] = 1e-3 if name == moved else 0.0
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    update(players, optimizers, OBJECTIVES["every remedy"], BEGAN().start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, OBJECTIVES["every remedy"], BEGAN().start(1), inputs(real, latent), Distributed())
     for name in Players._fields:
         same = [
             torch.equal(a, b)
@@ -130,7 +130,7 @@ def test_one_pass_of_the_generator_and_two_of_the_discriminator() -> None:
     for name, player in players._asdict().items():
         player.register_forward_hook(lambda *_, name=name: passes.update({name: passes[name] + 1}))
     (real, latent), *_ = steps(1)
-    update(players, optimizers, BEGAN(), BEGAN().start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, BEGAN(), BEGAN().start(1), inputs(real, latent), Distributed())
     assert passes == {"generator": 1, "discriminator": 2}
 
 
@@ -144,7 +144,7 @@ def test_a_subclass_with_a_loss_of_its_own_is_asked_for_it() -> None:
     players, optimizers = make()
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    update(players, optimizers, Silent(), Silent().start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, Silent(), Silent().start(1), inputs(real, latent), Distributed())
     for (name, weight), kept in zip(players.generator.named_parameters(), before.generator.parameters(), strict=True):
         assert torch.equal(weight, kept), name
 
@@ -159,7 +159,7 @@ def test_work_of_a_step_beside_the_textbooks(name: str, share: float) -> None:
         state: State = {"k": torch.tensor(0.4, dtype=torch.float64)}
         with FlopCounterMode(display=False) as counter:
             if way:
-                update(players, optimizers, objective, state, inputs(real, latent), Distributed())
+                train_step(players, optimizers, objective, state, inputs(real, latent), Distributed())
             else:
                 reference(players, optimizers, objective, 0.4, real, latent)
         counted.append(counter.get_total_flops())
@@ -178,7 +178,7 @@ def test_nothing_in_a_step_asks_the_device_for_a_number() -> None:
     players, optimizers = make()
     (real, latent), *_ = steps(1)
     state = {"k": torch.zeros((), dtype=torch.float64).as_subclass(Watched)}
-    update(
+    train_step(
         players,
         optimizers,
         BEGAN(),
@@ -201,7 +201,9 @@ def test_penalties_are_judged_in_the_precision_of_training() -> None:
         players.discriminator.features[0].register_forward_hook(
             lambda _m, _i, out, shown=shown: shown.append(out.dtype)
         )
-        _, measures = update(players, optimizers, WGANGP(), {}, inputs(real, latent), distributed, order="alternating")
+        _, measures = train_step(
+            players, optimizers, WGANGP(), {}, inputs(real, latent), distributed, order="alternating"
+        )
         norms.append(float(measures["gradient_norm"]))
         kinds.append(shown)
     assert kinds == [4 * [torch.float32], 4 * [torch.bfloat16]], "real, generated, between them, and anew"

@@ -16,7 +16,7 @@ from PIL import Image
 
 import equipoise
 from equipoise import Autoencoder, Run, TrainConfig, UsageError
-from equipoise.config.datasets import open_train_feed
+from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import read_yaml
 from equipoise.data import to_uint8
 from equipoise.objectives import BEGAN
@@ -75,7 +75,7 @@ def test_a_run_in_float64_goes_the_same_way(small: TrainConfig, tmp_path: Path) 
 
 
 def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> None:
-    feed, cpu = open_train_feed(small), torch.device("cpu")
+    feed, cpu = open_dataset(small).feed, torch.device("cpu")
     for position in (0, 4_992, 100_000):
         whole = make_batch(small, feed, position, Distributed(), cpu)
         halves = [make_batch(small, feed, position, Distributed(rank=rank, world_size=2), cpu) for rank in (0, 1)]
@@ -95,7 +95,7 @@ def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> No
 
 
 def test_flips_mirror_about_half_of_the_images(small: TrainConfig) -> None:
-    feed, cpu = open_train_feed(small), torch.device("cpu")
+    feed, cpu = open_dataset(small).feed, torch.device("cpu")
     small = small.with_changes(batch=256)
     plain, flipped = (
         make_batch(small.with_changes(flip=flip), feed, 0, Distributed(), cpu).real for flip in (False, True)
@@ -342,8 +342,8 @@ def test_images_need_not_be_square(small: TrainConfig, tmp_path: Path) -> None:
 
 
 def test_held_out_images_are_never_drawn(small: TrainConfig) -> None:
-    images = open_train_feed(small)
-    everything = open_train_feed(small.with_changes(held_out=0))
+    images = open_dataset(small).feed
+    everything = open_dataset(small.with_changes(held_out=0)).feed
     assert len(everything) == 5000
     held = set(everything.split(small.held_out)[1].digests.tolist())
     assert held

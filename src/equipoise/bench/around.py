@@ -14,17 +14,17 @@ import torch
 
 from equipoise.bench.machine import seconds, wait
 from equipoise.bench.report import Case
-from equipoise.bench.steps import Noise
+from equipoise.bench.steps import Noise, take_step
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import open_feed
+from equipoise.data import open_dataset
 from equipoise.devices import Launcher
+from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import BLOCK, sample_batches
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
-from equipoise.training.loop import take_step
-from equipoise.training.recorder import DRAWING, Moment, Recorder
+from equipoise.training.recorder import REPORT_SHARE, Recorder
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.terminal import Display
 
@@ -90,7 +90,7 @@ def _until(words: list[str], home: Path, log: Path | None = None) -> float:
 
 def _data(config: TrainConfig, home: Path, launcher: Launcher, images_per_second: float) -> dict[str, float]:
     """Images a second from the disk's cache to memory, and on to where and how a step wants them."""
-    feed = open_feed(config.data, config.resolution, channels=config.channels, cache=home / "cache")
+    feed = open_dataset(config.data, config.resolution, channels=config.channels, cache=home / "cache").feed
     distributed, place = make_distributed(launcher, config.precision), [0]
 
     def read() -> None:
@@ -110,6 +110,11 @@ def _data(config: TrainConfig, home: Path, launcher: Launcher, images_per_second
     }
 
 
+def no_kid() -> PeriodicKID:
+    """Scores are not measured here."""
+    raise AssertionError("no score is due")
+
+
 def _recording(
     config: TrainConfig, noise: Noise, home: Path, launcher: Launcher, images_per_second: float
 ) -> dict[str, float]:
@@ -119,32 +124,32 @@ def _recording(
     take_step(train_state, make_batch(config, noise, 0, distributed, device), distributed)
     means, _ = train_state.accumulator.close()
     with BackgroundWriter(run) as writer, Display(config.images, "", start_at=0, quiet=True) as display:
-        recorder = Recorder(run, writer, train_state, noise, distributed, display)
+        recorder = Recorder(run, writer, train_state, noise, no_kid, display)
 
         def checkpoint() -> float:
-            writer.settle()
+            writer.wait()
             took = seconds(recorder.checkpoint, device)
-            writer.settle()
+            writer.wait()
             return took
 
         def written_out() -> None:
             recorder.checkpoint()
-            writer.settle()
+            writer.wait()
 
         def sampled() -> None:
             list(sample_batches(train_state.ema, config, range(BLOCK), 0))
 
         stalls = sorted(checkpoint() for _ in range(TRIES))
         written = seconds(written_out, device)
-        line = _median(lambda: recorder.record(Moment(means=means)), device)
-        samples = _median(lambda: recorder.record(Moment(sampling=True)), device)
+        line = _median(lambda: recorder.metrics(means, halved=False), device)
+        samples = _median(recorder.samples, device)
         found = {
             "samples_per_second": BLOCK / _median(sampled, device),
             "checkpoint_stall_seconds": stalls[len(stalls) // 2],
             "checkpoint_seconds": written,
             "log_share": line / config.log_every * images_per_second,
             "sample_share": samples / config.sample_every * images_per_second,
-            "report_share": DRAWING,
+            "report_share": REPORT_SHARE,
         }
         recorder.close()
     return found

@@ -14,7 +14,7 @@ from equipoise.bench.timing import memory, parts, race, work
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, Precision, resolve_precision
-from equipoise.training.loop import NOT_COMPILED
+from equipoise.training.compile import NOT_COMPILED
 from equipoise.training.state import Shape
 
 ROUNDS = 7

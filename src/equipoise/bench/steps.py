@@ -12,10 +12,10 @@ from equipoise.data import FeedBatch
 from equipoise.devices import Launcher
 from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
-from equipoise.training.batch import make_batch
-from equipoise.training.compile import compiled
-from equipoise.training.distributed import make_distributed
-from equipoise.training.loop import take_step
+from equipoise.training.batch import StepInputs, make_batch
+from equipoise.training.compile import CompilePolicy
+from equipoise.training.distributed import Distributed, make_distributed
+from equipoise.training.loop import next_step
 from equipoise.training.state import DataSpec, Shape, TrainState
 
 Step = Callable[[], None]
@@ -58,16 +58,25 @@ def ours(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool
     feed = Noise.of(shape, 16 * config.batch)
     distributed = make_distributed(launcher, config.precision)
     train_state = TrainState(config, DataSpec.of(feed), launcher.device)
-    if compile:
-        train_state.use_players(compiled(train_state.players))
+    policy = CompilePolicy(train_state)
+    policy.due = compile
 
     def step() -> None:
         keep_freed_memory()
         with torch.profiler.record_function(DATA):
             inputs = make_batch(config, feed, train_state.images, distributed, launcher.device)
+        if policy.due:
+            policy.compile(inputs, distributed)
         take_step(train_state, inputs, distributed)
 
     return step
+
+
+def take_step(train_state: TrainState, inputs: StepInputs, distributed: Distributed) -> None:
+    """One step outside the training loop, as the loop takes it."""
+    train_state.prepare_step()
+    objective_state, measures = next_step(train_state, distributed)(train_state.objective_state, inputs)
+    train_state.finish_step(objective_state, measures)
 
 
 def textbook(config: TrainConfig, shape: Shape, launcher: Launcher, *, autocast: bool = False) -> Step:

@@ -18,7 +18,7 @@ from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
-from equipoise.training.step import StepInputs
+from equipoise.training.batch import StepInputs
 
 
 class Textbook:

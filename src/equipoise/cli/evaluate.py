@@ -6,7 +6,7 @@ from tyro.conf import Positional
 
 from equipoise.cli.flags import call
 from equipoise.config.numbers import Count
-from equipoise.devices import Device, is_leader
+from equipoise.devices import Device, is_first_process
 from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import evaluate as score
 from equipoise.evaluation.image_sets import Split
@@ -78,7 +78,7 @@ def main(words: list[str]) -> int:
             ema=ema,
             best=best,
         )
-        if not is_leader():  # of processes that torchrun has started, one speaks
+        if not is_first_process():  # of processes that torchrun has started, one speaks
             return 0
         print(scores)
         if json is not None:

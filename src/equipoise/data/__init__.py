@@ -6,7 +6,7 @@ from equipoise.data.digests import content_digest, held_out
 from equipoise.data.feed import Feed, FeedBatch
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
-from equipoise.data.open import Part, open_feed, open_part
+from equipoise.data.open import Dataset, Part, open_dataset
 from equipoise.data.order import flips, indices
 from equipoise.data.packed.images import Images
 from equipoise.data.packed.pack import open_images, pack
@@ -21,6 +21,7 @@ from equipoise.data.toys import TOYS, Toy
 __all__ = [
     "BUNDLED",
     "TOYS",
+    "Dataset",
     "Feed",
     "FeedBatch",
     "Fit",
@@ -42,9 +43,8 @@ __all__ = [
     "indices",
     "inspect",
     "normalise",
-    "open_feed",
+    "open_dataset",
     "open_images",
-    "open_part",
     "pack",
     "parse_resolution",
     "read_image",

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +22,10 @@ from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
 
 Part = Literal["train", "held-out", "all"]
-MOST = 10_000  # images of shards that are packed to be compared with
+MAX_OF_SHARDS = 10_000  # images of shards that are packed to be compared with
 
 
-def open_feed(
+def open_dataset(
     data: str | os.PathLike[str],
     resolution: int | str,
     *,
@@ -33,8 +35,10 @@ def open_feed(
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
-) -> Feed:
-    """Open what training draws from: shards as they come, toys as they are drawn, anything else packed first.
+) -> "Dataset":
+    """Open data once, for all that is done with it: shards as they come, toys as they are drawn, all else packed.
+
+    Nothing is read before the feed or a split is asked for.
 
     Args:
         data: as in `open_images`, or shards as in `open_stream`, or the name of a toy.
@@ -42,78 +46,89 @@ def open_feed(
         channels: 1, 3 or None.
         fit: how images are brought into the frame.
         background: the colour behind and around them.
-        held_out: the share of images that are left out, chosen by their content.
+        held_out: share of the images that do not train, chosen by their content.
         cache: where packed data goes.
         progress: called while packing.
-
-    Raises:
-        UsageError: the data cannot be used, or all of it is held out.
     """
-    if data in TOYS:
-        return TOYS[os.fspath(data)]
-    if is_stream(os.fspath(data)):
-        return open_stream(
-            os.fspath(data),
-            resolution,
-            channels=channels,
-            fit=fit,
-            background=background,
-            held_out=held_out,
-            cache=cache,
-        )
-    whole = open_images(
-        data, resolution, channels=channels, fit=fit, background=background, cache=cache, progress=progress
-    )
-    kept = whole.split(held_out)[0]
-    if not len(kept):
-        raise UsageError(f"all {len(whole)} images of {data} are held out: lower --held-out, or bring more images")
-    return kept
+    options = {"channels": channels, "fit": fit, "background": background, "cache": cache}
+    return Dataset(os.fspath(data), resolution, options, held_out, progress)
 
 
-def open_part(
-    data: str | os.PathLike[str],
-    resolution: int | str,
-    part: Part,
-    *,
-    channels: int | None = None,
-    fit: Fit = "crop",
-    background: str = "white",
-    held_out: float = 0.0,
-    most: int = MOST,
-    cache: str | os.PathLike[str] | None = None,
-    progress: ProgressCallback | None = None,
-) -> Images:
-    """Open a part of the data as packed images, which may be none, to compare with.
+class Dataset:
+    """Data opened once: what trains, what is held out from it, and all of it; made by `open_dataset`."""
 
-    Args:
-        data: as in `open_feed`.
-        resolution: as in `open_feed`.
-        part: the images to train on, those held out, or all.
-        channels: as in `open_feed`, like what follows.
-        fit: how images are brought into the frame.
-        background: the colour behind and around them.
-        held_out: the share of images that do not train.
-        most: of shards, no more images than these are packed, the first by an order of the shards that never changes.
-        cache: where packed data goes.
-        progress: called while packing.
+    def __init__(
+        self,
+        name: str,
+        resolution: int | str,
+        options: Mapping[str, Any],
+        held_out: float,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self.name, self.resolution, self.options = name, resolution, options
+        self.held_out, self.progress = held_out, progress
 
-    Raises:
-        UsageError: the data cannot be used, or is a toy.
-    """
-    if data in TOYS:
-        raise UsageError(f"{data} is a toy, of points and not of images: `equipoise train` and `evaluate` know it")
-    share = 0.0 if part == "all" else held_out
-    if is_stream(os.fspath(data)):
-        none = part == "held-out" and share == 0
-        stream = open_stream(
-            os.fspath(data), resolution, channels=channels, fit=fit, background=background, held_out=share, cache=cache
-        )
-        images = _of_stream(stream, os.fspath(data), "train" if none else part, most, cache_folder(cache), progress)
-        return images.split(0.0)[1] if none else images
-    whole = open_images(
-        data, resolution, channels=channels, fit=fit, background=background, cache=cache, progress=progress
-    )
-    return whole.split(share)[1 if part == "held-out" else 0]
+    @cached_property
+    def feed(self) -> Feed:
+        """What training draws batches from.
+
+        Raises:
+            UsageError: the data cannot be used, or all of it is held out.
+        """
+        if self.name in TOYS:
+            return TOYS[self.name]
+        if is_stream(self.name):
+            return self._stream
+        kept = self._images.split(self.held_out)[0]
+        if not len(kept):
+            raise UsageError(
+                f"all {len(self._images)} images of {self.name} are held out: lower --held-out, or bring more images"
+            )
+        return kept
+
+    def split(self, part: Part, *, max_images: int = MAX_OF_SHARDS) -> Images:
+        """A part of the data as packed images, which may be none, to compare with.
+
+        Args:
+            part: the images that train, those held out, or all.
+            max_images: of shards, no more than these are packed, the first by an order that never changes.
+
+        Raises:
+            UsageError: the data cannot be used, or is a toy.
+        """
+        if self.name in TOYS:
+            raise UsageError(
+                f"{self.name} is a toy, of points and not of images: `equipoise train` and `evaluate` know it"
+            )
+        if not is_stream(self.name):
+            if part == "all":
+                return self._images
+            return self._images.split(self.held_out)[1 if part == "held-out" else 0]
+        everything = part == "all" or self.held_out == 0
+        stream = self._open_stream(0.0) if everything and self.held_out else self._stream
+        if part == "held-out" and everything:  # none are, but they have a shape
+            return self._pack_stream(stream, "train", max_images).split(0.0)[1]
+        return self._pack_stream(stream, part, max_images)
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        if "feed" in vars(self):
+            self.feed.close()
+
+    @cached_property
+    def _images(self) -> Images:
+        return open_images(self.name, self.resolution, **self.options, progress=self.progress)
+
+    @cached_property
+    def _stream(self) -> Stream:
+        return self._open_stream(self.held_out)
+
+    def _open_stream(self, held_out: float) -> Stream:
+        return open_stream(self.name, self.resolution, **self.options, held_out=held_out)
+
+    def _pack_stream(self, stream: Stream, part: Part, max_images: int) -> Images:
+        folder = cache_folder(self.options["cache"])
+        return _of_stream(stream, self.name, part, max_images, folder, self.progress)
 
 
 def _of_stream(

@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from equipoise.config.datasets import open_split
+from equipoise.config.datasets import open_dataset as open_run_data
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Images, open_images, open_part
+from equipoise.data import Images, open_dataset, open_images
 from equipoise.errors import UsageError
 from equipoise.randomness import keyed_generator
 from equipoise.runs.run import Run
@@ -105,7 +105,7 @@ def sampled(run: Run, request: Request, device: torch.device) -> ImageSet:
     """
     generator = load_generator(run, ema=request.ema, best=request.best).to(device)
     _, facts, _ = run.load_checkpoint(best=request.best)
-    masked = images_to_fill_in(run.config) if run.config.tasks.inpaint else None
+    masked = images_to_fill_in(open_run_data(run.config)) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"
     return ImageSet(
         name=f"{run.path} ({which})",
@@ -123,12 +123,13 @@ def real_and_training(config: TrainConfig, split: Split, count: int, seed: int) 
     Raises:
         UsageError: nothing is held out.
     """
+    dataset = open_run_data(config)
     if split == "all":
-        return packed(open_split(config, "all"), config.data, count, seed), None
-    train = open_split(config, "train")
+        return packed(dataset.split("all"), config.data, count, seed), None
+    train = dataset.split("train")
     if split == "train":
         return packed(train, config.data, count, seed), None
-    held = open_split(config, "held-out")
+    held = dataset.split("held-out")
     if not len(held):
         raise UsageError(f"all of {config.data} was trained on: add --split train, or give --reference")
     return packed(held, config.data, count, seed), packed(train, config.data, TRAINING, seed)
@@ -191,7 +192,7 @@ def _framing(request: Request, names: tuple[str, str], runs: tuple[Run | None, .
 
 def _images(name: str, framing: dict[str, Any]) -> Images:
     """Any images, at their own size where no resolution is given; of shards the first ones."""
-    return open_images(name, **framing) if framing["resolution"] is None else open_part(name, part="all", **framing)
+    return open_images(name, **framing) if framing["resolution"] is None else open_dataset(name, **framing).split("all")
 
 
 def _refuse_resolution(request: Request, run: Run) -> None:

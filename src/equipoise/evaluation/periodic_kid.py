@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from equipoise.config.datasets import open_split
 from equipoise.config.train_config import TrainConfig
+from equipoise.data import Dataset
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import collected, features_for
 from equipoise.evaluation.image_sets import ImageSet, packed
@@ -16,10 +16,10 @@ from equipoise.sampling.sample import images_to_fill_in, sample_batches
 class PeriodicKID:
     """KID of a generator beside held-out images, again and again while it trains."""
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
         self.config = config
-        self.masked = images_to_fill_in(config) if config.tasks.inpaint else None
-        real = kid_reference(config)
+        self.masked = images_to_fill_in(dataset) if config.tasks.inpaint else None
+        real = kid_reference(config, dataset)
         self.extractor = load_extractor(features_for("auto", config.data), device=device, shape=real.shape)
         self.real = collected(real, frozenset({"vectors"}), self.extractor, config.seed)
 
@@ -32,7 +32,7 @@ class PeriodicKID:
         return scores(["kid"], found, self.real, seed=config.seed)["kid"]
 
 
-def kid_reference(config: TrainConfig) -> ImageSet:
+def kid_reference(config: TrainConfig, dataset: Dataset) -> ImageSet:
     """The real images that `PeriodicKID` compares with: held-out ones, or where none are, those that are trained on.
 
     Raises:
@@ -42,8 +42,8 @@ def kid_reference(config: TrainConfig) -> ImageSet:
         raise UsageError(
             f"--score-every is for images, and {config.data} is a toy: leave it out, modes are counted anyway"
         )
-    held = open_split(config, "held-out")
-    real = packed(held if len(held) else open_split(config, "train"), config.data, config.score_count, config.seed)
+    held = dataset.split("held-out")
+    real = packed(held if len(held) else dataset.split("train"), config.data, config.score_count, config.seed)
     if real.count < METRICS["kid"].minimum:
         raise UsageError(
             f"{config.data} has only {real.count} images to score by, and kid needs {METRICS['kid'].minimum}: "

@@ -1,4 +1,4 @@
-"""Checkpoints written beside training: taken in an instant, on the disk a little later."""
+"""Checkpoints written beside training: copied in an instant, on the disk a little later."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,20 +38,29 @@ class BackgroundWriter:
         Raises:
             WriteError: the checkpoint before this one could not be written.
         """
-        self.settle()
+        self.wait()  # one copy in memory at a time, and files in order
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        self._last = self._thread.submit(self._write, images, copies, facts, best)
 
-    def settle(self, *, wait: bool = True) -> None:
-        """Wait until the last checkpoint is on the disk, or with `wait=False` only tell if it failed by now.
+        def write() -> None:
+            self._run.save_checkpoint(images, copies, facts)
+            if best:
+                self._run.keep_best(images)
+
+        self._last = self._thread.submit(write)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is on the disk.
 
         Raises:
             WriteError: it could not be written.
         """
-        if wait or self._last.done():
-            self._last.result()
+        self._last.result()
 
-    def _write(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], best: bool) -> None:
-        self._run.save_checkpoint(images, tensors, facts)
-        if best:
-            self._run.keep_best(images)
+    def check(self) -> None:
+        """Raise what went wrong with the last checkpoint, if that is known by now; without waiting.
+
+        Raises:
+            WriteError: it could not be written.
+        """
+        if self._last.done():
+            self._last.result()

@@ -1,15 +1,13 @@
 """One checkpoint, one file: tensors and facts in safetensors, written whole or not at all, verified when read.
 
 Reading never runs code: safetensors holds raw numbers, and the facts are JSON. Nothing that a file claims of its own
-size is mean_probabilities: reading takes no more memory than the file has bytes, and a header's worth.
+size is believed: reading takes no more memory than the file has bytes, and a header's worth.
 """
 
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from equipoise.errors import UsageError
-from equipoise.runs.files import writing, write_atomically
+from equipoise.runs.files import write_atomically, writing
 
 FORMAT = 2
 LARGEST_HEADER = 16 * 2**20  # bytes; that of a thousand tensors has a hundredth of them
@@ -28,15 +26,16 @@ Contents = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and fact
 
 
 class CheckpointError(UsageError):
-    """A checkpoint that cannot be used; the message says which, and why."""
+    """A checkpoint cannot be used; the message says which, and why."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write `tensors` and `facts` (plain JSON) to `path`.
 
     Raises:
-        CheckpointError: the disk refuses; what was at `path` before is untouched.
+        WriteError: the disk refuses; what was at `path` before is untouched.
     """
+    # safetensors has no strides: channels-last weights are written in the default layout, and laid out when restored.
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": str(FORMAT), "facts": json.dumps(facts), "digest": _digest(flat, json.dumps(facts))}
     with writing(path):
@@ -50,54 +49,43 @@ def load(path: Path) -> Contents:
         CheckpointError: the file is missing, cut short, altered, or of a format this version does not know.
     """
     try:
-        _check_header(path)
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with path.open("rb") as file:
+            # Before the library believes it: a length of 2**62 would be allocated.
+            length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+            if not 0 < length <= min(LARGEST_HEADER, size - 8):
+                raise ValueError("it is cut short, or no checkpoint")
+        with safe_open(path, framework="pt", device="cpu") as tensors_file:
+            metadata: dict[str, str] = tensors_file.metadata() or {}
+            tensors = {name: tensors_file.get_tensor(name) for name in tensors_file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
-    upgrades = _upgrades_from(metadata.get("format", "none"), path)
-    if metadata.get("digest") != _digest(tensors, metadata.get("facts", "")):
-        raise CheckpointError(f"{path} is damaged: its contents do not match its checksum")
-    contents = tensors, _parsed(metadata.get("facts", ""), path)
-    try:
-        for upgrade in upgrades:
-            contents = upgrade(*contents)
-    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is no checkpoint of format {metadata['format']}: {error}") from error
-    return contents
 
-
-def _check_header(path: Path) -> None:
-    """Raise ValueError unless the header is as long as it says, which is bounded."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= min(LARGEST_HEADER, os.fstat(file.fileno()).st_size - 8):
-            raise ValueError("it is cut short, or no checkpoint")
-
-
-def _upgrades_from(written: str, path: Path) -> list[Callable[[dict[str, Tensor], dict[str, Any]], Contents]]:
-    """What turns the format `written` into FORMAT, one step after the other."""
+    written, text = metadata.get("format", "none"), metadata.get("facts", "")
     if written not in {str(known) for known in (*UPGRADES, FORMAT)}:
         raise CheckpointError(
             f"{path} has checkpoint format {written}, this version reads {min((*UPGRADES, FORMAT))} to {FORMAT}: "
             "use the version of equipoise named in the run's config.yaml"
         )
-    return [UPGRADES[older] for older in range(int(written), FORMAT)]
-
-
-def _parsed(text: str, path: Path) -> dict[str, Any]:
+    if metadata.get("digest") != _digest(tensors, text):
+        raise CheckpointError(f"{path} is damaged: its contents do not match its checksum")
     try:
         facts = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no checkpoint: its facts are not JSON") from error
     if not isinstance(facts, dict):
         raise CheckpointError(f"{path} is no checkpoint: its facts are not a mapping")
-    return facts
+
+    contents = tensors, facts
+    try:
+        for older in range(int(written), FORMAT):
+            contents = UPGRADES[older](*contents)
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of format {written}: {error}") from error
+    return contents
 
 
 def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:
-    """Format 1 knew objectives of simultaneous updates alone, and left the generator's steps to its optimiser."""
+    """Format 1 knew objectives of simultaneous updates alone, and left the generator's steps to its optimizer."""
     steps = tensors.get("optimizer_generator.0.step")
     sums = [name.removeprefix("window.") for name in tensors if name.startswith("window.")]
     return tensors, {
@@ -113,14 +101,6 @@ def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) ->
 
 UPGRADES = {1: _count_generator_steps}
 """What turns each older format into the next."""
-
-
-
-
-
-
-
-
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:

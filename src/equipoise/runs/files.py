@@ -1,16 +1,11 @@
 """Files written whole or not at all, and what the disk refuses said in one sentence."""
-import hashlib
-import json
+
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
-from torch import Tensor
+
 from equipoise.errors import UsageError
 
 

@@ -20,8 +20,15 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows that count `images`; a line that a crash cut short is passed over, and no file has no rows."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    return [row for line in lines if isinstance(row := _parsed(line), dict) and "images" in row]
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and "images" in row:
+            rows.append(row)
+    return rows
 
 
 def cut(path: Path, images: int) -> None:
@@ -33,10 +40,3 @@ def cut(path: Path, images: int) -> None:
     kept = "".join(json.dumps(row) + "\n" for row in read(path) if row["images"] <= images)
     with writing(path):
         write_atomically(path, kept.encode())
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None

@@ -4,24 +4,23 @@ import io
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from equipoise.runs import checkpoint, files
-from equipoise.runs import jsonl
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
-from equipoise.data import Feed, Images, Part, open_feed, open_part, parse_resolution
+from equipoise.data import parse_resolution
 from equipoise.errors import UsageError
+from equipoise.runs import checkpoint, files, jsonl
+from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
-from equipoise.players import Players
 
-CONFIG = "config.yaml"  # the first file of a run, without which it is none
+CONFIG = "config.yaml"  # first file of a run; a folder without it is no run
 
 
 class Run:
@@ -42,10 +41,10 @@ class Run:
         """
         path = Path(path)
         try:
-            _refuse_taken(path)
+            _refuse_existing(path)
             path.mkdir(parents=True, exist_ok=True)
             with sole_writer(path):
-                _refuse_taken(path)
+                _refuse_existing(path)  # another process may have made one between the two
                 files.write_atomically(path / CONFIG, write_yaml(config, versions()).encode())
         except OSError as error:
             raise UsageError(f"cannot make a run at {path}: {error.strerror}; choose another --out") from error
@@ -99,19 +98,16 @@ class Run:
             WriteError: the disk refuses.
         """
         with files.writing(self.path):
-            self._sweep(images)
-        for file in ("metrics.jsonl", "events.jsonl"):
-            jsonl.cut(self.path / file, images)
-
-    def _sweep(self, images: int) -> None:
-        for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink()
-        for folder in ("checkpoints", "samples"):
-            (self.path / folder).mkdir(exist_ok=True)
-        best = [path for path in [self.best_checkpoint()] if path]
-        for later in [*self.samples(), *self.checkpoints(), *best]:  # a later checkpoint is one that could not be read
-            if int(later.stem.removeprefix("best-")) > images:
-                later.unlink()
+            for leftover in self.path.rglob(".*.tmp"):
+                leftover.unlink()
+            for folder in ("checkpoints", "samples"):
+                (self.path / folder).mkdir(exist_ok=True)
+            best = self.best_checkpoint()
+            for file in [*self.samples(), *self.checkpoints(), *([best] if best else [])]:
+                if images_of(file) > images:  # a later checkpoint is one that could not be read
+                    file.unlink()
+        for name in ("metrics.jsonl", "events.jsonl"):
+            jsonl.cut(self.path / name, images)
 
     # Checkpoints and samples, named by images seen
 
@@ -133,15 +129,13 @@ class Run:
             files.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
         path = self.path / "checkpoints" / f"{images:012d}.safetensors"
         checkpoint.save(path, tensors, {**facts, "images": images})
+        every = self.config.keep_every
         for old in self.checkpoints()[: -self.config.keep]:
-            if not self._kept_for_good(int(old.stem)):
+            # Steps end at multiples of the batch alone, so the one that reached a multiple of `every` may lie past it.
+            kept_for_good = 0 < every <= images_of(old) and images_of(old) % every < self.config.batch
+            if not kept_for_good:
                 old.unlink()
         return path
-
-    def _kept_for_good(self, images: int) -> bool:
-        """Whether the step that ended at `images` images reached a multiple of `config.keep_every`."""
-        every = self.config.keep_every
-        return 0 < every <= images and images % every < self.config.batch
 
     def save_samples(self, images: int, picture: Image.Image) -> None:
         """Write a sample grid, whole or not at all.
@@ -186,37 +180,46 @@ class Run:
         if best:
             path = self.best_checkpoint()
             if path is None:
-                raise checkpoint.CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
+                raise CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
             return *self._load(path), []
-        passed_over: list[str] = []
-        found = self.checkpoints()
-        found = [path for path in found if up_to is None or int(path.stem) <= up_to] or found[:1]
-        for path in reversed(found):
+        reasons: list[str] = []
+        every = self.checkpoints()
+        candidates = [path for path in every if up_to is None or images_of(path) <= up_to] or every[:1]
+        for path in reversed(candidates):
             try:
-                return *self._load(path), passed_over
-            except checkpoint.CheckpointError as error:
-                passed_over.append(f"{error}; using the one before it")
-        reasons = f" ({passed_over[-1]})" if passed_over else ""
-        raise checkpoint.CheckpointError(f"{self.path} has no checkpoint that can be read{reasons}: train it anew")
+                return *self._load(path), reasons
+            except CheckpointError as error:
+                reasons.append(f"{error}; using the one before it")
+        reason = f" ({reasons[-1]})" if reasons else ""
+        raise CheckpointError(f"{self.path} has no checkpoint that can be read{reason}: train it anew")
 
     def _load(self, path: Path) -> checkpoint.Contents:
-        """Read a checkpoint of this run; one of other images could ask for networks of any size."""
+        """Read a checkpoint of this run, and make sure that it is: one of other images could ask for huge networks.
+
+        Raises:
+            CheckpointError: it cannot be read, or is another run's.
+        """
         tensors, facts = checkpoint.load(path)
         height, width = parse_resolution(self.config.resolution)
-        possible = [list(self.config.toy.shape)] if self.config.toy else [[1, height, width], [3, height, width]]
-        if facts.get("shape") not in possible:
-            raise checkpoint.CheckpointError(f"{path} is not for images of {width}x{height}: it is another run's")
-        if facts.get("images") != int(path.stem.removeprefix("best-")) or not isinstance(facts.get("data"), str):
-            raise checkpoint.CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")
+        shapes = [list(self.config.toy.shape)] if self.config.toy else [[1, height, width], [3, height, width]]
+        if facts.get("shape") not in shapes:
+            raise CheckpointError(f"{path} is not for images of {width}x{height}: it is another run's")
+        if facts.get("images") != images_of(path) or not isinstance(facts.get("data"), str):
+            raise CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")
         return tensors, facts
 
 
-def _refuse_taken(path: Path) -> None:
-    """Raise UsageError if there is a run, or anything but what a run that never began leaves."""
+def images_of(file: Path) -> int:
+    """Images seen by the time of a checkpoint or a sample grid, which are its name."""
+    return int(file.stem.removeprefix("best-"))
+
+
+def _refuse_existing(path: Path) -> None:
+    """Raise UsageError if there is a run, or anything but what a run that was killed at its very beginning leaves."""
     if (path / CONFIG).exists():
         raise UsageError(f"{path} already holds a run: go on with `equipoise resume {path}`, or choose another --out")
-    begun = rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.tmp"
-    if path.exists() and not (path.is_dir() and all(re.fullmatch(begun, file.name) for file in path.iterdir())):
+    leftover = rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.tmp"
+    if path.exists() and not (path.is_dir() and all(re.fullmatch(leftover, file.name) for file in path.iterdir())):
         raise UsageError(f"{path} already exists and is not empty: choose another --out")
 
 

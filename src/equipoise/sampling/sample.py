@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from equipoise.config.datasets import open_split
+from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import normalise, to_uint8
+from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
 from equipoise.players import Conditions
@@ -45,7 +45,7 @@ def sample(
         UsageError: the run has no readable checkpoint, or makes no images of that class.
     """
     generator = load_generator(run, ema=ema, best=best)
-    masked = images_to_fill_in(run.config) if run.config.tasks.inpaint else None
+    masked = images_to_fill_in(open_dataset(run.config)) if run.config.tasks.inpaint else None
     return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
 
 
@@ -127,8 +127,8 @@ def generate(
     return images if config.toy else images.clamp(-1, 1)
 
 
-def images_to_fill_in(config: TrainConfig) -> Tensor:
+def images_to_fill_in(dataset: Dataset) -> Tensor:
     """Images (N, C, H, W) in [-1, 1] that a run has not trained on, or if none were held out, those that it has."""
-    held_out = open_split(config, "held-out")
-    images = held_out if len(held_out) else open_split(config, "train")
+    held_out = dataset.split("held-out")
+    images = held_out if len(held_out) else dataset.split("train")
     return normalise(images.batch(np.arange(min(FILLED_IN, len(images)))))

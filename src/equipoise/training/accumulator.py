@@ -1,4 +1,4 @@
-"""What the steps since the last line of metrics have measured."""
+"""Measures between two lines of metrics: sums on the device, means on the host."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,15 +9,16 @@ from torch import Tensor
 
 @dataclass
 class MetricAccumulator:
-    """Sums of measures since the last line of metrics, kept on the device until it is written."""
+    """Sums of each step's measures, kept on the device until a line of metrics is due."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     steps: int = 0
 
     def add(self, measures: Mapping[str, Tensor]) -> None:
-        """Take in one step's measures; those of the generator's loss are there only when it moves."""
+        """Add one step's measures; those of the generator's loss are there only when it moves."""
         if known := [name for name in measures if name in self.sums]:
+            # One kernel for all sums. Out of place: on a GPU the measures lie where a graph writes them anew each step.
             sums = torch._foreach_add([self.sums[name] for name in known], [measures[name] for name in known])
             self.sums.update(zip(known, sums, strict=True))
         self.sums.update({name: value.clone() for name, value in measures.items() if name not in self.sums})
@@ -26,9 +27,9 @@ class MetricAccumulator:
         self.steps += 1
 
     def close(self) -> tuple[dict[str, float], int]:
-        """The means since the last call, and over how many steps.
+        """The means since the last call, and the number of steps.
 
-        This waits for the device; between two lines of metrics nothing else does.
+        This is the one place where training waits for the device between two lines of metrics.
         """
         sums, counts, steps = self.sums, self.counts, self.steps
         self.sums, self.counts, self.steps = {}, {}, 0

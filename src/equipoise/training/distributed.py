@@ -4,15 +4,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from equipoise.devices import Launcher, Precision, autocast_context
+from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,13 @@ def make_distributed(launcher: Launcher, precision: Precision) -> Distributed:
     return Distributed(
         fabric.global_rank, fabric.world_size, all_reduce_mean, all_gather, all_reduce_max, first_error, autocast
     )
+
+
+def on_all(distributed: Distributed, task: Callable[[], Result]) -> Result | str:
+    """What `task` returns on this process; if it fails on any, the first error's message on every one of them."""
+    result, error = None, ""
+    try:
+        result = task()
+    except UsageError as refusal:
+        error = str(refusal)
+    return distributed.first_error(error) or cast(Result, result)

@@ -1,4 +1,4 @@
-"""What is wrong with a run, said in words: the evidence, why it matters, and what to do.
+"""What is wrong with a run, in words: the evidence, why it matters, and what to do.
 
 Every finding is a pure function of the logged rows, so that a resumed run says what an uninterrupted one would.
 """
@@ -11,11 +11,15 @@ from typing import Literal
 from equipoise.config.train_config import TrainConfig
 from equipoise.training.symptoms import SYMPTOMS, Row
 
-GRACE = 0.1  # the share of a run in which k and M_global may still find their way
-PATIENCE = 0.1  # the share of a run over which a symptom must last
-LEAST = 10  # the fewest lines of metrics that make a symptom
-COLLAPSED = 0.3  # of the data's mean pairwise distance
-FALLEN = 0.5  # of the run's own best diversity
+GRACE = 0.1  # share of a run in which k, M_global and the samples may still find their way
+PATIENCE = 0.1  # share of a run over which a symptom must last
+FEWEST_ROWS = 10  # lines of metrics that make a symptom
+RISEN, GAP_RISEN = 1.3, 2.0  # times its best mean, from which on a measure that should fall has risen
+COLLAPSED = 0.3  # of the data's diversity: a warning below it ...
+FALLEN = 0.5  # ... or below this share of the run's own best
+MAX_ROLLBACKS = 3  # times that a run goes back to a checkpoint and halves its learning rate, before it stops
+LOST = 0.25  # of the run's own best diversity: below it at CONFIRMED samples in a row is a sudden collapse
+CONFIRMED = 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Finding:
 
     Attributes:
         kind: a short name, the same whenever the same thing is wrong.
-        level: whether training can go on.
+        level: `error` where training cannot go on.
         message: evidence and remedy, for people.
     """
 
@@ -33,137 +37,111 @@ class Finding:
     message: str
 
 
-def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
-    """All that is wrong after the last of `rows` (lines of metrics.jsonl, oldest first)."""
-    recent = _lasting(rows, config)
-    shown = ((symptom.kind, symptom.shown_by(recent, LEAST)) for symptom in SYMPTOMS)
-    lasting = [Finding(kind, "warning", message) for kind, message in shown if message is not None]
-    checks = (_rising, _gap_rising, _collapsed)
-    return lasting + [finding for check in checks if (finding := check(rows, config)) is not None]
-
-
-def not_finite(measures: Mapping[str, float], images: int) -> Finding | None:
-    """What to say if any of `measures` is infinite or not a number."""
-    bad = [name for name, value in measures.items() if not math.isfinite(value)]
-    if not bad:
+def not_finite(values: Mapping[str, float], images: int) -> Finding | None:
+    """A finding if any of `values` by name is infinite or not a number, after so many images."""
+    names = [name for name, value in values.items() if not math.isfinite(value)]
+    if not names:
         return None
     return Finding(
         "not-finite",
         "error",
-        f"{', '.join(bad)} stopped being finite before {images:,} images: training has stopped and the last good "
+        f"{', '.join(names)} stopped being finite before {images:,} images: training has stopped and the last good "
         "checkpoint is kept; try half the learning rate (--lr), a warm-up (--warmup 20k) or --precision fp32",
     )
 
 
-def _rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
-    name = config.objective.convergence
-    found = _risen(rows, config, name, 1.3) if name else None
-    if found is None:
+def sudden_collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
+    """A finding if the generator's images have just become alike, within CONFIRMED * `sample_every` images.
+
+    The first GRACE of a run does not count, in which the images may still find their shape; nor do toys, whose
+    collapse is there to be watched.
+    """
+    samples = _diversities(rows, config)
+    latest, before = samples[-CONFIRMED:], samples[:-CONFIRMED]
+    if config.toy or not before:
         return None
-    best, now = found
+    now, best = max(value for _, value in latest), max(value for _, value in before)
+    if best < COLLAPSED or now >= LOST * best:
+        return None
     return Finding(
-        "rising",
-        "warning",
-        f"{name} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from convergence; train "
-        "again with a lower --lr",
+        "sudden-collapse",
+        "error",
+        f"the samples have become alike by {latest[0][0]:,} images, at {now:.2f} of the data's mean distance after "
+        f"{best:.2f}: training has stopped and the last good checkpoint is kept; lower --lr or --lr-ratio, or see what "
+        "the objective's own page in docs/ says of collapse",
     )
 
 
-def _gap_rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
-    begun = [row for row in rows if row["images"] > GRACE * config.images]  # a critic's gap begins at 0
-    found = _risen(begun, config, "gap", 2.0) if begun else None
-    if found is None:
+def last_good_images(rows: Sequence[Row], config: TrainConfig, problem: Finding) -> int | None:
+    """Images up to which a checkpoint can be trusted; None if all can, as they only ever hold finite numbers."""
+    if problem.kind != "sudden-collapse":
         return None
-    best, now = found
-    return Finding(
-        "gap-rising",
-        "warning",
-        f"the critic's gap has risen to {now:.4g} from its least of {best:.4g}: real and generated images drift apart "
-        "and the generator does not follow; lower --lr, raise --n-critic, or raise the penalty (wgan: lower --clip)",
-    )
+    return _diversities(rows, config)[-CONFIRMED - 1][0]
+
+
+def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
+    """All warnings after the last of `rows` (lines of metrics.jsonl, oldest first)."""
+    recent = _recent(rows, config)
+    messages = [(symptom.kind, symptom.shown_by(recent, FEWEST_ROWS)) for symptom in SYMPTOMS]
+    findings = [Finding(kind, "warning", message) for kind, message in messages if message is not None]
+
+    convergence = config.objective.convergence
+    if convergence and (risen := _risen(rows, config, convergence, RISEN)):
+        best, now = risen
+        message = (
+            f"{convergence} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from "
+            "convergence; train again with a lower --lr"
+        )
+        findings.append(Finding("rising", "warning", message))
+
+    late = [row for row in rows if row["images"] > GRACE * config.images]  # a critic's gap begins at 0, and rises first
+    if late and (risen := _risen(late, config, "gap", GAP_RISEN)):
+        best, now = risen
+        message = (
+            f"the critic's gap has risen to {now:.4g} from its least of {best:.4g}: real and generated images drift "
+            "apart and the generator does not follow; lower --lr, raise --n-critic, or raise the penalty (wgan: lower "
+            "--clip)"
+        )
+        findings.append(Finding("gap-rising", "warning", message))
+
+    diversities = [row["diversity"] for row in rows if "diversity" in row]
+    if diversities and rows[-1]["images"] >= GRACE * config.images:
+        now, best = diversities[-1], max(diversities)
+        if now < COLLAPSED or now < FALLEN * best:
+            remedy = (
+                "raise --gamma, lower --lr, or raise --match and --pull or shorten --latent (docs/began-in-practice.md)"
+                if any("k" in row for row in rows)
+                else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, "
+                "wgan-gp"
+            )
+            message = (
+                f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); {remedy}"
+            )
+            findings.append(Finding("collapse", "warning", message))
+    return findings
 
 
 def _risen(rows: Sequence[Row], config: TrainConfig, name: str, factor: float) -> tuple[float, float] | None:
-    """Least and latest mean of a measure over windows of PATIENCE, where the latter is `factor` times the former."""
-    recent = [row[name] for row in _lasting(rows, config) if name in row]
-    if len(recent) < LEAST:
+    """Least and latest mean of a measure over stretches of PATIENCE, where the latter is `factor` times the former."""
+    recent = [row[name] for row in _recent(rows, config) if name in row]
+    size = len(recent)
+    if size < FEWEST_ROWS:
         return None
     values = [row[name] for row in rows if name in row]
-    windows = [sum(part) / len(recent) for part in _chunks(values, len(recent))]
-    best, now = min(windows), sum(recent) / len(recent)
+    means = [sum(values[start : start + size]) / size for start in range(0, len(values) - size + 1, size)]
+    best, now = min(means), sum(recent) / size
     return (best, now) if now > 0 and now >= factor * best else None
 
 
-def _collapsed(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
-    seen = [row["diversity"] for row in rows if "diversity" in row]
-    if not seen or rows[-1]["images"] < GRACE * config.images:
-        return None
-    now, best = seen[-1], max(seen)
-    if now >= COLLAPSED and now >= FALLEN * best:
-        return None
-    remedy = (
-        "raise --gamma, lower --lr, or raise --match and --pull or shorten --latent (docs/began-in-practice.md)"
-        if any("k" in row for row in rows)
-        else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, wgan-gp"
-    )
-    return Finding(
-        "collapse",
-        "warning",
-        f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); {remedy}",
-    )
-
-
-def _lasting(rows: Sequence[Row], config: TrainConfig) -> Sequence[Row]:
-    """The rows of the last PATIENCE of the run, once GRACE is over and there are so many; else none."""
+def _recent(rows: Sequence[Row], config: TrainConfig) -> Sequence[Row]:
+    """The rows of the last PATIENCE of the run, once GRACE is over and that long has passed since; before, none."""
     end = rows[-1]["images"]
     if end < (GRACE + PATIENCE) * config.images:
         return []
     return [row for row in rows if row["images"] > end - PATIENCE * config.images]
 
 
-def _chunks(values: Sequence[float], size: int) -> list[Sequence[float]]:
-    return [values[start : start + size] for start in range(0, len(values) - size + 1, size)]
-
-
-MOST_CUTS = 3  # times that a run goes back and halves its learning rate, before it stops
-
-
-LOST = 0.25  # of the run's own best diversity: fewer at CONFIRMED samples in a row is a collapse
-
-
-CONFIRMED = 2
-
-
-def sudden_collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
-    """What to say if the generator's images have just become alike, within CONFIRMED * `sample_every` images.
-
-    The first GRACE of a run does not count, in which the images may still find their shape; nor do toys, whose
-    collapse is there to be watched.
-    """
-    seen = _judged(rows, config)
-    now, before = seen[-CONFIRMED:], seen[:-CONFIRMED]
-    if config.toy or not before:
-        return None
-    (start, latest), best = (now[0][0], max(value for _, value in now)), max(value for _, value in before)
-    if best < COLLAPSED or latest >= LOST * best:
-        return None
-    return Finding(
-        "sudden-collapse",
-        "error",
-        f"the samples have become alike by {start:,} images, at {latest:.2f} of the data's mean distance after "
-        f"{best:.2f}: training has stopped and the last good checkpoint is kept; lower --lr or --lr-ratio, or see what "
-        "the objective's own page in docs/ says of collapse",
-    )
-
-
-def well_until(rows: Sequence[Row], config: TrainConfig, bad: Finding) -> int | None:
-    """Images up to which a checkpoint can be trusted; None if every one can, as they hold finite numbers only."""
-    if bad.kind != "sudden-collapse":
-        return None
-    return _judged(rows, config)[-CONFIRMED - 1][0]
-
-
-def _judged(rows: Sequence[Row], config: TrainConfig) -> list[tuple[int, float]]:
-    """Images and diversity at every sample that counts."""
+def _diversities(rows: Sequence[Row], config: TrainConfig) -> list[tuple[int, float]]:
+    """Images and diversity at every sample after GRACE."""
     start = GRACE * config.images
     return [(row["images"], row["diversity"]) for row in rows if "diversity" in row and row["images"] >= start]

@@ -1,4 +1,4 @@
-"""Stopping on request: SIGINT, SIGTERM and SIGUSR1 are noted, and heeded between two steps."""
+"""Stopping on request: SIGINT, SIGTERM and SIGUSR1 are noted when they come, and acted on between two steps."""
 
 import multiprocessing
 import os
@@ -8,25 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-NOTICES = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))  # as schedulers give
-HEEDED = (signal.SIGINT, *NOTICES)
+NOTICES = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))  # as schedulers send
+HANDLED = (signal.SIGINT, *NOTICES)
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Stop:
-    """What `listening` gives.
+    """Whether training is to stop.
 
     Attributes:
-        signal: the number of the first signal that came, or 0.
+        signal: number of the first signal that came, or 0.
     """
 
     signal: int = 0
 
 
 @contextmanager
-def listening() -> Iterator[Stop]:
-    """While inside, signals are only noted, but for a second SIGINT, which interrupts at once.
+def noting_signals() -> Iterator[Stop]:
+    """Inside, signals are only noted, but for a second SIGINT, which interrupts at once.
 
-    A launcher may pass on what the terminal or the scheduler has sent already, so others may come more than once.
+    A launcher may forward what the terminal or the scheduler has sent already, so others may come more than once.
     """
     stop = Stop()
 
@@ -35,43 +37,38 @@ def listening() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signal = stop.signal or number
 
-    restore = _handle(note)
-    try:
+    with _handling(note):
         yield stop
-    finally:
-        restore()
 
 
 @contextmanager
-def passing_on() -> Iterator[None]:
-    """While inside, processes that this one starts are the ones to stop: signals go on to them.
+def forwarding_signals() -> Iterator[None]:
+    """Inside, the processes that this one has started are those to stop, and signals are sent on to them.
 
-    A terminal sends SIGINT to all of them by itself; other signals come to this one alone, and are sent on.
+    But for SIGINT: a terminal sends that to all of them by itself; others come to this one alone.
     """
 
-    def pass_on(number: int, _: FrameType | None) -> None:
+    def forward(number: int, _: FrameType | None) -> None:
         children = multiprocessing.active_children()
-        if not children:  # still starting
+        if not children:  # still starting: there is nothing to lose yet
             raise KeyboardInterrupt
         for child in children if number in NOTICES else []:
             if child.pid:
                 os.kill(child.pid, number)
 
-    restore = _handle(pass_on)
+    with _handling(forward):
+        yield
+
+
+@contextmanager
+def _handling(handler: Handler) -> Iterator[None]:
+    """Inside, `handler` takes the signals of HANDLED; outside the main thread Python allows that to nobody."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in HANDLED}
     try:
         yield
     finally:
-        restore()
-
-
-def _handle(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
-    """Install `handler` for every heeded signal (only a main thread may); returns what puts the old ones back."""
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None
-    usual = {number: signal.signal(number, handler) for number in HEEDED}
-
-    def restore() -> None:
-        for number, old in usual.items():
+        for number, old in before.items():
             signal.signal(number, old)
-
-    return restore

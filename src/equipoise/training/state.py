@@ -1,4 +1,4 @@
-"""Everything that moves while training: made anew from a configuration, or put back from a checkpoint."""
+"""Everything that moves while training: made anew from a configuration, or restored from a checkpoint."""
 
 import copy
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from equipoise.runs.checkpoint import CheckpointError
 from equipoise.training.accumulator import MetricAccumulator
 from equipoise.training.cuda_graphs import CUDAGraphStep
 from equipoise.training.schedule import Plateau, warmup
-from equipoise.training.step import Optimizers, laid_out_like
+from equipoise.training.step import Optimizers, in_layout_of
 
 Shape = tuple[int, int, int]
 
@@ -26,17 +26,17 @@ MOMENTS = {
     Adam: {"step", "exp_avg", "exp_avg_sq"},
     Adamax: {"step", "exp_avg", "exp_inf"},
     RMSprop: {"step", "square_avg"},
-}  # what an optimiser keeps for each weight
-ENDLESS = 50_000  # images that make an epoch where there is no end to them
+}  # what an optimizer keeps for each weight
+ENDLESS_EPOCH = 50_000  # images that count as an epoch where there is no end to them
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What the data decides on: everything that networks and objective must know of it.
+    """What networks and objectives must know of the data.
 
     Attributes:
         shape: (C, H, W) of an image.
-        classes: how many, or 0.
+        classes: number of classes, or 0.
         count: images in an epoch; None where there is no end to them.
     """
 
@@ -51,54 +51,53 @@ class DataSpec:
 
 
 class TrainState:
-    """Networks, their moving average, optimisers, the objective's state, the learning rate, and images seen."""
+    """Networks, their moving average, optimizers, the objective's state, the learning rate, and images seen.
 
-    def __init__(self, config: TrainConfig, material: DataSpec, device: torch.device) -> None:
-        self.config, self.material, self.device = config, material, device
+    Attributes:
+        players: both networks, which hold the weights.
+        active_players: what a step calls: the same, or compiled versions that share their weights.
+        ema: the generator's moving average.
+        objective_state: the objective's own moving quantities.
+        images: seen so far, with repetition.
+        rollbacks: times that training went back to a checkpoint and halved its learning rate.
+    """
+
+    def __init__(self, config: TrainConfig, data: DataSpec, device: torch.device) -> None:
+        self.config, self.data, self.device = config, data, device
         with torch.random.fork_rng(devices=[]):
+            # Weights are drawn from the global generator, as modules do; outside it is left as it was.
             torch.manual_seed(keyed_generator(config.seed, "weights").initial_seed())
-            players = config.build(material.shape, material.classes)
-        layout = torch.channels_last
+            players = config.build(data.shape, data.classes)
+        layout = torch.channels_last  # what convolutions are fastest in, on CPUs and on GPUs
         self.players = Players(*(player.to(device, config.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
         self.active_players = self.players
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
-        self.optimizers = Optimizers(*(_optimizer(config, player, device) for player in self.players))
+        self.optimizers = Optimizers(*(_make_optimizer(config, player, device) for player in self.players))
         self.cuda_graph_step = CUDAGraphStep()
-        self.objective = config.game(material.classes)
-        self.steps_per_epoch = max(1, (material.count or ENDLESS) // config.batch)
-        self.state: State = {
-            name: value.to(device) for name, value in self.objective.start(self.steps_per_epoch).items()
-        }
+        self.objective = config.game(data.classes)
+        self.steps_per_epoch = max(1, (data.count or ENDLESS_EPOCH) // config.batch)
+        initial = self.objective.start(self.steps_per_epoch)
+        self.objective_state: State = {name: value.to(device) for name, value in initial.items()}
         self.plateau, self.accumulator, self.images = Plateau(), MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
-        self.cuts = 0  # times that training went back and its learning rate was halved
+        self.rollbacks = 0
 
     def use_players(self, players: Players) -> None:
-        """Let steps call these from now on: `self.players`, which hold the weights, or others that share them."""
+        """Let steps call these networks from now on: `players`, or compiled versions of them."""
         self.active_players = players
         self.cuda_graph_step.forget()
+
+    # Before, during and after a step
 
     @property
     def lr(self) -> float:
         """The discriminator's learning rate in the next step; the generator's is `config.lr_ratio` times that."""
-        return self.config.lr * self.plateau.factor * 0.5**self.cuts * warmup(self.images, self.config.warmup)
+        return self.config.lr * self.plateau.factor * 0.5**self.rollbacks * warmup(self.images, self.config.warmup)
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to train: all images are seen, or the run was to stop once converged, and has."""
+        """Whether all images are seen, or the run was to stop once converged, and has converged."""
         return self.images >= self.config.images or (self.config.until_converged and self.plateau.converged)
-
-    def prepare_step(self) -> None:
-        """Set what follows from images seen: the learning rate and the carry of vanishing residuals."""
-        rates = (self.lr * self.config.lr_ratio, self.lr)  # in the order of Optimizers
-        for optimizer, rate in zip(self.optimizers, rates, strict=True):
-            for group in optimizer.param_groups:
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate)  # where recordings read it
-                else:
-                    group["lr"] = rate
-        for player in (*self.players, self.ema):
-            self.config.network.anneal(player, self.images)
 
     @property
     def generator_moves(self) -> bool:
@@ -106,33 +105,45 @@ class TrainState:
         due = self.objective.critic_steps(self.generator_steps, self.config.n_critic, self.steps_per_epoch)
         return self.critic_steps_since + 1 >= due
 
-    def finish_step(self, state: State, measures: Mapping[str, Tensor], *, generator_moved: bool) -> None:
-        """Count the step, and if the generator has moved, move its average.
+    def prepare_step(self) -> None:
+        """Set what follows from images seen: the learning rates and the carry of vanishing residuals."""
+        for optimizer, rate in zip(self.optimizers, (self.lr * self.config.lr_ratio, self.lr), strict=True):
+            for group in optimizer.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)  # in place, where a CUDA graph reads it
+                else:
+                    group["lr"] = rate
+        for player in (*self.players, self.ema):
+            self.config.network.anneal(player, self.images)
 
-        Its half-life is `config.ema` images, or a twentieth of the images seen while that is less (the ramp-up of
-        Karras et al. 2022, arXiv:2206.00364), so that early samples are not those of the first weights.
-        """
-        self.state = state
+    def finish_step(self, objective_state: State, measures: Mapping[str, Tensor]) -> None:
+        """Take in what a step has returned, count it, and if the generator has moved, move its average."""
+        generator_moved = self.generator_moves  # which is of the step that is not counted yet
+        self.objective_state = objective_state
         self.accumulator.add(measures)
         self.images += self.config.batch
         self.critic_steps_since += 1
         if generator_moved:
-            self._average(self.critic_steps_since * self.config.batch)
+            self._update_average(self.critic_steps_since * self.config.batch)
             self.generator_steps, self.critic_steps_since = self.generator_steps + 1, 0
 
     @torch.no_grad()
-    def _average(self, images: int) -> None:
-        """Let the average follow the generator over the last `images` images."""
+    def _update_average(self, images: int) -> None:
+        """Move the average towards the generator, after a step of it that stands for so many images.
+
+        Its half-life is `config.ema` images, or a twentieth of the images seen while that is less (the ramp-up of
+        Karras et al. 2022, arXiv:2206.00364), so that early samples are not those of the first weights.
+        """
         half_life = min(self.config.ema, self.images / 20)
         decay = 0.5 ** (images / half_life) if half_life else 0.0
         average: list[Tensor] = list(self.ema.parameters())
         weights: list[Tensor] = list(self.players.generator.parameters())
         torch._foreach_lerp_(average, weights, 1 - decay)
-        for kept, buffer in zip(self.ema.buffers(), self.players.generator.buffers(), strict=True):
-            kept.copy_(buffer)
+        for average_buffer, buffer in zip(self.ema.buffers(), self.players.generator.buffers(), strict=True):
+            average_buffer.copy_(buffer)
 
-    def observe(self, means: Mapping[str, float], steps: int) -> bool:
-        """Let the learning rate follow the convergence measure; whether it was halved just now."""
+    def update_schedule(self, means: Mapping[str, float], steps: int) -> bool:
+        """Let the learning rate follow the convergence measure's mean over so many steps; whether it was halved."""
         name, before = self.config.objective.convergence, self.plateau
         if name is None or self.config.lr_patience == 0:
             return False
@@ -146,7 +157,10 @@ class TrainState:
         return self.plateau.factor < before.factor
 
     def extremes(self) -> dict[str, float]:
-        """Sums of the open window, and each player's largest weight and moment: finite if all is well."""
+        """The accumulated sums, and each player's largest weight and moment: all finite, or a checkpoint is worthless.
+
+        A weight can become infinite in the very step after which a checkpoint is due, before any loss shows it.
+        """
         extremes = {name: float(value) for name, value in self.accumulator.sums.items()}
         for name, player in self.players._asdict().items():
             largest = [weight.detach().abs().amax() for weight in player.parameters()]
@@ -155,7 +169,7 @@ class TrainState:
             extremes[f"the largest moment of the {name}'s gradient"] = float(torch.tensor([0.0, *moments]).amax())
         return extremes
 
-    # To a checkpoint and back
+    # To a checkpoint and back; the names are those of the file, and stay
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a checkpoint must hold, by name."""
@@ -163,28 +177,28 @@ class TrainState:
             "generator": self.players.generator.state_dict(),
             "discriminator": self.players.discriminator.state_dict(),
             "ema": self.ema.state_dict(),
-            "objective": self.state,
+            "objective": self.objective_state,
             "window": self.accumulator.sums,
             **{f"optimizer_{name}": _moments(getattr(self.optimizers, name)) for name in Optimizers._fields},
         }
         return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
 
     def facts(self) -> dict[str, Any]:
-        """Every number that a checkpoint must hold."""
+        """Every number that a checkpoint must hold, but for the images seen."""
         return {
-            "shape": self.material.shape,
-            "classes": self.material.classes,
+            "shape": self.data.shape,
+            "classes": self.data.classes,
             "plateau": self.plateau.as_dict(),
             "window_steps": self.accumulator.steps,
             "window_counts": dict(self.accumulator.counts),
             "generator_steps": self.generator_steps,
             "critic_steps_since": self.critic_steps_since,
             "steps_per_epoch": self.steps_per_epoch,
-            "cuts": self.cuts,
+            "cuts": self.rollbacks,
         }
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Put everything back as `tensors` and `facts` were when they were taken.
+        """Put everything back as it was when `tensors` and `facts` (with the images seen) were taken.
 
         Raises:
             CheckpointError: they belong to other networks or another objective.
@@ -194,58 +208,51 @@ class TrainState:
             prefix = f"{name}."
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-        self.cuda_graph_step.forget()
+        self.cuda_graph_step.forget()  # moments are about to be other tensors
         try:
-            kinds = {**self.facts(), "window_counts": {}, "images": 0}
-            if not _alike(kinds, {key: facts[key] for key in kinds}):
+            expected = {**self.facts(), "window_counts": {}, "images": 0}
+            if not _same_types(expected, {key: facts[key] for key in expected}):
                 raise ValueError("its facts are of other kinds")
             for name, module in [*self.players._asdict().items(), ("ema", self.ema)]:
                 cast(nn.Module, module).load_state_dict(part(name))
             for name in Optimizers._fields:
                 _restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
-            if set(part("objective")) != set(self.state):
+            state, sums = part("objective"), part("window")
+            if set(state) != set(self.objective_state):
                 raise ValueError("it belongs to another objective")
-            self.state = {name: value.to(self.device) for name, value in _scalars(part("objective")).items()}
-            sums, counts = _scalars(part("window")), facts["window_counts"]  # whose order is that of the metrics
-            self.accumulator = MetricAccumulator(
-                {name: sums[name].to(self.device) for name in counts}, counts, facts["window_steps"]
-            )
+            for name, value in (state | sums).items():
+                if value.ndim or not value.is_floating_point():
+                    raise ValueError(f"{name} is no single number")
+            self.objective_state = {name: value.to(self.device) for name, value in state.items()}
+            counts = facts["window_counts"]  # in the order in which metrics are logged, which tensors do not keep
+            sums = {name: sums[name].to(self.device) for name in counts}
+            self.accumulator = MetricAccumulator(sums, counts, facts["window_steps"])
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
-            self.steps_per_epoch, self.cuts = facts["steps_per_epoch"], facts["cuts"]
+            self.steps_per_epoch, self.rollbacks = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
             words = " ".join(str(error).split())
             raise CheckpointError(f"the checkpoint does not fit the run's configuration: {words}") from error
 
 
-def _alike(ours: Any, theirs: Any) -> bool:
-    """Whether `theirs`, from a file, has the kinds of `ours` throughout; what is empty in ours may hold counts."""
-    if isinstance(ours, dict):
-        if not ours:
-            return isinstance(theirs, dict) and all(_alike(0, each) for each in theirs.values())
-        same = isinstance(theirs, dict) and theirs.keys() == ours.keys()
-        return same and all(_alike(ours[key], theirs[key]) for key in ours)
-    if isinstance(ours, tuple):
-        return isinstance(theirs, list | tuple) and list(theirs) == list(ours)
-    if isinstance(ours, float):
-        return type(theirs) in {int, float}
-    return type(theirs) is type(ours) and (isinstance(ours, bool) or theirs >= 0)
+def _same_types(expected: Any, value: Any) -> bool:
+    """Whether `value`, from a file, has the types of `expected` throughout; an empty mapping stands for counts."""
+    if isinstance(expected, dict):
+        if not isinstance(value, dict):
+            return False
+        if not expected:
+            return all(_same_types(0, each) for each in value.values())
+        return value.keys() == expected.keys() and all(_same_types(expected[key], value[key]) for key in expected)
+    if isinstance(expected, tuple):
+        return isinstance(value, list | tuple) and list(value) == list(expected)
+    if isinstance(expected, float):
+        return type(value) in {int, float}
+    return type(value) is type(expected) and (isinstance(expected, bool) or value >= 0)
 
 
-def _scalars(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`named`, if they are single numbers.
-
-    Raises:
-        ValueError: one is not.
-    """
-    for name, value in named.items():
-        if value.ndim or not value.is_floating_point():
-            raise ValueError(f"{name} is no single number")
-    return named
-
-
-def _optimizer(config: TrainConfig, player: nn.Module, device: torch.device) -> Optimizer:
+def _make_optimizer(config: TrainConfig, player: nn.Module, device: torch.device) -> Optimizer:
     weights, betas, recorded = list(player.parameters()), (config.beta1, config.beta2), device.type == "cuda"
+    # A tensor that a CUDA graph reads anew at each replay; as a number, the first rate would stay in the graph.
     lr = torch.tensor(config.lr, device=device) if recorded else config.lr
     if config.optimizer == "rmsprop":
         return RMSprop(weights, lr=lr, foreach=True, capturable=recorded)
@@ -255,12 +262,13 @@ def _optimizer(config: TrainConfig, player: nn.Module, device: torch.device) -> 
 
 
 def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """An optimizer's moments by the number of the weight and their name; none before its first step."""
     state = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
 
 
 def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> None:
-    """Put an optimiser's moments back.
+    """Put an optimizer's moments back.
 
     Raises:
         ValueError: they are of other weights.
@@ -272,8 +280,8 @@ def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> Non
         weight = weights[int(index)]
         if value.shape != (() if name == "step" else weight.shape):
             raise ValueError(f"the moment {key} has the shape {tuple(value.shape)} for weights {tuple(weight.shape)}")
-        own = value if name == "step" else laid_out_like(weight, value)
-        state.setdefault(int(index), {})[name] = own
+        # A file holds tensors in the default layout; a fused optimizer needs that of the weight.
+        state.setdefault(int(index), {})[name] = value if name == "step" else in_layout_of(weight, value)
     if state and (len(state) != len(weights) or any(set(each) != MOMENTS[type(optimizer)] for each in state.values())):
-        raise ValueError("some weights lack moments, or have those of another optimiser")
+        raise ValueError("some weights lack moments, or have those of another optimizer")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,49 +1,28 @@
-"""One update: the discriminator moves, and when it is its turn, the generator; each by its own loss alone."""
+"""One step: the discriminator moves, and when it is its turn, the generator; each by its own loss alone."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Aux, Batch, Half, Loss, Objective, State, Update
+from equipoise.objectives.base import Aux, Batch, Half, Objective, State, Update
 from equipoise.players import Conditions, GeneratorOutput, Players
-from equipoise.randomness import Draws
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
 
 
 class Optimizers(NamedTuple):
-    """One optimiser a player, each over that player's weights alone."""
+    """One optimizer a player, each over that player's weights alone."""
 
     generator: Optimizer
     discriminator: Optimizer
 
 
-@dataclass(frozen=True)
-class StepInputs:
-    """What one step is given on this process.
-
-    Attributes:
-        real: (n, C, H, W) in [-1, 1], this process's share of the batch.
-        latent: (n, K).
-        draws: everything else that is random.
-        labels: (n,) int64 classes of `real`, where the data has them.
-        conditions: what the generator is given beside the latent.
-        latent_g: (n, K) for the generator's own loss, where it is to have others than the discriminator's.
-    """
-
-    real: Tensor
-    latent: Tensor
-    draws: Draws = field(repr=False)
-    labels: Tensor | None = None
-    conditions: Conditions | None = None
-    latent_g: Tensor | None = None
-
-
-def update(
+def train_step(
     players: Players,
     optimizers: Optimizers,
     objective: Objective,
@@ -56,139 +35,121 @@ def update(
 ) -> tuple[State, dict[str, Tensor]]:
     """Move the discriminator once, and the generator if it is its turn.
 
-    Simultaneously: one judgement serves both losses, by the weights before the step. Alternating: the generator's loss
-    judges its images anew, after the discriminator has moved. Nothing here waits for the device. Gradients and what
-    was seen are averaged over all processes, in one reduction for each judgement.
+    Simultaneous: both losses are of the weights before the step, from one pass over real and generated images.
+    Alternating: the generator's loss sees the discriminator after it has moved. Nothing here waits for the device.
+    Gradients and the losses' aux are averaged over all processes, in one reduction for each backward pass.
 
     Args:
         players: both networks, in training mode.
-        optimizers: their optimisers.
-        objective: gives the losses and moves its own state.
-        state: the objective's state before the step.
+        optimizers: of both.
+        objective: gives the losses, and moves its own state.
+        state: of the objective, before the step.
         inputs: real images, latents and draws.
         distributed: the other processes, and the precision.
-        order: whether both move at the same time, or one after the other.
+        order: whether both players move at the same time, or one after the other.
         generator_moves: whether it is the generator's turn.
 
     Returns:
         The objective's state after the step, and its measures, 0-d tensors by name.
     """
+    generator, discriminator = players
+    d_weights: list[Tensor] = list(discriminator.parameters())
+    g_weights: list[Tensor] = list(generator.parameters())
+    separate = inputs.latent_g is not None  # the generator's loss is of images of its own
+
     if order == "simultaneous" and generator_moves:
-        means = _together(players, optimizers, objective, state, inputs, distributed)
+        factor = None if separate else objective.factor(state)
+        if factor is None:
+            batch = _forward(players, inputs, distributed)
+            d_loss = objective.discriminator_loss(batch, state)
+            g_loss = objective.generator_loss(_forward_fake(players, batch, inputs) if separate else batch, state)
+            # A loss moves its own player because only that player's weights are named: nothing is detached or frozen,
+            # and the graph that both losses share is kept for the second.
+            d_grads = torch.autograd.grad(d_loss.value, d_weights, retain_graph=True)
+            grads, aux = [*d_grads, *torch.autograd.grad(g_loss.value, g_weights)], d_loss.aux | g_loss.aux
+        else:
+            grads, aux = _shared_term_gradients(players, objective, factor, inputs, distributed)
+        aux = _reduce([*d_weights, *g_weights], grads, aux, distributed)
+        for optimizer in optimizers:
+            optimizer.step()
+        _clip(d_weights, objective.clip)
     else:
-        means = _in_turn(players, optimizers, objective, state, inputs, distributed, generator_moves=generator_moves)
-    state = objective.adapt(state, means)
-    return state, objective.measures(state, means)
+        # The discriminator's loss does not reach the generator, so the images carry no graph of it into D; the images
+        # themselves keep theirs if the generator's loss is going to be of them.
+        batch = _forward(players, inputs, distributed, through_generator=generator_moves and not separate, detach=True)
+        d_loss = objective.discriminator_loss(batch, state)
+        aux = _reduce(d_weights, torch.autograd.grad(d_loss.value, d_weights), d_loss.aux, distributed)
+        optimizers.discriminator.step()
+        _clip(d_weights, objective.clip)
+        if generator_moves:
+            with _frozen(discriminator):
+                batch = _forward_fake(players, batch, inputs)
+            g_loss = objective.generator_loss(batch, state)
+            aux |= _reduce(g_weights, torch.autograd.grad(g_loss.value, g_weights), g_loss.aux, distributed)
+            optimizers.generator.step()
+
+    state = objective.adapt(state, aux)
+    return state, objective.measures(state, aux)
 
 
-def _together(
-    players: Players,
-    optimizers: Optimizers,
-    objective: Objective,
-    state: State,
-    inputs: StepInputs,
-    distributed: Distributed,
-) -> Aux:
-    factor = objective.factor(state) if inputs.latent_g is None else None
-    if factor is None:
-        grads, aux = _by_both_losses(players, objective, state, inputs, distributed)
-    else:
-        grads, aux = _by_shared_term(players, objective, factor, inputs, distributed)
-    d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
-    means = _reduced([*d_weights, *g_weights], grads, aux, distributed)
-    for optimizer in optimizers:
-        optimizer.step()
-    _clip(d_weights, objective.clip)
-    return means
-
-
-def _by_both_losses(
-    players: Players, objective: Objective, state: State, inputs: StepInputs, distributed: Distributed
-) -> tuple[list[Tensor], Aux]:
-    """Gradients of the discriminator's weights and then the generator's, each by its own loss; the losses' aux."""
-    batch = _judged(players, inputs, distributed)
-    d_loss = objective.discriminator_loss(batch, state)
-    g_batch = batch if inputs.latent_g is None else _judged_anew(players, batch, inputs, distributed)
-    g_loss = objective.generator_loss(g_batch, state)
-    d_grads = torch.autograd.grad(d_loss.value, _weights(players.discriminator), retain_graph=True)
-    g_grads = torch.autograd.grad(g_loss.value, _weights(players.generator))
-    return [*d_grads, *g_grads], {**d_loss.aux, **g_loss.aux}
-
-
-def _by_shared_term(
+def _shared_term_gradients(
     players: Players, objective: Objective, factor: Tensor, inputs: StepInputs, distributed: Distributed
 ) -> tuple[list[Tensor], Aux]:
-    """The same where the losses share a term: one backward pass for both, and one half of the batch at a time.
+    """Gradients where the losses share a term up to a factor, as BEGAN's L(G(z)) is in L_D up to -k: one pass for both.
 
-    What generated images give the discriminator's weights is its loss's up to `factor`. What is the generator's alone
-    reaches it through the images, so that those weights do not see it.
+    Returns:
+        The gradients of the discriminator's weights and then of the generator's, and the losses' aux.
     """
-    d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
+    d_weights, g_weights = list(players.discriminator.parameters()), list(players.generator.parameters())
+    # Real images first, forward and backward, and their graph is gone before generated ones come: at no time are
+    # there activations of more than half of the batch.
     with distributed.autocast():
-        judged = players.discriminator(inputs.real)
-    real = objective.real_loss(Half(judged, inputs.latent, distributed.all_gather))
-    d_grads = torch.autograd.grad(real.value, d_weights)
+        output = players.discriminator(inputs.real)
+    real = objective.real_loss(Half(output, inputs.latent, distributed.all_gather))
+    real_grads = torch.autograd.grad(real.value, d_weights)
+
     with distributed.autocast():
         images = _generate(players, inputs.latent, inputs.conditions).images
-        judged = players.discriminator(images)
-    loss, alone, aux = objective.fake_losses(Half(judged, inputs.latent, distributed.all_gather))
-    if alone is not None:
-        (push,) = torch.autograd.grad(alone, images, retain_graph=True)
-        loss = loss + (images * push).sum()
+        output = players.discriminator(images)
+    loss, generator_term, aux = objective.fake_losses(Half(output, inputs.latent, distributed.all_gather))
+    if generator_term is not None:
+        # What the generator's loss has beyond the shared term must not reach the discriminator's weights. So its
+        # gradient is taken at the images alone, and added to the loss as a linear term with that very gradient there:
+        # d/dG (images * slope).sum() = slope * dimages/dG, while `slope` is a constant to everything else.
+        (slope,) = torch.autograd.grad(generator_term, images, retain_graph=True)
+        loss = loss + (images * slope).sum()
+    # One backward pass through D and G. The linear term begins at the images, behind D, so D's weights see the shared
+    # term alone; what they get is its gradient, and the loss has it times the factor.
     grads = torch.autograd.grad(loss, [*d_weights, *g_weights])
-    shared = torch._foreach_mul(grads[: len(d_weights)], factor)
-    torch._foreach_add_(shared, d_grads)
-    return [*shared, *grads[len(d_weights) :]], {**real.aux, **aux}
+    d_grads = torch._foreach_mul(grads[: len(d_weights)], factor)
+    torch._foreach_add_(d_grads, real_grads)
+    return [*d_grads, *grads[len(d_weights) :]], real.aux | aux
 
 
-def _in_turn(
-    players: Players,
-    optimizers: Optimizers,
-    objective: Objective,
-    state: State,
-    inputs: StepInputs,
-    distributed: Distributed,
-    *,
-    generator_moves: bool,
-) -> Aux:
-    fresh = inputs.latent_g is not None  # then the generator's own loss makes images of its own
-    batch = _judged(
-        players, inputs, distributed, through_generator=generator_moves and not fresh, for_discriminator=True
-    )
-    means = _move(
-        players.discriminator, optimizers.discriminator, objective.discriminator_loss(batch, state), distributed
-    )
-    _clip(_weights(players.discriminator), objective.clip)
-    if not generator_moves:
-        return means
-    with _held_still(players.discriminator):
-        batch = _judged_anew(players, batch, inputs, distributed)
-    return means | _move(players.generator, optimizers.generator, objective.generator_loss(batch, state), distributed)
-
-
-def _judged(
+def _forward(
     players: Players,
     inputs: StepInputs,
     distributed: Distributed,
     *,
     through_generator: bool = True,
-    for_discriminator: bool = False,
+    detach: bool = False,
 ) -> Batch:
-    """Real and generated images, and what the discriminator says of them.
+    """Real and generated images, and the discriminator's output for both.
 
     Args:
         players: the networks.
-        inputs: what to judge.
-        distributed: its precision.
+        inputs: of the step.
+        distributed: gives the precision.
         through_generator: keep the generator's graph.
-        for_discriminator: judge the images without it, for a loss that moves the discriminator only.
+        detach: give the discriminator images without it, for a loss that moves the discriminator alone.
     """
+    # A leaf that wants gradients: some losses are penalties of a slope in the latent.
     latent = inputs.latent.detach().requires_grad_(through_generator)
     with distributed.autocast():
         with torch.set_grad_enabled(through_generator):
             fake = _generate(players, latent, inputs.conditions)
-        shown = fake.images.detach() if for_discriminator else fake.images
-        d_real, d_fake = players.discriminator(inputs.real), players.discriminator(shown)
+        d_real = players.discriminator(inputs.real)
+        d_fake = players.discriminator(fake.images.detach() if detach else fake.images)
     return Batch(
         inputs.real,
         latent,
@@ -204,10 +165,10 @@ def _judged(
     )
 
 
-def _judged_anew(players: Players, batch: Batch, inputs: StepInputs, distributed: Distributed) -> Batch:
-    """The batch with its generated images, or others of `inputs.latent_g`, judged by the weights as they are now."""
+def _forward_fake(players: Players, batch: Batch, inputs: StepInputs) -> Batch:
+    """The batch for the generator's loss: its images, or others of `inputs.latent_g`, and what D says of them now."""
     latent, fake = batch.latent, batch.fake
-    with distributed.autocast():
+    with batch.autocast():
         if inputs.latent_g is not None:
             latent = inputs.latent_g.detach().requires_grad_()
             fake = _generate(players, latent, inputs.conditions)
@@ -215,50 +176,46 @@ def _judged_anew(players: Players, batch: Batch, inputs: StepInputs, distributed
 
 
 def _generate(players: Players, latent: Tensor, conditions: Conditions | None) -> GeneratorOutput:
+    """The generator's output; only one that was built for conditions takes them."""
     fake: GeneratorOutput = players.generator(latent) if conditions is None else players.generator(latent, conditions)
     return fake
 
 
-def _move(player: nn.Module, optimizer: Optimizer, loss: Loss, distributed: Distributed) -> Aux:
-    weights = _weights(player)
-    means = _reduced(weights, torch.autograd.grad(loss.value, weights), loss.aux, distributed)
-    optimizer.step()
-    return means
-
-
-def _reduced(weights: Sequence[Tensor], grads: Sequence[Tensor], aux: Aux, distributed: Distributed) -> Aux:
-    """Give each weight the gradient's mean over all processes; the means of `aux`."""
-    numbers = torch.stack(list(aux.values())) if aux else grads[0].new_empty(0)
-    *grads, found = distributed.all_reduce_mean([*grads, numbers])
+def _reduce(weights: Sequence[Tensor], grads: Sequence[Tensor], aux: Aux, distributed: Distributed) -> Aux:
+    """Give each weight its gradient's mean over all processes; returns the means of `aux`, from the same reduction."""
+    values = torch.stack(list(aux.values())) if aux else grads[0].new_empty(0)
+    *grads, values = distributed.all_reduce_mean([*grads, values])
     for weight, grad in zip(weights, grads, strict=True):
-        weight.grad = laid_out_like(weight, grad)
-    return dict(zip(aux, found.unbind(), strict=True))
+        weight.grad = in_layout_of(weight, grad)
+    return dict(zip(aux, values.unbind(), strict=True))
 
 
-def _weights(player: nn.Module) -> list[Tensor]:
-    return list(player.parameters())
+def in_layout_of(weight: Tensor, values: Tensor) -> Tensor:
+    """`values` with the strides of `weight`.
+
+    A fused optimizer walks weights, gradients and moments in the order of their memory, and does not check that the
+    three agree. Weights are channels-last; a gradient out of a flat reduction, or a moment out of a checkpoint, is not,
+    and would be added to the wrong weights without an error.
+    """
+    return values if values.stride() == weight.stride() else torch.empty_like(weight).copy_(values)
 
 
 @contextmanager
-def _held_still(player: nn.Module) -> Iterator[None]:
-    """While inside, no gradient by the player's weights is made ready for."""
-    moving = [weight for weight in player.parameters() if weight.requires_grad]
-    for weight in moving:
+def _frozen(player: nn.Module) -> Iterator[None]:
+    """Inside, the player's weights want no gradient, so that autograd keeps nothing for it."""
+    trainable = [weight for weight in player.parameters() if weight.requires_grad]
+    for weight in trainable:
         weight.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in moving:
+        for weight in trainable:
             weight.requires_grad_()
 
 
-def _clip(weights: list[Tensor], clip: float) -> None:
-    if clip:
+def _clip(weights: list[Tensor], limit: float) -> None:
+    """Clip all weights to [-limit, limit]; 0 leaves them."""
+    if limit:
         with torch.no_grad():
-            torch._foreach_clamp_min_(weights, -clip)
-            torch._foreach_clamp_max_(weights, clip)
-
-
-def laid_out_like(weight: Tensor, values: Tensor) -> Tensor:
-    """`values` in the memory layout of `weight`: fused optimisers go through both in the order of their memory."""
-    return values if values.stride() == weight.stride() else torch.empty_like(weight).copy_(values)
+            torch._foreach_clamp_min_(weights, -limit)
+            torch._foreach_clamp_max_(weights, limit)

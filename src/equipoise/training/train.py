@@ -1,18 +1,20 @@
-"""Train a run, or go on with one: from a configuration to a folder with checkpoints, pictures and curves."""
+"""Train a run, or resume one: from a configuration to a folder with checkpoints, pictures and curves."""
 
+from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from equipoise.config.datasets import open_train_feed
+from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Feed
-from equipoise.devices import Launcher, is_leader, make_launcher
+from equipoise.data import Dataset
+from equipoise.devices import SingleProcess, is_first_process, make_launcher
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.runs.run import CONFIG, Run, free_folder
-from equipoise.training.loop import work
-from equipoise.training.signals import passing_on
+from equipoise.training.loop import Outcome
+from equipoise.training.process import train_process
+from equipoise.training.signals import forwarding_signals
 from equipoise.views.terminal import counting
 
 
@@ -33,11 +35,21 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
     """
     launcher = make_launcher(config.device, config.devices)
-    if not is_leader():
-        return _launch(launcher, None, None, quiet)
-    with counting(f"packing {config.data}", quiet=quiet) as count:
-        check(config, open_train_feed(config, count))
-    return _launch(launcher, Run.create(out or free_folder(_name(config)), config), None, quiet)
+    if not is_first_process():  # torchrun or a scheduler has started this process; the first one makes the folder
+        with forwarding_signals():
+            path, outcome = launcher.launch(train_process, None, None, None, quiet)
+        return _finish(path, outcome)
+    with counting(f"packing {config.data}", quiet=quiet) as progress:
+        dataset = open_dataset(config, progress)
+        check(config, dataset)  # which packs the data, if they are not packed already
+    with closing(dataset):
+        parts = [config.objective_name, Path(config.data).stem, *([] if config.toy else [str(config.resolution)])]
+        run = Run.create(out or free_folder("-".join(parts)), config)
+        # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
+        opened = dataset if isinstance(launcher, SingleProcess) else None
+        with forwarding_signals():
+            path, outcome = launcher.launch(train_process, run.path, None, opened, quiet)
+    return _finish(path, outcome)
 
 
 def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) -> Run:
@@ -58,12 +70,15 @@ def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) 
     """
     run = Run.open(path)
     if images is not None:
-        run.config.with_changes(images=images)  # what cannot work is refused at once
-    return _launch(make_launcher(run.config.device, run.config.devices), run, images, quiet)
+        run.config.with_changes(images=images)  # what cannot work is refused before anything is started
+    launcher = make_launcher(run.config.device, run.config.devices)
+    with forwarding_signals():
+        folder, outcome = launcher.launch(train_process, run.path, images, None, quiet)
+    return _finish(folder, outcome)
 
 
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
-    """Train a new run at `out`, or go on with the one that is there: one command for a machine that may stop.
+    """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
 
     Raises:
         UsageError: the run at `out` has another configuration; or as `train` and `resume` do.
@@ -71,40 +86,35 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
     """
     if not (Path(out) / CONFIG).exists():
         return train(config, out, quiet=quiet)
-    theirs, ours = Run.open(out).config.to_dict(), config.to_dict()
-    if different := [key for key in ours if ours[key] != theirs[key]]:
+    existing, wanted = Run.open(out).config.to_dict(), config.to_dict()
+    if different := [key for key in wanted if wanted[key] != existing[key]]:
         raise UsageError(
             f"the run at {out} was made with another {different[0]} "
-            f"({theirs[different[0]]}, not {ours[different[0]]}): "
+            f"({existing[different[0]]}, not {wanted[different[0]]}): "
             f"go on with `equipoise resume {out}`, or choose another --out"
         )
     return resume(out, quiet=quiet)
 
 
-def check(config: TrainConfig, feed: Feed) -> None:
+def check(config: TrainConfig, dataset: Dataset) -> None:
     """Refuse what cannot work before anything is written.
 
     Raises:
         UsageError: fewer images than a batch or a score needs, or a network that cannot make such images.
     """
+    feed = dataset.feed
     if feed.count is not None and feed.count < config.batch:
         beside = ", the held-out ones aside" if config.held_out else ""
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
     config.tasks.refuse(feed.shape, feed.classes, config.objective.needs)
     if config.score_every:
-        kid_reference(config)
-    with torch.device("meta"):
+        kid_reference(config, dataset)
+    with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
         config.build(feed.shape, feed.classes)
 
 
-def _name(config: TrainConfig) -> str:
-    """The objective, the data and, where they have one, the images' resolution."""
-    return "-".join([config.objective_name, Path(config.data).stem, *([] if config.toy else [str(config.resolution)])])
-
-
-def _launch(launcher: Launcher, run: Run | None, images: int | None, quiet: bool) -> Run:
-    with passing_on():
-        path, outcome = launcher.launch(work, run.path if run else None, images, quiet)
+def _finish(path: Path, outcome: Outcome) -> Run:
+    """The run at `path`, or what its outcome raises."""
     run = Run.open(path)
     if outcome.kind == "refused":
         raise UsageError(outcome.message)

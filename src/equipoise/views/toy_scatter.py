@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
-JUDGED_POINTS = 2_000  # samples whose modes are counted, while training
 DRAWN = 1_500  # points of each kind in a picture
 SIDE = 512  # pixels of a picture
 ACROSS = 120  # points a side at which the discriminator is asked

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shard_tools import numbers, png, shards
 
-from equipoise.data import Images, open_feed, open_part
+from equipoise.data import Images, open_dataset
 from equipoise.data.shards import Stream
 from equipoise.errors import UsageError
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> str:
 
 
 def part(data: str, which: str, **options: object) -> list[int]:
-    return numbers(open_part(data, 4, which, held_out=SHARE, **options).pixels)
+    return numbers(open_dataset(data, 4, held_out=SHARE).split(which, **options).pixels)
 
 
 def test_shards_are_split_as_the_same_files_in_a_folder_are(pattern: str, folder: str) -> None:
@@ -36,7 +36,7 @@ def test_shards_are_split_as_the_same_files_in_a_folder_are(pattern: str, folder
 
 def test_training_draws_from_what_is_not_held_out(pattern: str, folder: str) -> None:
     for data, kind in ((pattern, Stream), (folder, Images)):
-        feed = open_feed(data, 4, held_out=SHARE)
+        feed = open_dataset(data, 4, held_out=SHARE).feed
         assert isinstance(feed, kind)
         kept = part(data, "train")
         assert sorted(numbers(feed.draw(len(kept), 0, 0).images)) == sorted(kept)
@@ -44,46 +44,50 @@ def test_training_draws_from_what_is_not_held_out(pattern: str, folder: str) -> 
 
 
 def test_of_shards_no_more_are_packed_than_asked_for(pattern: str) -> None:
-    few = part(pattern, "all", most=60)
+    few = part(pattern, "all", max_images=60)
     assert len(set(few)) == 60
     assert few == part(pattern, "all")[:60]
 
 
 def test_what_was_packed_of_shards_is_opened_again_until_they_change(pattern: str, tmp_path: Path) -> None:
-    first = open_part(pattern, 4, "train", held_out=SHARE)
+    first = open_dataset(pattern, 4, held_out=SHARE).split("train")
     told: list[tuple[int, int]] = []
-    again = open_part(pattern, 4, "train", held_out=SHARE, progress=lambda done, total: told.append((done, total)))
+    again = open_dataset(pattern, 4, held_out=SHARE, progress=lambda done, total: told.append((done, total))).split(
+        "train"
+    )
     assert (again.path, told) == (first.path, [])
     assert again.labels is not None
     assert [number % 7 for number in numbers(again.pixels)] == again.labels.tolist()
     shards(tmp_path / "shards", [50, 43, 27])
-    assert open_part(pattern, 4, "train", held_out=SHARE, progress=lambda *_: told.append(_)).path != first.path
+    assert (
+        open_dataset(pattern, 4, held_out=SHARE, progress=lambda *_: told.append(_)).split("train").path != first.path
+    )
     assert told[-1] == (len(first), 10_000)
 
 
 def test_what_cannot_be_read_is_listed(pattern: str, tmp_path: Path) -> None:
     path = tmp_path / "shards" / "s-001.tar"
     path.write_bytes(path.read_bytes().replace(png(60), b"x" * len(png(60))))
-    images = open_part(pattern, 4, "all")
+    images = open_dataset(pattern, 4).split("all")
     assert len(images) == 119
     assert images.skipped == [("s-001.tar/000060.png", "not an image of a known kind")]
 
 
 def test_nothing_held_out_is_no_image(pattern: str, folder: str) -> None:
     for data in (pattern, folder):
-        nothing = open_part(data, 4, "held-out")
+        nothing = open_dataset(data, 4).split("held-out")
         assert (len(nothing), nothing.shape) == (0, (1, 4, 4))
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     for number in range(256):  # another image, until one is held out by a share of a half
         np.save(tmp_path / "one.npy", np.full((1, 8, 8), number, np.uint8))
-        if len(open_part(tmp_path / "one.npy", 8, "held-out", held_out=0.5)):
+        if len(open_dataset(tmp_path / "one.npy", 8, held_out=0.5).split("held-out")):
             break
     with pytest.raises(UsageError, match="all 1 images of .* are held out"):
-        open_feed(tmp_path / "one.npy", 8, held_out=0.5)
+        _ = open_dataset(tmp_path / "one.npy", 8, held_out=0.5).feed
 
 
 def test_shards_that_hold_nothing_out_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="none of the images of .* is held out"):
-        open_part(shards(tmp_path / "few", [2]), 4, "held-out", held_out=0.001)
+        open_dataset(shards(tmp_path / "few", [2]), 4, held_out=0.001).split("held-out")

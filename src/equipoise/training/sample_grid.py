@@ -1,0 +1,57 @@
+"""The samples that a run shows while it trains: always of the same latents, so that a person sees them change."""
+
+import torch
+from PIL import Image
+
+from equipoise.config.train_config import TrainConfig
+from equipoise.data import Feed, normalise, to_uint8
+from equipoise.metrics.similarity import diversity
+from equipoise.randomness import Draws, keyed_generator, latents
+from equipoise.sampling.conditions import make_conditions
+from equipoise.sampling.sample import generate
+from equipoise.training.state import TrainState
+from equipoise.views.figures import grid
+from equipoise.views.toy_scatter import realness_score, toy_measures, toy_scatter
+
+TOY_POINTS = 2_000  # samples of a toy, all of which are shown and measured
+MEASURED = 256  # samples whose diversity is measured
+IN_GRID = 64  # of which a grid shows the first
+
+
+class SampleGrid:
+    """Draws a run's samples from fixed latents and conditions, and measures how diverse they are.
+
+    Args:
+        config: of the run.
+        feed: gives real images, whose diversity the samples' is compared with, and which are filled in where the run
+            inpaints.
+    """
+
+    def __init__(self, config: TrainConfig, feed: Feed) -> None:
+        self.config = config
+        count = TOY_POINTS if config.toy else MEASURED
+        self.latents = latents(count, config.network.latent, config.prior, keyed_generator(config.seed, "samples"))
+        real = normalise(feed.draw(min(MEASURED, feed.count or MEASURED), config.seed, 0).images)
+        self.data_diversity = diversity(real)
+        images = real[torch.arange(count) % len(real)]
+        draws = Draws(config.seed, -1, count, slice(None))
+        self.conditions = make_conditions(config, feed.classes, draws, images, training=False)
+        if self.conditions is not None and self.conditions.labels is not None:
+            labels = torch.arange(count) % feed.classes  # every class in turn
+            self.conditions = self.conditions._replace(labels=labels)
+
+    def draw(self, train_state: TrainState) -> tuple[Image.Image, dict[str, float]]:
+        """A picture of the samples of the averaged generator, and what was measured of them.
+
+        Returns:
+            A grid of images, or of a toy all points over the data's with the discriminator's landscape behind; and
+            `diversity`, the samples' mean distance over the data's, and a toy's measures.
+        """
+        samples = generate(train_state.ema.eval(), self.config, self.latents, self.conditions)
+        measures = {"diversity": diversity(samples[:MEASURED]) / self.data_diversity}
+        toy = self.config.toy
+        if toy is None:
+            return grid(to_uint8(samples[:IN_GRID])), measures
+        points = samples.flatten(1)
+        score = realness_score(train_state.players.discriminator, self.config.objective)
+        return toy_scatter(toy, points, score), measures | toy_measures(toy, points)
