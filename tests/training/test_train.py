@@ -7,19 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import equipoise
 from equipoise import Autoencoder, Run, TrainConfig, UsageError
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import read_yaml
 from equipoise.data import to_uint8
-from equipoise.objectives import BEGAN
+from equipoise.networks.players import Discriminator, EnergyDiscriminator
+from equipoise.objectives import BEGAN, OBJECTIVES
 from equipoise.randomness import keyed_generator, latents
 from equipoise.runs.checkpoint import load
 from equipoise.sampling.load import load_generator
@@ -349,3 +353,24 @@ def test_held_out_images_are_never_drawn(small: TrainConfig) -> None:
     assert held
     assert not held & set(images.digests.tolist())
     assert len(images) + len(held) <= 5000
+
+
+@pytest.mark.parametrize(("objective", "discriminator"), [("began", EnergyDiscriminator), ("gan", Discriminator)])
+def test_few_frames_lie_between_train_and_the_discriminator(
+    objective: str, discriminator: type[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows a batch from train() to D(x) passes through as few functions as can be, torch's two included."""
+    between: list[list[str]] = []
+    forward = discriminator.forward
+
+    def noting(self: nn.Module, images: torch.Tensor) -> Any:
+        frames = [frame.name for frame in traceback.extract_stack()][:-1]
+        if "train_step" in frames:
+            between.append(frames[len(frames) - frames[::-1].index("train") :])
+        return forward(self, images)
+
+    monkeypatch.setattr(discriminator, "forward", noting)
+    settings = {"resolution": 16, "images": 32, "batch": 16, "device": "cpu", "precision": "fp32"}
+    equipoise.train(TrainConfig(objective=OBJECTIVES[objective](), **settings), tmp_path / "run", quiet=True)
+    assert len(between) == (4 if objective == "began" else 6)
+    assert all(len(frames) <= 7 for frames in between), between
