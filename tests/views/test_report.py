@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from equipoise.views.figures import grid
-from equipoise.views.report import MOST_PICTURES, draw_curves, read_record, write_report
+from equipoise.views.report import MAX_PICTURES, draw_curves, read_summary, write_report
 
 NASTY = '<script src="x">'
 
@@ -80,19 +80,19 @@ def page(tmp_path_factory):
     return Page(write_report(make_run(tmp_path_factory.mktemp("run"))))
 
 
-def test_a_record_reads_what_is_there_and_passes_over_a_half_written_line(folder):
-    record = read_record(folder)
-    assert (record.images, record.total, record.gamma) == (40_000, 100_000, 0.5)
-    assert record.measures["lr"].images[-1] == 40_000
-    assert len(record.measures["k"].values) == len(record.measures["diversity"].values) == 40
-    assert [event.kind for event in record.events] == ["resumed", "k-at-0"]
-    assert len(record.pictures[""]) == 40
+def test_a_summary_reads_what_is_there_and_passes_over_a_half_written_line(folder):
+    summary = read_summary(folder)
+    assert (summary.images, summary.total, summary.gamma) == (40_000, 100_000, 0.5)
+    assert summary.measures["lr"].images[-1] == 40_000
+    assert len(summary.measures["k"].values) == len(summary.measures["diversity"].values) == 40
+    assert [event.kind for event in summary.events] == ["resumed", "k-at-0"]
+    assert len(summary.pictures[""]) == 40
 
 
 def test_what_was_measured_twice_counts_once_and_what_is_not_finite_not_at_all(tmp_path):
     rows = [{"images": 2, "k": 1.0}, {"images": 1, "k": 0.5}, {"images": 2, "k": 0.25, "m": float("nan")}, [], {"k": 3}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    measures = read_record(tmp_path).measures
+    measures = read_summary(tmp_path).measures
     assert list(measures) == ["k"]
     np.testing.assert_array_equal(measures["k"], [[1, 2], [0.5, 0.25]])
 
@@ -124,11 +124,11 @@ def test_the_report_says_how_the_run_is(page):
 
 def test_the_pictures_are_bounded_and_reach_from_first_to_last(page):
     samples = [image for image in page.all("img") if image["alt"].startswith("Samples")]
-    assert len(samples) == MOST_PICTURES
+    assert len(samples) == MAX_PICTURES
     assert samples[0]["alt"].endswith("after 1,000 images")
     assert samples[-1]["alt"].endswith("after 40,000 images")
-    assert [("hidden" in figure) for figure in page.all("figure")] == [True] * (MOST_PICTURES - 1) + [False]
-    assert page.all("input")[0]["max"] == str(MOST_PICTURES - 1)
+    assert [("hidden" in figure) for figure in page.all("figure")] == [True] * (MAX_PICTURES - 1) + [False]
+    assert page.all("input")[0]["max"] == str(MAX_PICTURES - 1)
     content = base64.b64decode(samples[-1]["src"].split(",")[1])
     with Image.open(io.BytesIO(content)) as last:
         assert last.convert("L").getpixel((0, 0)) == 40

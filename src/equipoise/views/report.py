@@ -3,10 +3,9 @@
 import base64
 import html
 import io
-import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from equipoise.runs import jsonl
 from equipoise.runs.files import write_atomically
 from equipoise.views.figures import Mark, Series, curves
 from equipoise.views.labels import MEASURES, Measure
 
-MOST_MARKS = 60  # vertical lines in the curves
-MOST_EVENTS = 200  # lines in the report, the latest ones
-MOST_PICTURES = 24  # embedded for each slider
-PNG_END = b"IEND\xaeB`\x82"  # without it a picture is not all there
+MAX_MARKS = 60  # vertical lines in the curves
+MAX_EVENTS = 200  # lines in the report, the latest ones
+MAX_PICTURES = 24  # embedded for each slider
+PNG_END = b"IEND\xaeB`\x82"  # a picture without it is still being written, or was cut short
 PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
 DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
 
@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Record:
+class RunSummary:
     """What a run folder says; every part may be empty."""
 
     config_text: str
@@ -50,8 +50,9 @@ class Record:
     @property
     def images(self) -> int:
         """Images seen at the last sign of life."""
-        seen = [series.images[-1] for series in self.measures.values()]
-        return int(max([*seen, *(images for found in self.pictures.values() for images, _ in found)], default=0))
+        measured = [series.images[-1] for series in self.measures.values()]
+        pictured = [images for pictures in self.pictures.values() for images, _ in pictures]
+        return int(max([*measured, *pictured], default=0))
 
     @property
     def total(self) -> int:
@@ -61,7 +62,7 @@ class Record:
 
     @property
     def gamma(self) -> float | None:
-        """The diversity ratio of the objective, if it has one."""
+        """Diversity ratio of the objective, if it has one."""
         objective = self.config.get("objective")
         gamma = objective.get("gamma") if isinstance(objective, dict) else None
         return float(gamma) if isinstance(gamma, int | float) else None
@@ -75,97 +76,76 @@ class Record:
         return f"{title}, {side}×{side}" if side else title
 
 
-def read_record(folder: Path) -> Record:
+def read_summary(folder: Path) -> RunSummary:
     """Read a run folder; files that are missing, empty or cut off in their last line are no error."""
-    text = _text(folder / "config.yaml")
+    file = folder / "config.yaml"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     try:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         config = None
+
+    points: dict[str, dict[int, float]] = {}  # by measure and images: what a resumed run measured again counts once
+    for row in jsonl.read(folder / "metrics.jsonl"):
+        for name, value in row.items() if isinstance(row["images"], int) else ():
+            if name != "images" and type(value) in (int, float) and math.isfinite(value):
+                points.setdefault(name, {})[row["images"]] = float(value)
+    measures = {name: Series(*np.array(sorted(each.items()), np.float64).T) for name, each in points.items()}
+
     events = [
         Event(row["images"], *(str(row.get(key, "")) for key in ("level", "kind", "message")))
-        for row in _rows(folder / "events.jsonl")
+        for row in jsonl.read(folder / "events.jsonl")
+        if isinstance(row["images"], int)
     ]
-    measures = _measures(_rows(folder / "metrics.jsonl"))
-    return Record(text, config if isinstance(config, dict) else {}, measures, events, _pictures(folder / "samples"))
+    pictures: dict[str, list[tuple[int, Path]]] = {"": []}
+    for path in folder.glob("samples/*.png"):
+        if match := PICTURE.fullmatch(path.name):
+            pictures.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
+    in_order = {kind: sorted(pictures[kind]) for kind in sorted(pictures)}
+    return RunSummary(text, config if isinstance(config, dict) else {}, measures, events, in_order)
 
 
 def draw_curves(folder: Path) -> Path:
     """Write `curves.png` into a run folder: its measures over images seen. Safe in any thread."""
-    write_atomically(folder / "curves.png", _curves(read_record(folder)))
+    write_atomically(folder / "curves.png", _curves_png(read_summary(folder)))
     return folder / "curves.png"
 
 
 def write_report(folder: Path) -> Path:
     """Write `report.html`, one file that needs no other, and `curves.png` into a run folder. Safe in any thread."""
-    record = read_record(folder)
-    drawn = _curves(record)
-    write_atomically(folder / "curves.png", drawn)
-    write_atomically(folder / "report.html", _page(record, drawn).encode(errors="replace"))
+    summary = read_summary(folder)
+    png = _curves_png(summary)
+    write_atomically(folder / "curves.png", png)
+    write_atomically(folder / "report.html", _page(summary, png).encode(errors="replace"))
     return folder / "report.html"
 
 
-def _curves(record: Record) -> bytes:
+def _curves_png(summary: RunSummary) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    marks = [Mark(event.images, event.level) for event in record.events if event.level in ("warning", "error")]
-    figure = curves(record.measures, gamma=record.gamma, marks=marks[-MOST_MARKS:], title=record.title)
-    FigureCanvasAgg(figure)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
-    return drawn.getvalue()
+    marks = [Mark(event.images, event.level) for event in summary.events if event.level in ("warning", "error")]
+    figure = curves(summary.measures, gamma=summary.gamma, marks=marks[-MAX_MARKS:], title=summary.title)
+    FigureCanvasAgg(figure)  # a canvas of the figure's own: pyplot keeps global state, and is not safe in threads
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DOTS_PER_INCH)
+    return png.getvalue()
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file that say at which image they were written."""
-    rows = []
-    for line in _text(path).split("\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # half-written
-        if isinstance(row, dict) and isinstance(row.get("images"), int):
-            rows.append(row)
-    return rows
-
-
-def _measures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
-    """Each finite number by name, in order of images; what a resumed run has measured again counts once."""
-    points: dict[str, dict[int, float]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if name != "images" and type(value) in (int, float) and math.isfinite(value):
-                points.setdefault(name, {})[row["images"]] = float(value)
-    return {name: Series(*np.array(sorted(found.items()), np.float64).T) for name, found in points.items()}
-
-
-def _pictures(folder: Path) -> dict[str, list[tuple[int, Path]]]:
-    found: dict[str, list[tuple[int, Path]]] = {"": []}
-    for path in sorted(folder.glob("*.png")):
-        if match := PICTURE.fullmatch(path.name):
-            found.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
-    return {kind: sorted(pictures) for kind, pictures in found.items()}
-
-
-def _page(record: Record, drawn: bytes) -> str:
-    done, total, title = record.images, record.total, _e(record.title)
+def _page(summary: RunSummary, curves_png: bytes) -> str:
+    done, total, title = summary.images, summary.total, _e(summary.title)
     share = (
         f' of {total:,} images <progress max="{total}" value="{min(done, total)}"></progress>' if total else " images"
     )
     percent = f" {min(100, 100 * done // total)} %" if total else ""
-    picture = f'<img class="curves" src="{_embedded(drawn)}" alt="{_e(_curves_in_words(record))}">'
+    picture = f'<img class="curves" src="{_embedded(curves_png)}" alt="{_e(_curves_in_words(summary))}">'
     sections = [
         f"<header><h1>{title}</h1><p>{done:,}{share}{percent}</p></header>",
-        _figures(record),
-        _health(record),
-        *(_slider(kind or "samples", found) for kind, found in record.pictures.items()),
+        _figures(summary),
+        _health(summary),
+        *(_slider(kind or "samples", pictures) for kind, pictures in summary.pictures.items()),
         f"<section><h2>Curves</h2>{picture}</section>",
-        f"<section><h2>Configuration</h2><pre>{_e(record.config_text) or 'no config.yaml'}</pre></section>",
-        f"<footer>{_e(_versions(record))}</footer>",
+        f"<section><h2>Configuration</h2><pre>{_e(summary.config_text) or 'no config.yaml'}</pre></section>",
+        f"<footer>{_e(_versions(summary))}</footer>",
     ]
     body = "\n".join(sections)
     return (
@@ -176,41 +156,41 @@ def _page(record: Record, drawn: bytes) -> str:
     )
 
 
-def _figures(record: Record) -> str:
+def _figures(summary: RunSummary) -> str:
     """The last value of every measure, the known ones first."""
     cells = []
-    for name in [*MEASURES, *sorted(record.measures.keys() - MEASURES.keys())]:
-        if name not in record.measures:
+    for name in [*MEASURES, *sorted(summary.measures.keys() - MEASURES.keys())]:
+        if name not in summary.measures:
             continue
         _, label, note, _ = MEASURES.get(name, Measure("", _e(name.replace("_", " "))))
-        if name == "balance" and record.gamma is not None:
-            note = f"wanted: γ = {record.gamma:g}"
-        value = f"{record.measures[name].values[-1]:.4g}"
+        if name == "balance" and summary.gamma is not None:
+            note = f"wanted: γ = {summary.gamma:g}"
+        value = f"{summary.measures[name].values[-1]:.4g}"
         cells.append(f"<div><dt>{label}</dt><dd>{value}</dd><dd class=note>{note}</dd></div>")
     listed = f"<dl>{''.join(cells)}</dl>" if cells else "<p>Nothing measured yet.</p>"
     return f"<section><h2>Latest figures</h2>{listed}</section>"
 
 
-def _health(record: Record) -> str:
+def _health(summary: RunSummary) -> str:
     """In words: how many warnings and errors, and everything that happened."""
-    counts = {level: sum(event.level == level for event in record.events) for level in ("error", "warning")}
-    told = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
+    counts = {level: sum(event.level == level for event in summary.events) for level in ("error", "warning")}
+    counted = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
     worst = next((level for level, count in counts.items() if count), "well")
     items = "".join(
         f'<li class="{event.level if event.level in counts else "info"}"><b>{event.images:,} images</b> '
         f"{f'{event.level}: ' if event.level in counts else ''}{_e(event.message or event.kind)}</li>"
-        for event in record.events[-MOST_EVENTS:]
+        for event in summary.events[-MAX_EVENTS:]
     )
-    summary = ", ".join(told).capitalize() if told else "No warnings"
-    return f'<section><h2>Health</h2><p class="{worst}">{summary}.</p><ol>{items}</ol></section>'
+    sentence = ", ".join(counted).capitalize() if counted else "No warnings"
+    return f'<section><h2>Health</h2><p class="{worst}">{sentence}.</p><ol>{items}</ol></section>'
 
 
 def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
     """Pictures over time with a slider; without scripts, and on paper, the last one."""
     heading = _e(kind.replace("_", " ").capitalize())
-    shown = [
-        (images, content) for images, path in _spread(pictures) if (content := path.read_bytes()).endswith(PNG_END)
-    ]
+    evenly = np.linspace(0, len(pictures) - 1, min(len(pictures), MAX_PICTURES)).round().astype(int)
+    chosen = [pictures[index] for index in evenly]  # with the first and the last
+    shown = [(images, png) for images, path in chosen if (png := path.read_bytes()).endswith(PNG_END)]
     if not shown:
         return f"<section><h2>{heading}</h2><p>None yet.</p></section>"
     last = len(shown) - 1
@@ -223,24 +203,18 @@ def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
     return f'<section class="slides"><h2>{heading}</h2>{control if last else ""}{frames}</section>'
 
 
-def _spread(pictures: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """At most MOST_PICTURES, evenly spaced, with the first and the last."""
-    chosen = np.linspace(0, len(pictures) - 1, min(len(pictures), MOST_PICTURES)).round().astype(int)
-    return [pictures[index] for index in chosen]
-
-
 def _embedded(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-def _curves_in_words(record: Record) -> str:
-    last = ", ".join(f"{name.replace('_', ' ')} {series.values[-1]:.3g}" for name, series in record.measures.items())
+def _curves_in_words(summary: RunSummary) -> str:
+    last = ", ".join(f"{name.replace('_', ' ')} {series.values[-1]:.3g}" for name, series in summary.measures.items())
     return f"Curves over images seen; at the end: {last}" if last else "No measures yet"
 
 
-def _versions(record: Record) -> str:
+def _versions(summary: RunSummary) -> str:
     """What the run was made with, and what wrote the report."""
-    made_with = record.config.get("made_with")
+    made_with = summary.config.get("made_with")
     made = ", ".join(f"{name} {number}" for name, number in made_with.items()) if isinstance(made_with, dict) else ""
     return f"{f'Run made with {made}. ' if made else ''}Report written by equipoise {version('equipoise')}."
 
