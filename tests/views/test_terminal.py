@@ -129,14 +129,14 @@ def test_without_unicode_names_are_ascii():
     with Display(100_000, "digits at 8×8 ☃", plain()) as display:
         for images in range(1000, 50_000, 1000):
             display.update(images, {"m_global": 0.1 + 100 / images, "energy_fake": 1.0, "γ": 0.5})
-        display.say("warning", "γ ℒ(x) — far off … " * 20)
+        display.message("warning", "γ ℒ(x) — far off … " * 20)
     shown = rendered(display, width=60, encoding="ascii")
     for words in ("digits at 8x8 ?", "L(G(z))", "gamma", "* gamma L(x) - far off ..."):
         assert words in shown
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     with Display(100, "ℒ", Console(file=file)) as other:
         other.update(10, {"energy_real": 1.0, "λ": 2.0})
-        other.say("error", "ℒ ☃ is not finite")
+        other.message("error", "ℒ ☃ is not finite")
     file.flush()
     assert b"error: L ? is not finite" in file.buffer.getvalue()
 
@@ -146,7 +146,7 @@ def test_without_unicode_names_are_ascii():
 def test_what_is_said_stays_above_and_is_not_read_as_markup(level, prefix, terminal):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
     with Display(100, "run", console) as display:
-        display.say(level, "halved [bold]to[/bold] [0, 1]")
+        display.message(level, "halved [bold]to[/bold] [0, 1]")
         display.update(10, MEASURES)
     assert f"{prefix}halved [bold]to[/bold] [0, 1]\n" in console.file.getvalue()
 
@@ -158,12 +158,12 @@ def test_health_in_words():
         assert display.view.health == ("info", "no warnings")
         display.update(2000, {"k": 0.2})
         assert display.view.health == ("good", "balanced")
-        display.say("warning", "k sits at 0")
+        display.message("warning", "k sits at 0")
         display.update(6000, {"k": 0.2})
         assert display.view.health == ("warning", "k sits at 0")
         display.update(8000, {"k": 0.2})
         assert display.view.health == ("info", "no new warning since 2k images")
-        display.say("error", "diverged")
+        display.message("error", "diverged")
         display.update(90_000, {"k": 0.2})
         assert display.view.health == ("error", "diverged")
 
@@ -172,7 +172,7 @@ def test_health_in_words():
 def test_quiet_shows_nothing(terminal):
     console = Console(file=io.StringIO(), force_terminal=terminal)
     display = drive(console, quiet=True)
-    display.say("error", "anything")
+    display.message("error", "anything")
     assert console.file.getvalue() == ""
 
 

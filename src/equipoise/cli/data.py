@@ -9,7 +9,7 @@ from equipoise.cli.flags import call
 from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as look
 from equipoise.data import pack as pack_images
-from equipoise.views.terminal import counting
+from equipoise.views.terminal import progress_bar
 
 
 def main(words: list[str]) -> int:
@@ -40,7 +40,7 @@ def _inspect(words: list[str]) -> int:
             out: Also draw a contact sheet of 64 of them, as a PNG.
             duplicates: Also draw pairs of equal or nearly equal images, as a PNG.
         """
-        with counting(f"reading {data}") as count:
+        with progress_bar(f"reading {data}") as count:
             found = look(data, resolution, share=held_out, progress=count)
         print(found)
         if out is not None:
@@ -77,7 +77,7 @@ def _pack(words: list[str]) -> int:
             fit: How an image of another shape is made to fit.
             background: Colour behind transparent images and around padded ones.
         """
-        with counting(f"packing {data}") as count:
+        with progress_bar(f"packing {data}") as count:
             images = pack_images(
                 data, resolution, out, channels=channels, fit=fit, background=background, progress=count
             )

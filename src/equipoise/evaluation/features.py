@@ -11,7 +11,7 @@ from equipoise.evaluation.scores import PROTOCOL
 from equipoise.metrics import Chunk, Collected, Need, collect, share
 from equipoise.metrics.features import Extractor
 from equipoise.runs import checkpoint
-from equipoise.views.terminal import counting
+from equipoise.views.terminal import progress_bar
 
 
 def features_for(name: str, data: str) -> str:
@@ -40,7 +40,7 @@ def collected(
         with suppress(checkpoint.CheckpointError, KeyError):
             return Collected.from_tensors(checkpoint.load(memory)[0])
     places = share(images.count, rank, size)
-    with counting(f"scoring {images.name}", quiet=quiet or rank > 0) as progress:
+    with progress_bar(f"scoring {images.name}", quiet=quiet or rank > 0) as progress:
         chunks = _chunks(images, places, needs, extractor, progress)
         found = collect(chunks, needs, total=images.count, first=places.start, seed=seed)
     if images.generator is None:

@@ -95,7 +95,7 @@ class Recorder:
         """Note in words that something happened, after `images` images or just now."""
         images = self.train_state.images if images is None else images
         self.run.append("events.jsonl", {"images": images, "level": level, "kind": kind, "message": message})
-        self.display.say(level, message)
+        self.display.message(level, message)
 
     def metrics(self, means: dict[str, float], *, halved: bool) -> None:
         """Log the means of the steps since the last line, and whether the learning rate was halved by them."""

@@ -15,7 +15,7 @@ from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
 from equipoise.training.process import train_process
 from equipoise.training.signals import forwarding_signals
-from equipoise.views.terminal import counting
+from equipoise.views.terminal import progress_bar
 
 
 def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
@@ -39,7 +39,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         with forwarding_signals():
             path, outcome = launcher.launch(train_process, None, None, None, quiet)
         return _finish(path, outcome)
-    with counting(f"packing {config.data}", quiet=quiet) as progress:
+    with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
         dataset = open_dataset(config, progress)
         check(config, dataset)  # which packs the data, if they are not packed already
     with closing(dataset):

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a live region in a terminal, now and then a plain line anywhere else."""
+"""Training on a terminal: a live region where there is one, a plain line now and then anywhere else."""
 
 import math
 import sys
@@ -24,29 +24,29 @@ from equipoise.views.labels import MEASURES
 
 ASCII = str.maketrans({"ℒ": "L", "γ": "gamma", "λ": "lambda", "×": "x", "·": "-", "–": "-", "…": "...", "—": "-"})
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
-SPARKS = 12  # characters of the sparkline
-WIDEST = 80  # columns of the bar
-RECENT = 240  # updates it reaches back
-SPEED_OVER = 60.0  # seconds over which the speed is averaged
-FADES_AFTER = 0.05  # of the run: how long the last warning stands as the state of health
-PLAIN_STEP = 0.05  # of the run between two plain lines ...
+SPARKLINE_WIDTH = 12  # characters
+SPARKLINE_UPDATES = 240  # that the sparkline reaches back
+BAR_WIDTH = 80  # columns at most
+SPEED_WINDOW = 60.0  # seconds over which the speed is averaged
+WARNING_LASTS = 0.05  # share of the run for which the last warning stands as the state of health
+PLAIN_STEP = 0.05  # share of the run between two plain lines ...
 PLAIN_SECONDS = 300.0  # ... which are never further apart than this
-NOT_FINITE = ("nan", "inf", "-in")  # what such a number begins with
+NOT_FINITE = ("nan", "inf", "-in")  # beginnings of such numbers in text
 STYLES = {"info": "dim", "warning": "yellow", "error": "bold red"}
 
 
-class Speed:
-    """Images a second over the last SPEED_OVER seconds, of this process alone."""
+class SpeedMeter:
+    """Images a second over the last SPEED_WINDOW seconds, of this process alone."""
 
     def __init__(self) -> None:
-        self.points: deque[tuple[float, int]] = deque()
+        self.points: deque[tuple[float, int]] = deque()  # seconds, images seen
 
-    def seen(self, now: float, images: int) -> float | None:
-        """Take in that `images` were seen by the time `now`, in seconds; None until there is something to compare."""
+    def update(self, now: float, images: int) -> float | None:
+        """Speed once `images` were seen at the time `now`, in seconds; None until there is something to compare."""
         if self.points and images < self.points[-1][1]:
             self.points.clear()  # the run went back to a checkpoint
         self.points.append((now, images))
-        while len(self.points) > 2 and now - self.points[1][0] >= SPEED_OVER:
+        while len(self.points) > 2 and now - self.points[1][0] >= SPEED_WINDOW:
             self.points.popleft()
         then, before = self.points[0]
         elapsed = now - then
@@ -55,7 +55,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class View:
-    """All that is shown at one moment, whole: the refreshing thread never sees half of an update."""
+    """All that is shown at one moment; replaced as a whole, so that the thread that draws never sees half an update."""
 
     title: str
     total: int
@@ -69,15 +69,13 @@ class View:
 
     @property
     def share(self) -> float:
-        """How much of the run is done, in [0, 1]."""
+        """Share of the run that is done, in [0, 1]."""
         return min(1.0, self.images / self.total) if self.total else 1.0
 
     def progress(self) -> list[str]:
         """Images done and to do, speed, and times."""
-        speed, parts = (
-            self.images_per_second,
-            [f"{self.share:.0%}", f"{short(self.images)} / {short(self.total)} images"],
-        )
+        speed = self.images_per_second
+        parts = [f"{self.share:.0%}", f"{short(self.images)} / {short(self.total)} images"]
         if speed:
             parts.append(f"{short(speed)} images/s")
         parts.append(f"{duration(self.clock() - self.started)} elapsed")
@@ -102,14 +100,14 @@ class View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The live region, as wide as the terminal allows."""
         unicode, (level, words) = not options.ascii_only, self.health
-        yield Text(shown(self.title, console), style="bold")
-        width = min(options.max_width, WIDEST)
+        yield Text(encodable(self.title, console), style="bold")
+        width = min(options.max_width, BAR_WIDTH)
         yield ProgressBar(max(self.total, 1), min(self.images, self.total), width, complete_style="cyan")
         yield Segment.line()
         yield Columns([Text(part) for part in self.progress()], padding=(0, 2))
         cells: list[RenderableType] = [
             Text.assemble(
-                (f"{shown(name, console)}\n", "dim"), (value, "bold red" if value[:3] in NOT_FINITE else "bold")
+                (f"{encodable(name, console)}\n", "dim"), (value, "bold red" if value[:3] in NOT_FINITE else "bold")
             )
             for name, value in self.figures(unicode=unicode, trend=True)
         ]
@@ -117,7 +115,7 @@ class View:
             yield Columns(cells, padding=(0, 2))
         bullet, overflow = ("● ", "ellipsis") if unicode else ("* ", "crop")
         style = STYLES.get(level, "green")
-        yield Text(bullet + shown(words, console), style, no_wrap=True, overflow=cast(OverflowMethod, overflow))
+        yield Text(bullet + encodable(words, console), style, no_wrap=True, overflow=cast(OverflowMethod, overflow))
 
 
 class Display:
@@ -148,7 +146,7 @@ class Display:
         self.console = console or Console(stderr=True)
         self.quiet, self.clock, self.start_at = quiet, clock, start_at
         self.view = View(title, total_images, start_at or 0, clock(), clock)
-        self._speed, self._history = Speed(), deque[float](maxlen=RECENT)
+        self._speed, self._history = SpeedMeter(), deque[float](maxlen=SPARKLINE_UPDATES)
         self._warned_at: int | None = None
         self._next_line = (0.0, 0.0)  # share of the run, seconds: whichever comes first
         self._live: Live | None = None
@@ -156,7 +154,7 @@ class Display:
     def __enter__(self) -> Self:
         self.view = replace(self.view, started=self.clock())
         if self.start_at is not None:
-            self._speed.seen(self.view.started, self.start_at)
+            self._speed.update(self.view.started, self.start_at)
         if self.quiet:
             return self
         if self.console.is_interactive:
@@ -185,56 +183,53 @@ class Display:
             images=images,
             measures={**self.view.measures, **measures},
             images_per_second=images_per_second
-            or self._speed.seen(self.clock(), images)
+            or self._speed.update(self.clock(), images)
             or self.view.images_per_second,
             history=tuple(self._history),
         )
         self.view = replace(self.view, health=self._health())
         if self._live is None:
-            self._print_now_and_then()
+            (share, seconds), now = self._next_line, self.clock()
+            if self.view.share >= share or now >= seconds:
+                self._next_line = (math.floor(self.view.share / PLAIN_STEP) + 1) * PLAIN_STEP, now + PLAIN_SECONDS
+                self._print(self.view.line(unicode=not self.console.options.ascii_only))
 
-    def say(self, level: str, message: str) -> None:
-        """Print `message` above the live region, to stay; `level` is info, warning or error."""
+    def message(self, level: str, text: str) -> None:
+        """Print a message above the live region, to stay; `level` is info, warning or error."""
         if self.quiet:
             return
         if level in ("warning", "error"):
-            self.view = replace(self.view, health=(level, message))
+            self.view = replace(self.view, health=(level, text))
             self._warned_at = self.view.images
         prefix = "" if level == "info" else f"{level}: "
-        self._print(f"{prefix}{message}", STYLES.get(level, ""))
+        self._print(f"{prefix}{text}", STYLES.get(level, ""))
 
     def _health(self) -> tuple[str, str]:
         """An error stands; a warning until a while has passed without another."""
         if self.view.health[0] == "error" or (
-            self._warned_at is not None and self.view.images < self._warned_at + FADES_AFTER * self.view.total
+            self._warned_at is not None and self.view.images < self._warned_at + WARNING_LASTS * self.view.total
         ):
             return self.view.health
         if self._warned_at is not None:
             return "info", f"no new warning since {short(self._warned_at)} images"
         return ("good", "balanced") if 0 < self.view.measures.get("k", 0) < 1 else ("info", "no warnings")
 
-    def _print_now_and_then(self) -> None:
-        (share, seconds), now = self._next_line, self.clock()
-        if self.view.share >= share or now >= seconds:
-            self._next_line = (math.floor(self.view.share / PLAIN_STEP) + 1) * PLAIN_STEP, now + PLAIN_SECONDS
-            self._print(self.view.line(unicode=not self.console.options.ascii_only))
-
     def _print(self, text: str, style: str = "") -> None:
-        self.console.print(Text(shown(text, self.console), style=style), soft_wrap=self._live is None)
+        self.console.print(Text(encodable(text, self.console), style=style), soft_wrap=self._live is None)
 
 
 @contextmanager
-def counting(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr for a task that counts images; gives what to call with how many are done, of how many.
+def progress_bar(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for a task that counts images; yields a callback (images done, images in all).
 
-    It appears with the first call, so that a task that was already done shows nothing.
+    The bar appears with the first call, so that a task that was already done shows nothing.
     """
     bar = Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
     )
     started: list[TaskID] = []
 
-    def count(done: int, total: int) -> None:
+    def update(done: int, total: int) -> None:
         if not started and not quiet:
             bar.start()
             started.append(bar.add_task(task, total=total))
@@ -242,13 +237,13 @@ def counting(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, int],
             bar.update(each, completed=done)
 
     try:
-        yield count
+        yield update
     finally:
         if started:
             bar.stop()
 
 
-def shown(text: str, console: Console) -> str:
+def encodable(text: str, console: Console) -> str:
     """`text` in the characters that `console` can write."""
     if console.options.ascii_only:
         text = text.translate(ASCII)
@@ -276,10 +271,10 @@ def number(value: float) -> str:
 
 
 def sparkline(history: Sequence[float], *, unicode: bool = True) -> str:
-    """At most SPARKS characters, each the mean of its part of `history`; on a log scale if all are positive."""
+    """SPARKLINE_WIDTH characters at most, each the mean of its part of `history`; logarithmic if all are positive."""
     if len(history) < 2:
         return ""
-    count = min(SPARKS, len(history))
+    count = min(SPARKLINE_WIDTH, len(history))
     edges = [round(index * len(history) / count) for index in range(count + 1)]
     means = [sum(history[start:end]) / (end - start) for start, end in pairwise(edges)]
     means = [math.log(mean) for mean in means] if min(means) > 0 else means
