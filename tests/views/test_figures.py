@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from equipoise.errors import UsageError
-from equipoise.views.figures import MOST_UNKNOWN, PANELS, Mark, Series, curves, grid, smooth
+from equipoise.views.figures import MAX_UNKNOWN, PANELS, Mark, Series, curves, grid, smooth
 
 
 def noise(*shape):
@@ -100,7 +100,7 @@ def test_known_measures_get_their_panels_and_a_constant_learning_rate_none():
 
 def test_unknown_measures_get_plain_panels_of_a_bounded_number():
     assert titles(curves({"a_whim_real": series([1, 2]), "a_whim_fake": series([0, 1])})) == ["A whim"]
-    assert len(curves({f"measure_{i}": series([1, 2]) for i in range(50)}).axes) == MOST_UNKNOWN
+    assert len(curves({f"measure_{i}": series([1, 2]) for i in range(50)}).axes) == MAX_UNKNOWN
 
 
 def test_theory_is_drawn_beside_practice():

@@ -39,16 +39,6 @@ def train_step(
     Alternating: the generator's loss sees the discriminator after it has moved. Nothing here waits for the device.
     Gradients and the losses' aux are averaged over all processes, in one reduction for each backward pass.
 
-    Args:
-        players: both networks, in training mode.
-        optimizers: of both.
-        objective: gives the losses, and moves its own state.
-        state: of the objective, before the step.
-        inputs: real images, latents and draws.
-        distributed: the other processes, and the precision.
-        order: whether both players move at the same time, or one after the other.
-        generator_moves: whether it is the generator's turn.
-
     Returns:
         The objective's state after the step, and its measures, 0-d tensors by name.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-EASY_TO_SEE = 56  # pixels: a smaller cell is enlarged until it has these, so 32 becomes 64
+CELL = 56  # pixels: a smaller cell is enlarged until it has these, so 32 becomes 64
 MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -40,8 +40,15 @@ def grid(
             f"a grid needs uint8 images (N, C, H, W) with C of 1, 3 or 4, not {pixels.dtype} {pixels.shape}"
         )
     count, channels, height, width = pixels.shape
-    columns = _columns(count) if columns is None else columns
-    scale = math.ceil(EASY_TO_SEE / max(height, width)) if scale is None else scale
+    if columns is None:  # nearest to a square, where an empty cell weighs as much as two columns too many
+
+        def untidiness(columns: int) -> tuple[int, int]:
+            rows = math.ceil(count / columns)
+            empty = rows * columns - count
+            return 2 * empty + columns - rows, empty
+
+        columns = min(range(math.ceil(math.sqrt(count)), count + 1), key=untidiness)
+    scale = math.ceil(CELL / max(height, width)) if scale is None else scale
     if columns < 1 or scale < 1 or gap < 0:
         raise UsageError(f"columns and scale must be 1 or more and gap 0 or more, not {columns}, {scale} and {gap}")
     columns = min(columns, count)
@@ -53,17 +60,6 @@ def grid(
         top, left = index // columns * down, index % columns * across
         sheet[top : top + down - gap, left : left + across - gap] = cell
     return Image.fromarray(sheet[..., 0] if channels == 1 else sheet, MODES[channels])
-
-
-def _columns(count: int) -> int:
-    """Columns of the layout nearest to a square, where an empty cell weighs as much as two columns too many."""
-
-    def untidiness(columns: int) -> tuple[int, int]:
-        rows = math.ceil(count / columns)
-        empty = rows * columns - count
-        return 2 * empty + columns - rows, empty
-
-    return min(range(math.ceil(math.sqrt(count)), count + 1), key=untidiness)
 
 
 class Series(NamedTuple):
@@ -83,8 +79,8 @@ class Mark(NamedTuple):
 
 
 SIDES = {"real": "real", "fake": "generated"}
-MOST_UNKNOWN = 6  # panels of measures that PANELS does not name
-MOST_POINTS = 2_000  # of a line; more are averaged
+MAX_UNKNOWN = 6  # panels of measures that PANELS does not name
+MAX_POINTS = 2_000  # of a line; more are averaged
 FEW = 40  # points that are shown as such, unsmoothed
 # Okabe and Ito's palette, told apart by the colour-blind
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
@@ -106,12 +102,12 @@ def curves(
     """
     from matplotlib.figure import Figure
 
-    measures = {name: _thinned(series) for name, series in measures.items() if len(series.values)}
+    measures = {name: thinned(series, MAX_POINTS) for name, series in measures.items() if len(series.values)}
     panels = _panels(measures)
     rows = max(1, math.ceil(len(panels) / 2))
     figure = Figure(figsize=(9, 0.8 + 2.3 * rows), facecolor="white", layout="constrained")
     if title:
-        figure.suptitle(_plain(title), x=0.012, ha="left", size=12.5, weight="bold", color=INK)
+        figure.suptitle(_without_maths(title), x=0.012, ha="left", size=12.5, weight="bold", color=INK)
     if not panels:
         figure.text(0.5, 0.45, "no measures yet", ha="center", color=FAINT, size=12)
         return figure
@@ -123,11 +119,24 @@ def curves(
         cell = cells[0, :] if wide and index == 0 else cells[row, column]
         axes = figure.add_subplot(cell, sharex=shared)
         shared = shared or axes
-        _draw(axes, panel, {name: measures[name] for name in panel.lines if name in measures}, gamma)
-        _dress(axes, panel, bottom=index >= len(panels) - 2 or row == rows - 1)
-        _mark(axes, marks)
-    _explain_marks(figure, marks)
+        own = {name: measures[name] for name in panel.lines if name in measures}
+        _draw_panel(axes, panel, own, gamma, bottom=index >= len(panels) - 2 or row == rows - 1)
+        for mark in marks:
+            axes.axvline(mark.images, color=LEVELS[mark.level], linewidth=1, alpha=0.55, zorder=0.5)
+    x = 0.99
+    for level in ("error", "warning"):  # a legend for the marks, from the right
+        if any(mark.level == level for mark in marks):
+            figure.text(x, 0.992, f"| {level}", color=LEVELS[level], size=9, ha="right", va="top", weight="bold")
+            x -= 0.07
     return figure
+
+
+def thinned(series: Series, limit: int) -> Series:
+    """At most `limit` points, each the mean of as many neighbours."""
+    run = math.ceil(len(series.values) / limit)
+    starts = np.arange(0, len(series.values), run)
+    counts = np.diff(np.append(starts, len(series.values)))
+    return Series(*(np.add.reduceat(part, starts) / counts for part in series))
 
 
 def smooth(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
@@ -152,12 +161,14 @@ def _panels(measures: Mapping[str, Series]) -> list[Panel]:
             groups.setdefault(stem, {})[name] = Measure(SIDES[side], "")
         else:
             groups.setdefault(name, {})[name] = Measure("", "")
-    titles = {stem: _plain(stem.replace("_", " ").capitalize()[:40]) for stem in sorted(groups)}
-    return known + [Panel(title=title, lines=groups[stem]) for stem, title in titles.items()][:MOST_UNKNOWN]
+    titles = {stem: _without_maths(stem.replace("_", " ").capitalize()[:40]) for stem in sorted(groups)}
+    return known + [Panel(title=title, lines=groups[stem]) for stem, title in titles.items()][:MAX_UNKNOWN]
 
 
-def _draw(axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: float | None) -> None:
-    """The lines of one panel, smoothed over the raw ones, and what to compare them with."""
+def _draw_panel(
+    axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: float | None, *, bottom: bool
+) -> None:
+    """One panel: its lines, smoothed over the raw ones, and what to compare them with."""
     colours = (BLUE, VERMILION) if len(panel.lines) > 1 else (COLOURS.get(next(iter(panel.lines)), BLUE),)
     smoothed = {}
     for (name, measure), colour in zip(panel.lines.items(), colours, strict=False):
@@ -171,18 +182,12 @@ def _draw(axes: "Axes", panel: Panel, measures: Mapping[str, Series], gamma: flo
         label = f"{measure.maths or measure.symbol}  {values[-1]:.3g}".strip()
         axes.plot(images, values, color=colour, linewidth=1.7, label=label, **style)
         smoothed[name] = values
-    _guide(axes, panel, measures, smoothed, gamma)
-    axes.set_ylim(*_limits(panel, measures))
 
-
-def _guide(
-    axes: "Axes", panel: Panel, measures: Mapping[str, Series], smoothed: Mapping[str, Any], gamma: float | None
-) -> None:
-    """Dashed lines: where theory wants a measure to be, or the best it has been."""
+    # Dashed: where theory wants a measure to be, or the best it has been
     dashed: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1.5}
     if gamma is not None and "energy_real" in measures:
-        wanted = gamma * smoothed["energy_real"]
-        axes.plot(measures["energy_real"].images, wanted, label=rf"$\gamma\,${REAL}", **dashed)
+        target = gamma * smoothed["energy_real"]
+        axes.plot(measures["energy_real"].images, target, label=rf"$\gamma\,${REAL}", **dashed)
     if gamma is not None and "balance" in measures:
         axes.axhline(gamma, label=rf"$\gamma = {gamma:g}$", **dashed)
     if "m_global" in measures:
@@ -191,8 +196,18 @@ def _guide(
     if panel.ideal is not None:
         axes.axhline(panel.ideal, label=f"ideal {panel.ideal:g}", **dashed)
 
+    # Limits: the panel's own, or those of the values after the first 3 % of the images, when networks find their feet
+    late = [series.values[series.images >= series.images[-1] * 0.03] for series in measures.values()]
+    low, high = min(part.min() for part in late), max(part.max() for part in late)
+    if panel.limits:
+        low, high = panel.limits[0], panel.limits[1] or max(high, panel.ideal or 0)
+    margin = 0.06 * (high - low) or 1.0
+    axes.set_ylim(low - (0 if panel.limits else margin), high + margin)
 
-def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
+    _style(axes, panel, bottom=bottom)
+
+
+def _style(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
     """Title, units, a quiet frame, and the legend below the title."""
     from matplotlib.ticker import EngFormatter
 
@@ -221,37 +236,6 @@ def _dress(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
     )
 
 
-def _mark(axes: "Axes", marks: Sequence[Mark]) -> None:
-    for mark in marks:
-        axes.axvline(mark.images, color=LEVELS[mark.level], linewidth=1, alpha=0.55, zorder=0.5)
-
-
-def _explain_marks(figure: "Figure", marks: Sequence[Mark]) -> None:
-    x = 0.99
-    for level in ("error", "warning"):
-        if any(mark.level == level for mark in marks):
-            figure.text(x, 0.992, f"| {level}", color=LEVELS[level], size=9, ha="right", va="top", weight="bold")
-            x -= 0.07
-
-
-def _thinned(series: Series) -> Series:
-    """At most MOST_POINTS points, each the mean of as many neighbours."""
-    run = math.ceil(len(series.values) / MOST_POINTS)
-    starts = np.arange(0, len(series.values), run)
-    counts = np.diff(np.append(starts, len(series.values)))
-    return Series(*(np.add.reduceat(part, starts) / counts for part in series))
-
-
-def _limits(panel: Panel, measures: Mapping[str, Series]) -> tuple[float, float]:
-    """The panel's own, or those of the values after the first 3 % of the images, when the networks find their feet."""
-    late = [series.values[series.images >= series.images[-1] * 0.03] for series in measures.values()]
-    low, high = min(part.min() for part in late), max(part.max() for part in late)
-    if panel.limits:
-        low, high = panel.limits[0], panel.limits[1] or max(high, panel.ideal or 0)
-    room = 0.06 * (high - low) or 1.0
-    return low - (0 if panel.limits else room), high + room
-
-
-def _plain(text: str) -> str:
+def _without_maths(text: str) -> str:
     """`text` as it stands, even where matplotlib would read mathematics."""
     return text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What a toy run shows: generated points over those of the data, what the discriminator thinks, and modes reached."""
+"""Pictures of toy runs: generated points over those of the data, the discriminator's landscape, and the modes reached."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,17 +15,16 @@ from equipoise.views.figures import INK, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
 
 DRAWN = 1_500  # points of each kind in a picture
 SIDE = 512  # pixels of a picture
-ACROSS = 120  # points a side at which the discriminator is asked
+ACROSS = 120  # points a side at which the discriminator is evaluated
 LEVELS = 14  # steps of its landscape
-SHOWN = 0.02  # share of the landscape beyond each end of its colours
+CLIPPED = 0.02  # share of the landscape beyond each end of its colours
 
 
 Score = Callable[[Tensor], Tensor]
-"""Points (N, 2) to how real each looks, (N,): the higher, the more."""
+"""Points (N, 2) to a score of each, (N,): the higher, the more real it looks."""
 
 
 def toy_distribution(toy: Toy) -> Truth:
@@ -46,7 +45,7 @@ def toy_measures(toy: Toy, points: Tensor) -> dict[str, float]:
 
 
 def realness_score(discriminator: nn.Module, objective: Objective) -> Score:
-    """A discriminator's score as a landscape's height: turned over for energies, which are low where data is."""
+    """A discriminator's score as a landscape's height: negated for energies, which are low where data is."""
     lower_is_real = objective.needs.score in {"energy", "loss"}
 
     @torch.no_grad()
@@ -62,9 +61,9 @@ def realness_score(discriminator: nn.Module, objective: Objective) -> Score:
 
 def toy_scatter(toy: Toy, points: Tensor, score: Score | None = None) -> Image.Image:
     """Draw generated points (N, 2) over a toy's held-out ones, with their measures in words."""
-    found = toy_measures(toy, points)
-    words = [f"{found['modes']:.0f} of {len(toy.centres)} modes"] if "modes" in found else []
-    words += [f"{100 * found['in_modes']:.0f} % within 3 sigma"] if found else []
+    measures = toy_measures(toy, points)
+    words = [f"{measures['modes']:.0f} of {len(toy.centres)} modes"] if "modes" in measures else []
+    words += [f"{100 * measures['in_modes']:.0f} % within 3 sigma"] if measures else []
     return scatter(points[:DRAWN], toy.held_out(DRAWN), extent=toy.extent, score=score, caption=", ".join(words))
 
 
@@ -128,17 +127,13 @@ def draw_scatter(
 
 def _landscape(axes: "Axes", score: Score, extent: float) -> None:
     """Filled contours between the lowest and the highest scores but a few; nothing where all are equal."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     values = score(lattice(extent)).detach().cpu().double().view(ACROSS, ACROSS).numpy()
-    low, high = np.quantile(np.nan_to_num(values), [SHOWN, 1 - SHOWN])
+    low, high = np.quantile(np.nan_to_num(values), [CLIPPED, 1 - CLIPPED])
     if not np.isfinite(values).all() or high - low <= 1e-9 * max(abs(low), abs(high)):
         return
     steps = np.linspace(-extent, extent, ACROSS)
-    colours = _colours()
+    # From a soft blue (looks generated) to white (looks real): points of any colour stand out on it.
+    colours = LinearSegmentedColormap.from_list("landscape", ["#7fa6c9", "#b9d0e3", "#e9f0f5", "#fffdf6"])
     axes.contourf(steps, steps, values, levels=np.linspace(low, high, LEVELS + 1), cmap=colours, extend="both")
-
-
-def _colours() -> "Colormap":
-    """From a soft blue (looks generated) to white (looks real): points of any colour stand out on it."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("landscape", ["#7fa6c9", "#b9d0e3", "#e9f0f5", "#fffdf6"])
