@@ -1,4 +1,4 @@
-"""Pictures of toy runs: generated points over those of the data, the discriminator's landscape, and the modes reached."""
+"""Pictures of toy runs: generated points over those of the data, D's landscape behind, and the modes reached."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
