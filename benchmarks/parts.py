@@ -58,7 +58,10 @@ def plainly_enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
 AUTOENCODER = "equipoise.networks.autoencoder"
 LEFT_OUT: dict[str, tuple[Change | None, Patch]] = {
     "nothing left out": (None, nullcontext),
-    "one backward pass for both players": (None, lambda: patch.object(BEGAN, "factor", lambda self, state: None)),
+    "one backward pass for both players": (
+        None,
+        lambda: patch.object(BEGAN, "shared_term_coefficient", lambda self, state: None),
+    ),
     "channels-last": (
         in_default_layout,
         lambda: patch("equipoise.training.batch.channels_last", lambda images: images),

@@ -103,7 +103,9 @@ def test_value_by_hand(name: str) -> None:
     fake = GeneratorOutput(images, torch.tensor(LOG_PROB, dtype=torch.float64))
     draws = Draws(0, 0, 4, slice(0, 4), dtype=torch.float64)
     batch = Batch(real, latent, fake, judge(real), judge(images), judge, draws)
-    state = objective.start(1) | {key: torch.tensor(value, dtype=torch.float64) for key, value in case.state.items()}
+    state = objective.initial_state(1) | {
+        key: torch.tensor(value, dtype=torch.float64) for key, value in case.state.items()
+    }
     d_loss, g_loss = objective.discriminator_loss(batch, state), objective.generator_loss(batch, state)
     inputs = {"probes": draws.normal("probes", 4, 2).tolist()}
     inputs |= {purpose: draws.uniform(purpose, 2).tolist() for purpose in MOVED}
@@ -160,7 +162,7 @@ def reference(
 def test_step_equals_the_reference(name: str, order: Any, other_latents: bool) -> None:
     objective = make(name)
     (fast, fast_optimizers), (slow, slow_optimizers) = game(objective), game(objective)
-    ours = theirs = objective.start(1)
+    ours = theirs = objective.initial_state(1)
     for step in range(STEPS):
         inputs = material(objective, step, other_latents=other_latents)
         ours, _ = update(fast, fast_optimizers, objective, ours, inputs, Distributed(), order=order)
@@ -185,7 +187,7 @@ def test_no_gradient_crosses_players_and_every_weight_has_one(name: str, moved: 
     players, optimizers = game(objective)
     for player in Optimizers._fields:
         getattr(optimizers, player).param_groups[0]["lr"] = 1e-3 if player == moved else 0.0
-    before, state = copy.deepcopy(players), objective.start(1)
+    before, state = copy.deepcopy(players), objective.initial_state(1)
     for step in range(STEPS):
         state, _ = update(players, optimizers, objective, state, material(objective, step), Distributed(), order=order)
     for player in Players._fields:
@@ -234,7 +236,7 @@ def identical(first: TrainState, second: TrainState) -> None:
 def trained(objective: Objective, distributed: Distributed, share: slice) -> dict[str, Any]:
     """Weights, state and measures after some steps with this share of each batch, as arrays."""
     players, optimizers = game(objective)
-    state, measures = objective.start(1), dict[str, Tensor]()
+    state, measures = objective.initial_state(1), dict[str, Tensor]()
     for step in range(STEPS):
         inputs = material(objective, step, share)
         state, measures = update(players, optimizers, objective, state, inputs, distributed, order="alternating")

@@ -50,7 +50,7 @@ class Conditions(NamedTuple):
     noise: Tensor | None = None
 
 
-class Extras(NamedTuple):
+class BuildOptions(NamedTuple):
     """What a run asks of its networks beside images and a score.
 
     Attributes:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, MLPAutoencoder, Network, build_players
-from equipoise.players import Conditions, Extras, Players
+from equipoise.players import BuildOptions, Conditions, Players
 
 SHAPE = (3, 16, 16)
-NOTHING = Extras()
+NOTHING = BuildOptions()
 ALL: dict[str, Network] = {
     "autoencoder": Autoencoder(width=4, latent=5),
     "autoencoder-residual": Autoencoder(width=4, latent=5, skips=True, residual=100),
@@ -27,9 +27,9 @@ INDEPENDENT = [name for name, network in ALL.items() if network.independent]
 each = pytest.mark.parametrize("name", ALL)
 
 
-def built(name: str, shape: tuple[int, int, int] = SHAPE, extras: Extras = NOTHING) -> Players:
+def built(name: str, shape: tuple[int, int, int] = SHAPE, options: BuildOptions = NOTHING) -> Players:
     torch.manual_seed(0)
-    return ALL[name].build(shape, extras)
+    return ALL[name].build(shape, options)
 
 
 def both(players: Players) -> nn.ModuleDict:
@@ -121,7 +121,7 @@ def test_channels_last_changes_the_layout_only(name: str) -> None:
 
 @each
 def test_scores_and_logits_are_in_full_precision_under_autocast(name: str) -> None:
-    players = built(name, extras=Extras(logits=3))
+    players = built(name, options=BuildOptions(logits=3))
     with torch.autocast("cpu", torch.bfloat16):
         answer = players.discriminator(players.generator(torch.randn(4, 5)).images)
     assert (answer.score.dtype, answer.logits.dtype) == (torch.float32, torch.float32)
@@ -151,7 +151,7 @@ def test_a_penalty_on_the_gradient_moves_the_weights_as_finite_differences_say(n
 
 @each
 def test_a_condition_lengthens_the_generators_latent_only(name: str) -> None:
-    players = built(name, extras=Extras(condition=3))
+    players = built(name, options=BuildOptions(condition=3))
     images = players.generator(torch.randn(4, 8)).images
     answer = players.discriminator(images)
     assert answer.code is None or answer.code.shape == (4, 5)
@@ -162,7 +162,7 @@ def test_a_condition_lengthens_the_generators_latent_only(name: str) -> None:
 @each
 def test_a_head_for_tasks_leaves_every_other_first_weight_as_it_was(name: str) -> None:
     """So that a task of weight 0 changes nothing."""
-    plain, told = both(built(name)).state_dict(), both(built(name, extras=Extras(logits=4))).state_dict()
+    plain, told = both(built(name)).state_dict(), both(built(name, options=BuildOptions(logits=4))).state_dict()
     assert set(told) - set(plain) == {"discriminator.tasks.weight", "discriminator.tasks.bias"}
     assert all(torch.equal(value, told[key]) for key, value in plain.items())
 
@@ -170,7 +170,7 @@ def test_a_head_for_tasks_leaves_every_other_first_weight_as_it_was(name: str) -
 @each
 @pytest.mark.parametrize(("levels", "channels"), [(2, 3), (3, 9), (5, 15)])
 def test_levels_ask_for_logits_of_any_size(name: str, levels: int, channels: int) -> None:
-    generator = built(name, extras=Extras(levels=levels)).generator
+    generator = built(name, options=BuildOptions(levels=levels)).generator
     logits = generator(torch.randn(2, 5)).images
     assert logits.shape == (2, channels, 16, 16)
     for weight in list(generator.parameters())[-2:]:

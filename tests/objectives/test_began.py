@@ -50,7 +50,7 @@ def batch(players: Players) -> Batch:
 
 def test_the_papers_values() -> None:
     assert BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
-    assert PAPER.start(1) == {"k": torch.zeros(())}
+    assert PAPER.initial_state(1) == {"k": torch.zeros(())}
 
 
 def test_hand_value() -> None:
@@ -93,10 +93,10 @@ def test_k_stays_in_its_range_and_moves_with_the_sign_of_the_error(
 @given(real=energies, fake=energies, gamma=st.floats(0.01, 1))
 def test_m_global_is_never_below_the_energy_of_real_images(real: float, fake: float, gamma: float) -> None:
     objective, seen = BEGAN(gamma=gamma), {"energy_real": scalar(real), "energy_fake": scalar(fake)}
-    m_global = objective.measures(objective.start(1), seen)["m_global"].item()
+    m_global = objective.measures(objective.initial_state(1), seen)["m_global"].item()
     assert m_global >= real
     at_balance = {"energy_real": scalar(real), "energy_fake": scalar(gamma) * scalar(real)}
-    assert objective.measures(objective.start(1), at_balance)["m_global"].item() == real
+    assert objective.measures(objective.initial_state(1), at_balance)["m_global"].item() == real
 
 
 @pytest.mark.parametrize(("fake", "end"), [(0.9, 0.0), (0.1, 1.0)])

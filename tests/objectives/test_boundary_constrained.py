@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from equipoise.objectives.base import Batch
-from equipoise.objectives.boundary_constrained import BCGAN, boundary, squared
+from equipoise.objectives.boundary_constrained import BCGAN, boundary_constraint, squared_weights
 from equipoise.objectives.gan import GAN
 from equipoise.players import GeneratorOutput
 
@@ -96,7 +96,7 @@ def test_the_distance_is_not_a_path_for_gradients() -> None:
 
 def test_a_constant_discriminator_has_no_boundary() -> None:
     points = images(3, 1, 2, 2).requires_grad_()
-    slope, steepest = boundary(0 * points.sum((1, 2, 3)) + 1.5, points)
+    slope, steepest = boundary_constraint(0 * points.sum((1, 2, 3)) + 1.5, points)
     assert (slope.item(), steepest.item()) == (0, 0)
 
 
@@ -161,7 +161,7 @@ def test_the_constraint_moves_the_discriminator() -> None:
 def test_the_weight_penalty_is_half_the_squares_once() -> None:
     network = nn.Linear(3, 2).double()
     total = sum(value**2 for weight in network.parameters() for value in weight.flatten().tolist())
-    assert squared(network).item() == pytest.approx(total, rel=1e-12)
+    assert squared_weights(network).item() == pytest.approx(total, rel=1e-12)
     batch = replace(scored(numbers([0.5]), numbers([0.1])), discriminator=network)
     with_penalty = BCGAN(weight_penalty=0.2, constraint=0).discriminator_loss(batch, {}).value
     without = BCGAN(weight_penalty=0, constraint=0).discriminator_loss(batch, {}).value

@@ -15,7 +15,7 @@ from equipoise.errors import UsageError
 from equipoise.objectives import BEGAN, MAGAN, Batch, Multitask, Needs, Tasks
 from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
-from equipoise.objectives.multitask import classification_loss, masked_squared_error, rotate_images
+from equipoise.objectives.multitask import cross_entropy, masked_squared_error, rotate_images
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.sampling.conditions import inpainting_masks
@@ -115,7 +115,7 @@ def trained(objective: GAN | BCGAN | Multitask, steps: int = 3) -> list[Tensor]:
         player.register_module("tasks", None)  # no head: what is off must not be asked for
         player.forward = player.forward if isinstance(player, Maker) else headless(player)  # type: ignore[method-assign]
     optimizers = Optimizers(*(torch.optim.Adam(player.parameters(), lr=1e-2) for player in players))
-    state = objective.start(10)
+    state = objective.initial_state(10)
     for step in range(steps):
         given = StepInputs(images(5, 1, 4, 4, seed=step), images(5, 2, seed=step), Draws(3, step, 5, slice(0, 5)))
         given = replace(given, draws=replace(given.draws, dtype=torch.float64))
@@ -175,13 +175,13 @@ def test_each_image_is_turned_by_its_own_quarters() -> None:
 
 def test_what_a_classifier_is_told_and_what_is_seen_of_it() -> None:
     logits, truth = images(5, CLASSES).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
-    loss = classification_loss("classify", "real", logits, truth)
+    loss = cross_entropy("classify", "real", logits, truth)
     assert loss.value.item() == pytest.approx(by_hand(logits, truth.tolist()).item(), rel=1e-12)
     right = sum(int(row.argmax()) == int(index) for row, index in zip(logits, truth, strict=True))
     assert loss.aux["classify_accuracy_real"].item() == right / 5
     (grad,) = torch.autograd.grad(5 * loss.value, logits)
     assert loss.aux["classify_gradient_real"].item() == pytest.approx(grad.norm(dim=1).mean().item(), rel=1e-9)
-    unsure = classification_loss("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
+    unsure = cross_entropy("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
     assert unsure.value.item() == pytest.approx(math.log(4), rel=1e-12)
 
 
@@ -203,12 +203,12 @@ def test_everything_seen_is_logged(batch: Batch) -> None:
 
 def test_the_rest_is_the_objectives_own() -> None:
     wrapped, own = Multitask(MAGAN(), Tasks(), 0), MAGAN()
-    assert wrapped.start(10) == own.start(10)
+    assert wrapped.initial_state(10) == own.initial_state(10)
     assert wrapped.critic_steps(0, 1, 10) == own.critic_steps(0, 1, 10) == 21
-    assert (wrapped.needs, wrapped.clip, wrapped.convergence) == (own.needs, own.clip, own.convergence)
-    assert Multitask(BEGAN(), Tasks()).convergence == "m_global"
+    assert (wrapped.needs, wrapped.clip, wrapped.convergence_measure) == (own.needs, own.clip, own.convergence_measure)
+    assert Multitask(BEGAN(), Tasks()).convergence_measure == "m_global"
     seen = {name: numbers([2.0])[0] for name in ("energy_real", "energy_fake", "loss_generator")}
-    assert wrapped.adapt(own.start(1), seen) == own.adapt(own.start(1), seen)
+    assert wrapped.adapt(own.initial_state(1), seen) == own.adapt(own.initial_state(1), seen)
 
 
 def test_logits_are_those_of_the_tasks_that_are_on() -> None:
@@ -234,13 +234,13 @@ def test_a_generator_cannot_learn_from_a_discriminator_that_does_not(values: dic
 
 def test_tasks_that_the_data_does_not_allow_are_refused() -> None:
     with pytest.raises(UsageError, match="at least two classes"):
-        Tasks(classify_d=1).refuse((1, 4, 4), 0, Needs("logit"))
+        Tasks(classify_d=1).check((1, 4, 4), 0, Needs("logit"))
     with pytest.raises(UsageError, match="square images, not 6x4"):
-        Tasks(rotate_d=1).refuse((1, 4, 6), 2, Needs("logit"))
+        Tasks(rotate_d=1).check((1, 4, 6), 2, Needs("logit"))
     with pytest.raises(UsageError, match="discrete"):
-        Tasks(inpaint=1).refuse((1, 4, 4), 2, Needs("logit", levels=2))
-    ALL.refuse((3, 4, 4), 2, Needs("logit"))
-    Tasks().refuse((3, 4, 6), 0, Needs("logit", levels=2))
+        Tasks(inpaint=1).check((1, 4, 4), 2, Needs("logit", levels=2))
+    ALL.check((3, 4, 4), 2, Needs("logit"))
+    Tasks().check((3, 4, 6), 0, Needs("logit", levels=2))
 
 
 def test_masks_hide_the_middle_or_a_rectangle() -> None:

@@ -27,7 +27,7 @@ from equipoise.networks.players import (
     output_channels,
     scaled_init,
 )
-from equipoise.players import Extras, Players
+from equipoise.players import BuildOptions, Players
 
 ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1)
 
@@ -36,7 +36,7 @@ ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1)
 class Autoencoder(Network):
     """The BEGAN paper's networks, for images whose sides halve down to 8 (paper) or a little more; see `_levels`."""
 
-    serves: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
 
     width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels n of the first level; level i of the encoder has i * n."""
@@ -61,19 +61,19 @@ class Autoencoder(Network):
         """It gives the encoder's codes."""
         return True
 
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
 
         Raises:
             UsageError: the images' sides do not halve down to the bottleneck's.
         """
         channels, size = shape[0], shape[1:]
-        generator = Generator(Decoder(self, self.latent + extras.condition, output_channels(channels, extras), size))
+        generator = Generator(Decoder(self, self.latent + options.condition, output_channels(channels, options), size))
         encoder, decoder = Encoder(self, channels, size), Decoder(self, self.latent, channels, size)
         players = Players(generator, EnergyDiscriminator(encoder, decoder, self.eta))
         for player in players:
             player.apply({"scaled": _scaled_init, "normal": normal_init, "default": lambda _: None}[self.init])
-        add_tasks(players.discriminator, self.latent, extras.logits)
+        add_tasks(players.discriminator, self.latent, options.logits)
         return players
 
     def anneal(self, player: nn.Module, images_seen: int) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from equipoise.players import Extras, Players
+from equipoise.players import BuildOptions, Players
 
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
@@ -14,13 +14,13 @@ Shape = tuple[int, int, int]
 class Network(ABC):
     """A frozen dataclass of sizes; `build` makes the players."""
 
-    serves: ClassVar[frozenset[str]]
+    score_kinds: ClassVar[frozenset[str]]
     """What the discriminator's score can be: logit, critic, loss, energy."""
     latent: int
     """Length of the latent."""
 
     @classmethod
-    def serving(cls, *, independent: bool) -> "Network":
+    def default(cls, *, independent: bool) -> "Network":
         """The network as it is by default; with scores that do not depend on the batch, if they must not."""
         return cls()
 
@@ -35,7 +35,7 @@ class Network(ABC):
         return True
 
     @abstractmethod
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape`, untrained, from the global random state.
 
         Raises:

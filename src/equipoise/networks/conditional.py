@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equipoise.errors import UsageError
 from equipoise.networks.base import Network, Shape
 from equipoise.networks.players import precise, scaled_init
-from equipoise.players import Conditions, Extras, GeneratorOutput, Players
+from equipoise.players import BuildOptions, Conditions, GeneratorOutput, Players
 
 CONTEXT = 64  # length of the code of what is left of an image
 SLOPE = 0.2  # of the context encoder's leaky ReLU below 0
@@ -49,7 +49,7 @@ def build_players(
     if inpainting and levels:
         raise UsageError("images cannot be filled in and drawn from discrete values at once: leave one of them out")
     condition = classes + (CONTEXT if inpainting else 0)
-    generator, discriminator = network.build(shape, Extras(condition=condition, logits=logits, levels=levels))
+    generator, discriminator = network.build(shape, BuildOptions(condition=condition, logits=logits, levels=levels))
     if condition:
         generator = Conditional(generator, classes, ContextEncoder(shape) if inpainting else None)
     if levels:

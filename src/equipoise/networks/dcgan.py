@@ -14,7 +14,7 @@ from torch import nn
 
 from equipoise.networks.base import Network, Shape
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
-from equipoise.networks.norms import BatchNorm, Norm, norm_of, normalise_spectrally
+from equipoise.networks.norms import BatchNorm, Norm, add_spectral_norm, make_norm
 from equipoise.networks.players import (
     Discriminator,
     Generator,
@@ -26,7 +26,7 @@ from equipoise.networks.players import (
     normal_init,
     output_channels,
 )
-from equipoise.players import Extras, Players
+from equipoise.players import BuildOptions, Players
 
 HALVE = (4, 2, 1)  # kernel, stride and padding of a layer that halves or doubles the sides
 
@@ -35,7 +35,7 @@ HALVE = (4, 2, 1)  # kernel, stride and padding of a layer that halves or double
 class DCGAN(Network):
     """The DCGAN paper's networks, for images whose sides halve down to 4 (paper) or a little more, 28 say to 7."""
 
-    serves: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
 
     width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels at half of the images' size; each further halving doubles them, 8 times as many at 4x4 for 64x64."""
@@ -49,7 +49,7 @@ class DCGAN(Network):
     """Divide the discriminator's weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
 
     @classmethod
-    def serving(cls, *, independent: bool) -> "DCGAN":
+    def default(cls, *, independent: bool) -> "DCGAN":
         """As published, or with LayerNorm in the discriminator, as in the WGAN-GP paper's section 4."""
         return cls(norm="layer" if independent else "batch")
 
@@ -58,7 +58,7 @@ class DCGAN(Network):
         """Whether an image's score does not depend on the others in the batch."""
         return self.norm != "batch"
 
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
 
         Raises:
@@ -69,16 +69,16 @@ class DCGAN(Network):
         smallest, widths = halved(size, times), [self.width * 2**level for level in range(times)]
         features = nn.Sequential(*_encoder([channels, *widths], self.norm))
         score = nn.Conv2d(widths[-1], 1, smallest, bias=False)
-        up = [self.latent + extras.condition, *reversed(widths), output_channels(channels, extras)]
+        up = [self.latent + options.condition, *reversed(widths), output_channels(channels, options)]
         decoder = nn.Sequential(*_decoder(up, smallest, self.generator_norm))
-        if not extras.levels:
+        if not options.levels:
             decoder.append(nn.Tanh())
         players = Players(Generator(decoder), Discriminator(features, score))
         for player in players:
             player.apply(_init)
         if self.spectral:
-            normalise_spectrally(players.discriminator)
-        add_tasks(players.discriminator, widths[-1] * smallest[0] * smallest[1], extras.logits)
+            add_spectral_norm(players.discriminator)
+        add_tasks(players.discriminator, widths[-1] * smallest[0] * smallest[1], options.logits)
         return players
 
 
@@ -87,7 +87,7 @@ def _encoder(widths: list[int], norm: Norm) -> Iterator[nn.Module]:
     for level, (n_in, n_out) in enumerate(pairwise(widths)):
         yield Conv2d(n_in, n_out, *HALVE, bias=norm == "none")
         if level > 0:
-            yield norm_of(norm, n_out)
+            yield make_norm(norm, n_out)
         yield nn.LeakyReLU(0.2, inplace=True)
 
 
@@ -97,7 +97,7 @@ def _decoder(widths: list[int], smallest: Size, norm: Norm) -> Iterator[nn.Modul
     yield nn.Unflatten(1, (first[0], 1, 1))
     yield ConvTranspose2d(*first, smallest, bias=norm == "none")
     for n_in, n_out in others:
-        yield norm_of(norm, n_in)
+        yield make_norm(norm, n_in)
         yield nn.ReLU(inplace=True)
         last = (n_in, n_out) == others[-1]
         layer = OutputConvTranspose2d if last else ConvTranspose2d

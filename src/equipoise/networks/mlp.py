@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from equipoise.networks.base import Network, Shape
-from equipoise.networks.norms import Norm, norm_of, normalise_spectrally
+from equipoise.networks.norms import Norm, add_spectral_norm, make_norm
 from equipoise.networks.players import (
     Discriminator,
     EnergyDiscriminator,
@@ -24,7 +24,7 @@ from equipoise.networks.players import (
     output_channels,
     scaled_init,
 )
-from equipoise.players import Extras, Players
+from equipoise.players import BuildOptions, Players
 
 Activation = Literal["relu", "leaky"]
 SLOPE = 0.2  # of the leaky ReLU below 0
@@ -36,7 +36,7 @@ Width = Annotated[int, Field(ge=1, le=65536)]
 class MLP(Network):
     """A perceptron for each player; the generator ends in a tanh, but for points, which may lie anywhere."""
 
-    serves: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
 
     depth: Depth = 3
     """Hidden layers."""
@@ -58,19 +58,19 @@ class MLP(Network):
         """Whether an image's score does not depend on the others in the batch."""
         return self.norm != "batch"
 
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden = [self.width] * self.depth
         decoder = _decoder(
-            [self.latent + extras.condition, *hidden], shape, extras, self.activation, self.generator_norm
+            [self.latent + options.condition, *hidden], shape, options, self.activation, self.generator_norm
         )
-        if shape[1:] != (1, 1) and not extras.levels:
+        if shape[1:] != (1, 1) and not options.levels:
             decoder.append(nn.Tanh())
         layers = _hidden([math.prod(shape), *hidden], self.activation, self.norm)
         discriminator = Discriminator(nn.Sequential(nn.Flatten(), *layers), _linear(self.width, 1))
         if self.spectral:
-            normalise_spectrally(discriminator)
-        add_tasks(discriminator, self.width, extras.logits)
+            add_spectral_norm(discriminator)
+        add_tasks(discriminator, self.width, options.logits)
         return Players(Generator(decoder), discriminator)
 
 
@@ -81,7 +81,7 @@ class MLPAutoencoder(Network):
     As with the autoencoder, the output has no activation.
     """
 
-    serves: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
 
     depth: Depth = 3
     """Hidden layers of the encoder, of the decoder, and of the generator."""
@@ -99,23 +99,23 @@ class MLPAutoencoder(Network):
         """It gives the encoder's codes."""
         return True
 
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden, activation = [self.width] * self.depth, self.activation
-        generator = Generator(_decoder([self.latent + extras.condition, *hidden], shape, extras, activation))
+        generator = Generator(_decoder([self.latent + options.condition, *hidden], shape, options, activation))
         layers = _hidden([math.prod(shape), *hidden], activation)
         encoder = nn.Sequential(nn.Flatten(), *layers, _linear(self.width, self.latent))
-        decoder = _decoder([self.latent, *hidden], shape, Extras(), activation)
+        decoder = _decoder([self.latent, *hidden], shape, BuildOptions(), activation)
         discriminator = EnergyDiscriminator(encoder, decoder, self.eta)
-        add_tasks(discriminator, self.latent, extras.logits)
+        add_tasks(discriminator, self.latent, options.logits)
         return Players(generator, discriminator)
 
 
 def _decoder(
-    widths: list[int], shape: Shape, extras: Extras, activation: Activation, norm: Norm = "none"
+    widths: list[int], shape: Shape, options: BuildOptions, activation: Activation, norm: Norm = "none"
 ) -> nn.Sequential:
     channels, height, width = shape
-    out = (output_channels(channels, extras), height, width)
+    out = (output_channels(channels, options), height, width)
     last = _linear(widths[-1], math.prod(out), kind=OutputLinear)
     return nn.Sequential(*_hidden(widths, activation, norm), last, nn.Unflatten(1, out))
 
@@ -125,7 +125,7 @@ def _hidden(widths: list[int], activation: Activation, norm: Norm = "none") -> I
     gain = math.sqrt(2) if activation == "relu" else math.sqrt(2 / (1 + SLOPE**2))
     for n_in, n_out in pairwise(widths):
         yield _linear(n_in, n_out, gain, bias=norm == "none")
-        yield norm_of(norm, n_out)
+        yield make_norm(norm, n_out)
         yield nn.ReLU() if activation == "relu" else nn.LeakyReLU(SLOPE)
 
 

@@ -12,7 +12,7 @@ Norm = Literal["batch", "layer", "none"]
 """Over the batch (Ioffe and Szegedy 2015), over each image by itself (Ba et al. 2016), or none."""
 
 
-def norm_of(kind: Norm, channels: int) -> nn.Module:
+def make_norm(kind: Norm, channels: int) -> nn.Module:
     """The normalisation of (N, channels, ...), with a gain and a bias for each channel."""
     if kind == "batch":
         return BatchNorm(channels)
@@ -76,7 +76,7 @@ def _total(values: Tensor) -> Tensor:
     return cast(Tensor, _Total.apply(values))  # type: ignore[no-untyped-call]
 
 
-def normalise_spectrally(network: nn.Module) -> None:
+def add_spectral_norm(network: nn.Module) -> None:
     """Divide the weights of every layer by their largest singular value (Miyato et al. 2018, arXiv:1802.05957).
 
     It is estimated by one step of the power method a forward pass, in training; the weights of a convolution count as

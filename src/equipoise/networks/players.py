@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
-from equipoise.players import Conditions, DiscriminatorOutput, Extras, GeneratorOutput
+from equipoise.players import BuildOptions, Conditions, DiscriminatorOutput, GeneratorOutput
 
 
 class Generator(nn.Module):
@@ -99,9 +99,9 @@ def task_logits(discriminator: nn.Module, features: Tensor) -> Tensor | None:
     return None if head is None else precisely(head, features.flatten(1))
 
 
-def output_channels(channels: int, extras: Extras) -> int:
-    """Channels that the generator gives for images of `channels`: logits take more, see `Extras.levels`."""
-    return channels * extras.levels if extras.levels > 2 else channels
+def output_channels(channels: int, options: BuildOptions) -> int:
+    """Channels that the generator gives for images of `channels`: logits take more, see `BuildOptions.levels`."""
+    return channels * options.levels if options.levels > 2 else channels
 
 
 def precisely(layer: nn.Module, features: Tensor) -> Tensor:

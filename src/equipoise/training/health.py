@@ -56,7 +56,7 @@ def not_finite(measures: Mapping[str, float], images: int) -> Finding | None:
 
 
 def _rising(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
-    name = config.objective.convergence
+    name = config.objective.convergence_measure
     found = _risen(rows, config, name, 1.3) if name else None
     if found is None:
         return None

@@ -140,7 +140,7 @@ class Recorder:
         """Log the means of one window of steps."""
         images = self.train_state.images
         if halved:
-            name = self.run.config.objective.convergence
+            name = self.run.config.objective.convergence_measure
             self.event("info", "lr", f"{name} has stalled: the learning rate is now {self.train_state.lr:.3g}")
         self._log({"images": images, "lr": self.train_state.lr, **measures})
         self.display.update(images, {"lr": self.train_state.lr, **measures})

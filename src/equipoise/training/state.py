@@ -64,10 +64,10 @@ class TrainState:
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
         self.optimizers = Optimizers(*(_optimizer(config, player, device) for player in self.players))
         self.cuda_graph_step = CUDAGraphStep()
-        self.objective = config.game(material.classes)
+        self.objective = config.build_objective(material.classes)
         self.steps_per_epoch = max(1, (material.count or ENDLESS) // config.batch)
         self.state: State = {
-            name: value.to(device) for name, value in self.objective.start(self.steps_per_epoch).items()
+            name: value.to(device) for name, value in self.objective.initial_state(self.steps_per_epoch).items()
         }
         self.plateau, self.accumulator, self.images = Plateau(), MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
@@ -133,7 +133,7 @@ class TrainState:
 
     def observe(self, means: Mapping[str, float], steps: int) -> bool:
         """Let the learning rate follow the convergence measure; whether it was halved just now."""
-        name, before = self.config.objective.convergence, self.plateau
+        name, before = self.config.objective.convergence_measure, self.plateau
         if name is None or self.config.lr_patience == 0:
             return False
         self.plateau = before.observe(

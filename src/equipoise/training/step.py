@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Aux, Batch, Half, Loss, Objective, State, Update
+from equipoise.objectives.base import Aux, Batch, HalfBatch, Loss, Objective, State, Update
 from equipoise.players import Conditions, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.training.distributed import Distributed
@@ -89,7 +89,7 @@ def _together(
     inputs: StepInputs,
     distributed: Distributed,
 ) -> Aux:
-    factor = objective.factor(state) if inputs.latent_g is None else None
+    factor = objective.shared_term_coefficient(state) if inputs.latent_g is None else None
     if factor is None:
         grads, aux = _by_both_losses(players, objective, state, inputs, distributed)
     else:
@@ -126,12 +126,12 @@ def _by_shared_term(
     d_weights, g_weights = _weights(players.discriminator), _weights(players.generator)
     with distributed.autocast():
         judged = players.discriminator(inputs.real)
-    real = objective.real_loss(Half(judged, inputs.latent, distributed.all_gather))
+    real = objective.real_terms(HalfBatch(judged, inputs.latent, distributed.all_gather))
     d_grads = torch.autograd.grad(real.value, d_weights)
     with distributed.autocast():
         images = _generate(players, inputs.latent, inputs.conditions).images
         judged = players.discriminator(images)
-    loss, alone, aux = objective.fake_losses(Half(judged, inputs.latent, distributed.all_gather))
+    loss, alone, aux = objective.fake_terms(HalfBatch(judged, inputs.latent, distributed.all_gather))
     if alone is not None:
         (push,) = torch.autograd.grad(alone, images, retain_graph=True)
         loss = loss + (images * push).sum()
