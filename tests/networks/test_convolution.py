@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Kernel, _Down, _Up, _Weights
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Kernel, _Convolution, _Transposed, _WeightGradient
 
 KERNELS = [Kernel(3, 1, 1), Kernel(3, 2, 1), Kernel(4, 2, 1), Kernel(4, 1, 0)]
 SIDES = [(8, 8), (4, 6), (7, 9), (4, 4)]
@@ -42,9 +42,9 @@ def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], cha
         large, weight = (
             each.detach().to(memory_format=torch.channels_last).requires_grad_() for each in (large, weight)
         )
-    ours = _Down.apply(large, weight, kernel)
+    ours = _Convolution.apply(large, weight, kernel)
     theirs = F.conv2d(large, weight, None, kernel.stride, kernel.padding)
-    assert ours.shape[2:] == kernel.smaller(large.shape[2:])
+    assert ours.shape[2:] == kernel.output_size(large.shape[2:])
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     slopes = torch.randn_like(theirs)
     for got, expected in zip(
@@ -59,11 +59,11 @@ def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], cha
 def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tuple[int, int]) -> None:
     torch.manual_seed(0)
     large, weight = numbers(1, 2, *sides), numbers(2, 2, kernel.size, kernel.size)
-    small = numbers(1, 2, *kernel.smaller(large.shape[2:]))
+    small = numbers(1, 2, *kernel.output_size(large.shape[2:]))
     for function in (
-        lambda large, weight: _Down.apply(large, weight, kernel),
-        lambda large, weight: _Weights.apply(large, small * weight.sum(), kernel),
-        lambda large, weight: _Up.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
+        lambda large, weight: _Convolution.apply(large, weight, kernel),
+        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel),
+        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
     ):
         assert torch.autograd.gradcheck(function, (large, weight))
         assert torch.autograd.gradgradcheck(function, (large, weight))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, MLPAutoencoder, Network, build_players
-from equipoise.players import BuildOptions, Conditions, Players
+from equipoise.networks.base import BuildOptions
+from equipoise.players import Conditions, Players
 
 SHAPE = (3, 16, 16)
 NOTHING = BuildOptions()
