@@ -1,4 +1,4 @@
-"""The BEGAN paper's networks against the counts and identities of OBJECTIVES.md, section 8."""
+"""The BEGAN paper's networks: parameter counts, shapes, energies, residuals and initial weights."""
 
 import pytest
 import torch

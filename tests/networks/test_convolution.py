@@ -26,10 +26,10 @@ class Operators(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen[func.overloadpacket.__name__] += 1
+        self.counts[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -90,8 +90,8 @@ def test_in_bf16_gradients_by_weights_are_products(layer: nn.Module, kind: type,
     with torch.autocast("cpu", torch.bfloat16), Operators() as ours:
         got = gradients(layer)
     exact = gradients(lambda images: kind.forward(layer, images))
-    assert ours.seen["mm"] >= 1
-    assert ours.seen["convolution_backward"] == 0
+    assert ours.counts["mm"] >= 1
+    assert ours.counts["convolution_backward"] == 0
     for mine, truth in zip(got, exact, strict=True):
         assert mine.dtype == truth.dtype
         assert (mine - truth).norm() <= BF16 * truth.norm()
@@ -110,12 +110,12 @@ def layer_with(**changes: int) -> Conv2d:
         (layer_with(out_channels=127), 8, torch.bfloat16),
         (layer_with().requires_grad_(False), 8, torch.bfloat16),
     ],
-    ids=["full precision", "many pixels", "few channels", "held still"],
+    ids=["full precision", "many pixels", "few channels", "frozen"],
 )
 def test_elsewhere_they_are_torchs_own(layer: Conv2d, side: int, precision: torch.dtype) -> None:
     images = torch.randn(1, 128, side, side, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16), Operators() as seen:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16), Operators() as operators:
         layer(images).sum().backward()
-    assert seen.seen["mm"] == 0
-    assert seen.seen["convolution"] == 1
-    assert seen.seen["convolution_backward"] == 1
+    assert operators.counts["mm"] == 0
+    assert operators.counts["convolution"] == 1
+    assert operators.counts["convolution_backward"] == 1

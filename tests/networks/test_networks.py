@@ -1,4 +1,4 @@
-"""What every network must do, whatever its layers."""
+"""Properties of every network: shapes, gradients, independence, state, precision, tasks and conditions."""
 
 import copy
 import itertools
@@ -111,11 +111,11 @@ def test_a_copy_of_the_generator_can_average_its_weights(name: str) -> None:
 def test_channels_last_changes_the_layout_only(name: str) -> None:
     players, latent = built(name), torch.randn(4, 5, dtype=torch.float64)
     plain = both(players).double()
-    turned = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    converted = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     images = plain["generator"](latent).images
-    torch.testing.assert_close(turned["generator"](latent).images, images)
+    torch.testing.assert_close(converted["generator"](latent).images, images)
     torch.testing.assert_close(
-        turned["discriminator"](images.to(memory_format=torch.channels_last)).score,
+        converted["discriminator"](images.to(memory_format=torch.channels_last)).score,
         plain["discriminator"](images).score,
     )
 
@@ -163,9 +163,9 @@ def test_a_condition_lengthens_the_generators_latent_only(name: str) -> None:
 @each
 def test_a_head_for_tasks_leaves_every_other_first_weight_as_it_was(name: str) -> None:
     """So that a task of weight 0 changes nothing."""
-    plain, told = both(built(name)).state_dict(), both(built(name, options=BuildOptions(logits=4))).state_dict()
-    assert set(told) - set(plain) == {"discriminator.tasks.weight", "discriminator.tasks.bias"}
-    assert all(torch.equal(value, told[key]) for key, value in plain.items())
+    plain, with_head = both(built(name)).state_dict(), both(built(name, options=BuildOptions(logits=4))).state_dict()
+    assert set(with_head) - set(plain) == {"discriminator.tasks.weight", "discriminator.tasks.bias"}
+    assert all(torch.equal(value, with_head[key]) for key, value in plain.items())
 
 
 @each
@@ -182,9 +182,9 @@ def test_levels_ask_for_logits_of_any_size(name: str, levels: int, channels: int
 @each
 def test_the_carry_follows_the_images_seen_where_there_is_one(name: str) -> None:
     players = built(name)
-    for seen, carry in ((0, 1.0), (25, 0.75), (100, 0.0), (10**6, 0.0)):
+    for images_seen, carry in ((0, 1.0), (25, 0.75), (100, 0.0), (10**6, 0.0)):
         for player in players:
-            ALL[name].anneal(player, seen)
+            ALL[name].anneal(player, images_seen)
             residual = [layer.carry.item() for layer in player.modules() if getattr(layer, "residual", False)]
             assert set(residual) == ({carry} if name == "autoencoder-residual" else set())
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from games import numbers, scored
+from batches import numbers, score_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -24,8 +24,8 @@ def scalar(value: float) -> Tensor:
 
 def through(objective: MAGAN, state: State, epoch: Epoch) -> State:
     for real, fake in epoch:
-        seen = {"energy_real": scalar(real), "energy_fake": scalar(99.0)}  # the discriminator's own fakes: not counted
-        state = objective.adapt(state, seen if fake is None else {**seen, "loss_generator": scalar(fake)})
+        aux = {"energy_real": scalar(real), "energy_fake": scalar(99.0)}  # the discriminator's own fakes: not counted
+        state = objective.adapt(state, aux if fake is None else {**aux, "loss_generator": scalar(fake)})
     return state
 
 
@@ -39,7 +39,7 @@ def pretrained(objective: MAGAN, last: Epoch) -> State:
 
 def test_hand_values() -> None:
     state = {**MAGAN().initial_state(1), "left": scalar(0), "margin": scalar(2)}
-    batch = scored(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
+    batch = score_batch(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
     loss = MAGAN().discriminator_loss(batch, state)
     assert loss.value.item() == pytest.approx(0.4 + 1.5 / 2, rel=1e-12)
     assert loss.aux["hinge_active"].item() == 0.5
@@ -52,7 +52,7 @@ def test_hand_values() -> None:
 def test_while_pretraining_the_discriminator_sees_real_images_alone() -> None:
     real, fake = numbers([0.2, 0.6]).requires_grad_(), numbers([0.5, 3.0]).requires_grad_()
     state = {**MAGAN().initial_state(5), "margin": scalar(2)}
-    loss = MAGAN().discriminator_loss(scored(real, fake), state).value
+    loss = MAGAN().discriminator_loss(score_batch(real, fake), state).value
     assert loss.item() == pytest.approx(0.4, rel=1e-12)
     by_real, by_fake = torch.autograd.grad(loss, [real, fake])
     assert by_real.tolist() == [0.5, 0.5]
@@ -142,7 +142,7 @@ def test_the_margin_never_rises_and_stays_above_0(first: float, epochs: list[lis
 def test_nothing_waits_for_the_device() -> None:
     """Tensors without values cannot be looked at: any branch on one would fail."""
     state = {name: value.to("meta") for name, value in MAGAN().initial_state(3).items()}
-    seen = {name: torch.zeros((), device="meta") for name in ("energy_real", "energy_fake", "loss_generator")}
-    assert MAGAN().adapt(state, seen).keys() == state.keys()
-    batch = scored(torch.zeros(2, device="meta"), torch.zeros(2, device="meta"))
+    aux = {name: torch.zeros((), device="meta") for name in ("energy_real", "energy_fake", "loss_generator")}
+    assert MAGAN().adapt(state, aux).keys() == state.keys()
+    batch = score_batch(torch.zeros(2, device="meta"), torch.zeros(2, device="meta"))
     assert MAGAN().discriminator_loss(batch, state).value.shape == ()

@@ -45,8 +45,7 @@ class TrainConfig:
     """Auxiliary tasks."""
 
     data: str = "digits"
-    """Training data: `digits` (bundled), a folder or zip of images, an .npz or .npy array, or a toy: ring8, grid25,
-    swissroll."""
+    """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
     resolution: Resolution = 32
     """Image size in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None
@@ -89,8 +88,7 @@ class TrainConfig:
     lr_patience: CountOrZero = 0
     """Periods without a new best after which the learning rate is halved; 0 for a constant rate."""
     on_divergence: Literal["stop", "rollback"] = "stop"
-    """Policy for non-finite numbers or a sudden collapse: stop, or at most three times return to the last good
-    checkpoint with half the learning rate."""
+    """Response to divergence: stop, or at most three times go back to a good checkpoint at half the learning rate."""
     until_converged: bool = False
     """Early stop once the convergence measure stalls at the minimum learning rate."""
     prior: Prior = "normal"

@@ -30,8 +30,7 @@ class BGAN(Objective):
     scale: Annotated[float, Field(gt=0, le=1000)] = 0.5
     """Factor of the squared distance to the boundary in G's loss (authors' code: 1)."""
     log_z_rate: Share = 0.0
-    """Update rate of the moving average of log Z = log E exp s; 0 keeps log Z at 0, as in the paper's equation
-    (authors' code: 0.005)."""
+    """Update rate of the moving average of log Z = log E exp s (paper: 0, so that log Z stays 0; their code: 0.005)."""
 
     @classmethod
     def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
