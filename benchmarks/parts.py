@@ -22,7 +22,7 @@ from equipoise.bench.report import ROUNDS, Case
 from equipoise.bench.steps import Noise, Step, take_step, textbook
 from equipoise.bench.timing import memory, race, work
 from equipoise.devices import SingleProcess
-from equipoise.networks.autoencoder import doubled
+from equipoise.networks.autoencoder import upsample
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
@@ -49,21 +49,27 @@ def with_plain_adam(train_state: TrainState) -> None:
     train_state.optimizers = Optimizers(*(Adam(player.parameters()) for player in train_state.players))
 
 
-def plainly_enlarged(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    out: Tensor = conv(doubled(x))
+def two_steps(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    out: Tensor = conv(upsample(x))
     return out
 
 
 AUTOENCODER = "equipoise.networks.autoencoder"
 LEFT_OUT: dict[str, tuple[Change | None, Patch]] = {
     "nothing left out": (None, nullcontext),
-    "one backward pass for both players": (None, lambda: patch.object(BEGAN, "factor", lambda self, state: None)),
+    "one backward pass for both players": (
+        None,
+        lambda: patch.object(BEGAN, "shared_term_coefficient", lambda self, state: None),
+    ),
     "channels-last": (
         in_default_layout,
         lambda: patch("equipoise.training.batch.channels_last", lambda images: images),
     ),
-    "one transposed convolution to enlarge": (None, lambda: patch(f"{AUTOENCODER}.enlarged", plainly_enlarged)),
-    "small bf16 convolutions as products": (None, lambda: patch("equipoise.networks.convolution.FOR_GRADIENTS", 0)),
+    "one transposed convolution to enlarge": (None, lambda: patch(f"{AUTOENCODER}.upsample_and_convolve", two_steps)),
+    "small bf16 convolutions as products": (
+        None,
+        lambda: patch("equipoise.networks.convolution.MAX_PIXELS_GRADIENT", 0),
+    ),
     "activations in place": (None, lambda: patch(f"{AUTOENCODER}.elu", F.elu)),
     "freed memory kept": (None, lambda: patch(f"{__name__}.KEEP", new=False)),
     "fused Adam": (with_plain_adam, nullcontext),

@@ -1,4 +1,4 @@
-"""What must hold of every objective, new ones included: its value, its step, its state, its processes."""
+"""Properties of every entry in OBJECTIVES: step, gradients, checkpoints, processes; and reference values of losses."""
 
 import copy
 from collections.abc import Mapping
@@ -19,15 +19,14 @@ from equipoise.objectives import OBJECTIVES, Batch, Objective, State
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.runs import checkpoint
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed, make_distributed
 from equipoise.training.state import DataSpec, TrainState
-from equipoise.training.step import Optimizers, StepInputs, train_step
+from equipoise.training.step import Optimizers, train_step
 from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
 from steps import take_step
 
 SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3
-MOVED = ("boundary of real images", "boundary of fake images")
-BLIND = {"wgan", "wgan-gp", "wgan-fd", "ls-gan"}  # to a number that is added to all scores, so to some biases
 EVERY = sorted(OBJECTIVES)
 NETWORKS = {
     "energy": MLPAutoencoder(depth=1, width=5, latent=3, activation="leaky"),
@@ -36,7 +35,7 @@ NETWORKS = {
 
 
 def make(name: str) -> Objective:
-    """With every term that its defaults leave out, and fewer samples."""
+    """An objective with its defaults, or with the settings of its case, which turn on what the defaults leave out."""
     return OBJECTIVES[name](**CASES[name].settings) if name in CASES else OBJECTIVES[name]()
 
 
@@ -44,10 +43,10 @@ def network(objective: Objective) -> MLP | MLPAutoencoder:
     return NETWORKS.get(objective.needs.score, NETWORKS["other"])
 
 
-def game(objective: Objective) -> tuple[Players, Optimizers]:
-    """Untrained players in float64, always the same, whose scores begin around 1.
+def build(objective: Objective) -> tuple[Players, Optimizers]:
+    """Players in float64 with fixed initial weights, whose scores are around 1, and their optimizers.
 
-    Adam's epsilon is large, so that it does not blow up what rounding makes of a gradient of 0.
+    Adam's epsilon is large, so that it does not magnify the rounding error of a gradient of 0.
     """
     torch.manual_seed(0)
     needs = objective.needs
@@ -58,8 +57,8 @@ def game(objective: Objective) -> tuple[Players, Optimizers]:
     return players, Optimizers(*(Adam(player.parameters(), 1e-3, betas=(0.5, 0.99), eps=1e-4) for player in players))
 
 
-def material(
-    objective: Objective, step: int, share: slice = slice(0, ROWS), *, other_latents: bool = False
+def step_inputs(
+    objective: Objective, step: int, share: slice = slice(0, ROWS), *, separate_latents: bool = False
 ) -> StepInputs:
     draws = Draws(0, step * ROWS, ROWS, share, dtype=torch.float64)
     needs = objective.needs
@@ -70,12 +69,12 @@ def material(
         latent=draws.latents("latents", 3, "normal"),
         draws=draws,
         conditions=Conditions(noise=noise) if needs.levels else None,
-        latent_g=draws.latents("others", 3, "normal") if other_latents else None,
+        latent_g=draws.latents("others", 3, "normal") if separate_latents else None,
     )
 
 
-class Known(nn.Module):
-    """The judge whose slope is known."""
+class LinearDiscriminator(nn.Module):
+    """The discriminator of the reference values."""
 
     def __init__(self, *, energies: bool) -> None:
         super().__init__()
@@ -91,28 +90,62 @@ class Known(nn.Module):
         )
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_value_by_hand(name: str) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_losses_equal_the_reference_values(name: str) -> None:
     """Both losses on four real and four generated points, against plain Python on lists of numbers."""
     case, objective = CASES[name], make(name)
-    judge = Known(energies=objective.needs.score == "energy")
+    discriminator = LinearDiscriminator(energies=objective.needs.score == "energy")
     latent = torch.tensor(LATENT, dtype=torch.float64, requires_grad=True)
     real = torch.tensor(REAL, dtype=torch.float64).view(-1, 2, 1, 1)
     images = (latent @ torch.tensor(A, dtype=torch.float64).T).view(-1, 2, 1, 1)
     torch.testing.assert_close(images.flatten(1).detach(), torch.tensor(FAKE, dtype=torch.float64))
     fake = GeneratorOutput(images, torch.tensor(LOG_PROB, dtype=torch.float64))
     draws = Draws(0, 0, 4, slice(0, 4), dtype=torch.float64)
-    batch = Batch(real, latent, fake, judge(real), judge(images), judge, draws)
-    state = objective.start(1) | {key: torch.tensor(value, dtype=torch.float64) for key, value in case.state.items()}
+    batch = Batch(real, latent, fake, discriminator(real), discriminator(images), discriminator, draws)
+    state = objective.initial_state(1) | {
+        key: torch.tensor(value, dtype=torch.float64) for key, value in case.state.items()
+    }
     d_loss, g_loss = objective.discriminator_loss(batch, state), objective.generator_loss(batch, state)
     inputs = {"probes": draws.normal("probes", 4, 2).tolist()}
-    inputs |= {purpose: draws.uniform(purpose, 2).tolist() for purpose in MOVED}
+    for purpose in ("boundary of real images", "boundary of fake images"):
+        inputs[purpose] = draws.uniform(purpose, 2).tolist()
     assert d_loss.value.item() == pytest.approx(case.d_loss(inputs), rel=1e-9)
     assert g_loss.value.item() == pytest.approx(case.g_loss(inputs), rel=1e-9)
-    for seen in (*d_loss.aux.values(), *g_loss.aux.values()):
-        assert seen.shape == ()
-        assert seen.isfinite()
-        assert not seen.requires_grad
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_auxiliary_values_are_finite_scalars_without_a_graph(name: str) -> None:
+    objective = make(name)
+    batch, state = make_batch(objective), objective.initial_state(1)
+    for loss in (objective.discriminator_loss(batch, state), objective.generator_loss(batch, state)):
+        assert loss.value.requires_grad
+        for value in loss.aux.values():
+            assert value.shape == ()
+            assert value.isfinite()
+            assert not value.requires_grad
+
+
+def make_batch(objective: Objective) -> Batch:
+    (generator, discriminator), _ = build(objective)
+    inputs = step_inputs(objective, 0)
+    latent, conditions = inputs.latent.requires_grad_(), inputs.conditions or Conditions()
+    fake = generator(latent, conditions)
+    outputs = discriminator(inputs.real), discriminator(fake.images)
+    return Batch(inputs.real, latent, fake, *outputs, discriminator, inputs.draws, conditions=conditions)
+
+
+def ignores_a_constant(objective: Objective) -> bool:
+    """Whether the discriminator's loss stays when a constant is added to all scores: some biases have no gradient."""
+    batch, state = make_batch(objective), objective.initial_state(1)
+    outputs = {side: getattr(batch, side) for side in ("d_real", "d_fake")}
+    raised = {side: replace(output, score=output.score + 0.1) for side, output in outputs.items()}
+    losses = [objective.discriminator_loss(each, state).value for each in (batch, replace(batch, **raised))]
+    return bool(torch.isclose(*losses, rtol=1e-9, atol=0))
+
+
+def test_which_losses_ignore_a_constant() -> None:
+    """The critics, which are determined up to a constant; so that no other objective passes as one by accident."""
+    assert {name for name in CASES if ignores_a_constant(make(name))} == {"wgan", "wgan-gp", "wgan-fd", "ls-gan"}
 
 
 def reference(
@@ -123,19 +156,18 @@ def reference(
     inputs: StepInputs,
     order: str,
 ) -> State:
-    """The textbook's way: each player in passes of its own, with what is not its own detached or thrown away."""
+    """The textbook's step: forward passes for each player alone, with the other player's graph detached or unused."""
     generator, discriminator = players
     before = copy.deepcopy(discriminator)
 
-    def batch(judge: nn.Module, latent: Tensor, *, attached: bool) -> Batch:
+    def batch(discriminator: nn.Module, latent: Tensor, *, attached: bool) -> Batch:
         latent = latent.clone().requires_grad_()
         fake = generator(latent, inputs.conditions)
         if not attached:
             fake = replace(fake, images=fake.images.detach())
-        said = judge(inputs.real), judge(fake.images)
-        return Batch(
-            inputs.real, latent, fake, *said, judge, inputs.draws, conditions=inputs.conditions or Conditions()
-        )
+        outputs = discriminator(inputs.real), discriminator(fake.images)
+        conditions = inputs.conditions or Conditions()
+        return Batch(inputs.real, latent, fake, *outputs, discriminator, inputs.draws, conditions=conditions)
 
     d_loss = objective.discriminator_loss(batch(discriminator, inputs.latent, attached=False), state)
     discriminator.zero_grad()
@@ -144,9 +176,9 @@ def reference(
     if objective.clip:
         for weight in discriminator.parameters():
             weight.data.clamp_(-objective.clip, objective.clip)
-    judge = before if order == "simultaneous" else discriminator
+    used = before if order == "simultaneous" else discriminator
     latent = inputs.latent if inputs.latent_g is None else inputs.latent_g
-    g_loss = objective.generator_loss(batch(judge, latent, attached=True), state)
+    g_loss = objective.generator_loss(batch(used, latent, attached=True), state)
     generator.zero_grad()
     g_loss.value.backward()
     optimizers.generator.step()
@@ -155,22 +187,22 @@ def reference(
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize(
-    ("order", "other_latents"), [("simultaneous", False), ("alternating", False), ("alternating", True)]
+    ("order", "separate_latents"), [("simultaneous", False), ("alternating", False), ("alternating", True)]
 )
-def test_step_equals_the_reference(name: str, order: Any, other_latents: bool) -> None:
+def test_step_equals_the_reference(name: str, order: Any, separate_latents: bool) -> None:
     objective = make(name)
-    (fast, fast_optimizers), (slow, slow_optimizers) = game(objective), game(objective)
-    ours = theirs = objective.start(1)
+    (fast, fast_optimizers), (slow, slow_optimizers) = build(objective), build(objective)
+    ours = theirs = objective.initial_state(1)
     for step in range(STEPS):
-        inputs = material(objective, step, other_latents=other_latents)
+        inputs = step_inputs(objective, step, separate_latents=separate_latents)
         ours, _ = train_step(fast, fast_optimizers, objective, ours, inputs, Distributed(), order=order)
         theirs = reference(slow, slow_optimizers, objective, theirs, inputs, order)
-        same(ours, theirs)
+        assert_close(ours, theirs)
         for mine, other in zip(fast, slow, strict=True):
-            same(dict(mine.named_parameters()), dict(other.named_parameters()), rtol=1e-8)
+            assert_close(dict(mine.named_parameters()), dict(other.named_parameters()), rtol=1e-8)
 
 
-def same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rtol: float = 1e-9) -> None:
+def assert_close(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rtol: float = 1e-9) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=rtol, atol=1e-12, msg=lambda text, n=name: f"{n}: {text}")
@@ -182,49 +214,51 @@ def same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rtol: float =
 def test_no_gradient_crosses_players_and_every_weight_has_one(name: str, moved: str, order: Any) -> None:
     """With a learning rate of 0 for one player, only the other's weights move, and all of them."""
     objective = make(name)
-    players, optimizers = game(objective)
+    players, optimizers = build(objective)
     for player in Optimizers._fields:
         getattr(optimizers, player).param_groups[0]["lr"] = 1e-3 if player == moved else 0.0
-    before, state = copy.deepcopy(players), objective.start(1)
+    before, state, ignores = copy.deepcopy(players), objective.initial_state(1), ignores_a_constant(objective)
     for step in range(STEPS):
         state, _ = train_step(
-            players, optimizers, objective, state, material(objective, step), Distributed(), order=order
+            players, optimizers, objective, state, step_inputs(objective, step), Distributed(), order=order
         )
     for player in Players._fields:
-        kept = dict(getattr(before, player).named_parameters())
+        initial = dict(getattr(before, player).named_parameters())
         if player != moved and objective.clip and player == "discriminator":
             continue  # clipping alone moves it
         for weight_name, weight in getattr(players, player).named_parameters():
-            blind = name in BLIND and player == "discriminator" and weight_name.endswith("bias")
+            exempt = ignores and player == "discriminator" and weight_name.endswith("bias")
             assert weight.grad is not None, weight_name
-            assert blind or weight.grad.norm() > 0, weight_name
-            assert blind or torch.equal(weight, kept[weight_name]) == (player != moved), weight_name
+            assert exempt or weight.grad.norm() > 0, weight_name
+            assert exempt or torch.equal(weight, initial[weight_name]) == (player != moved), weight_name
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_run_survives_save_and_load_bit_for_bit(name: str, tmp_path: Path) -> None:
     """State, weights, optimisers and counters; and the steps after it are the same, to the last bit."""
     objective = make(name)
-    needs, defaults = objective.needs, {"precision": "fp64", "prior": "normal", "batch": ROWS, "ema": 30}
-    config = TrainConfig(objective=objective, network=network(objective), **defaults)
+    settings = {"precision": "fp64", "prior": "normal", "batch": ROWS, "ema": 30}
+    config = TrainConfig(objective=objective, network=network(objective), **settings)
 
-    def go_on(train_state: TrainState, steps: int) -> None:
+    def train(train_state: TrainState, steps: int) -> None:
         for _ in range(steps):
-            inputs = material(train_state.objective, train_state.images // ROWS, other_latents=config.separate_latents)
+            inputs = step_inputs(
+                train_state.objective, train_state.images // ROWS, separate_latents=config.separate_latents
+            )
             take_step(train_state, inputs, Distributed())
 
     first, second = (TrainState(config, DataSpec(SHAPE, count=2 * ROWS), torch.device("cpu")) for _ in range(2))
-    assert needs == first.objective.needs
-    go_on(first, 7)
+    assert objective.needs == first.objective.needs
+    train(first, 7)
     checkpoint.save(tmp_path / "it", first.tensors(), {**first.facts(), "images": first.images})
     second.restore(*checkpoint.load(tmp_path / "it"))
-    identical(first, second)
+    assert_identical(first, second)
     for train_state in (first, second):
-        go_on(train_state, 6)
-    identical(first, second)
+        train(train_state, 6)
+    assert_identical(first, second)
 
 
-def identical(first: TrainState, second: TrainState) -> None:
+def assert_identical(first: TrainState, second: TrainState) -> None:
     ours, theirs = first.tensors(), second.tensors()
     assert first.facts() == second.facts()
     assert ours.keys() == theirs.keys()
@@ -234,11 +268,11 @@ def identical(first: TrainState, second: TrainState) -> None:
 
 
 def trained(objective: Objective, distributed: Distributed, share: slice) -> dict[str, Any]:
-    """Weights, state and measures after some steps with this share of each batch, as arrays."""
-    players, optimizers = game(objective)
-    state, measures = objective.start(1), dict[str, Tensor]()
+    """Weights, state and measures after some steps with a share of each batch, as arrays."""
+    players, optimizers = build(objective)
+    state, measures = objective.initial_state(1), dict[str, Tensor]()
     for step in range(STEPS):
-        inputs = material(objective, step, share)
+        inputs = step_inputs(objective, step, share)
         state, measures = train_step(players, optimizers, objective, state, inputs, distributed, order="alternating")
     weights = {
         f"{side} {key}": value for side in Players._fields for key, value in getattr(players, side).state_dict().items()
@@ -247,20 +281,20 @@ def trained(objective: Objective, distributed: Distributed, share: slice) -> dic
     return {key: value.numpy() for key, value in everything.items()}
 
 
-def both_ways(launcher: Launcher) -> dict[str, list[dict[str, Any]]]:
-    """By name, what two processes make together, and what one makes alone."""
+def one_and_two_processes(launcher: Launcher) -> dict[str, list[dict[str, Any]]]:
+    """Results of every objective, of two processes and of one."""
     torch.set_num_threads(1)
     distributed, half = make_distributed(launcher, "fp64"), ROWS // 2
-    mine = slice(distributed.rank * half, (distributed.rank + 1) * half)
+    share = slice(distributed.rank * half, (distributed.rank + 1) * half)
     return {
-        name: [trained(make(name), distributed, mine), trained(make(name), Distributed(), slice(0, ROWS))]
+        name: [trained(make(name), distributed, share), trained(make(name), Distributed(), slice(0, ROWS))]
         for name in EVERY
     }
 
 
 def test_two_processes_equal_one() -> None:
-    """Each has half of every batch; gathered statistics and means make that one batch again."""
-    results = make_launcher("cpu", 2).launch(both_ways)
+    """Each has half of every batch; gradients, statistics and states are reduced to those of the whole batch."""
+    results = make_launcher("cpu", 2).launch(one_and_two_processes)
     assert results.keys() == OBJECTIVES.keys()
     for name, (two, one) in results.items():
         assert two.keys() == one.keys()

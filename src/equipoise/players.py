@@ -1,4 +1,4 @@
-"""What the two players are given and give: the only words that networks and objectives share."""
+"""Inputs and outputs of both players: the interface between networks and objectives."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,8 +11,9 @@ class GeneratorOutput:
     """One batch from a generator.
 
     Attributes:
-        images: (N, C, H, W), nominally in [-1, 1]; for discrete images M of each latent, one after the other.
-        log_prob: (N,) log-probability of discrete images in nats, where the generator has one.
+        images: (N, C, H, W), nominally in [-1, 1]; in training a discrete generator returns (N * M, C, H, W), the M
+            images of each latent one after the other.
+        log_prob: (N,) or (N * M,) log-probabilities of discrete images in nats; None for continuous ones.
     """
 
     images: Tensor
@@ -21,12 +22,12 @@ class GeneratorOutput:
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """What a discriminator says of one batch.
+    """A discriminator's output for one batch.
 
     Attributes:
-        score: (N,) the objective's scalar: a logit, a critic value or an energy >= 0.
-        code: (N, K) what an autoencoder's encoder gives, where there is one.
-        logits: (N, T) outputs for auxiliary tasks, where there are any.
+        score: (N,) logits, critic values, losses or energies >= 0, as the objective needs.
+        code: (N, K) codes of an autoencoder's encoder, else None.
+        logits: (N, T) logits of the auxiliary tasks, or None without tasks.
     """
 
     score: Tensor
@@ -35,34 +36,19 @@ class DiscriminatorOutput:
 
 
 class Conditions(NamedTuple):
-    """What a generator is given beside the latent, where it was built for it.
+    """A generator's inputs beside the latent, each only for generators built for it.
 
     Attributes:
-        labels: (N,) int64 class of each image to make.
-        masked: (N, C, H, W) in [-1, 1], images to fill in; what is hidden does not matter.
-        mask: (N, 1, H, W), 1 where `masked` is hidden, else 0.
-        noise: (N, M, C, H, W) in [0, 1), what decides on the values of M discrete images a latent.
+        labels: (N,) int64, classes of the images to generate.
+        masked: (N, C, H, W) in [-1, 1], images to inpaint; masked values are ignored.
+        mask: (N, 1, H, W), 1 where `masked` is masked, else 0.
+        noise: (N, M, C, H, W) in [0, 1), uniform noise from which M discrete images per latent are drawn.
     """
 
     labels: Tensor | None = None
     masked: Tensor | None = None
     mask: Tensor | None = None
     noise: Tensor | None = None
-
-
-class Extras(NamedTuple):
-    """What a run asks of its networks beside images and a score.
-
-    Attributes:
-        condition: numbers joined to the latent.
-        logits: outputs of the discriminator for auxiliary tasks.
-        levels: 0 for images; else the generator gives logits for so many values of each pixel: (N, C, H, W) for two,
-            those of the upper one, and (N, C * levels, H, W) for more.
-    """
-
-    condition: int = 0
-    logits: int = 0
-    levels: int = 0
 
 
 class Players(NamedTuple):

@@ -1,4 +1,4 @@
-"""Every random draw is a pure function of (seed, purpose, position), so that resuming needs no generator's state."""
+"""Random numbers as pure functions of (seed, purpose, position), so that resuming needs no generator's state."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from torch import Tensor
 from equipoise.devices import to_device
 
 Prior = Literal["uniform", "normal"]
-"""Latents from U[-1, 1], as in the BEGAN paper, or from N(0, 1)."""
+"""Distribution of the latents: U[-1, 1], as in the BEGAN paper, or N(0, 1)."""
 
 
 def keyed_generator(seed: int, purpose: str, position: int = 0) -> torch.Generator:
-    """A CPU generator for one purpose at one position, say the latents of the step after so many images."""
+    """A CPU random generator for one purpose at one position, such as the latents of the step after so many images."""
+    # Hashed, as sums would collide: seed 0 at position 1 would draw what seed 1 draws at position 0.
     digest = hashlib.blake2b(f"{seed}/{purpose}/{position}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)  # a seed has 63 bits
 
 
 def latents(count: int, size: int, prior: Prior, generator: torch.Generator) -> Tensor:
-    """Draw latents: (count, size) float32 on the CPU, so that every device is given the same."""
+    """Latents (count, size) in fp32, drawn on the CPU, so that they are the same for every device."""
     if prior == "normal":
         return torch.randn(count, size, generator=generator)
     return torch.rand(count, size, generator=generator) * 2 - 1
@@ -28,14 +29,18 @@ def latents(count: int, size: int, prior: Prior, generator: torch.Generator) -> 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random tensors of one step: of each, drawn for the whole batch, this process's rows.
+    """Random tensors of one step, by purpose: this process's rows of those of the whole batch.
+
+    Each process draws for all processes and keeps its share, so that N processes draw what one would. A purpose gives
+    the same tensor whenever it is drawn, and other purposes independent ones.
 
     Attributes:
         seed: of the run.
         position: images seen before the step.
-        batch: rows over all processes.
-        share: this process's rows among them.
-        device, dtype: of the tensors.
+        batch: number of rows over all processes.
+        share: this process's rows among them, n of them.
+        device: of the tensors.
+        dtype: of all tensors but integers.
     """
 
     seed: int
@@ -46,23 +51,24 @@ class Draws:
     dtype: torch.dtype = torch.float32
 
     def uniform(self, purpose: str, *shape: int) -> Tensor:
-        """(n, *shape) from U[0, 1); another for each purpose, the same whenever it is asked for again."""
-        return self._mine(torch.rand(self.batch, *shape, generator=self._keyed(purpose)))
+        """(n, *shape) from U[0, 1)."""
+        return self._share(torch.rand(self.batch, *shape, generator=self._generator(purpose)))
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
         """(n, *shape) from N(0, 1)."""
-        return self._mine(torch.randn(self.batch, *shape, generator=self._keyed(purpose)))
+        return self._share(torch.randn(self.batch, *shape, generator=self._generator(purpose)))
 
     def latents(self, purpose: str, size: int, prior: Prior) -> Tensor:
-        """(n, size) from the latents' distribution."""
-        return self._mine(latents(self.batch, size, prior, self._keyed(purpose)))
+        """(n, size) from `prior`."""
+        return self._share(latents(self.batch, size, prior, self._generator(purpose)))
 
     def integers(self, purpose: str, high: int) -> Tensor:
-        """(n,) int64 from 0 to high - 1."""
-        return to_device(self.device, torch.randint(high, (self.batch,), generator=self._keyed(purpose))[self.share])
+        """(n,) int64, uniform from 0 to high - 1."""
+        rows = torch.randint(high, (self.batch,), generator=self._generator(purpose))
+        return to_device(self.device, rows[self.share])
 
-    def _keyed(self, purpose: str) -> torch.Generator:
+    def _generator(self, purpose: str) -> torch.Generator:
         return keyed_generator(self.seed, purpose, self.position)
 
-    def _mine(self, rows: Tensor) -> Tensor:
+    def _share(self, rows: Tensor) -> Tensor:
         return to_device(self.device, rows[self.share].to(self.dtype))

@@ -18,9 +18,9 @@ from equipoise.bench.timing import Times, memory, parts, race, work
 from equipoise.config.train_config import TrainConfig
 from equipoise.players import Players
 from equipoise.randomness import Draws
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
 from equipoise.training.state import DataSpec, TrainState
-from equipoise.training.step import StepInputs
 from steps import take_step
 
 CPU = torch.device("cpu")

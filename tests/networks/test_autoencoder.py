@@ -1,11 +1,11 @@
-"""The BEGAN paper's networks against the counts and identities of OBJECTIVES.md, section 8."""
+"""The BEGAN paper's networks: parameter counts, shapes, energies, residuals and initial weights."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from equipoise.errors import UsageError
-from equipoise.networks.autoencoder import ELU_GAIN, Autoencoder, Conv, set_carry
+from equipoise.networks.autoencoder import ELU_GAIN, Autoencoder, ConvELU, set_carry
 
 COUNTS = {  # (width, skips) -> parameters of both players, with biases, at 32, 64, 128 and 256 pixels, RGB
     (128, False): (8_992_326, 15_269_062, 24_347_718, 36_818_118),
@@ -40,7 +40,7 @@ def test_every_shape_goes_through(resolution: int, channels: int, skips: bool) -
 )
 def test_sizes_that_are_no_powers_of_two_go_through(size: tuple[int, int], bottleneck: tuple[int, int]) -> None:
     generator, discriminator = Autoencoder(width=3, latent=5).build((3, *size))
-    assert generator.decoder.smallest == (3, *bottleneck)
+    assert generator.decoder.bottleneck == (3, *bottleneck)
     images = generator(torch.randn(2, 5)).images
     assert images.shape == (2, 3, *size)
     assert discriminator.reconstruct(images).shape == images.shape
@@ -95,7 +95,7 @@ def test_what_is_said_of_an_image_does_not_depend_on_the_others() -> None:
 
 
 def test_a_full_carry_makes_a_layer_the_identity_and_none_a_plain_layer() -> None:
-    layer = Conv(4, 4, Autoencoder(residual=100))
+    layer = ConvELU(4, 4, Autoencoder(residual=100))
     x = torch.randn(2, 4, 8, 8)
     set_carry(layer, 1.0)
     assert torch.equal(layer(x), x)
@@ -107,7 +107,7 @@ def test_a_full_carry_makes_a_layer_the_identity_and_none_a_plain_layer() -> Non
 
 def test_only_layers_of_one_shape_carry() -> None:
     players = Autoencoder(width=4, residual=100, skips=True).build((1, 32, 32))
-    layers = [module for player in players for module in player.modules() if isinstance(module, Conv)]
+    layers = [module for player in players for module in player.modules() if isinstance(module, ConvELU)]
     assert {layer.residual for layer in layers} == {True, False}
     assert all(layer.residual == (layer.conv.in_channels == layer.conv.out_channels) for layer in layers)
 
@@ -141,10 +141,10 @@ def test_the_gain_keeps_the_variance_through_an_elu() -> None:
 
 
 @pytest.mark.parametrize("residual", [0, 100])
-def test_a_doubling_layer_is_enlarging_and_then_convolving(residual: int) -> None:
+def test_an_upsampling_layer_is_enlarging_and_then_convolving(residual: int) -> None:
     """In float64, values and gradients of everything; the transposed convolution does not touch the sides otherwise."""
     torch.manual_seed(0)
-    layer = Conv(4, 4, Autoencoder(width=4, residual=residual), doubling=True).double()
+    layer = ConvELU(4, 4, Autoencoder(width=4, residual=residual), upsampling=True).double()
     set_carry(layer, 0.3)
     x = torch.randn(2, 4, 5, 7, dtype=torch.float64, requires_grad=True)
     large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -159,9 +159,9 @@ def test_a_doubling_layer_is_enlarging_and_then_convolving(residual: int) -> Non
         assert (ours - theirs).norm() <= 1e-12 * theirs.norm()
 
 
-def test_a_doubling_layer_works_under_autocast() -> None:
+def test_an_upsampling_layer_works_under_autocast() -> None:
     torch.manual_seed(0)
-    layer = Conv(8, 8, Autoencoder(width=8), doubling=True)
+    layer = ConvELU(8, 8, Autoencoder(width=8), upsampling=True)
     x = torch.randn(2, 8, 4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         half = layer(x)

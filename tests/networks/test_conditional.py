@@ -1,4 +1,4 @@
-"""Generators told a class or given an image to fill in, and those of discrete images."""
+"""Class-conditional, inpainting and discrete generators."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from equipoise.networks.conditional import CONTEXT, Conditional, ContextEncoder,
 from equipoise.players import Conditions, GeneratorOutput
 
 
-class StepInputs(nn.Module):
+class Identity(nn.Module):
     """A generator that gives back its latent, (N, C * H * W), as images or logits."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
@@ -25,7 +25,7 @@ class StepInputs(nn.Module):
 
 
 def test_a_class_joins_the_latent_as_one_hot() -> None:
-    generator = Conditional(StepInputs((5, 1, 1)), 3, None)
+    generator = Conditional(Identity((5, 1, 1)), 3, None)
     latent, labels = torch.randn(4, 2), torch.tensor([2, 0, 1, 2])
     joined = generator(latent, Conditions(labels=labels)).images[:, :, 0, 0]
     assert torch.equal(joined, torch.cat([latent, torch.eye(3)[labels]], 1))
@@ -65,7 +65,7 @@ def test_the_context_of_any_size_has_one_length(shape: tuple[int, int, int]) -> 
 
 
 def test_two_levels_are_drawn_by_comparing_the_noise_with_the_sigmoid() -> None:
-    generator = Discrete(StepInputs((2, 3, 3)), levels=2, samples=4)
+    generator = Discrete(Identity((2, 3, 3)), levels=2, samples=4)
     logits, noise = torch.randn(5, 18, dtype=torch.float64), torch.rand(5, 4, 2, 3, 3, dtype=torch.float64)
     output = generator(logits, Conditions(noise=noise))
     upper = noise < torch.sigmoid(logits).view(5, 1, 2, 3, 3)
@@ -80,7 +80,7 @@ def test_two_levels_are_drawn_by_comparing_the_noise_with_the_sigmoid() -> None:
 def test_the_probabilities_of_all_images_sum_to_one(levels: int) -> None:
     """Every image of two pixels is drawn by the middle of its own stretch of noise."""
     logits = torch.randn(1, 2 if levels == 2 else 2 * levels, dtype=torch.float64)
-    generator = Discrete(StepInputs((2 if levels == 2 else 2 * levels, 1, 1)), levels, levels**2)
+    generator = Discrete(Identity((2 if levels == 2 else 2 * levels, 1, 1)), levels, levels**2)
     if levels == 2:
         probability = torch.stack([torch.sigmoid(-logits[0]), torch.sigmoid(logits[0])], 1)
     else:
@@ -99,17 +99,17 @@ def test_the_probabilities_of_all_images_sum_to_one(levels: int) -> None:
 def test_values_are_drawn_as_often_as_they_are_likely() -> None:
     torch.manual_seed(0)
     logits, draws = torch.tensor([[0.5, -1.0, 1.5]]), 100_000
-    generator = Discrete(StepInputs((3, 1, 1)), 3, draws)
+    generator = Discrete(Identity((3, 1, 1)), 3, draws)
     images = generator(logits, Conditions(noise=torch.rand(1, draws, 1, 1, 1))).images.flatten()
     share = torch.stack([(images == value).float().mean() for value in (-1, 0, 1)])
     torch.testing.assert_close(share, logits[0].softmax(0), rtol=0, atol=5 * 0.5 / draws**0.5)
 
 
 def test_the_extremes_of_the_noise_draw_the_extremes_of_the_levels() -> None:
-    generator = Discrete(StepInputs((3, 1, 1)), 3, 2)
+    generator = Discrete(Identity((3, 1, 1)), 3, 2)
     images = generator(torch.zeros(1, 3), Conditions(noise=torch.tensor([0.0, 1 - 2**-24]).view(1, 2, 1, 1, 1))).images
     assert images.flatten().tolist() == [1, -1]
-    bernoulli = Discrete(StepInputs((1, 1, 1)), 2, 1)  # noise that equals the probability is not below it
+    bernoulli = Discrete(Identity((1, 1, 1)), 2, 1)  # noise that equals the probability is not below it
     half = Conditions(noise=torch.full((1, 1, 1, 1, 1), 0.5, dtype=torch.float64))
     assert bernoulli(torch.zeros(1, 1, dtype=torch.float64), half).images.item() == -1
 

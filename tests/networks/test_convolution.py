@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Kernel, _Down, _Up, _Weights
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Kernel, _Convolution, _Transposed, _WeightGradient
 
 KERNELS = [Kernel(3, 1, 1), Kernel(3, 2, 1), Kernel(4, 2, 1), Kernel(4, 1, 0)]
 SIDES = [(8, 8), (4, 6), (7, 9), (4, 4)]
@@ -26,10 +26,10 @@ class Operators(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen[func.overloadpacket.__name__] += 1
+        self.counts[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -42,9 +42,9 @@ def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], cha
         large, weight = (
             each.detach().to(memory_format=torch.channels_last).requires_grad_() for each in (large, weight)
         )
-    ours = _Down.apply(large, weight, kernel)
+    ours = _Convolution.apply(large, weight, kernel)
     theirs = F.conv2d(large, weight, None, kernel.stride, kernel.padding)
-    assert ours.shape[2:] == kernel.smaller(large.shape[2:])
+    assert ours.shape[2:] == kernel.output_size(large.shape[2:])
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     slopes = torch.randn_like(theirs)
     for got, expected in zip(
@@ -59,11 +59,11 @@ def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], cha
 def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tuple[int, int]) -> None:
     torch.manual_seed(0)
     large, weight = numbers(1, 2, *sides), numbers(2, 2, kernel.size, kernel.size)
-    small = numbers(1, 2, *kernel.smaller(large.shape[2:]))
+    small = numbers(1, 2, *kernel.output_size(large.shape[2:]))
     for function in (
-        lambda large, weight: _Down.apply(large, weight, kernel),
-        lambda large, weight: _Weights.apply(large, small * weight.sum(), kernel),
-        lambda large, weight: _Up.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
+        lambda large, weight: _Convolution.apply(large, weight, kernel),
+        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel),
+        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
     ):
         assert torch.autograd.gradcheck(function, (large, weight))
         assert torch.autograd.gradgradcheck(function, (large, weight))
@@ -90,8 +90,8 @@ def test_in_bf16_gradients_by_weights_are_products(layer: nn.Module, kind: type,
     with torch.autocast("cpu", torch.bfloat16), Operators() as ours:
         got = gradients(layer)
     exact = gradients(lambda images: kind.forward(layer, images))
-    assert ours.seen["mm"] >= 1
-    assert ours.seen["convolution_backward"] == 0
+    assert ours.counts["mm"] >= 1
+    assert ours.counts["convolution_backward"] == 0
     for mine, truth in zip(got, exact, strict=True):
         assert mine.dtype == truth.dtype
         assert (mine - truth).norm() <= BF16 * truth.norm()
@@ -110,12 +110,12 @@ def layer_with(**changes: int) -> Conv2d:
         (layer_with(out_channels=127), 8, torch.bfloat16),
         (layer_with().requires_grad_(False), 8, torch.bfloat16),
     ],
-    ids=["full precision", "many pixels", "few channels", "held still"],
+    ids=["full precision", "many pixels", "few channels", "frozen"],
 )
 def test_elsewhere_they_are_torchs_own(layer: Conv2d, side: int, precision: torch.dtype) -> None:
     images = torch.randn(1, 128, side, side, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16), Operators() as seen:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16), Operators() as operators:
         layer(images).sum().backward()
-    assert seen.seen["mm"] == 0
-    assert seen.seen["convolution"] == 1
-    assert seen.seen["convolution_backward"] == 1
+    assert operators.counts["mm"] == 0
+    assert operators.counts["convolution"] == 1
+    assert operators.counts["convolution_backward"] == 1

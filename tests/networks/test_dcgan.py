@@ -106,5 +106,5 @@ def test_images_lie_between_minus_one_and_one() -> None:
     assert generator(1000 * torch.randn(8, 5)).images.abs().max() <= 1
 
 
-def test_a_penalty_is_told_whether_scores_are_independent() -> None:
+def test_scores_are_independent_without_batch_normalisation() -> None:
     assert [DCGAN(norm=norm).independent for norm in ("batch", "layer", "none")] == [False, True, True]

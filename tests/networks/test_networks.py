@@ -1,4 +1,4 @@
-"""What every network must do, whatever its layers."""
+"""Properties of every network: shapes, gradients, independence, state, precision, tasks and conditions."""
 
 import copy
 import itertools
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, MLPAutoencoder, Network, build_players
-from equipoise.players import Conditions, Extras, Players
+from equipoise.networks.base import BuildOptions
+from equipoise.players import Conditions, Players
 
 SHAPE = (3, 16, 16)
-NOTHING = Extras()
+NOTHING = BuildOptions()
 ALL: dict[str, Network] = {
     "autoencoder": Autoencoder(width=4, latent=5),
     "autoencoder-residual": Autoencoder(width=4, latent=5, skips=True, residual=100),
@@ -27,9 +28,9 @@ INDEPENDENT = [name for name, network in ALL.items() if network.independent]
 each = pytest.mark.parametrize("name", ALL)
 
 
-def built(name: str, shape: tuple[int, int, int] = SHAPE, extras: Extras = NOTHING) -> Players:
+def built(name: str, shape: tuple[int, int, int] = SHAPE, options: BuildOptions = NOTHING) -> Players:
     torch.manual_seed(0)
-    return ALL[name].build(shape, extras)
+    return ALL[name].build(shape, options)
 
 
 def both(players: Players) -> nn.ModuleDict:
@@ -110,18 +111,18 @@ def test_a_copy_of_the_generator_can_average_its_weights(name: str) -> None:
 def test_channels_last_changes_the_layout_only(name: str) -> None:
     players, latent = built(name), torch.randn(4, 5, dtype=torch.float64)
     plain = both(players).double()
-    turned = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    converted = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     images = plain["generator"](latent).images
-    torch.testing.assert_close(turned["generator"](latent).images, images)
+    torch.testing.assert_close(converted["generator"](latent).images, images)
     torch.testing.assert_close(
-        turned["discriminator"](images.to(memory_format=torch.channels_last)).score,
+        converted["discriminator"](images.to(memory_format=torch.channels_last)).score,
         plain["discriminator"](images).score,
     )
 
 
 @each
 def test_scores_and_logits_are_in_full_precision_under_autocast(name: str) -> None:
-    players = built(name, extras=Extras(logits=3))
+    players = built(name, options=BuildOptions(logits=3))
     with torch.autocast("cpu", torch.bfloat16):
         answer = players.discriminator(players.generator(torch.randn(4, 5)).images)
     assert (answer.score.dtype, answer.logits.dtype) == (torch.float32, torch.float32)
@@ -151,7 +152,7 @@ def test_a_penalty_on_the_gradient_moves_the_weights_as_finite_differences_say(n
 
 @each
 def test_a_condition_lengthens_the_generators_latent_only(name: str) -> None:
-    players = built(name, extras=Extras(condition=3))
+    players = built(name, options=BuildOptions(condition=3))
     images = players.generator(torch.randn(4, 8)).images
     answer = players.discriminator(images)
     assert answer.code is None or answer.code.shape == (4, 5)
@@ -162,15 +163,15 @@ def test_a_condition_lengthens_the_generators_latent_only(name: str) -> None:
 @each
 def test_a_head_for_tasks_leaves_every_other_first_weight_as_it_was(name: str) -> None:
     """So that a task of weight 0 changes nothing."""
-    plain, told = both(built(name)).state_dict(), both(built(name, extras=Extras(logits=4))).state_dict()
-    assert set(told) - set(plain) == {"discriminator.tasks.weight", "discriminator.tasks.bias"}
-    assert all(torch.equal(value, told[key]) for key, value in plain.items())
+    plain, with_head = both(built(name)).state_dict(), both(built(name, options=BuildOptions(logits=4))).state_dict()
+    assert set(with_head) - set(plain) == {"discriminator.tasks.weight", "discriminator.tasks.bias"}
+    assert all(torch.equal(value, with_head[key]) for key, value in plain.items())
 
 
 @each
 @pytest.mark.parametrize(("levels", "channels"), [(2, 3), (3, 9), (5, 15)])
 def test_levels_ask_for_logits_of_any_size(name: str, levels: int, channels: int) -> None:
-    generator = built(name, extras=Extras(levels=levels)).generator
+    generator = built(name, options=BuildOptions(levels=levels)).generator
     logits = generator(torch.randn(2, 5)).images
     assert logits.shape == (2, channels, 16, 16)
     for weight in list(generator.parameters())[-2:]:
@@ -181,9 +182,9 @@ def test_levels_ask_for_logits_of_any_size(name: str, levels: int, channels: int
 @each
 def test_the_carry_follows_the_images_seen_where_there_is_one(name: str) -> None:
     players = built(name)
-    for seen, carry in ((0, 1.0), (25, 0.75), (100, 0.0), (10**6, 0.0)):
+    for images_seen, carry in ((0, 1.0), (25, 0.75), (100, 0.0), (10**6, 0.0)):
         for player in players:
-            ALL[name].anneal(player, seen)
+            ALL[name].anneal(player, images_seen)
             residual = [layer.carry.item() for layer in player.modules() if getattr(layer, "residual", False)]
             assert set(residual) == ({carry} if name == "autoencoder-residual" else set())
 

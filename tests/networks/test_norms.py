@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from equipoise.networks import DCGAN, MLP
-from equipoise.networks.norms import BatchNorm, norm_of
+from equipoise.networks.norms import BatchNorm, make_norm
 
 Result = dict[str, Tensor]
 
@@ -92,7 +92,7 @@ def test_alone_it_is_pytorchs_own() -> None:
 
 
 def test_layer_norm_makes_each_image_even() -> None:
-    normalised = norm_of("layer", 2).double()(rows())
+    normalised = make_norm("layer", 2).double()(rows())
     torch.testing.assert_close(normalised.flatten(1).mean(1), torch.zeros(6, dtype=torch.float64), rtol=0, atol=1e-9)
     torch.testing.assert_close(
         normalised.flatten(1).var(1, correction=0), torch.ones(6, dtype=torch.float64), rtol=1e-4, atol=0

@@ -1,4 +1,4 @@
-"""BEGAN against the closed forms of OBJECTIVES.md, section 8, and against the bugs of others."""
+"""BEGAN against closed forms, and against known bugs of other implementations."""
 
 import math
 
@@ -50,7 +50,7 @@ def batch(players: Players) -> Batch:
 
 def test_the_papers_values() -> None:
     assert BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
-    assert PAPER.start(1) == {"k": torch.zeros(())}
+    assert PAPER.initial_state(1) == {"k": torch.zeros(())}
 
 
 def test_hand_value() -> None:
@@ -68,11 +68,11 @@ def test_hand_value() -> None:
     d_loss, g_loss = PAPER.discriminator_loss(batch, {"k": scalar(0.25)}), PAPER.generator_loss(batch, {})
     assert d_loss.value.item() == 2 - 0.25 * 1
     assert g_loss.value.item() == 1
-    seen = d_loss.aux | g_loss.aux
-    state = PAPER.adapt({"k": scalar(0.25)}, seen)
+    aux = d_loss.aux | g_loss.aux
+    state = PAPER.adapt({"k": scalar(0.25)}, aux)
     assert state["k"].item() == 0.25 + 0.001 * (0.5 * 2 - 1)
-    assert PAPER.measures(state, seen)["m_global"].item() == 2
-    assert PAPER.measures(state, seen)["balance"].item() == 0.5
+    assert PAPER.measures(state, aux)["m_global"].item() == 2
+    assert PAPER.measures(state, aux)["balance"].item() == 0.5
 
 
 @given(
@@ -92,18 +92,18 @@ def test_k_stays_in_its_range_and_moves_with_the_sign_of_the_error(
 
 @given(real=energies, fake=energies, gamma=st.floats(0.01, 1))
 def test_m_global_is_never_below_the_energy_of_real_images(real: float, fake: float, gamma: float) -> None:
-    objective, seen = BEGAN(gamma=gamma), {"energy_real": scalar(real), "energy_fake": scalar(fake)}
-    m_global = objective.measures(objective.start(1), seen)["m_global"].item()
+    objective, aux = BEGAN(gamma=gamma), {"energy_real": scalar(real), "energy_fake": scalar(fake)}
+    m_global = objective.measures(objective.initial_state(1), aux)["m_global"].item()
     assert m_global >= real
     at_balance = {"energy_real": scalar(real), "energy_fake": scalar(gamma) * scalar(real)}
-    assert objective.measures(objective.start(1), at_balance)["m_global"].item() == real
+    assert objective.measures(objective.initial_state(1), at_balance)["m_global"].item() == real
 
 
 @pytest.mark.parametrize(("fake", "end"), [(0.9, 0.0), (0.1, 1.0)])
 def test_k_saturates_at_the_end_that_the_balance_names(fake: float, end: float) -> None:
-    state, seen = {"k": scalar(0.5)}, {"energy_real": scalar(1.0), "energy_fake": scalar(fake)}
+    state, aux = {"k": scalar(0.5)}, {"energy_real": scalar(1.0), "energy_fake": scalar(fake)}
     for _ in range(3000):
-        state = PAPER.adapt(state, seen)
+        state = PAPER.adapt(state, aux)
     assert state["k"].item() == end
 
 
@@ -132,9 +132,9 @@ def test_the_discriminators_gradient_is_that_of_its_own_loss(players: Players, b
 
 def test_k_is_not_a_path_for_gradients(batch: Batch) -> None:
     k = scalar(0.5)
-    seen = PAPER.discriminator_loss(batch, {"k": k}).aux | PAPER.generator_loss(batch, {"k": k}).aux
-    assert not PAPER.adapt({"k": k}, seen)["k"].requires_grad
-    assert not any(value.requires_grad for value in seen.values())
+    aux = PAPER.discriminator_loss(batch, {"k": k}).aux | PAPER.generator_loss(batch, {"k": k}).aux
+    assert not PAPER.adapt({"k": k}, aux)["k"].requires_grad
+    assert not any(value.requires_grad for value in aux.values())
 
 
 def test_recovery_is_added_to_both_losses(batch: Batch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import P, Q, numbers, quantiles, scored
+from batches import P, Q, numbers, quantiles, score_batch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -24,20 +24,20 @@ def test_hand_values() -> None:
     """1/2 (log D - log(1 - D))^2: a plus in place of the minus would not be 0 at the boundary."""
     d = SOME.sigmoid()
     written_out = (0.5 * (d.log() - (1 - d).log()).square()).mean()
-    batch = scored(SOME, SOME)
+    batch = score_batch(SOME, SOME)
     assert SEED.generator_loss(batch, START).value.item() == pytest.approx(written_out.item(), rel=1e-12)
     assert SEED.discriminator_loss(batch, START).value.item() == pytest.approx(
         -(d.log() + (1 - d).log()).mean().item(), rel=1e-12
     )
     other = AUTHORS.generator_loss(batch, {"log_z": torch.tensor(0.7)}).value
     assert other.item() == pytest.approx((SOME - 0.7).square().mean().item(), rel=1e-6)
-    assert SEED.generator_loss(scored(SOME, torch.zeros(4)), START).value.item() == 0
+    assert SEED.generator_loss(score_batch(SOME, torch.zeros(4)), START).value.item() == 0
 
 
 def test_the_generators_gradient_points_to_the_boundary() -> None:
     """s / N: exactly 0 at D = 1/2, and of opposite signs on either side."""
     fake = SOME.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(SEED.generator_loss(scored(SOME, fake), START).value, fake)
+    (gradient,) = torch.autograd.grad(SEED.generator_loss(score_batch(SOME, fake), START).value, fake)
     torch.testing.assert_close(gradient, SOME / 4, rtol=1e-12, atol=0)
     assert gradient[1].item() == 0
 
@@ -46,7 +46,7 @@ def test_the_generators_gradient_points_to_the_boundary() -> None:
 def test_sure_discriminators_leave_everything_finite(logit: float) -> None:
     """In single precision the log of 1 - sigmoid(17) is infinite, and its gradient is not a number."""
     fake = torch.tensor([logit], requires_grad=True)
-    batch = scored(torch.tensor([-logit]), fake)
+    batch = score_batch(torch.tensor([-logit]), fake)
     loss = SEED.generator_loss(batch, {"log_z": torch.zeros(())})
     assert loss.value.item() == logit**2 / 2
     assert torch.autograd.grad(loss.value, fake)[0].item() == logit
@@ -62,12 +62,12 @@ def test_the_loss_between_gaussians(delta: float) -> None:
     points = quantiles(100_001, fake, sigma)
     logits = (real - fake) / sigma**2 * (points - (real + fake) / 2)
     expected = (delta**2 + delta**4 / 4) / 2
-    assert SEED.generator_loss(scored(logits, logits), START).value.item() == pytest.approx(expected, rel=1e-3)
+    assert SEED.generator_loss(score_batch(logits, logits), START).value.item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_log_z_is_a_moving_mean_of_the_whole_batchs() -> None:
     mine, theirs = SOME, numbers([3.0, -2.0, 1.0, 0.5])
-    batch = replace(scored(SOME, mine), all_gather=lambda rows: torch.cat([rows, theirs]))
+    batch = replace(score_batch(SOME, mine), all_gather=lambda rows: torch.cat([rows, theirs]))
     loss = AUTHORS.generator_loss(batch, START)
     expected = math.log(torch.cat([mine, theirs]).exp().mean().item())
     assert loss.aux["log_mean_weight"].item() == pytest.approx(expected, rel=1e-12)
@@ -90,9 +90,9 @@ def test_log_mean_exp_does_not_overflow(scores: list[float]) -> None:
 
 
 def drawn(logits: Tensor, points: Sequence[int], score: Tensor) -> Batch:
-    """The batch of one latent in which just these points were drawn, and judged by `score` (K,)."""
+    """The batch of one latent in which just these points were drawn, with the scores `score` (K,)."""
     where = torch.tensor(points)
-    batch = scored(torch.zeros(1).double(), score[where])
+    batch = score_batch(torch.zeros(1).double(), score[where])
     return replace(batch, fake=GeneratorOutput(where.view(-1, 1, 1, 1).double(), logits.log_softmax(0)[where]))
 
 
@@ -104,7 +104,7 @@ def gradient(logits: Tensor, points: Sequence[int], score: Tensor) -> Tensor:
 def weighed(scores: Tensor, samples: int) -> tuple[Loss, Tensor]:
     """The loss of given logits (N * M,), and its gradient in the log-probabilities."""
     log_prob = torch.zeros_like(scores).requires_grad_()
-    batch = replace(scored(torch.zeros(2).double(), scores), fake=GeneratorOutput(scores, log_prob))
+    batch = replace(score_batch(torch.zeros(2).double(), scores), fake=GeneratorOutput(scores, log_prob))
     loss = BGANDiscrete(samples=samples).generator_loss(batch, START)
     return loss, torch.autograd.grad(loss.value, log_prob)[0]
 
@@ -145,14 +145,14 @@ def test_one_sample_teaches_nothing_on_average() -> None:
 
 
 def test_with_the_best_discriminator_the_gradient_is_q_minus_p() -> None:
-    """By full enumeration: every point drawn as often as the generator q draws it, judged by exp s = p / q."""
+    """By full enumeration: every point drawn as often as the generator q draws it, with exp s = p / q."""
     p, q = numbers(P) / 10, numbers(Q) / 10
     logits = q.log().requires_grad_()
     best = p.log() - q.log()
     points = [point for point, times in enumerate(Q) for _ in range(times)]
     torch.testing.assert_close(gradient(logits, points, best), q - p, rtol=1e-12, atol=1e-14)
-    seen = BGANDiscrete(samples=10).generator_loss(drawn(logits, points, best), START).aux
-    assert seen["log_mean_weight"].item() == pytest.approx(0, abs=1e-12)  # E_q w = 1
+    aux = BGANDiscrete(samples=10).generator_loss(drawn(logits, points, best), START).aux
+    assert aux["log_mean_weight"].item() == pytest.approx(0, abs=1e-12)  # E_q w = 1
 
 
 def test_the_bias_of_the_normalised_weights_halves_with_twice_the_samples() -> None:
@@ -174,6 +174,6 @@ def test_the_bias_of_the_normalised_weights_halves_with_twice_the_samples() -> N
 
 def test_the_discrete_discriminators_loss_is_that_of_a_gan_over_all_samples() -> None:
     real, fake = numbers([0.5, -1.0]), numbers([0.1, 0.2, -0.3, 2.0])
-    loss = BGANDiscrete(samples=2).discriminator_loss(scored(real, fake), START)
+    loss = BGANDiscrete(samples=2).discriminator_loss(score_batch(real, fake), START)
     expected = torch.log1p((-real).exp()).mean() + torch.log1p(fake.exp()).mean()
     assert loss.value.item() == pytest.approx(expected.item(), rel=1e-12)

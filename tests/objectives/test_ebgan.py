@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import images, numbers, scored, shown
+from batches import image_batch, images, numbers, score_batch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,13 +20,13 @@ energies = st.lists(st.floats(0, 20), min_size=2, max_size=8).map(numbers)
 
 def coded(codes: Tensor, fakes: Tensor | None = None) -> Batch:
     """A batch of which only the codes of the generated images, and their pixels, matter."""
-    batch = scored(torch.ones(len(codes)).double(), torch.ones(len(codes)).double())
-    shown = batch.fake if fakes is None else replace(batch.fake, images=fakes)
-    return replace(batch, fake=shown, d_fake=DiscriminatorOutput(batch.d_fake.score, codes))
+    batch = score_batch(torch.ones(len(codes)).double(), torch.ones(len(codes)).double())
+    fake = batch.fake if fakes is None else replace(batch.fake, images=fakes)
+    return replace(batch, fake=fake, d_fake=DiscriminatorOutput(batch.d_fake.score, codes))
 
 
 def test_hand_values() -> None:
-    batch = scored(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
+    batch = score_batch(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
     loss = EBGAN(margin=2).discriminator_loss(batch, {})
     assert loss.value.item() == pytest.approx(0.4 + (1.5 + 0) / 2, rel=1e-12)
     assert loss.aux["hinge_active"].item() == 0.5
@@ -38,7 +38,7 @@ def test_hand_values() -> None:
 def test_each_image_has_a_hinge_of_its_own(fake: Tensor, margin: float) -> None:
     """dL_D / dE_i = -1/N below the margin and 0 above it; a hinge on the batch's mean would treat all alike."""
     fake = fake.requires_grad_()
-    batch = scored(torch.ones_like(fake), fake)
+    batch = score_batch(torch.ones_like(fake), fake)
     (gradient,) = torch.autograd.grad(EBGAN(margin=margin).discriminator_loss(batch, {}).value, fake)
     assert gradient.tolist() == [-1 / len(fake) if energy < margin else 0 for energy in fake.tolist()]
 
@@ -47,19 +47,19 @@ def test_each_image_has_a_hinge_of_its_own(fake: Tensor, margin: float) -> None:
 def test_at_equilibrium_the_discriminators_loss_is_the_margin(energy: float) -> None:
     """p_g = p and one energy everywhere, anything up to the margin (theorem 2 of the paper)."""
     everywhere = torch.full((5,), energy, dtype=torch.float64)
-    loss = EBGAN(margin=7).discriminator_loss(scored(everywhere, everywhere), {})
+    loss = EBGAN(margin=7).discriminator_loss(score_batch(everywhere, everywhere), {})
     assert loss.value.item() == pytest.approx(7, rel=1e-12)
 
 
 def test_the_generators_gradient_flows_through_input_and_reconstruction() -> None:
     """A detached reconstruction, or a detached target, would lose half of it: both are checked by differences."""
     torch.manual_seed(0)
-    judge = Autoencoder(width=3, latent=5).build((1, 16, 16)).discriminator.double()
+    discriminator = Autoencoder(width=3, latent=5).build((1, 16, 16)).discriminator.double()
     real, fake = images(2, 1, 16, 16), images(2, 1, 16, 16, seed=1).requires_grad_()
-    (gradient,) = torch.autograd.grad(EBGAN().generator_loss(shown(judge, real, fake), {}).value, fake)
+    (gradient,) = torch.autograd.grad(EBGAN().generator_loss(image_batch(discriminator, real, fake), {}).value, fake)
     direction, h = images(2, 1, 16, 16, seed=2), 1e-6
     ahead, behind = (
-        EBGAN().generator_loss(shown(judge, real, fake.detach() + step * direction), {}).value.item()
+        EBGAN().generator_loss(image_batch(discriminator, real, fake.detach() + step * direction), {}).value.item()
         for step in (h, -h)
     )
     assert (gradient * direction).sum().item() == pytest.approx((ahead - behind) / (2 * h), rel=1e-6)
@@ -69,9 +69,9 @@ def test_the_generators_gradient_flows_through_input_and_reconstruction() -> Non
 def test_the_margin_is_on_the_scale_of_the_energy(side: int) -> None:
     """Whatever the images' size: a fresh network's energy is a few margins, and a trained one's far below."""
     torch.manual_seed(0)
-    generator, judge = Autoencoder(width=8, latent=8).build((1, side, side))
+    generator, discriminator = Autoencoder(width=8, latent=8).build((1, side, side))
     with torch.no_grad():
-        fresh = judge(generator(torch.rand(16, 8) * 2 - 1).images).score.mean().item()
+        fresh = discriminator(generator(torch.rand(16, 8) * 2 - 1).images).score.mean().item()
     assert 3 < fresh / EBGAN().margin < 30, "the hinge is off at first, and comes into play as images get better"
 
 
@@ -102,8 +102,8 @@ def test_pulling_away_moves_the_generator_only_and_by_its_codes() -> None:
 def test_pulling_away_is_over_the_codes_of_every_process() -> None:
     mine, theirs = images(3, 4), images(3, 4, seed=1)
     batch = replace(coded(mine), all_gather=lambda rows: torch.cat([rows, theirs]))
-    seen = EBGAN(pull=1).generator_loss(batch, {}).aux["pulling_away"]
-    torch.testing.assert_close(seen, pulling_away(torch.cat([mine, theirs])))
+    aux = EBGAN(pull=1).generator_loss(batch, {}).aux["pulling_away"]
+    torch.testing.assert_close(aux, pulling_away(torch.cat([mine, theirs])))
 
 
 def test_pulling_away_by_a_plain_double_loop() -> None:

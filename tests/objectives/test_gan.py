@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from games import P, Q, enumerated, minimised, numbers, quantiles, scored
+from batches import P, Q, enumerated, minimised, numbers, quantiles, score_batch
 from torch import Tensor
 
 from equipoise.objectives.gan import GAN
@@ -18,14 +18,14 @@ def sigmoid(s: float) -> float:
 
 def test_hand_values() -> None:
     real, fake = [0.5, -1.0], [-2.0, 0.25]
-    batch = scored(numbers(real), numbers(fake))
+    batch = score_batch(numbers(real), numbers(fake))
     d_loss = -sum(math.log(sigmoid(s)) for s in real) / 2 - sum(math.log(1 - sigmoid(s)) for s in fake) / 2
     assert GAN().discriminator_loss(batch, {}).value.item() == pytest.approx(d_loss, rel=1e-12)
     assert GAN(minimax=True).discriminator_loss(batch, {}).value.item() == pytest.approx(d_loss, rel=1e-12)
-    seen = GAN().discriminator_loss(batch, {}).aux
-    assert seen["accuracy"].item() == 0.5
-    assert seen["probability_fake"].item() == pytest.approx((sigmoid(-2.0) + sigmoid(0.25)) / 2, rel=1e-12)
-    assert (seen["score_real"].item(), seen["score_fake"].item()) == (-0.25, -0.875)
+    aux = GAN().discriminator_loss(batch, {}).aux
+    assert aux["accuracy"].item() == 0.5
+    assert aux["probability_fake"].item() == pytest.approx((sigmoid(-2.0) + sigmoid(0.25)) / 2, rel=1e-12)
+    assert (aux["score_real"].item(), aux["score_fake"].item()) == (-0.25, -0.875)
     saturating = sum(math.log(1 - sigmoid(s)) for s in fake) / 2
     other = -sum(math.log(sigmoid(s)) for s in fake) / 2
     assert GAN(minimax=True).generator_loss(batch, {}).value.item() == pytest.approx(saturating, rel=1e-12)
@@ -36,7 +36,7 @@ def test_hand_values() -> None:
 def test_the_generators_gradient(minimax: bool) -> None:
     """Minimax -D(x~), which vanishes where D is sure; non-saturating -(1 - D(x~)); over N."""
     fake = SOME.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(GAN(minimax=minimax).generator_loss(scored(SOME, fake), {}).value, fake)
+    (gradient,) = torch.autograd.grad(GAN(minimax=minimax).generator_loss(score_batch(SOME, fake), {}).value, fake)
     expected = [-sigmoid(s) / 4 if minimax else -(1 - sigmoid(s)) / 4 for s in SOME.tolist()]
     torch.testing.assert_close(gradient, numbers(expected), rtol=1e-12, atol=0)
 
@@ -46,7 +46,7 @@ def test_the_generators_gradient(minimax: bool) -> None:
 def test_sure_discriminators_leave_everything_finite(minimax: bool, dtype: torch.dtype) -> None:
     """Logs of a sigmoid are infinite from a logit of 17 on."""
     real, fake = (torch.tensor([1e4, -1e4, 17, -90], dtype=dtype, requires_grad=True) for _ in range(2))
-    objective, batch = GAN(minimax=minimax), scored(real, fake)
+    objective, batch = GAN(minimax=minimax), score_batch(real, fake)
     losses = objective.discriminator_loss(batch, {}).value, objective.generator_loss(batch, {}).value
     gradients = torch.autograd.grad(losses[0], [real, fake]) + torch.autograd.grad(losses[1], [fake])
     assert all(value.isfinite().all() for value in (*losses, *gradients))
@@ -72,7 +72,7 @@ def test_the_best_logit_between_two_gaussians_is_linear() -> None:
 
     def loss() -> Tensor:
         logits = [weights[0] * x + weights[1] for x in (real, fake)]
-        return GAN().discriminator_loss(scored(*logits), {}).value
+        return GAN().discriminator_loss(score_batch(*logits), {}).value
 
     minimised(loss, [weights])
     slope = (mu_p - mu_q) / sigma**2
@@ -80,7 +80,7 @@ def test_the_best_logit_between_two_gaussians_is_linear() -> None:
 
 
 def test_the_values_at_equilibrium() -> None:
-    batch = scored(torch.zeros(3).double(), torch.zeros(3).double())
+    batch = score_batch(torch.zeros(3).double(), torch.zeros(3).double())
     assert GAN().discriminator_loss(batch, {}).value.item() == pytest.approx(2 * math.log(2), rel=1e-15)
     assert GAN().generator_loss(batch, {}).value.item() == pytest.approx(math.log(2), rel=1e-15)
     assert GAN().discriminator_loss(batch, {}).aux["probability_real"].item() == 0.5
@@ -94,7 +94,7 @@ def test_a_generator_against_the_best_discriminator_finds_the_data(minimax: bool
     for _ in range(200):
         slope, middle = mu - theta.item(), (mu + theta.item()) / 2
         fake = slope * (latent + theta - middle)
-        (gradient,) = torch.autograd.grad(GAN(minimax=minimax).generator_loss(scored(fake, fake), {}).value, theta)
+        (gradient,) = torch.autograd.grad(GAN(minimax=minimax).generator_loss(score_batch(fake, fake), {}).value, theta)
         with torch.no_grad():
             theta -= 0.3 * gradient
     assert theta.item() == pytest.approx(mu, abs=1e-6)

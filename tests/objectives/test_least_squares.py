@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from games import P, Q, enumerated, minimised, numbers, scored
+from batches import P, Q, enumerated, minimised, numbers, score_batch
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -22,7 +22,7 @@ def best(objective: LeastSquares) -> Tensor:
 @pytest.mark.parametrize("objective", SCHEMES)
 def test_hand_values(objective: LeastSquares) -> None:
     real, fake = [0.75, -1.0, 4.0], [-2.0, 0.25, 1.0]
-    batch = scored(numbers(real), numbers(fake))
+    batch = score_batch(numbers(real), numbers(fake))
     a, b, c = objective.a, objective.b, objective.c
     d_loss = sum((s - b) ** 2 for s in real) / 6 + sum((s - a) ** 2 for s in fake) / 6
     g_loss = sum((s - c) ** 2 for s in fake) / 6
@@ -44,7 +44,7 @@ def test_the_pearson_scheme_leaves_the_generator_a_divergence() -> None:
     """The integral of (p + q) D*^2 is that of (p - q)^2 / (p + q); for c = 0 that is twice L_G on both kinds."""
     scores = best(PEARSON)
     batch = enumerated(scores)
-    swapped = scored(batch.d_fake.score, batch.d_real.score)
+    swapped = score_batch(batch.d_fake.score, batch.d_real.score)
     both = 2 * sum(PEARSON.generator_loss(each, {}).value for each in (batch, swapped))
     p, q = numbers(P) / 10, numbers(Q) / 10
     torch.testing.assert_close(both, ((p - q) ** 2 / (p + q)).sum(), rtol=1e-6, atol=0)
@@ -53,7 +53,7 @@ def test_the_pearson_scheme_leaves_the_generator_a_divergence() -> None:
 @pytest.mark.parametrize(("objective", "d_loss", "g_loss"), [(LeastSquares(), 1 / 4, 1 / 8), (PEARSON, 1.0, 0.0)])
 def test_the_values_where_p_is_q(objective: LeastSquares, d_loss: float, g_loss: float) -> None:
     middle = torch.full((5,), (objective.a + objective.b) / 2, dtype=torch.float64)
-    batch = scored(middle, middle)
+    batch = score_batch(middle, middle)
     assert objective.discriminator_loss(batch, {}).value.item() == d_loss
     assert objective.generator_loss(batch, {}).value.item() == g_loss
 

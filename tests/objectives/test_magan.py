@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from games import numbers, scored
+from batches import numbers, score_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from equipoise.objectives.base import State
-from equipoise.objectives.magan import MAGAN, lowered
+from equipoise.objectives.magan import MAGAN, next_margin
 
 energies = st.floats(0.01, 10)
 Epoch = list[tuple[float, float | None]]
@@ -24,22 +24,22 @@ def scalar(value: float) -> Tensor:
 
 def through(objective: MAGAN, state: State, epoch: Epoch) -> State:
     for real, fake in epoch:
-        seen = {"energy_real": scalar(real), "energy_fake": scalar(99.0)}  # the discriminator's own fakes: not counted
-        state = objective.adapt(state, seen if fake is None else {**seen, "loss_generator": scalar(fake)})
+        aux = {"energy_real": scalar(real), "energy_fake": scalar(99.0)}  # the discriminator's own fakes: not counted
+        state = objective.adapt(state, aux if fake is None else {**aux, "loss_generator": scalar(fake)})
     return state
 
 
 def pretrained(objective: MAGAN, last: Epoch) -> State:
     """The state after a pretraining whose last epoch was `last`."""
-    state = {name: value.double() for name, value in objective.start(len(last)).items()}
+    state = {name: value.double() for name, value in objective.initial_state(len(last)).items()}
     for _ in range(objective.pretrain - 1):
         state = through(objective, state, [(7.0, None)] * len(last))
     return through(objective, state, last)
 
 
 def test_hand_values() -> None:
-    state = {**MAGAN().start(1), "left": scalar(0), "margin": scalar(2)}
-    batch = scored(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
+    state = {**MAGAN().initial_state(1), "left": scalar(0), "margin": scalar(2)}
+    batch = score_batch(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
     loss = MAGAN().discriminator_loss(batch, state)
     assert loss.value.item() == pytest.approx(0.4 + 1.5 / 2, rel=1e-12)
     assert loss.aux["hinge_active"].item() == 0.5
@@ -51,8 +51,8 @@ def test_hand_values() -> None:
 
 def test_while_pretraining_the_discriminator_sees_real_images_alone() -> None:
     real, fake = numbers([0.2, 0.6]).requires_grad_(), numbers([0.5, 3.0]).requires_grad_()
-    state = {**MAGAN().start(5), "margin": scalar(2)}
-    loss = MAGAN().discriminator_loss(scored(real, fake), state).value
+    state = {**MAGAN().initial_state(5), "margin": scalar(2)}
+    loss = MAGAN().discriminator_loss(score_batch(real, fake), state).value
     assert loss.item() == pytest.approx(0.4, rel=1e-12)
     by_real, by_fake = torch.autograd.grad(loss, [real, fake])
     assert by_real.tolist() == [0.5, 0.5]
@@ -64,7 +64,7 @@ def test_pretraining_takes_whole_epochs_before_the_generators_first_step(pretrai
     objective = MAGAN(pretrain=pretrain)
     assert objective.critic_steps(0, n_critic, 10) == pretrain * 10 + n_critic
     assert objective.critic_steps(1, n_critic, 10) == n_critic
-    state = objective.start(10)
+    state = objective.initial_state(10)
     for step in range(pretrain * 10):
         assert state["left"].item() > 0, step
         state = objective.adapt(state, {"energy_real": scalar(1), "energy_fake": scalar(1)})
@@ -80,12 +80,12 @@ def test_the_first_margin_is_the_mean_energy_of_the_last_pretraining_epoch() -> 
 
 @pytest.mark.parametrize("holds", list(itertools.product([True, False], repeat=3)))
 def test_the_margin_falls_only_where_all_three_conditions_hold(holds: tuple[bool, bool, bool]) -> None:
-    below, told_apart, stalled = holds
+    below, separated, stalled = holds
     real = 1.0
     margin = 2.0 if below else 0.5
-    fake = 3.0 if told_apart else 0.8
+    fake = 3.0 if separated else 0.8
     before = 0.5 * fake if stalled else 2 * fake
-    after = lowered(scalar(margin), scalar(real), scalar(fake), scalar(before))
+    after = next_margin(scalar(margin), scalar(real), scalar(fake), scalar(before))
     assert after.item() == (real if all(holds) else margin)
 
     state = {**pretrained(MAGAN(), [(margin, None)] * 2), "before_fake": scalar(before)}
@@ -97,9 +97,9 @@ def test_the_margin_falls_only_where_all_three_conditions_hold(holds: tuple[bool
 
 def test_the_conditions_at_equality() -> None:
     """Strict, strict, and not strict."""
-    assert lowered(scalar(1), scalar(1), scalar(3), scalar(2)).item() == 1
-    assert lowered(scalar(2), scalar(1), scalar(1), scalar(0.5)).item() == 2
-    assert lowered(scalar(2), scalar(1), scalar(3), scalar(3)).item() == 1
+    assert next_margin(scalar(1), scalar(1), scalar(3), scalar(2)).item() == 1
+    assert next_margin(scalar(2), scalar(1), scalar(1), scalar(0.5)).item() == 2
+    assert next_margin(scalar(2), scalar(1), scalar(3), scalar(3)).item() == 1
 
 
 def test_no_update_in_the_first_epoch() -> None:
@@ -141,8 +141,8 @@ def test_the_margin_never_rises_and_stays_above_0(first: float, epochs: list[lis
 
 def test_nothing_waits_for_the_device() -> None:
     """Tensors without values cannot be looked at: any branch on one would fail."""
-    state = {name: value.to("meta") for name, value in MAGAN().start(3).items()}
-    seen = {name: torch.zeros((), device="meta") for name in ("energy_real", "energy_fake", "loss_generator")}
-    assert MAGAN().adapt(state, seen).keys() == state.keys()
-    batch = scored(torch.zeros(2, device="meta"), torch.zeros(2, device="meta"))
+    state = {name: value.to("meta") for name, value in MAGAN().initial_state(3).items()}
+    aux = {name: torch.zeros((), device="meta") for name in ("energy_real", "energy_fake", "loss_generator")}
+    assert MAGAN().adapt(state, aux).keys() == state.keys()
+    batch = score_batch(torch.zeros(2, device="meta"), torch.zeros(2, device="meta"))
     assert MAGAN().discriminator_loss(batch, state).value.shape == ()

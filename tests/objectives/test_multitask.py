@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from games import images, numbers
+from batches import images, numbers
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -15,18 +15,19 @@ from equipoise.errors import UsageError
 from equipoise.objectives import BEGAN, MAGAN, Batch, Multitask, Needs, Tasks
 from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
-from equipoise.objectives.multitask import classification_loss, masked_squared_error, rotate_images
+from equipoise.objectives.multitask import cross_entropy, masked_squared_error, rotate_images
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
 from equipoise.sampling.conditions import inpainting_masks
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
-from equipoise.training.step import Optimizers, StepInputs, update
+from equipoise.training.step import Optimizers, train_step
 
 CLASSES = 3
 ALL = Tasks(adversarial=0.5, classify_d=0.7, classify_g=0.3, rotate_d=1.1, rotate_g=0.2, inpaint=0.9)
 
 
-class Maker(nn.Module):
+class Generator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 16)
@@ -35,23 +36,23 @@ class Maker(nn.Module):
         return GeneratorOutput(self.layer(latent).tanh().view(-1, 1, 4, 4))
 
 
-class Judge(nn.Module):
-    """A score, and logits of three classes and four turns."""
+class Discriminator(nn.Module):
+    """A score, and logits of three classes and four rotations."""
 
     def __init__(self, tasks: int = CLASSES + 4) -> None:
         super().__init__()
         self.features, self.score = nn.Linear(16, 8), nn.Linear(8, 1)
         self.tasks = nn.Linear(8, tasks)
 
-    def forward(self, shown: Tensor) -> DiscriminatorOutput:
-        features = self.features(shown.flatten(1)).tanh()
+    def forward(self, images: Tensor) -> DiscriminatorOutput:
+        features = self.features(images.flatten(1)).tanh()
         return DiscriminatorOutput(self.score(features)[:, 0], None, self.tasks(features))
 
 
 @pytest.fixture
 def players() -> Players:
     torch.manual_seed(0)
-    return Players(Maker().double(), Judge().double())
+    return Players(Generator().double(), Discriminator().double())
 
 
 def draws(count: int = 5) -> Draws:
@@ -64,12 +65,12 @@ def conditions() -> Conditions:
 
 @pytest.fixture
 def batch(players: Players) -> Batch:
-    generator, judge = players
+    generator, discriminator = players
     latent, real = images(5, 2).requires_grad_(), images(5, 1, 4, 4, seed=1)
     fake = generator(latent)
     labels = torch.tensor([0, 1, 2, 0, 1])
-    said = judge(real), judge(fake.images)
-    return Batch(real, latent, fake, *said, judge, draws(), labels, conditions())
+    outputs = discriminator(real), discriminator(fake.images)
+    return Batch(real, latent, fake, *outputs, discriminator, draws(), labels, conditions())
 
 
 def gradient(loss: Tensor, player: nn.Module) -> Tensor:
@@ -83,26 +84,32 @@ def by_hand(logits: Tensor, truth: Sequence[int]) -> Tensor:
 
 
 def test_the_total_gradient_is_the_weighted_sum_of_the_tasks(players: Players, batch: Batch) -> None:
-    generator, judge = players
+    generator, discriminator = players
     objective = Multitask(GAN(), ALL, CLASSES)
     assert batch.d_real.logits is not None
     assert batch.d_fake.logits is not None
     assert batch.conditions.labels is not None
     assert batch.conditions.mask is not None
-    turns = draws().integers("rotation of real images", 4), draws().integers("rotation of fake images", 4)
-    logits = [judge(rotate_images(x, k)).logits for x, k in zip((batch.real, batch.fake.images), turns, strict=True)]
+    quarters = draws().integers("rotation of real images", 4), draws().integers("rotation of fake images", 4)
+    rotated = [rotate_images(x, k) for x, k in zip((batch.real, batch.fake.images), quarters, strict=True)]
+    logits = [discriminator(images).logits[:, 3:] for images in rotated]
     class_real = by_hand(batch.d_real.logits[:, :3], batch.labels.tolist())  # type: ignore[union-attr]
     class_fake = by_hand(batch.d_fake.logits[:, :3], batch.conditions.labels.tolist())
-    turn_real, turn_fake = (by_hand(turn[:, 3:], k.tolist()) for turn, k in zip(logits, turns, strict=True))
+    rotation_real, rotation_fake = (by_hand(rows, k.tolist()) for rows, k in zip(logits, quarters, strict=True))
     hidden = masked_squared_error(batch.fake.images, batch.real, batch.conditions.mask).value
 
     d_total = objective.discriminator_loss(batch, {}).value
-    parts = [(0.5, GAN().discriminator_loss(batch, {}).value), (0.7, class_real), (0.7, class_fake), (1.1, turn_real)]
-    expected = sum(weight * gradient(part, judge) for weight, part in parts)
-    torch.testing.assert_close(gradient(d_total, judge), expected, rtol=1e-9, atol=1e-12)
+    parts = [
+        (0.5, GAN().discriminator_loss(batch, {}).value),
+        (0.7, class_real),
+        (0.7, class_fake),
+        (1.1, rotation_real),
+    ]
+    expected = sum(weight * gradient(part, discriminator) for weight, part in parts)
+    torch.testing.assert_close(gradient(d_total, discriminator), expected, rtol=1e-9, atol=1e-12)
 
     g_total = objective.generator_loss(batch, {}).value
-    parts = [(0.5, GAN().generator_loss(batch, {}).value), (0.3, class_fake), (0.2, turn_fake), (0.9, hidden)]
+    parts = [(0.5, GAN().generator_loss(batch, {}).value), (0.3, class_fake), (0.2, rotation_fake), (0.9, hidden)]
     expected = sum(weight * gradient(part, generator) for weight, part in parts)
     torch.testing.assert_close(gradient(g_total, generator), expected, rtol=1e-9, atol=1e-12)
 
@@ -110,21 +117,23 @@ def test_the_total_gradient_is_the_weighted_sum_of_the_tasks(players: Players, b
 def trained(objective: GAN | BCGAN | Multitask, steps: int = 3) -> list[Tensor]:
     """All weights after a few steps of both players."""
     torch.manual_seed(0)
-    players = Players(Maker().double(), Judge().double())
+    players = Players(Generator().double(), Discriminator().double())
     for player in players:
-        player.register_module("tasks", None)  # no head: what is off must not be asked for
-        player.forward = player.forward if isinstance(player, Maker) else headless(player)  # type: ignore[method-assign]
+        player.register_module("tasks", None)  # no head: tasks without a weight must not use it
+        player.forward = player.forward if isinstance(player, Generator) else headless(player)  # type: ignore[method-assign]
     optimizers = Optimizers(*(torch.optim.Adam(player.parameters(), lr=1e-2) for player in players))
-    state = objective.start(10)
+    state = objective.initial_state(10)
     for step in range(steps):
-        given = StepInputs(images(5, 1, 4, 4, seed=step), images(5, 2, seed=step), Draws(3, step, 5, slice(0, 5)))
-        given = replace(given, draws=replace(given.draws, dtype=torch.float64))
-        state, _ = update(players, optimizers, objective, state, given, Distributed(), order="alternating")
+        inputs = StepInputs(images(5, 1, 4, 4, seed=step), images(5, 2, seed=step), Draws(3, step, 5, slice(0, 5)))
+        inputs = replace(inputs, draws=replace(inputs.draws, dtype=torch.float64))
+        state, _ = train_step(players, optimizers, objective, state, inputs, Distributed(), order="alternating")
     return [weight.detach() for player in players for weight in player.parameters()]
 
 
-def headless(judge: nn.Module) -> object:
-    return lambda shown: DiscriminatorOutput(judge.score(judge.features(shown.flatten(1)).tanh())[:, 0])
+def headless(discriminator: nn.Module) -> object:
+    return lambda images: DiscriminatorOutput(
+        discriminator.score(discriminator.features(images.flatten(1)).tanh())[:, 0]
+    )
 
 
 @pytest.mark.parametrize("objective", [GAN(), BCGAN()])
@@ -162,53 +171,53 @@ def test_whether_anything_is_on(on: dict[str, float]) -> None:
     assert not Tasks(mask="rectangle").any
 
 
-def test_each_image_is_turned_by_its_own_quarters() -> None:
+def test_each_image_is_rotated_by_its_own_quarter_turns() -> None:
     corner = torch.zeros(4, 1, 2, 2)
     corner[:, 0, 0, 0] = 1
     got = rotate_images(corner, torch.arange(4))[:, 0].flatten(1).argmax(1)
     assert got.tolist() == [0, 2, 3, 1]  # top left, bottom left, bottom right, top right
     pictures = images(6, 3, 5, 5)
-    turns = torch.tensor([3, 0, 2, 1, 1, 3])
-    expected = torch.stack([picture.rot90(int(k), (1, 2)) for picture, k in zip(pictures, turns, strict=True)])
-    assert torch.equal(rotate_images(pictures, turns), expected)
+    quarters = torch.tensor([3, 0, 2, 1, 1, 3])
+    expected = torch.stack([picture.rot90(int(k), (1, 2)) for picture, k in zip(pictures, quarters, strict=True)])
+    assert torch.equal(rotate_images(pictures, quarters), expected)
 
 
-def test_what_a_classifier_is_told_and_what_is_seen_of_it() -> None:
+def test_cross_entropy_accuracy_and_gradient_norm() -> None:
     logits, truth = images(5, CLASSES).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
-    loss = classification_loss("classify", "real", logits, truth)
+    loss = cross_entropy("classify", "real", logits, truth)
     assert loss.value.item() == pytest.approx(by_hand(logits, truth.tolist()).item(), rel=1e-12)
     right = sum(int(row.argmax()) == int(index) for row, index in zip(logits, truth, strict=True))
     assert loss.aux["classify_accuracy_real"].item() == right / 5
     (grad,) = torch.autograd.grad(5 * loss.value, logits)
     assert loss.aux["classify_gradient_real"].item() == pytest.approx(grad.norm(dim=1).mean().item(), rel=1e-9)
-    unsure = classification_loss("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
+    unsure = cross_entropy("rotate", "fake", torch.zeros(8, 4).double(), torch.arange(8) % 4)
     assert unsure.value.item() == pytest.approx(math.log(4), rel=1e-12)
 
 
-def test_the_gradient_norm_of_filling_in() -> None:
+def test_the_gradient_norm_of_inpainting() -> None:
     made, truth = images(4, 3, 6, 6).requires_grad_(), images(4, 3, 6, 6, seed=1)
     loss = masked_squared_error(made, truth, inpainting_masks("centre", draws(4), 6, 6))
     (grad,) = torch.autograd.grad(4 * loss.value, made)
     assert loss.aux["inpaint_gradient"].item() == pytest.approx(grad.flatten(1).norm(dim=1).mean().item(), rel=1e-9)
 
 
-def test_everything_seen_is_logged(batch: Batch) -> None:
+def test_all_auxiliary_values_are_logged(batch: Batch) -> None:
     objective = Multitask(GAN(), ALL, CLASSES)
-    seen = {**objective.discriminator_loss(batch, {}).aux, **objective.generator_loss(batch, {}).aux}
+    aux = {**objective.discriminator_loss(batch, {}).aux, **objective.generator_loss(batch, {}).aux}
     names = {f"{task}_{what}_{which}" for task in ("classify", "rotate") for what in ("loss", "accuracy", "gradient")
              for which in ("real", "fake")}  # fmt: skip
-    assert names | {"inpaint_loss", "inpaint_gradient", "accuracy"} <= objective.measures({}, seen).keys()
-    assert not any(value.requires_grad for value in seen.values())
+    assert names | {"inpaint_loss", "inpaint_gradient", "accuracy"} <= objective.measures({}, aux).keys()
+    assert not any(value.requires_grad for value in aux.values())
 
 
 def test_the_rest_is_the_objectives_own() -> None:
     wrapped, own = Multitask(MAGAN(), Tasks(), 0), MAGAN()
-    assert wrapped.start(10) == own.start(10)
+    assert wrapped.initial_state(10) == own.initial_state(10)
     assert wrapped.critic_steps(0, 1, 10) == own.critic_steps(0, 1, 10) == 21
-    assert (wrapped.needs, wrapped.clip, wrapped.convergence) == (own.needs, own.clip, own.convergence)
-    assert Multitask(BEGAN(), Tasks()).convergence == "m_global"
-    seen = {name: numbers([2.0])[0] for name in ("energy_real", "energy_fake", "loss_generator")}
-    assert wrapped.adapt(own.start(1), seen) == own.adapt(own.start(1), seen)
+    assert (wrapped.needs, wrapped.clip, wrapped.convergence_measure) == (own.needs, own.clip, own.convergence_measure)
+    assert Multitask(BEGAN(), Tasks()).convergence_measure == "m_global"
+    aux = {name: numbers([2.0])[0] for name in ("energy_real", "energy_fake", "loss_generator")}
+    assert wrapped.adapt(own.initial_state(1), aux) == own.adapt(own.initial_state(1), aux)
 
 
 def test_logits_are_those_of_the_tasks_that_are_on() -> None:
@@ -219,11 +228,11 @@ def test_logits_are_those_of_the_tasks_that_are_on() -> None:
 
 
 def test_rotations_alone_come_first(batch: Batch, players: Players) -> None:
-    judge = Judge(tasks=4).double()
-    seen = Multitask(GAN(), Tasks(rotate_d=1)).discriminator_loss(replace(batch, discriminator=judge), {}).aux
-    turns = draws().integers("rotation of real images", 4)
-    expected = F.cross_entropy(judge(rotate_images(batch.real, turns)).logits, turns)
-    assert seen["rotate_loss_real"].item() == pytest.approx(expected.item(), rel=1e-12)
+    discriminator = Discriminator(tasks=4).double()
+    aux = Multitask(GAN(), Tasks(rotate_d=1)).discriminator_loss(replace(batch, discriminator=discriminator), {}).aux
+    quarters = draws().integers("rotation of real images", 4)
+    expected = F.cross_entropy(discriminator(rotate_images(batch.real, quarters)).logits, quarters)
+    assert aux["rotate_loss_real"].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("values", [{"classify_g": 1.0}, {"rotate_g": 0.2}])
@@ -234,13 +243,13 @@ def test_a_generator_cannot_learn_from_a_discriminator_that_does_not(values: dic
 
 def test_tasks_that_the_data_does_not_allow_are_refused() -> None:
     with pytest.raises(UsageError, match="at least two classes"):
-        Tasks(classify_d=1).refuse((1, 4, 4), 0, Needs("logit"))
+        Tasks(classify_d=1).check((1, 4, 4), 0, Needs("logit"))
     with pytest.raises(UsageError, match="square images, not 6x4"):
-        Tasks(rotate_d=1).refuse((1, 4, 6), 2, Needs("logit"))
+        Tasks(rotate_d=1).check((1, 4, 6), 2, Needs("logit"))
     with pytest.raises(UsageError, match="discrete"):
-        Tasks(inpaint=1).refuse((1, 4, 4), 2, Needs("logit", levels=2))
-    ALL.refuse((3, 4, 4), 2, Needs("logit"))
-    Tasks().refuse((3, 4, 6), 0, Needs("logit", levels=2))
+        Tasks(inpaint=1).check((1, 4, 4), 2, Needs("logit", levels=2))
+    ALL.check((3, 4, 4), 2, Needs("logit"))
+    Tasks().check((3, 4, 6), 0, Needs("logit", levels=2))
 
 
 def test_masks_hide_the_middle_or_a_rectangle() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from games import Judge, images, linear, minimised, numbers, quantiles, scored, shown
+from batches import image_batch, images, linear, minimised, numbers, quantiles, score_batch
 from scipy.stats import norm
 from torch import Tensor, nn
 
@@ -12,8 +12,9 @@ from equipoise.objectives.gan import GAN
 from equipoise.objectives.wgan import WGAN
 from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
 from equipoise.randomness import Draws
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
-from equipoise.training.step import Optimizers, StepInputs, update
+from equipoise.training.step import Optimizers, train_step
 
 
 class Shift(nn.Module):
@@ -51,7 +52,7 @@ def steps(count: int, players: Players, real: Tensor, latent: Tensor, *, generat
     optimizers = Optimizers(*(torch.optim.RMSprop(player.parameters(), 5e-3) for player in players))
     for step in range(count):
         given = StepInputs(real, latent, Draws(0, step, len(real), slice(0, len(real)), dtype=torch.float64))
-        update(
+        train_step(
             players,
             optimizers,
             WGAN(clip=0.02),
@@ -65,7 +66,7 @@ def steps(count: int, players: Players, real: Tensor, latent: Tensor, *, generat
 
 def test_hand_values() -> None:
     """The gap counts whole: some halve it, as if it were an average of two losses."""
-    batch = scored(numbers([0.5, -1.0]), numbers([-2.0, 0.25]))
+    batch = score_batch(numbers([0.5, -1.0]), numbers([-2.0, 0.25]))
     loss = WGAN().discriminator_loss(batch, {})
     assert loss.value.item() == (-2.0 + 0.25) / 2 - (0.5 - 1.0) / 2
     assert loss.aux["gap"].item() == -loss.value.item()
@@ -87,7 +88,7 @@ def test_a_linear_critic_finds_the_largest_gap_that_clipping_allows() -> None:
     players = Players(Shift(torch.zeros(2, 3, 1).double()), LinearCritic(6).double())
     steps(60, players, real, latent)
     fake = players.generator(latent).images.detach()
-    gap = WGAN().discriminator_loss(shown(players.discriminator, real, fake), {}).aux["gap"].item()
+    gap = WGAN().discriminator_loss(image_batch(players.discriminator, real, fake), {}).aux["gap"].item()
     assert gap == pytest.approx(0.02 * (real.mean(0) - fake.mean(0)).abs().sum().item(), rel=1e-9)
 
 
@@ -99,7 +100,7 @@ def test_the_best_critic_of_two_gaussians_measures_their_wasserstein_distance(
     x0 = (mu_1 * sigma_2 - mu_2 * sigma_1) / (sigma_2 - sigma_1)
     sign = math.copysign(1, sigma_1 - sigma_2)
     real, fake = quantiles(50_000, mu_1, sigma_1), quantiles(50_000, mu_2, sigma_2)
-    batch = scored(sign * (real - x0).abs(), sign * (fake - x0).abs())
+    batch = score_batch(sign * (real - x0).abs(), sign * (fake - x0).abs())
     gap = WGAN().discriminator_loss(batch, {}).aux["gap"].item()
     shift, t = mu_1 - mu_2, abs(sigma_1 - sigma_2)
     exact = t * math.sqrt(2 / math.pi) * math.exp(-(shift**2) / (2 * t**2)) + shift * (1 - 2 * norm.cdf(-shift / t))
@@ -112,10 +113,11 @@ def test_apart_the_gap_is_a_distance_and_the_gans_loss_says_nothing(theta: float
     """Point masses at 0 and theta: W1 = |theta|; JS = ln 2 at any distance."""
     real, fake = torch.zeros(4, 1, 1, 1).double(), torch.full((4, 1, 1, 1), theta).double()
     steepest = linear(numbers([-math.copysign(1, theta)]))
-    assert WGAN().discriminator_loss(shown(steepest, real, fake), {}).aux["gap"].item() == pytest.approx(abs(theta))
+    gap = WGAN().discriminator_loss(image_batch(steepest, real, fake), {}).aux["gap"].item()
+    assert gap == pytest.approx(abs(theta))
     logits = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     least = minimised(
-        lambda: GAN().discriminator_loss(scored(logits[:1].expand(4), logits[1:].expand(4)), {}).value, [logits]
+        lambda: GAN().discriminator_loss(score_batch(logits[:1].expand(4), logits[1:].expand(4)), {}).value, [logits]
     )
     assert (2 * math.log(2) - least) / 2 == pytest.approx(math.log(2), rel=1e-6)
 
@@ -132,7 +134,8 @@ def test_the_generator_follows_the_critic() -> None:
     """A linear critic c has gradient c; the generator climbs it."""
     theta = torch.zeros(3, 1, 1, dtype=torch.float64, requires_grad=True)
     weight = numbers([1.0, -2.0, 0.5])
-    judge: Judge = linear(weight)
+    discriminator = linear(weight)
     fake = images(5, 3, 1, 1) + theta
-    (gradient,) = torch.autograd.grad(WGAN().generator_loss(shown(judge, images(5, 3, 1, 1), fake), {}).value, theta)
+    batch = image_batch(discriminator, images(5, 3, 1, 1), fake)
+    (gradient,) = torch.autograd.grad(WGAN().generator_loss(batch, {}).value, theta)
     torch.testing.assert_close(gradient.flatten(), -weight)

@@ -11,11 +11,10 @@ from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
 from equipoise.randomness import Draws
-from equipoise.training.batch import make_batch
+from equipoise.training.batch import StepInputs, make_batch
 from equipoise.training.cuda_graphs import WARM_UP, CUDAGraphStep, _StaticInputs
 from equipoise.training.distributed import Distributed
 from equipoise.training.state import DataSpec, TrainState
-from equipoise.training.step import StepInputs
 from steps import take_step
 
 BATCH = 4

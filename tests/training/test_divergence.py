@@ -127,8 +127,8 @@ class Collapsing(BEGAN):
     start_at: int = 60
     end_at: int = 10**9
 
-    def start(self, steps_per_epoch: int) -> State:
-        return super().start(steps_per_epoch) | {"steps": torch.zeros(())}
+    def initial_state(self, steps_per_epoch: int) -> State:
+        return super().initial_state(steps_per_epoch) | {"steps": torch.zeros(())}
 
     def adapt(self, state: State, seen: Any) -> State:
         return super().adapt(state, seen) | {"steps": state["steps"] + 1}

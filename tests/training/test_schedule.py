@@ -8,10 +8,11 @@ import torch
 from equipoise import Autoencoder, TrainConfig
 from equipoise.data import normalise
 from equipoise.randomness import Draws
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
 from equipoise.training.schedule import Plateau, warmup
 from equipoise.training.state import DataSpec, TrainState
-from equipoise.training.step import StepInputs, train_step
+from equipoise.training.step import train_step
 
 
 def after(

@@ -13,8 +13,9 @@ from equipoise.networks import DCGAN, Autoencoder
 from equipoise.objectives import BEGAN, WGANGP, Batch, Loss, State
 from equipoise.players import Players
 from equipoise.randomness import Draws
+from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
-from equipoise.training.step import Optimizers, StepInputs, train_step
+from equipoise.training.step import Optimizers, train_step
 
 OBJECTIVES = {"paper": BEGAN.paper(), "default": BEGAN(), "every remedy": BEGAN(recover=0.3, match=0.7, pull=0.2)}
 
@@ -101,7 +102,7 @@ def test_every_weight_is_moved(objective: BEGAN) -> None:
     players, optimizers = make()
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    train_step(players, optimizers, objective, objective.start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, objective, objective.initial_state(1), inputs(real, latent), Distributed())
     for player, old in zip(players, before, strict=True):
         for (name, weight), kept in zip(player.named_parameters(), old.parameters(), strict=True):
             assert not torch.equal(weight, kept), name
@@ -115,7 +116,9 @@ def test_no_loss_moves_the_other_player(moved: str) -> None:
         getattr(optimizers, name).param_groups[0]["lr"] = 1e-3 if name == moved else 0.0
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    train_step(players, optimizers, OBJECTIVES["every remedy"], BEGAN().start(1), inputs(real, latent), Distributed())
+    train_step(
+        players, optimizers, OBJECTIVES["every remedy"], BEGAN().initial_state(1), inputs(real, latent), Distributed()
+    )
     for name in Players._fields:
         same = [
             torch.equal(a, b)
@@ -130,7 +133,7 @@ def test_one_pass_of_the_generator_and_two_of_the_discriminator() -> None:
     for name, player in players._asdict().items():
         player.register_forward_hook(lambda *_, name=name: passes.update({name: passes[name] + 1}))
     (real, latent), *_ = steps(1)
-    train_step(players, optimizers, BEGAN(), BEGAN().start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, BEGAN(), BEGAN().initial_state(1), inputs(real, latent), Distributed())
     assert passes == {"generator": 1, "discriminator": 2}
 
 
@@ -139,12 +142,12 @@ def test_a_subclass_with_a_loss_of_its_own_is_asked_for_it() -> None:
 
     class Silent(BEGAN):
         def generator_loss(self, batch: Batch, state: State) -> Loss:
-            return Loss.of(0 * batch.d_fake.score.mean())
+            return Loss(0 * batch.d_fake.score.mean())
 
     players, optimizers = make()
     before = copy.deepcopy(players)
     (real, latent), *_ = steps(1)
-    train_step(players, optimizers, Silent(), Silent().start(1), inputs(real, latent), Distributed())
+    train_step(players, optimizers, Silent(), Silent().initial_state(1), inputs(real, latent), Distributed())
     for (name, weight), kept in zip(players.generator.named_parameters(), before.generator.parameters(), strict=True):
         assert torch.equal(weight, kept), name
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from equipoise.config.train_config import TrainConfig
-from equipoise.networks.autoencoder import Conv, doubled
+from equipoise.networks.autoencoder import ConvELU, upsample
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
@@ -88,10 +88,10 @@ class Textbook:
 def _spell_out(module: nn.Module) -> None:
     """Enlarge and then convolve, where a layer does both at once; and leave gradients to torch."""
     if isinstance(module, Conv2d | ConvTranspose2d):
-        module.plain = True
-    if isinstance(module, Conv) and module.doubling:
-        module.doubling = False
-        module.register_forward_pre_hook(lambda _, inputs: doubled(*inputs))
+        module.matrix_products = False
+    if isinstance(module, ConvELU) and module.upsampling:
+        module.upsampling = False
+        module.register_forward_pre_hook(lambda _, inputs: upsample(*inputs))
 
 
 TEXTBOOK: dict[str, Callable[[Textbook, StepInputs], None]] = {

@@ -136,7 +136,7 @@ def _value(words: list[str], flag: str) -> str | None:
 def _with_network(base: "TrainConfig", words: list[str]) -> "TrainConfig":
     """`base` with the networks that `--network` names, whose settings are flags of their own."""
     from equipoise.cli.flags import take
-    from equipoise.config.compatibility import network_for
+    from equipoise.config.defaults import network_for
     from equipoise.config.messages import suggestion
     from equipoise.networks import NETWORKS
 

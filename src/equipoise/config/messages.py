@@ -1,7 +1,7 @@
-"""Errors in a configuration, in one sentence each: where, what, the value, and the nearest known name."""
+"""Errors in a configuration, in one sentence each: the setting, the problem, the value, and the nearest known name."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -10,20 +10,30 @@ from pydantic import ValidationError
 from equipoise.errors import UsageError
 
 
-def _refuse_unknown(values: Mapping[str, Any], kind: type, where: str) -> None:
+def check_keys(values: Mapping[str, Any], kind: type, where: str) -> None:
+    """Check that all keys are fields of the dataclass `kind`; `where` names the mapping in the error.
+
+    Raises:
+        UsageError: an unknown key.
+    """
     known = [field.name for field in fields(kind)]
     for key in values:
         if key not in known:
             raise UsageError(f"unknown key {key!r} in {where}{suggestion(str(key), known)}")
 
 
-def suggestion(wrong: str, known: Any) -> str:
-    """', did you mean ...?' where a known word is near, else nothing."""
-    near = difflib.get_close_matches(wrong, list(known), n=1)
+def suggestion(unknown: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' with the known word most similar to `unknown`, or '' if none is."""
+    near = difflib.get_close_matches(unknown, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _checked(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+def construct(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """`kind(**values)` of a pydantic dataclass, with its errors in one sentence.
+
+    Raises:
+        UsageError: a value is invalid.
+    """
     try:
         return kind(**values)
     except ValidationError as error:
@@ -31,12 +41,11 @@ def _checked(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing wrong in one sentence: where, what, and the value given."""
+    """The first problem in one sentence: the setting, the problem, and the value."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and not part[:1].isupper())
+    # Besides fields, `loc` names validators and union members, with capital letters: these mean nothing to a user.
+    setting = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and not part[:1].isupper())
     problem = first["msg"].removeprefix("Value error, ")
-    return f"{where.replace('_', '-')}: {problem[0].lower()}{problem[1:]}, not {first['input']!r}" if where else problem
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    if not setting:
+        return problem
+    return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:]}, not {first['input']!r}"

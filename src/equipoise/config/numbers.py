@@ -1,4 +1,4 @@
-"""Numbers as people write them in flags and YAML: counts such as 300k, and resolutions such as 64x48."""
+"""Number formats of flags and YAML: counts such as 300k, and resolutions such as 64x48."""
 
 import re
 from decimal import Decimal
@@ -11,38 +11,43 @@ from equipoise.data import parse_resolution
 
 
 def parse_count(text: Any) -> Any:
-    """'300k' -> 300000, '1.5M' -> 1500000; what is no such text is returned as it is.
+    """Parse a count: '300k' -> 300000, '1.5M' -> 1500000; anything else is returned unchanged, for pydantic to refuse.
 
     Raises:
-        ValueError: a fraction of an image.
+        ValueError: not a whole number.
     """
     if not isinstance(text, str) or not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text.replace("_", ""))):
         return text
+    # Decimal, as 1.1 * 1_000_000 is not a whole number in binary floating point.
     value = Decimal(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]
     if value != int(value):
         raise ValueError(f"{text} is not a whole number")
     return int(value)
 
 
-def _count_of_words(words: list[str]) -> int:
-    value = parse_count(words[0])
+def _parse_count_argument(arguments: list[str]) -> int:
+    value = parse_count(arguments[0])
     if not isinstance(value, int):
-        raise ValueError(f"{words[0]!r} is not a number such as 300000, 300k or 1.5M")
+        raise ValueError(f"{arguments[0]!r} is not a number such as 300000, 300k or 1.5M")
     return value
 
 
+# How tyro reads and shows these on the command line; pydantic checks them again, in YAML as well.
 COUNT = PrimitiveConstructorSpec(
     nargs=1,
     metavar="N",
-    instance_from_str=_count_of_words,
+    instance_from_str=_parse_count_argument,
     is_instance=lambda value: isinstance(value, int),
     str_from_instance=lambda value: [str(value)],
 )
 Count = Annotated[int, Field(ge=1), BeforeValidator(parse_count), COUNT]
-CountOrNone = Annotated[int, Field(ge=0), BeforeValidator(parse_count), COUNT]
+"""A positive whole number."""
+CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(parse_count), COUNT]
+"""A whole number, where 0 switches something off."""
 
 
-def _canonical(resolution: Any) -> int | str:
+def _canonical_resolution(resolution: Any) -> int | str:
+    """A side, or 'WIDTHxHEIGHT' if they differ, so that equal resolutions compare equal."""
     height, width = parse_resolution(resolution)
     return width if width == height else f"{width}x{height}"
 
@@ -50,8 +55,8 @@ def _canonical(resolution: Any) -> int | str:
 RESOLUTION = PrimitiveConstructorSpec(
     nargs=1,
     metavar="SIDE|WIDTHxHEIGHT",
-    instance_from_str=lambda words: words[0],
+    instance_from_str=lambda arguments: arguments[0],
     is_instance=lambda value: isinstance(value, int | str),
     str_from_instance=lambda value: [str(value)],
 )
-Resolution = Annotated[int | str, BeforeValidator(_canonical), RESOLUTION]
+Resolution = Annotated[int | str, BeforeValidator(_canonical_resolution), RESOLUTION]

@@ -1,4 +1,4 @@
-"""One frozen TrainConfig says all that a run needs to be made again; YAML both ways."""
+"""The configuration of a training run, `TrainConfig`, and its YAML form."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,13 +11,14 @@ from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from equipoise.config.compatibility import name_of, network_for, refuse_pairing, refuse_toy, toy_network
-from equipoise.config.messages import _checked, _one_line, _refuse_unknown, suggestion
-from equipoise.config.numbers import Count, CountOrNone, Resolution
+from equipoise.config.compatibility import check_pairing, check_toy, name_of
+from equipoise.config.defaults import default_settings, network_for
+from equipoise.config.messages import check_keys, construct, suggestion
+from equipoise.config.numbers import Count, CountOrZero, Resolution
 from equipoise.data import TOYS, Fit, Toy
 from equipoise.devices import Compile, Device, Precision, resolve_precision
 from equipoise.errors import UsageError
-from equipoise.networks import NETWORKS, Autoencoder, Network, build_players
+from equipoise.networks import DCGAN, NETWORKS, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
 from equipoise.objectives.base import Update
 from equipoise.players import Players
@@ -26,115 +27,116 @@ from equipoise.randomness import Prior
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class TrainConfig:
-    """Everything that decides a run. Lengths are counted in images seen.
+    """Configuration of a training run. Lengths are counted in images seen.
 
-    What is not given is the objective's own, as its authors published it (`Objective.defaults`), or else what stands
-    here.
+    The fields' defaults are neutral. An objective's `recipe` replaces them where its authors used other settings, and
+    the networks are chosen to fit the objective and the data (see `config.defaults`).
+
+    Raises:
+        UsageError: settings that do not go together.
+        pydantic.ValidationError: a value of the wrong type or out of range.
     """
 
     objective: InstanceOf[Objective] = BEGAN()
-    """What the players play for."""
-    network: InstanceOf[Network] = Autoencoder()
-    """The networks of both players."""
+    """Objective."""
+    network: InstanceOf[Network] = DCGAN()
+    """Generator and discriminator."""
     tasks: Tasks = Tasks()
-    """What they learn beside it."""
+    """Auxiliary tasks."""
 
     data: str = "digits"
-    """`digits` (bundled), a folder or zip of images, an .npz or .npy array, or a toy: ring8, grid25, swissroll."""
+    """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
     resolution: Resolution = 32
-    """Size of the images in pixels: a side, or width and height as in 64x48."""
+    """Image size in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None
-    """1 for grayscale, 3 for RGB; by default grayscale if every image is."""
+    """Colour channels: 1 for grayscale, 3 for RGB; by default grayscale if every image is."""
     fit: Fit = "crop"
-    """How an image of another shape is made to fit: its centre, a padded frame, or stretched."""
+    """Handling of other aspect ratios: centre crop, padding, or stretching."""
     background: str = "white"
-    """Colour behind transparent images and around padded ones."""
+    """Background colour of transparent and padded images."""
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the images never trained on, kept to judge by; chosen by each image's own content."""
+    """Share of the images held out for evaluation, chosen by a hash of each image's content."""
     flip: bool = False
-    """Mirror half of the images, left to right."""
+    """Random horizontal flips."""
 
     images: Count = 300_000
-    """Images to train on, counted with repetition."""
-    batch: Count = 16
-    """Images a step, over all processes."""
-    update: Update = "simultaneous"
-    """Both players move at the same time by one judgement, or the generator after the discriminator, by a new one."""
+    """Training length in images seen, with repetition."""
+    batch: Count = 64
+    """Batch size over all processes."""
+    update: Update = "alternating"
+    """Update order: both players from the same forward pass, or the generator after the discriminator's update."""
     n_critic: Count = 1
-    """Steps of the discriminator for each of the generator's."""
+    """Discriminator steps per generator step."""
     separate_latents: bool = False
-    """Draw other latents for the generator's loss than for the discriminator's."""
+    """Separate latents for the generator's loss and the discriminator's."""
     optimizer: Literal["adam", "rmsprop", "adamax"] = "adam"
-    """What turns gradients into steps."""
+    """Optimizer."""
     lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
     """Learning rate of the discriminator."""
-    lr_ratio: Annotated[float, Field(gt=0, le=100)] = 2.0
-    """The generator's learning rate over the discriminator's (Heusel et al. 2017, arXiv:1706.08500)."""
+    lr_ratio: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Ratio of the generator's learning rate to the discriminator's (Heusel et al. 2017, arXiv:1706.08500)."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Adam's and Adamax's decay of the mean gradient."""
+    """Decay rate of the first moment, for Adam and Adamax."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Adam's and Adamax's decay of the gradient's size."""
-    warmup: CountOrNone = 2_000
-    """Images over which the learning rate rises from 0."""
+    """Decay rate of the second moment, for Adam and Adamax."""
+    warmup: CountOrZero = 0
+    """Length of the linear learning rate warm-up in images."""
     lr_floor: Annotated[float, Field(gt=0)] = 2e-5
-    """Lowest learning rate that halving reaches."""
+    """Minimum learning rate after halvings."""
     lr_window: Count = 8_000
-    """Images over which the convergence measure is averaged to judge a stall."""
-    lr_patience: CountOrNone = 10
-    """Windows without a new best after which the learning rate is halved; 0 keeps it constant."""
+    """Length in images of one period of the plateau schedule, over which the convergence measure is averaged."""
+    lr_patience: CountOrZero = 0
+    """Periods without a new best after which the learning rate is halved; 0 for a constant rate."""
     on_divergence: Literal["stop", "rollback"] = "stop"
-    """After numbers that are not finite, or a sudden collapse: stop, or go back to the last good checkpoint with half
-    the learning rate, three times at most."""
+    """Response to divergence: stop, or at most three times go back to a good checkpoint at half the learning rate."""
     until_converged: bool = False
-    """Stop once the convergence measure stalls at the lowest learning rate."""
-    prior: Prior = "uniform"
+    """Early stop once the convergence measure stalls at the minimum learning rate."""
+    prior: Prior = "normal"
     """Distribution of the latents: U[-1, 1] or N(0, 1)."""
-    ema: CountOrNone = 10_000
-    """Half-life of the generator's moving average, in images; 0 uses the generator as it is."""
+    ema: CountOrZero = 10_000
+    """Half-life in images of the moving average of the generator's weights; 0 for none."""
 
     seed: int = 0
-    """Of the weights, the data's order and the latents."""
+    """Random seed of initial weights, data order and latents."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device; auto takes a GPU if there is one."""
     devices: Count = 1
-    """Processes on this machine, one a device; they share the batch."""
+    """Processes on this machine, one per device; the batch is divided among them."""
     precision: Precision = "auto"
-    """Of training and samples: bf16 keeps the weights in fp32, multiplies in bf16; auto takes it where that gains."""
+    """Precision of training and sampling; bf16 is autocast with fp32 weights, and auto takes it where it is faster."""
     compile: Compile = "auto"
-    """Compile the networks first, half a minute's work; auto does on a GPU that has more than 5 minutes to train."""
+    """Compilation of the networks, which takes half a minute; auto compiles on a GPU for runs over 5 minutes."""
     log_every: Count = 1_000
-    """Images between two lines of metrics."""
+    """Images between log entries."""
     sample_every: Count = 10_000
-    """Images between two sample grids."""
+    """Images between sample grids."""
     checkpoint_every: Count = 20_000
-    """Images between two checkpoints."""
+    """Images between checkpoints."""
     keep: Count = 3
-    """Checkpoints to keep, beside the one with the best KID."""
-    keep_every: CountOrNone = 0
-    """Images between two checkpoints that are kept for good, beside the last ones; 0 keeps none."""
-    score_every: CountOrNone = 0
-    """Images between two scores by KID, which decide on the best checkpoint; 0 takes none."""
+    """Number of latest checkpoints to keep, beside the one with the best KID."""
+    keep_every: CountOrZero = 0
+    """Images between checkpoints that are kept permanently; 0 for none."""
+    score_every: CountOrZero = 0
+    """Images between KID scores, which select the best checkpoint; 0 for none."""
     score_count: Annotated[Count, Field(ge=20)] = 1_000
-    """Samples, and held-out images at most, that a score compares."""
+    """Samples per KID score, and maximum of held-out images."""
 
     @model_validator(mode="before")
     @classmethod
-    def _published(cls, given: ArgsKwargs) -> ArgsKwargs:
-        """Fill in what the objective's authors used, and networks that suit it and the data."""
-        values = dict(given.kwargs or {})
-        objective = values.get("objective")
-        if isinstance(objective, Objective):
-            data = str(values.get("data", ""))
-            toy = {"network": toy_network(objective), **objective.toy_defaults} if data in TOYS else {}
-            values = {"network": "autoencoder", **objective.defaults, **toy, **values}
-            if isinstance(values["network"], str):
+    def _fill_in_defaults(cls, arguments: ArgsKwargs) -> ArgsKwargs:
+        """Fill in the objective's recipe and networks that fit, before pydantic fills in the fields' own defaults."""
+        values = {"objective": BEGAN(), **(arguments.kwargs or {})}
+        objective = values["objective"]
+        if isinstance(objective, Objective):  # else pydantic refuses it
+            values = default_settings(objective, str(values.get("data", ""))) | values
+            if isinstance(values["network"], str) and values["network"] in NETWORKS:
                 values["network"] = network_for(objective, values["network"])
-        return ArgsKwargs(given.args, values)
+        return ArgsKwargs(arguments.args, values)
 
     def __post_init__(self) -> None:
-        refuse_pairing(self.objective, self.network)
+        check_pairing(self.objective, self.network)
         if self.toy:
-            refuse_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
+            check_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.compile == "always" and self.objective.needs.independent:
@@ -142,12 +144,12 @@ class TrainConfig:
                 f"{self.objective_name} with these settings differentiates its penalty twice, which compiled networks "
                 "cannot: use --compile never"
             )
-        if self.until_converged and (self.objective.convergence is None or self.lr_patience == 0):
+        if self.until_converged and (self.objective.convergence_measure is None or self.lr_patience == 0):
             raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
 
     @property
     def toy(self) -> Toy | None:
-        """The toy that `data` names, if it does."""
+        """The toy called `data`, or None for images."""
         return TOYS.get(self.data)
 
     @property
@@ -161,7 +163,7 @@ class TrainConfig:
         return name_of(self.network, NETWORKS)
 
     def precision_on(self, device: str) -> Precision:
-        """What `precision` comes to on a kind of device; for a toy `auto` is fp32: in bf16's 8 bits points coincide.
+        """The precision on a kind of device, with `auto` resolved; fp32 for toys, as in bf16's 8 bits points coincide.
 
         Raises:
             UsageError: as `resolve_precision` does.
@@ -170,7 +172,7 @@ class TrainConfig:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights and images."""
+        """Data type of weights and images."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def build(self, shape: tuple[int, int, int], classes: int = 0) -> Players:
@@ -190,12 +192,12 @@ class TrainConfig:
             samples=needs.samples,
         )
 
-    def game(self, classes: int = 0) -> Objective:
-        """The objective, with the tasks that are on."""
+    def build_objective(self, classes: int = 0) -> Objective:
+        """The objective, with its auxiliary tasks if any has a weight."""
         return Multitask(self.objective, self.tasks, classes) if self.tasks.any else self.objective
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; the objective and the network as mappings with a `name`."""
+        """Plain values, for YAML; objective and network are mappings with a `name`."""
         return {
             **asdict(self),
             "objective": {"name": self.objective_name, **asdict(cast(Any, self.objective))},
@@ -204,7 +206,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """The way back from `to_dict`; what is absent takes its default.
+        """The inverse of `to_dict`; missing keys take their defaults.
 
         Raises:
             UsageError: an unknown key (the nearest known one is suggested), or a value out of range.
@@ -212,23 +214,23 @@ class TrainConfig:
         values = {**values}
         for key, registry in (("objective", OBJECTIVES), ("network", NETWORKS)):
             if key in values:
-                values[key] = _build(key, values[key], registry)
+                values[key] = _from_registry(key, values[key], registry)
         if isinstance(values.get("tasks"), Mapping):
-            _refuse_unknown(values["tasks"], Tasks, "tasks")
-        _refuse_unknown(values, cls, "the configuration")
-        return cast(TrainConfig, _checked(cls, values))
+            check_keys(values["tasks"], Tasks, "tasks")
+        check_keys(values, cls, "the configuration")
+        return cast(TrainConfig, construct(cls, values))
 
     def with_changes(self, **changes: Any) -> "TrainConfig":
-        """A copy with some values changed, checked anew.
+        """A copy with some settings changed; all others stay, also those that another objective's recipe would set.
 
         Raises:
-            UsageError: a value is out of range, or the network cannot serve the objective.
+            UsageError: a value out of range, or settings that do not go together.
         """
-        return cast(TrainConfig, _checked(partial(replace, self), changes))
+        return cast(TrainConfig, construct(partial(replace, self), changes))
 
 
 def read_yaml(text: str, origin: str) -> TrainConfig:
-    """A configuration from YAML `text`; `origin` names it in errors. A section `made_with` is passed over.
+    """The configuration in YAML `text`, without its section `made_with`; `origin` names the text in errors.
 
     Raises:
         UsageError: not YAML, not a mapping, an unknown key, or a value out of range.
@@ -236,7 +238,8 @@ def read_yaml(text: str, origin: str) -> TrainConfig:
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{origin} is not valid YAML: {_one_line(error)}") from error
+        problem = " ".join(str(error).split())
+        raise UsageError(f"{origin} is not valid YAML: {problem}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"{origin} must hold a mapping of settings, such as `data: digits`")
     values.pop("made_with", None)
@@ -247,11 +250,16 @@ def read_yaml(text: str, origin: str) -> TrainConfig:
 
 
 def write_yaml(config: TrainConfig, made_with: Mapping[str, str]) -> str:
-    """`config` as YAML, with the versions it was made with."""
+    """`config` as YAML, with the versions of the software in a section `made_with`."""
     return yaml.safe_dump({**config.to_dict(), "made_with": dict(made_with)}, sort_keys=False, allow_unicode=True)
 
 
-def _build(key: str, value: Any, registry: Mapping[str, type]) -> Any:
+def _from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
+    """The objective or network that a configuration describes, by its name alone or as a mapping with a `name`.
+
+    Raises:
+        UsageError: an unknown name or key, or a value out of range.
+    """
     if isinstance(value, str):
         value = {"name": value}
     name = value.get("name") if isinstance(value, dict) else value
@@ -260,5 +268,5 @@ def _build(key: str, value: Any, registry: Mapping[str, type]) -> Any:
     kind = registry[name]
     settings = dict(value)
     del settings["name"]
-    _refuse_unknown(settings, kind, f"{key} {name}")
-    return _checked(kind, settings)
+    check_keys(settings, kind, f"{key} {name}")
+    return construct(kind, settings)

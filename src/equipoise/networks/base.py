@@ -1,46 +1,61 @@
-"""What every pair of networks is: a frozen specification that builds both players for images of a shape."""
+"""The interface of every network: a frozen specification that builds both players for images of a shape."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import nn
 
-from equipoise.players import Extras, Players
+from equipoise.players import Players
 
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
 
 
-class Network(ABC):
-    """A frozen dataclass of sizes; `build` makes the players."""
+class BuildOptions(NamedTuple):
+    """Inputs and outputs of the players beside latents, images and scores.
 
-    serves: ClassVar[frozenset[str]]
-    """What the discriminator's score can be: logit, critic, loss, energy."""
+    Attributes:
+        condition: length of the condition that is concatenated to the latent.
+        logits: number of the discriminator's logits for auxiliary tasks.
+        levels: number of values per pixel of a discrete generator, which gives their logits instead of images:
+            (N, C, H, W) for two values, those of the upper one, and (N, C * levels, H, W) for more; 0 for images.
+    """
+
+    condition: int = 0
+    logits: int = 0
+    levels: int = 0
+
+
+class Network(ABC):
+    """A frozen dataclass of sizes, whose `build` makes both players."""
+
+    score_kinds: ClassVar[frozenset[str]]
+    """Meanings that the discriminator's score can have: logit, critic, loss, energy."""
     latent: int
     """Length of the latent."""
 
     @classmethod
-    def serving(cls, *, independent: bool) -> "Network":
-        """The network as it is by default; with scores that do not depend on the batch, if they must not."""
+    def default(cls, *, independent: bool) -> "Network":
+        """The network with default sizes; with `independent`, scores do not depend on the rest of the batch."""
         return cls()
 
     @property
     def codes(self) -> bool:
-        """Whether the discriminator gives codes."""
+        """Whether the discriminator returns codes."""
         return False
 
     @property
     def independent(self) -> bool:
-        """Whether an image's score does not depend on the others in the batch."""
+        """Whether an image's score does not depend on the rest of the batch."""
         return True
 
     @abstractmethod
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
-        """Build both players for images of `shape`, untrained, from the global random state.
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
+        """Build both players for images of `shape`, with initial weights from the global random state.
 
         Raises:
-            UsageError: the network does not allow such images.
+            UsageError: the network cannot have images of this size.
         """
 
     def anneal(self, player: nn.Module, images_seen: int) -> None:  # noqa: B027
-        """Set what changes in a player as images are seen, apart from its weights."""
+        """Update a player's scheduled constants, such as the carry of vanishing residuals."""

@@ -1,7 +1,7 @@
 """Multi-layer perceptrons, for points in the plane and small images.
 
-A point is an image of one pixel, (2, 1, 1). As published for toys: three layers of 512 and ReLU, in Gulrajani et al.
-(2017), "Improved Training of Wasserstein GANs", arXiv:1704.00028.
+A point is an image of one pixel, (2, 1, 1). Gulrajani et al. (2017), "Improved Training of Wasserstein GANs",
+arXiv:1704.00028, use three layers of 512 and ReLU for points.
 """
 
 import math
@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from equipoise.networks.base import Network, Shape
-from equipoise.networks.norms import Norm, norm_of, normalise_spectrally
+from equipoise.networks.base import BuildOptions, Network, Shape
+from equipoise.networks.norms import Norm, add_spectral_norm, make_norm
 from equipoise.networks.players import (
     Discriminator,
     EnergyDiscriminator,
@@ -24,108 +24,109 @@ from equipoise.networks.players import (
     output_channels,
     scaled_init,
 )
-from equipoise.players import Extras, Players
+from equipoise.players import Players
 
 Activation = Literal["relu", "leaky"]
-SLOPE = 0.2  # of the leaky ReLU below 0
+SLOPE = 0.2  # negative slope of the leaky ReLU
 Depth = Annotated[int, Field(ge=1, le=64)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class MLP(Network):
-    """A perceptron for each player; the generator ends in a tanh, but for points, which may lie anywhere."""
+    """Two multi-layer perceptrons; the generator of images ends in a tanh, that of points, which are unbounded, not."""
 
-    serves: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
 
     depth: Depth = 3
-    """Hidden layers."""
+    """Number of hidden layers."""
     width: Width = 128
-    """Numbers in a hidden layer (512 in the WGAN-GP paper)."""
+    """Width of the hidden layers (WGAN-GP paper: 512)."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 2
-    """Length of the latent; images want more than points."""
+    """Length of the latent; images need a longer one than points."""
     activation: Activation = "relu"
-    """ReLU, or leaky with a slope of 0.2 below 0."""
+    """Activation: ReLU, or leaky ReLU with a negative slope of 0.2."""
     norm: Norm = "none"
     """Normalisation in the discriminator; a gradient penalty needs layer or none."""
     generator_norm: Norm = "none"
     """Normalisation in the generator."""
     spectral: bool = False
-    """Divide the discriminator's weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957)."""
+    """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
     @property
     def independent(self) -> bool:
-        """Whether an image's score does not depend on the others in the batch."""
+        """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
 
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden = [self.width] * self.depth
         decoder = _decoder(
-            [self.latent + extras.condition, *hidden], shape, extras, self.activation, self.generator_norm
+            [self.latent + options.condition, *hidden], shape, options, self.activation, self.generator_norm
         )
-        if shape[1:] != (1, 1) and not extras.levels:
+        if shape[1:] != (1, 1) and not options.levels:
             decoder.append(nn.Tanh())
         layers = _hidden([math.prod(shape), *hidden], self.activation, self.norm)
-        discriminator = Discriminator(nn.Sequential(nn.Flatten(), *layers), _linear(self.width, 1))
+        discriminator = Discriminator(nn.Sequential(nn.Flatten(), *layers), _linear(self.width, 1, kind=OutputLinear))
         if self.spectral:
-            normalise_spectrally(discriminator)
-        add_tasks(discriminator, self.width, extras.logits)
+            add_spectral_norm(discriminator)
+        add_tasks(discriminator, self.width, options.logits)
         return Players(Generator(decoder), discriminator)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class MLPAutoencoder(Network):
-    """The autoencoder's counterpart of perceptrons: one encodes, one decodes, and the generator is like the latter.
+    """An autoencoder of perceptrons as discriminator, and a generator with its decoder's architecture.
 
-    As with the autoencoder, the output has no activation.
+    As with `Autoencoder`, the output has no activation.
     """
 
-    serves: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
 
     depth: Depth = 3
-    """Hidden layers of the encoder, of the decoder, and of the generator."""
+    """Number of hidden layers, of encoder, decoder and generator alike."""
     width: Width = 128
-    """Numbers in a hidden layer."""
+    """Width of the hidden layers."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 2
-    """Length of the latent and of the code; images want more than points."""
+    """Length of latent and code; images need a longer one than points."""
     activation: Activation = "relu"
-    """ReLU, or leaky with a slope of 0.2 below 0."""
+    """Activation: ReLU, or leaky ReLU with a negative slope of 0.2."""
     eta: Literal[1, 2] = 2
-    """Power of the error in the energy, which is its mean over an image's values."""
+    """Power of the error in the energy: 2 for squared, 1 for absolute errors."""
 
     @property
     def codes(self) -> bool:
-        """It gives the encoder's codes."""
+        """True: the encoder's."""
         return True
 
-    def build(self, shape: Shape, extras: Extras = Extras()) -> Players:  # noqa: B008
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden, activation = [self.width] * self.depth, self.activation
-        generator = Generator(_decoder([self.latent + extras.condition, *hidden], shape, extras, activation))
+        generator = Generator(_decoder([self.latent + options.condition, *hidden], shape, options, activation))
         layers = _hidden([math.prod(shape), *hidden], activation)
         encoder = nn.Sequential(nn.Flatten(), *layers, _linear(self.width, self.latent))
-        decoder = _decoder([self.latent, *hidden], shape, Extras(), activation)
+        decoder = _decoder([self.latent, *hidden], shape, BuildOptions(), activation)
         discriminator = EnergyDiscriminator(encoder, decoder, self.eta)
-        add_tasks(discriminator, self.latent, extras.logits)
+        add_tasks(discriminator, self.latent, options.logits)
         return Players(generator, discriminator)
 
 
 def _decoder(
-    widths: list[int], shape: Shape, extras: Extras, activation: Activation, norm: Norm = "none"
+    widths: list[int], shape: Shape, options: BuildOptions, activation: Activation, norm: Norm = "none"
 ) -> nn.Sequential:
+    """Hidden layers, then one to images, or to the logits of discrete ones."""
     channels, height, width = shape
-    out = (output_channels(channels, extras), height, width)
+    out = (output_channels(channels, options), height, width)
     last = _linear(widths[-1], math.prod(out), kind=OutputLinear)
     return nn.Sequential(*_hidden(widths, activation, norm), last, nn.Unflatten(1, out))
 
 
 def _hidden(widths: list[int], activation: Activation, norm: Norm = "none") -> Iterator[nn.Module]:
-    """Linear layers, each with its activation; none has a bias where its normalisation has one."""
+    """Linear layers, normalisations and activations, without a bias where a normalisation follows, which has one."""
     gain = math.sqrt(2) if activation == "relu" else math.sqrt(2 / (1 + SLOPE**2))
     for n_in, n_out in pairwise(widths):
         yield _linear(n_in, n_out, gain, bias=norm == "none")
-        yield norm_of(norm, n_out)
+        yield make_norm(norm, n_out)
         yield nn.ReLU() if activation == "relu" else nn.LeakyReLU(SLOPE)
 
 

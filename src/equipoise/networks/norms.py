@@ -1,4 +1,4 @@
-"""Normalisation: over the batch of all processes, over each image, or none."""
+"""Normalisation layers, batch normalisation over all processes among them, and spectral normalisation."""
 
 from typing import Any, Literal, cast
 
@@ -9,20 +9,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
 Norm = Literal["batch", "layer", "none"]
-"""Over the batch (Ioffe and Szegedy 2015), over each image by itself (Ba et al. 2016), or none."""
+"""Batch normalisation (Ioffe and Szegedy 2015), layer normalisation (Ba et al. 2016), or none."""
 
 
-def norm_of(kind: Norm, channels: int) -> nn.Module:
-    """The normalisation of (N, channels, ...), with a gain and a bias for each channel."""
+def make_norm(kind: Norm, channels: int) -> nn.Module:
+    """A normalisation layer for (N, channels, ...), with a gain and a bias per channel."""
     if kind == "batch":
         return BatchNorm(channels)
     return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
 
 
 class BatchNorm(_BatchNorm):
-    """Batch normalisation of (N, C, ...), in training by the mean and variance over the rows of every process.
+    """Batch normalisation of (N, C, ...), in training with the mean and variance over the batches of all processes.
 
-    So N processes compute what one does with the whole batch. Every process must call it equally often.
+    N processes then compute what one computes with the whole batch. All processes must call it equally often.
     """
 
     running_mean: Tensor
@@ -30,58 +30,60 @@ class BatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, ...); the shape stays."""
-        if not self.training or not _has_company():
+        distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if not self.training or not distributed:
             return super().forward(x)
+        # Not nn.SyncBatchNorm: it is for GPUs only, and without the second derivative that a penalty in z takes.
         values = x if x.dtype == torch.float64 else x.float()
-        others, shape = [dim for dim in range(x.dim()) if dim != 1], [1, -1] + [1] * (x.dim() - 2)
+        dims, shape = [dim for dim in range(x.dim()) if dim != 1], [1, -1] + [1] * (x.dim() - 2)
         count = values.new_tensor([x.numel() / x.shape[1]])
-        total, count = torch.split(_total(torch.cat([values.sum(others), count])), [x.shape[1], 1])
+        # One reduction for sums and count. The variance takes a second: of centred values, since the mean square less
+        # the squared mean cancels in fp32.
+        total, count = torch.split(all_reduce_sum(torch.cat([values.sum(dims), count])), [x.shape[1], 1])
         mean = total / count
         centred = values - mean.view(shape)
-        variance = _total(centred.square().sum(others)) / count
-        self._remember(mean.detach(), (variance * count / (count - 1)).detach())
+        variance = all_reduce_sum(centred.square().sum(dims)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, cast(float, self.momentum))
+            self.running_var.lerp_(variance * count / (count - 1), cast(float, self.momentum))
+            cast(Tensor, self.num_batches_tracked).add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         out: Tensor = centred * scale.view(shape) + self.bias.view(shape)
         return out.to(x.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        self.running_mean.lerp_(mean, cast(float, self.momentum))
-        self.running_var.lerp_(variance, cast(float, self.momentum))
-        cast(Tensor, self.num_batches_tracked).add_(1)
-
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions will do."""
+        """Accept any number of dimensions; torch's own classes each demand one."""
 
 
-def _has_company() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+class _AllReduceSum(torch.autograd.Function):
+    """Differentiable sum over all processes.
 
-
-class _Total(torch.autograd.Function):
-    """The sum over all processes; the gradient of what each makes of it is a sum over all processes too."""
+    Every process's loss depends on every process's values, so the gradient is a sum over all processes too; by way of
+    this function again, so that it can itself be differentiated.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone(memory_format=torch.contiguous_format)
+        total = values.clone(memory_format=torch.contiguous_format)  # all_reduce writes in place, and needs it dense
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _total(gradients[0])
+        return all_reduce_sum(gradients[0])
 
 
-def _total(values: Tensor) -> Tensor:
-    """The sum of `values` over all processes, differentiable as often as one likes."""
-    return cast(Tensor, _Total.apply(values))  # type: ignore[no-untyped-call]
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, differentiable any number of times."""
+    return cast(Tensor, _AllReduceSum.apply(values))  # type: ignore[no-untyped-call]
 
 
-def normalise_spectrally(network: nn.Module) -> None:
+def add_spectral_norm(network: nn.Module) -> None:
     """Divide the weights of every layer by their largest singular value (Miyato et al. 2018, arXiv:1802.05957).
 
-    It is estimated by one step of the power method a forward pass, in training; the weights of a convolution count as
-    a matrix of (outputs, inputs * height * width).
+    Estimated by one power iteration per forward pass in training. A convolution's weights count as a matrix of
+    (outputs, inputs * height * width).
     """
-    for module in list(network.modules()):
+    for module in list(network.modules()):  # a list, as parametrizing adds modules while one walks over them
         if isinstance(module, nn.Conv2d | nn.Linear):
             spectral_norm(module)

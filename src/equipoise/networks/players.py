@@ -1,4 +1,4 @@
-"""Both players as every network has them: around its layers, what comes out."""
+"""Building blocks of both players: their outer modules, output layers in full precision, initial weights, and sizes."""
 
 import math
 from typing import cast
@@ -7,23 +7,24 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
-from equipoise.players import Conditions, DiscriminatorOutput, Extras, GeneratorOutput
+from equipoise.networks.base import BuildOptions
+from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 
 
 class Generator(nn.Module):
-    """A decoder of latents (N, latent) to images (N, C, H, W)."""
+    """A generator without conditions: a decoder from latents (N, latent) to images (N, C, H, W)."""
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
         self.decoder = decoder
 
     def forward(self, latent: Tensor, conditions: Conditions | None = None) -> GeneratorOutput:
-        """Make images (N, C, H, W) of latents (N, latent), which hold all conditions there are."""
+        """Generate images (N, C, H, W) from latents (N, latent); `conditions` are ignored."""
         return GeneratorOutput(self.decoder(latent))
 
 
 class Discriminator(nn.Module):
-    """Images (N, C, H, W) to features, and features to a score, and to logits for auxiliary tasks where asked for."""
+    """Features of images, and layers from features to scores and to the logits of auxiliary tasks."""
 
     def __init__(self, features: nn.Module, score: nn.Module) -> None:
         super().__init__()
@@ -31,14 +32,13 @@ class Discriminator(nn.Module):
         self.register_module("tasks", None)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
-        """ScoreKind images (N, C, H, W) in [-1, 1]: scores (N,), any real numbers."""
+        """Score images (N, C, H, W) in [-1, 1]: any real numbers (N,)."""
         features = self.features(images)
-        score = precisely(self.score, features).flatten()
-        return DiscriminatorOutput(score, logits=task_logits(self, features))
+        return DiscriminatorOutput(self.score(features).flatten(), logits=task_logits(self, features))
 
 
 class EnergyDiscriminator(nn.Module):
-    """Encoder and decoder; an image's score is its energy, the mean over its values of |v - D(v)|^eta."""
+    """An autoencoder; an image's score is its energy, the mean over its values v of |v - D(v)|^eta."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, eta: int) -> None:
         super().__init__()
@@ -46,28 +46,49 @@ class EnergyDiscriminator(nn.Module):
         self.register_module("tasks", None)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
-        """ScoreKind images (N, C, H, W) in [-1, 1]: energies (N,) and codes (N, latent)."""
+        """Energies (N,) and codes (N, latent) of images (N, C, H, W) in [-1, 1]."""
         code = self.encoder(images)
-        energy = precise(images - self.decoder(code)).abs().pow(self.eta).flatten(1).mean(1)
+        # Energies in fp32, also under autocast: bf16 would leave three digits of what BEGAN's k is moved by.
+        energy = to_full_precision(images - self.decoder(code)).abs().pow(self.eta).flatten(1).mean(1)
         return DiscriminatorOutput(energy, code, task_logits(self, code))
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Autoencode `images` (N, C, H, W) in [-1, 1]; same shape, unclamped."""
+        """Reconstruct images (N, C, H, W) in [-1, 1]; same shape, not clamped."""
         reconstruction: Tensor = self.decoder(self.encoder(images))
         return reconstruction
 
 
-class FullPrecision(nn.Module):
-    """A layer in front of whose class this stands computes in float32 (or float64), also under autocast.
+def add_tasks(discriminator: nn.Module, features: int, logits: int) -> None:
+    """Add a linear head for auxiliary tasks to a discriminator with so many features, if there are `logits`.
 
-    For the last layer before what a person sees: in bf16's 8 bits of mantissa points coincide, and neighbouring shades
-    of an image become one.
+    To be called after all other weights are initialised, which are then the same as without tasks.
+    """
+    if logits:
+        head = OutputLinear(features, logits)
+        scaled_init(head, gain=1.0)
+        discriminator.tasks = head
+
+
+def task_logits(discriminator: nn.Module, features: Tensor) -> Tensor | None:
+    """Logits (N, T) of the auxiliary tasks from features (N, ...), or None without a head."""
+    head = cast(nn.Module | None, discriminator.tasks)
+    return None if head is None else head(features.flatten(1))
+
+
+# Output layers
+
+
+class FullPrecision(nn.Module):
+    """Mix-in before a layer class: its forward pass is in fp32 (or fp64), also under autocast.
+
+    For points, images, scores and logits. In bf16's 8 bits of mantissa points coincide, neighbouring shades of an image
+    become one, and a score keeps three digits.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer does, of features of any precision."""
+        """The layer's forward pass, for features of any precision."""
         with torch.autocast(x.device.type, enabled=False):
-            return cast(Tensor, super().forward(precise(x)))
+            return cast(Tensor, super().forward(to_full_precision(x)))
 
 
 class OutputLinear(FullPrecision, nn.Linear):
@@ -78,48 +99,27 @@ class OutputConv2d(FullPrecision, nn.Conv2d):
     """A convolution in full precision."""
 
 
-class OutputConvTranspose2d(FullPrecision, nn.ConvTranspose2d):  # type: ignore[misc]  # nobody asks for its sizes
+class OutputConvTranspose2d(FullPrecision, nn.ConvTranspose2d):  # type: ignore[misc]  # without output_size
     """A transposed convolution in full precision."""
 
 
-def add_tasks(discriminator: nn.Module, features: int, logits: int) -> None:
-    """Give a discriminator of so many features a linear head for auxiliary tasks, if there are `logits`.
-
-    Once all other first weights are drawn: they are then the same as without tasks.
-    """
-    if logits:
-        head = nn.Linear(features, logits)
-        scaled_init(head, gain=1.0)
-        discriminator.tasks = head
-
-
-def task_logits(discriminator: nn.Module, features: Tensor) -> Tensor | None:
-    """The head's logits (N, T) of `features` (N, ...), if there is a head."""
-    head = cast(nn.Module | None, discriminator.tasks)
-    return None if head is None else precisely(head, features.flatten(1))
-
-
-def output_channels(channels: int, extras: Extras) -> int:
-    """Channels that the generator gives for images of `channels`: logits take more, see `Extras.levels`."""
-    return channels * extras.levels if extras.levels > 2 else channels
-
-
-def precisely(layer: nn.Module, features: Tensor) -> Tensor:
-    """`layer` of `features` in full precision, also under autocast: bf16 would leave three digits of a score."""
-    with torch.autocast(features.device.type, enabled=False):
-        return cast(Tensor, layer(precise(features)))
-
-
-def precise(values: Tensor) -> Tensor:
-    """`values` in float32, or in float64 if they are."""
+def to_full_precision(values: Tensor) -> Tensor:
+    """`values` in fp32, or unchanged if they are in fp64."""
     return values if values.dtype == torch.float64 else values.float()
 
+
+def output_channels(channels: int, options: BuildOptions) -> int:
+    """Channels of the generator's output for images of `channels`: more for logits of three or more levels."""
+    return channels * options.levels if options.levels > 2 else channels
+
+
+# Initial weights
 
 LAYERS = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
 
 def normal_init(module: nn.Module) -> None:
-    """Draw the weights of one convolution or linear layer from N(0, 0.02), with no bias; leave any other module."""
+    """Initialise a convolution or linear layer with weights from N(0, 0.02) and no bias; skip any other module."""
     if isinstance(module, LAYERS):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
@@ -127,49 +127,53 @@ def normal_init(module: nn.Module) -> None:
 
 
 def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
-    """Draw a layer's weights with standard deviation `gain` / sqrt(inputs), with no bias (He et al. 2015).
+    """Initialise a layer with weights of standard deviation `gain` / sqrt(inputs) and no bias (He et al. 2015).
 
-    With gain 1 the variance of the signal stays through the layer; an activation's own gain makes up for its loss.
+    With a gain of 1 the layer preserves the signal's variance; an activation's gain compensates for its loss.
     """
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
+# Sizes
+
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
-def halvings(size: Size, network: str, longer: int, shorter: int) -> int:
-    """How often `size` is halved on the way to the bottleneck, at least once.
+def count_halvings(size: Size, network: str, longer: int, shorter: int) -> int:
+    """Number of halvings, at least one, from the images' size to the bottleneck's.
 
-    The bottleneck is `longer` on its longer side where that is `longer` times a power of two; else up to twice that,
-    less one.
+    The bottleneck's longer side is `longer` for images of `longer` times a power of two, else up to 2 * longer - 1.
 
     Args:
         size: of the images.
-        network: its name, for the refusal.
-        longer: least longer side of the bottleneck, in pixels.
-        shorter: least shorter side of it.
+        network: name of the network, for the error.
+        longer: minimum of the bottleneck's longer side, in pixels.
+        shorter: minimum of the bottleneck's shorter side, in pixels.
 
     Raises:
         UsageError: a side does not halve so often, or the shorter one falls below `shorter`.
     """
-    times = max(1, int(math.log2(max(*size, longer) / longer)))
-    grain = 2**times
-    if min(size) < shorter * grain or max(size) < longer * grain or any(side % grain for side in size):
-        most = max(longer * grain, max(size) // grain * grain)
+    count = max(1, int(math.log2(max(*size, longer) / longer)))
+    divisor = 2**count
+    if min(size) < shorter * divisor or max(size) < longer * divisor or any(side % divisor for side in size):
+        # Suggest the nearest size that works: the longer side rounded down, so as not to enlarge images, the other
+        # to the nearest multiple between the minimum and the longer side.
+        limit = max(longer * divisor, max(size) // divisor * divisor)
         height, width = (
-            max(shorter * grain, min(most, round(side / grain) * grain)) if side < max(size) else most for side in size
+            limit if side == max(size) else max(shorter * divisor, min(limit, round(side / divisor) * divisor))
+            for side in size
         )
         near = f"{width}" if width == height else f"{width}x{height}"
         raise UsageError(
-            f"the {network} needs a width and height that divide by {grain}, to {longer} or more on the longer side "
+            f"the {network} needs a width and height that divide by {divisor}, to {longer} or more on the longer side "
             f"and {shorter} or more on the shorter, not {size[1]}x{size[0]}: try --resolution {near}"
         )
-    return times
+    return count
 
 
-def halved(size: Size, times: int) -> Size:
+def halve(size: Size, times: int) -> Size:
     """`size` after so many halvings."""
     return size[0] >> times, size[1] >> times

@@ -1,7 +1,8 @@
-"""What every objective is: its configuration and its equations in one frozen dataclass.
+"""The interface of every objective, and what it is given and returns.
 
-An objective sees a `Batch`, gives each player's `Loss`, and keeps its own moving quantities (a balance term, a margin)
-in a `State` that is passed in and returned. It never touches weights, devices or processes.
+An objective is a frozen dataclass: its fields are hyper-parameters, its methods the paper's equations. It computes each
+player's `Loss` from a `Batch`. Quantities that change while training (a balance term, a margin) form its `State`, which
+is passed in and returned. It never touches weights, optimizers, devices or processes.
 """
 
 from abc import ABC, abstractmethod
@@ -17,29 +18,35 @@ from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 from equipoise.randomness import Draws
 
 State = dict[str, Tensor]
-"""An objective's moving quantities: 0-d tensors by name, all of them in the checkpoint."""
+"""An objective's changing quantities: 0-d tensors by name, saved in every checkpoint."""
 
 Aux = dict[str, Tensor]
-"""What a loss has seen on the way: 0-d detached tensors by name, each a mean over the batch."""
+"""Auxiliary values of a loss: 0-d detached tensors by name, each a mean over this process's rows."""
 
 ReducedAux = Mapping[str, Tensor]
-"""The auxiliary values of one step, reduced: 0-d tensors by name, averaged over the whole batch and every process."""
+"""The auxiliary values of one step's losses, averaged over all processes: 0-d tensors by name."""
 
 ScoreKind = Literal["logit", "critic", "loss", "energy"]
-"""What a discriminator's score means to an objective; `Network.serves` says which of them a network can be."""
+"""Meaning of the discriminator's score; `Network.score_kinds` lists those that a network can give."""
+
+TINY = 1e-12
+"""Added under square roots and below quotients, so that values and gradients stay finite at 0."""
+
+Update = Literal["simultaneous", "alternating"]
+"""Whether both players step from the same weights, or the generator steps after the discriminator has."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective asks of its networks; a pairing that cannot work is refused at the start.
+    """Requirements of an objective on the networks; a network that does not meet them is refused before training.
 
     Attributes:
-        score: what the discriminator's score has to be.
-        codes: whether the discriminator must give codes.
-        independent: whether an image's score must not depend on the others in the batch, as it does under BatchNorm.
-        levels: 0 for images; else of how many values each pixel is drawn (see `Extras.levels`), real ones rounded to
-            them.
-        samples: discrete images drawn for each latent.
+        score: meaning of the discriminator's score.
+        codes: whether the discriminator must return codes.
+        independent: whether an image's score must not depend on the rest of the batch, as it does under BatchNorm.
+        levels: number of values per pixel of a discrete generator (see `BuildOptions.levels`), to which real images
+            are rounded; 0 for continuous images.
+        samples: number of discrete images drawn per latent.
     """
 
     score: ScoreKind
@@ -51,20 +58,20 @@ class Needs:
 
 @dataclass(frozen=True)
 class Batch:
-    """All that an objective may see of one step.
+    """Inputs of the losses: all that an objective may use of one step.
 
     Attributes:
         real: (N, C, H, W) in [-1, 1].
-        latent: (N, K) what the generator was given.
-        fake: the generator's answer to `latent`.
-        d_real: the discriminator's answer to `real`.
-        d_fake: the discriminator's answer to `fake.images`.
-        discriminator: the discriminator itself; `discriminate` asks it again (gradient penalties).
-        draws: random tensors for this step.
-        labels: (N,) class indices of `real`, where the data has them.
-        conditions: what else the generator was given.
-        gather: this process's rows -> the rows of every process, differentiable; for statistics of a whole batch.
-        autocast: the context in which the players run.
+        latent: (N, K), the generator's input.
+        fake: the generator's output for `latent`.
+        d_real: the discriminator's output for `real`.
+        d_fake: the discriminator's output for `fake.images`.
+        discriminator: the discriminator; call it by `discriminate`.
+        draws: random tensors of this step, by purpose.
+        labels: (N,) class indices of `real`, where the data has classes.
+        conditions: the generator's inputs beside `latent`.
+        all_gather: differentiable, (N, ...) of this process -> (N * processes, ...) of all; for batch statistics.
+        autocast: context manager of the training precision.
     """
 
     real: Tensor
@@ -80,36 +87,35 @@ class Batch:
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def discriminate(self, images: Tensor) -> DiscriminatorOutput:
-        """The discriminator's answer to other images, in the precision of training."""
+        """The discriminator's output for further images (gradient penalties), in the training precision."""
         with self.autocast():
             return cast(DiscriminatorOutput, self.discriminator(images))
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One player's loss, to be minimised, and what was seen on the way.
+    """One player's loss, to be minimised, with auxiliary values for `adapt` and `measures`.
 
     Attributes:
-        value: 0-d; the mean over this process's rows, or over all rows that were gathered.
-        aux: for `adapt` and `measures`; averaged over all processes first.
+        value: 0-d, mean over this process's rows, or over all gathered rows.
+        aux: 0-d tensors by name, detached here; averaged over all processes before they are used.
     """
 
     value: Tensor
-    aux: Aux
+    aux: Aux = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, value: Tensor, **aux: Tensor) -> "Loss":
-        """A loss, with what it has seen detached."""
-        return cls(value, {name: each.detach() for name, each in aux.items()})
+    def __post_init__(self) -> None:
+        # Detached once for all objectives: a state computed from these must not keep every step's graph alive.
+        object.__setattr__(self, "aux", {name: value.detach() for name, value in self.aux.items()})
 
 
-class Half(NamedTuple):
-    """One half of a batch, real or generated images, as far as losses with a shared term see it.
+class HalfBatch(NamedTuple):
+    """The real or the generated half of a batch, for losses that share a term.
 
     Attributes:
-        output: the discriminator's answer to the images.
-        latent: (N, K) what the generator is given in this step.
-        gather: as that of a `Batch`.
+        output: the discriminator's output for the images.
+        latent: (N, K), the generator's input in this step.
+        all_gather: as `Batch.all_gather`.
     """
 
     output: DiscriminatorOutput
@@ -117,118 +123,114 @@ class Half(NamedTuple):
     all_gather: Callable[[Tensor], Tensor] = lambda rows: rows
 
 
-class Shared(NamedTuple):
-    """The losses of generated images where both players share a term: L_D has factor * term, L_G term + generator.
+class FakeTerms(NamedTuple):
+    """Both losses' terms of generated images: coefficient * shared for L_D, shared + generator for L_G.
 
     Attributes:
-        term: 0-d.
-        generator: 0-d, or None where there is nothing more.
-        aux: as that of a `Loss`.
+        shared: 0-d.
+        generator: 0-d, or None where L_G has no further term.
+        aux: as `Loss.aux`.
     """
 
-    term: Tensor
+    shared: Tensor
     generator: Tensor | None
     aux: Aux
 
 
 class Objective(ABC):
-    """A frozen dataclass of hyper-parameters with the objective's equations as its methods.
+    """A frozen dataclass of hyper-parameters, with the objective's equations as methods.
 
-    Only `needs` and the two losses must be given; what most objectives do not have stands here as nothing.
+    Subclasses must define `needs` and both losses; every other attribute has a neutral default here.
     """
 
     def __init_subclass__(cls) -> None:
-        """A subclass with a loss of its own shares no term with the other player, unless it says so itself."""
-        if "factor" not in vars(cls) and {"discriminator_loss", "generator_loss"} & vars(cls).keys():
-            cls.factor = Objective.factor  # type: ignore[method-assign]
+        """Reset `shared_term_coefficient` in a subclass that overrides a loss but not the coefficient.
 
-    defaults: ClassVar[Mapping[str, Any]] = {}
-    """Settings of a TrainConfig that its authors used, where they differ from those of TrainConfig itself."""
-    toy_defaults: ClassVar[Mapping[str, Any]] = {
-        "batch": 256,
-        "images": 2_500_000,
-        "log_every": 10_000,
-        "sample_every": 100_000,
-        "checkpoint_every": 250_000,
-        "lr": 2e-3,
-        "beta1": 0.0,
-        "beta2": 0.99,
-        "ema": 50_000,
-    }
-    """Those that replace them on toys in the plane: ours, found on 25 Gaussians (docs/toys.md)."""
+        An inherited coefficient describes the parent's losses. Kept, training would take the parent's `real_terms` and
+        `fake_terms` and silently never call the new loss.
+        """
+        if "shared_term_coefficient" not in vars(cls) and {"discriminator_loss", "generator_loss"} & vars(cls).keys():
+            cls.shared_term_coefficient = Objective.shared_term_coefficient  # type: ignore[method-assign]
+
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """The authors' training settings, where they differ from the defaults of `TrainConfig`."""
+    toy_recipe: ClassVar[Mapping[str, Any]] = {}
+    """Training settings on points in the plane, where they differ from `config.defaults.TOY_RECIPE`."""
 
     @property
     @abstractmethod
     def needs(self) -> Needs:
-        """What the networks must give; a class attribute where the hyper-parameters have no say in it."""
+        """Requirements on the networks; a class attribute where they do not depend on the hyper-parameters."""
 
     @property
-    def convergence(self) -> str | None:
-        """The measure that falls as training converges, if the objective has one."""
+    def convergence_measure(self) -> str | None:
+        """Name of the measure that falls as training converges, or None."""
         return None
 
     @property
     def clip(self) -> float:
-        """After each of its steps the discriminator's weights are clipped to [-clip, clip]; 0 leaves them."""
+        """Bound to which the discriminator's weights are clipped after each of its steps; 0 for no clipping."""
         return 0.0
 
     @classmethod
     def presets(cls) -> "Mapping[str, tuple[Objective, Mapping[str, Any]]]":
-        """Published variants by name: the objective, and settings of a TrainConfig beside its `defaults`."""
+        """Published variants by name: the objective, and training settings that replace those of its `recipe`."""
         return {}
 
-    def start(self, steps_per_epoch: int) -> State:
-        """The state before the first step; `steps_per_epoch` steps see all images once."""
+    def initial_state(self, steps_per_epoch: int) -> State:
+        """The state before the first step."""
         return {}
 
     def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:
-        """Steps of the discriminator before the generator's next, which is its number `generator_steps`, from 0."""
+        """Number of discriminator steps before generator step number `generator_steps`, counted from 0."""
         return n_critic
 
     @abstractmethod
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
-        """The loss that moves the discriminator only; pure."""
+        """The loss of the discriminator's weights; pure."""
 
     @abstractmethod
     def generator_loss(self, batch: Batch, state: State) -> Loss:
-        """The loss that moves the generator only; pure. With alternating updates `batch.d_fake` is judged anew."""
+        """The loss of the generator's weights; pure. With alternating updates `batch.d_fake` is from the new weights.
 
-    def factor(self, state: State) -> Tensor | None:
-        """The factor, 0-d, up to which both losses share their term of generated images, if they do.
+        Its auxiliary values are missing in `adapt` and `measures` after steps of the discriminator alone.
+        """
 
-        Then each half of the batch can be judged and differentiated by itself, once for both players.
+    def shared_term_coefficient(self, state: State) -> Tensor | None:
+        """Coefficient c, 0-d, if L_D = real + c * shared and L_G = shared + generator; None if the losses differ more.
+
+        With a coefficient, one backward pass over each half of the batch serves both players (see `training.step`).
         """
         return None
 
-    def real_loss(self, half: Half) -> Loss:
-        """What the discriminator's loss has of real images; only asked for where there is a `factor`."""
+    def real_terms(self, half: HalfBatch) -> Loss:
+        """L_D's terms of real images; called only with a `shared_term_coefficient`."""
         raise AssertionError(type(self).__name__)
 
-    def fake_losses(self, half: Half) -> Shared:
-        """What both losses have of generated images; only asked for where there is a `factor`."""
+    def fake_terms(self, half: HalfBatch) -> FakeTerms:
+        """Both losses' terms of generated images; called only with a `shared_term_coefficient`."""
         raise AssertionError(type(self).__name__)
 
     def adapt(self, state: State, aux: ReducedAux) -> State:
-        """The state after a step that saw `seen`; pure, without a host synchronisation.
+        """The state after a step; pure, and without a synchronisation of host and device.
 
-        What the generator's loss sees is absent from `seen` after a step in which only the discriminator moved.
+        Args:
+            state: before the step.
+            aux: of both losses, equal on all processes, so that their states stay equal.
         """
         return state
 
     def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
-        """What to log of a step: 0-d tensors by name."""
+        """The measures to log: 0-d tensors by name."""
         return dict(aux)
 
 
 def accuracy(real: Tensor, fake: Tensor, threshold: float = 0.0) -> Tensor:
-    """Share of scores (N,) on their own side of `threshold`: real ones above it, fake ones below; 0-d in [0, 1]."""
-    right = (real > threshold).to(real.dtype).mean() + (fake < threshold).to(fake.dtype).mean()
-    return (right / 2).detach()
+    """Accuracy of scores (N,): real images are to lie above `threshold`, generated ones below; 0-d in [0, 1]."""
+    correct = (real > threshold).to(real.dtype).mean() + (fake < threshold).to(fake.dtype).mean()
+    return correct / 2
 
 
 def zeros(*names: str) -> State:
     """A state of zeros."""
     return {name: torch.zeros(()) for name in names}
-
-
-Update = Literal["simultaneous", "alternating"]

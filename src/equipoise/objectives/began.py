@@ -9,7 +9,18 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Half, Loss, Needs, Objective, ReducedAux, Shared, State, zeros
+from equipoise.objectives.base import (
+    TINY,
+    Batch,
+    FakeTerms,
+    HalfBatch,
+    Loss,
+    Needs,
+    Objective,
+    ReducedAux,
+    State,
+    zeros,
+)
 from equipoise.objectives.ebgan import pulling_away
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -19,20 +30,29 @@ Weight = Annotated[float, Field(ge=0, le=1000)]
 class BEGAN(Objective):
     """Boundary Equilibrium GAN (Berthelot, Schumm and Metz 2017), arXiv:1703.10717, section 3.4.
 
-    The defaults are ours and hold where the paper's collapse (docs/began-in-practice.md); `paper()` gives theirs.
+    The defaults are equipoise's own, for data on which the paper's collapse (docs/began-in-practice.md); `paper()`
+    gives the paper's.
     """
 
-    convergence: ClassVar[str | None] = "m_global"
+    convergence_measure: ClassVar[str | None] = "m_global"
     needs: ClassVar[Needs] = Needs("energy", codes=True)
+    recipe = {  # noqa: RUF012
+        "batch": 16,
+        "update": "simultaneous",
+        "lr_ratio": 2.0,
+        "warmup": 2_000,
+        "lr_patience": 10,
+        "prior": "uniform",
+    }
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Diversity ratio: the energy of generated images over that of real ones (paper: 0.5)."""
+    """Diversity ratio: target for the energy of generated images over that of real ones (paper: 0.5)."""
     lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.003
     """Proportional gain of k (paper: 0.001)."""
     relative: bool = True
     """Divide the error that moves k by the energy of real images, so that the gain has no unit (paper: no)."""
     recover: Weight = 0.0
-    """Weight in both losses of reading the latent back from the code of G(z) (BEGAN-CS; paper: 0)."""
+    """Weight in both losses of the latent's reconstruction error from the code of G(z) (BEGAN-CS; paper: 0)."""
     match: Weight = 0.1
     """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
     pull: Weight = 0.3
@@ -40,103 +60,104 @@ class BEGAN(Objective):
 
     @classmethod
     def paper(cls) -> "BEGAN":
-        """The paper's own objective and values."""
+        """The paper's hyper-parameters, without any remedy."""
         return cls(gamma=0.5, lambda_k=1e-3, relative=False, recover=0, match=0, pull=0)
 
-    def start(self, steps_per_epoch: int) -> State:
-        """No term of the generator's in the discriminator's loss yet: k = 0."""
+    def initial_state(self, steps_per_epoch: int) -> State:
+        """The equilibrium term k = 0: the discriminator first learns to reconstruct real images."""
         return zeros("k")
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_D = L(x) - k L(G(z)), and the remedies that are on."""
-        real = self.real_loss(Half(batch.d_real, batch.latent, batch.all_gather))
+        """L_D = L(x) - k L(G(z)), and the remedies with a weight."""
+        real = self.real_terms(HalfBatch(batch.d_real, batch.latent, batch.all_gather))
         fake = batch.d_fake.score.mean()
         loss = real.value - state["k"] * fake
         if self.recover:
-            loss = loss + self.recover * recovery(batch)
-        return Loss.of(loss, **real.aux, energy_fake=fake)
+            loss = loss + self.recover * latent_recovery(batch)
+        return Loss(loss, {**real.aux, "energy_fake": fake})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_G = L(G(z)), and the remedies that are on."""
-        loss, apart, aux = self.fake_losses(Half(batch.d_fake, batch.latent, batch.all_gather))
-        if apart is not None:
-            loss = loss + apart
+        """L_G = L(G(z)), and the remedies with a weight."""
+        loss, generator, aux = self.fake_terms(HalfBatch(batch.d_fake, batch.latent, batch.all_gather))
+        if generator is not None:
+            loss = loss + generator
         if self.recover:
-            aux["recovery"] = recovery(batch)
+            aux["recovery"] = latent_recovery(batch)
             loss = loss + self.recover * aux["recovery"]
-        return Loss.of(loss, **aux)
+        return Loss(loss, aux)
 
-    def factor(self, state: State) -> Tensor | None:
-        """Both losses share L(G(z)) up to -k, unless latents are recovered, which both want alike."""
+    def shared_term_coefficient(self, state: State) -> Tensor | None:
+        """-k, as both losses share L(G(z)); None with latent recovery, which both minimise with the same sign."""
         return None if self.recover else -state["k"]
 
-    def real_loss(self, half: Half) -> Loss:
-        """L(x), and the distance of the codes from the latents, if it is on."""
-        loss = real = half.output.score.mean()
-        aux = {"energy_real": real}
+    def real_terms(self, half: HalfBatch) -> Loss:
+        """L(x), and the weighted distance of its codes from the latents."""
+        loss = energy = half.output.score.mean()
+        aux = {"energy_real": energy}
         if self.match:
             codes = half.all_gather(_codes(half.output.code, half.latent))
             aux["code_distance"] = energy_distance(codes, half.all_gather(half.latent))
             loss = loss + self.match * aux["code_distance"]
-        return Loss.of(loss, **aux)
+        return Loss(loss, aux)
 
-    def fake_losses(self, half: Half) -> Shared:
-        """L(G(z)), and for the generator alone pulling away, if it is on."""
-        fake = half.output.score.mean()
-        aux = {"energy_fake": fake.detach()}
+    def fake_terms(self, half: HalfBatch) -> FakeTerms:
+        """L(G(z)), and for the generator alone the weighted pulling-away term."""
+        energy = half.output.score.mean()
+        aux = {"energy_fake": energy.detach()}
         if not self.pull:
-            return Shared(fake, None, aux)
-        apart = pulling_away(half.all_gather(_codes(half.output.code, half.latent)))
-        return Shared(fake, self.pull * apart, {**aux, "pulling_away": apart.detach()})
+            return FakeTerms(energy, None, aux)
+        pull = pulling_away(half.all_gather(_codes(half.output.code, half.latent)))
+        return FakeTerms(energy, self.pull * pull, {**aux, "pulling_away": pull.detach()})
 
     def adapt(self, state: State, aux: ReducedAux) -> State:
         """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
         error = self.gamma * aux["energy_real"] - aux["energy_fake"]
         if self.relative:
-            error = error / aux["energy_real"].clamp_min(1e-12)
+            error = error / aux["energy_real"].clamp_min(TINY)
         return {"k": (state["k"] + self.lambda_k * error).clamp(0, 1)}
 
     def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
         """Energies, k, M_global = L(x) + |gamma L(x) - L(G(z))|, and the balance L(G(z)) / L(x)."""
         real, fake = aux["energy_real"], aux["energy_fake"]
         m_global = real + (self.gamma * real - fake).abs()
-        return {**aux, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(1e-12)}
+        return {**aux, "k": state["k"], "m_global": m_global, "balance": fake / real.clamp_min(TINY)}
 
 
-def recovery(batch: Batch) -> Tensor:
-    """Mean squared error of reading the latent back from the code of G(z) (BEGAN-CS, arXiv:1808.07258); 0-d."""
+def latent_recovery(batch: Batch) -> Tensor:
+    """Mean squared error of the code of G(z) as an estimate of z (BEGAN-CS, arXiv:1808.07258); 0-d."""
     return F.mse_loss(_codes(batch.d_fake.code, batch.latent), batch.latent)
 
 
 def energy_distance(code: Tensor, latent: Tensor) -> Tensor:
-    """How far a batch of codes is from the latents' distribution: 2 E|c - z| - E|c - c'| - E|z - z'|.
+    """Energy distance between the distributions of codes and latents: 2 E|c - z| - E|c - c'| - E|z - z'|.
 
-    Zero in expectation if and only if both have one distribution (Szekely and Rizzo 2013,
+    Zero in expectation if and only if both distributions are equal (Szekely and Rizzo 2013,
     doi:10.1016/j.jspi.2013.03.018); the use on an autoencoder's codes follows Tolstikhin et al. (2018),
-    arXiv:1711.01558. Lengths are divided by sqrt(K), so that the weight does not depend on the latent's size.
+    arXiv:1711.01558. Divided by sqrt(K), so that its weight does not depend on the latent's size.
 
     Args:
         code: (N, K), N >= 2.
-        latent: (N, K), drawn from the latents' distribution.
+        latent: (N, K), samples of the prior.
 
     Returns:
         0-d; unbiased, so slightly below 0 at times.
     """
     count, size = latent.shape
-    pairs = count * (count - 1)
-    across = _lengths(code, latent).mean()
-    within = _lengths(code, code).sum() / pairs + _lengths(latent, latent).sum() / pairs
-    distance: Tensor = (2 * across - within) / math.sqrt(size)
+    pairs = count * (count - 1)  # an image's distance from itself is left out, which makes the estimate unbiased
+    between = _distances(code, latent).mean()
+    within = _distances(code, code).sum() / pairs + _distances(latent, latent).sum() / pairs
+    distance: Tensor = (2 * between - within) / math.sqrt(size)
     return distance
 
 
-def _lengths(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) distances between the rows of a and b; the gradient at distance 0 is 0, not NaN."""
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """(N, M) Euclidean distances between the rows of a and b."""
     squares = (a[:, None] - b[None]).square().sum(2)
+    # At distance 0 the root's gradient is infinite, and where() multiplies it by 0, which is NaN: hence the clamp too.
     return torch.where(squares > 0, squares.clamp_min(1e-30).sqrt(), torch.zeros_like(squares))
 
 
 def _codes(code: Tensor | None, latent: Tensor) -> Tensor:
-    """The codes in the latents' precision; only an autoencoder has them."""
+    """The discriminator's codes in the precision of the latents, also under bf16 autocast."""
     assert code is not None  # noqa: S101
     return code.to(latent.dtype)

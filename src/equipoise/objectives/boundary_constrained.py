@@ -1,4 +1,4 @@
-"""A GAN whose discriminator is kept flat at the boundary, after document 000, which calls it BEGAN."""
+"""Boundary-constrained GAN: a GAN whose discriminator is kept flat around real and generated images."""
 
 from typing import Annotated, Literal
 
@@ -10,39 +10,38 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, State
-from equipoise.objectives.gan import GAN, USUAL
+from equipoise.objectives.gan import GAN
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class BCGAN(Objective):
-    """Boundary-constrained GAN: an article's own objective, published under BEGAN's name (docs/objectives/bc-gan.md).
+    """Boundary-constrained GAN, described in a blog post under BEGAN's name (docs/objectives/bc-gan.md).
 
-    Its symbols clash there and its signs waver; these are its terms, made to fit together, with defaults of our own.
-    With l_r = -E log D(x), l_f = -E log(1 - D(G(z))) and d the mean distance of a real and a generated image,
+    The post uses symbols and signs inconsistently; its terms are reconciled here, with equipoise's own defaults. With
+    l_r = -E log D(x), l_f = -E log(1 - D(G(z))) and d the mean distance of a real and a generated image,
     l_f' = l_f - d / distance_scale.
     """
 
     needs = Needs("logit", independent=True)
-    defaults = {**USUAL, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
 
     alpha: Weight = 1.0
     """Weight of l_f' in the discriminator's loss."""
     beta: Weight = 0.5
-    """Weight of (l_r - l_f')_+ in it; from 0 to alpha."""
+    """Weight of (l_r - l_f')_+ in the discriminator's loss, from 0 to alpha."""
     mix: Literal["one-sided", "convex"] = "one-sided"
-    """How both errors are mixed: alpha l_f' + beta (l_r - l_f')_+, or alpha l_r + (1 - alpha) l_f."""
+    """Sum of both errors: one-sided, alpha l_f' + beta (l_r - l_f')_+, or convex, alpha l_r + (1 - alpha) l_f."""
     weight_penalty: Weight = 1e-4
     """Weight of half the sum of the discriminator's squared weights and biases."""
     distance_scale: Annotated[float, Field(gt=0, le=1e6)] = 10.0
-    """What the distance d is divided by."""
+    """Divisor of the distance d."""
     constraint: Weight = 0.1
-    """Weight lambda of the boundary's slope in the discriminator's loss."""
+    """Weight lambda of the boundary constraint in the discriminator's loss."""
     constraint_g: Weight = 0.1
-    """The same in the generator's loss."""
+    """Weight of the boundary constraint in the generator's loss."""
     noise: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Images are moved by U[-noise, noise] in every value before the slope is taken."""
+    """Noise U[-noise, noise] added to every value before the constraint is evaluated."""
 
     def __post_init__(self) -> None:
         if self.mix == "one-sided" and self.beta > self.alpha:
@@ -52,56 +51,57 @@ class BCGAN(Objective):
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = alpha l_f' + beta (l_r - l_f')_+ + weight_penalty / 2 |theta|^2 + lambda B(x + noise)."""
-        loss, mixed = self._mixed(batch)
-        aux = {**GAN().discriminator_loss(batch, state).aux, "mixing_active": mixed}
+        loss, active = self._mixed_errors(batch)
+        aux = {**GAN().discriminator_loss(batch, state).aux, "mixing_active": active}
         if self.weight_penalty:
-            loss = loss + self.weight_penalty / 2 * squared(batch.discriminator).to(loss.dtype)
+            loss = loss + self.weight_penalty / 2 * squared_weights(batch.discriminator).to(loss.dtype)
         if self.constraint:
-            images = (batch.real + self._moved(batch, "real")).detach().requires_grad_()
+            images = (batch.real + self._noise(batch, "real")).detach().requires_grad_()
             scores = batch.discriminate(images).score
-            aux["boundary_real"], aux["gradient_norm"] = boundary(scores, images)
+            aux["boundary_real"], aux["gradient_norm"] = boundary_constraint(scores, images)
             loss = loss + self.constraint * aux["boundary_real"]
-        return Loss.of(loss, **{**aux, "loss_discriminator": loss})
+        return Loss(loss, {**aux, "loss_discriminator": loss})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_G = -E log D(G(z)) + lambda_G times the boundary's slope in z, at G(z) + noise."""
+        """L_G = -E log D(G(z)) + lambda_G B(G(z) + noise), with B's gradient in z."""
         loss = F.softplus(-batch.d_fake.score).mean()
         if not self.constraint_g:
-            return Loss.of(loss, loss_generator=loss)
-        scores = batch.discriminate(batch.fake.images + self._moved(batch, "fake")).score
-        slope, _ = boundary(scores, batch.latent)
-        loss = loss + self.constraint_g * slope
-        return Loss.of(loss, loss_generator=loss, boundary_fake=slope)
+            return Loss(loss, {"loss_generator": loss})
+        scores = batch.discriminate(batch.fake.images + self._noise(batch, "fake")).score
+        constraint, _ = boundary_constraint(scores, batch.latent)
+        loss = loss + self.constraint_g * constraint
+        return Loss(loss, {"loss_generator": loss, "boundary_fake": constraint})
 
-    def _mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Both errors mixed, and whether l_r exceeds l_f' in the whole batch (1) or not (0)."""
+    def _mixed_errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sum of both errors by `mix`; and 1 if l_r exceeds l_f' over the whole batch, else 0; 0-d each."""
         real, fake = F.softplus(-batch.d_real.score), F.softplus(batch.d_fake.score)  # (N,) each
         distance = (batch.real - batch.fake.images).detach().flatten(1).square().mean(1).sqrt().to(real.dtype)
-        nearer = fake - distance / self.distance_scale
-        gap = F.relu(batch.all_gather(real - nearer).mean())
-        exceeds = (gap > 0).to(gap.dtype)
+        reduced = fake - distance / self.distance_scale  # l_f'
+        # The hinge is of the whole batch's means: gathered first, so that it opens on all processes alike.
+        gap = F.relu(batch.all_gather(real - reduced).mean())
+        active = (gap > 0).to(gap.dtype)
         if self.mix == "convex":
-            return self.alpha * real.mean() + (1 - self.alpha) * fake.mean(), exceeds
-        return self.alpha * nearer.mean() + self.beta * gap, exceeds
+            return self.alpha * real.mean() + (1 - self.alpha) * fake.mean(), active
+        return self.alpha * reduced.mean() + self.beta * gap, active
 
-    def _moved(self, batch: Batch, which: str) -> Tensor:
-        """U[-noise, noise], as large as the real images."""
+    def _noise(self, batch: Batch, which: str) -> Tensor:
+        """U[-noise, noise] in the shape of the real images."""
         draws = batch.draws.uniform(f"boundary of {which} images", *batch.real.shape[1:])
         return (2 * draws - 1) * self.noise
 
 
-def boundary(scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """B = E_i softplus(-s_i) |grad D_i|_max, differentiable, and E_i |grad D_i|_max; D = sigmoid(s).
+def boundary_constraint(scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """B = E_i softplus(-s_i) |grad D_i|_max with D = sigmoid(s), and E_i |grad D_i|_max; 0-d, differentiable.
 
     Args:
-        scores: (N,) logits of N points, each a function of its own point alone.
-        points: (N, ...), what the gradient is taken in.
+        scores: (N,) logits, each a function of its own point alone.
+        points: (N, ...) in which the gradient is taken.
     """
     (gradient,) = torch.autograd.grad(scores.sigmoid().sum(), points, create_graph=True)
-    steepest = gradient.flatten(1).abs().amax(1).to(scores.dtype)
-    return (F.softplus(-scores) * steepest).mean(), steepest.mean()
+    norms = gradient.flatten(1).abs().amax(1).to(scores.dtype)
+    return (F.softplus(-scores) * norms).mean(), norms.mean()
 
 
-def squared(network: nn.Module) -> Tensor:
-    """Sum of the squares of all weights and biases."""
+def squared_weights(network: nn.Module) -> Tensor:
+    """Sum of the squares of all weights and biases; 0-d."""
     return torch.stack([weight.square().sum() for weight in network.parameters()]).sum()

@@ -8,23 +8,22 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State
-from equipoise.objectives.gan import USUAL
+from equipoise.objectives.base import TINY, Aux, Batch, Loss, Needs, Objective, ReducedAux, State
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class EBGAN(Objective):
     """Energy-based GAN (Zhao, Mathieu and LeCun 2016), arXiv:1609.03126, equations 1, 2 and 4.
 
-    An energy is what the network makes of the reconstruction error: the autoencoder's is the mean over all values of an
-    image, so that a margin does not depend on its size. The paper's margins (10 for MNIST, 20 for CelebA, 80 for LSUN)
-    belong to energies on other scales and mean nothing here.
+    The energy is the autoencoder's reconstruction error, a mean over all values of an image, so that the margin does
+    not depend on its size. The paper's margins (10 for MNIST, 20 for CelebA, 80 for LSUN) belong to energies on other
+    scales and do not apply here.
     """
 
-    defaults = {**USUAL, "network": "autoencoder", "lr": 1e-3, "beta1": 0.5, "beta2": 0.999}  # noqa: RUF012
+    recipe = {"lr": 1e-3}  # noqa: RUF012
 
     margin: Annotated[float, Field(gt=0, le=1e6)] = 0.1
-    """Energy above which generated images no longer count for the discriminator: a few times what real ones come to."""
+    """Margin m: energy above which a generated image has no gradient in D's loss; a few times that of real images."""
     pull: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Weight in G's loss of the pulling-away term on the codes of generated images (paper: 0.1 where it is used)."""
 
@@ -34,34 +33,29 @@ class EBGAN(Objective):
         return Needs("energy", codes=self.pull > 0)
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_D = E(x) + (m - E(G(z)))_+, the hinge of each image by itself."""
+        """L_D = E(x) + (m - E(G(z)))_+."""
         real, fake = batch.d_real.score, batch.d_fake.score
-        loss = real.mean() + hinge(fake, self.margin).mean()
-        return Loss.of(loss, loss_discriminator=loss, **energy_statistics(real, fake, self.margin))
+        loss = real.mean() + F.relu(self.margin - fake).mean()  # the hinge of each image, not of their mean
+        return Loss(loss, {"loss_discriminator": loss, **energy_statistics(real, fake, self.margin)})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_G = E(G(z)) + pull f_PT(codes); the gradient flows through both terms of the energy."""
+        """L_G = E(G(z)) + pull f_PT(codes); the gradient flows through input and reconstruction."""
         loss = batch.d_fake.score.mean()
         if not self.pull:
-            return Loss.of(loss, loss_generator=loss)
+            return Loss(loss, {"loss_generator": loss})
         assert batch.d_fake.code is not None  # noqa: S101
-        alike = pulling_away(batch.all_gather(batch.d_fake.code.to(loss.dtype)))
-        loss = loss + self.pull * alike
-        return Loss.of(loss, loss_generator=loss, pulling_away=alike)
+        pull = pulling_away(batch.all_gather(batch.d_fake.code.to(loss.dtype)))
+        loss = loss + self.pull * pull
+        return Loss(loss, {"loss_generator": loss, "pulling_away": pull})
 
     def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
-        """The losses' aux, the margin, and the balance E(G(z)) / E(x), which comes to 1."""
+        """Auxiliary values, the margin, and the balance E(G(z)) / E(x), which approaches 1."""
         real, fake = aux["energy_real"], aux["energy_fake"]
-        return {**aux, "margin": torch.full_like(real, self.margin), "balance": fake / real.clamp_min(1e-12)}
+        return {**aux, "margin": torch.full_like(real, self.margin), "balance": fake / real.clamp_min(TINY)}
 
 
-def hinge(energy: Tensor, margin: float | Tensor) -> Tensor:
-    """(margin - energy)_+ of each image, (N,): its gradient is -1 where the energy is below the margin, else 0."""
-    return F.relu(margin - energy)
-
-
-def energy_statistics(real: Tensor, fake: Tensor, margin: float | Tensor) -> dict[str, Tensor]:
-    """Mean energies (N,), and the share of generated images below the margin."""
+def energy_statistics(real: Tensor, fake: Tensor, margin: float | Tensor) -> Aux:
+    """Means of the energies (N,), and the share of generated images below the margin."""
     return {
         "energy_real": real.mean(),
         "energy_fake": fake.mean(),
@@ -70,15 +64,15 @@ def energy_statistics(real: Tensor, fake: Tensor, margin: float | Tensor) -> dic
 
 
 def pulling_away(code: Tensor) -> Tensor:
-    """Mean squared cosine between the codes of different samples (section 2.4, equation 4 of the paper).
+    """Pulling-away term: mean squared cosine between the codes of different images (arXiv:1609.03126, equation 4).
 
     Args:
         code: (N, K) with N >= 2.
 
     Returns:
-        0-d in [0, 1]: 0 where all codes are orthogonal, 1 where they all lie on one line.
+        0-d in [0, 1]: 0 if all codes are orthogonal, 1 if all are collinear.
     """
     count = len(code)
     unit = F.normalize(code, dim=1)
     cosines = (unit @ unit.T).square()
-    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))
+    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))  # the diagonal is 1 for any codes

@@ -1,48 +1,40 @@
-"""Margin adaptation GAN: an energy-based GAN whose margin follows what it sees."""
+"""Margin adaptation GAN: an energy-based GAN whose margin follows the energy of real images."""
 
 import math
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State, zeros
-from equipoise.objectives.ebgan import energy_statistics, hinge
-from equipoise.objectives.gan import USUAL
+from equipoise.objectives.base import TINY, Batch, Loss, Needs, Objective, ReducedAux, State, zeros
+from equipoise.objectives.ebgan import energy_statistics
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class MAGAN(Objective):
     """Margin Adaptation for GANs (Wang, Cully, Chang and Demiris 2017), arXiv:1704.03817, algorithm 1.
 
-    The discriminator is first trained alone, on real images. The margin is then their mean energy, and falls at the end
-    of an epoch in which real images had less, and less than generated ones, whose energy has stopped falling.
+    The discriminator is pretrained on real images alone; the margin is then their mean energy. At the end of an epoch
+    it falls to the epoch's mean energy of real images, under the conditions of `next_margin`.
 
-    One deviation: the first margin is the mean energy over the last epoch of that pretraining as it was aux, while the
-    discriminator still learned, where the paper passes through all images once more.
+    One deviation: the first margin is averaged during the last epoch of pretraining, while the discriminator still
+    learned; the paper passes through all images once more.
     """
 
     needs = Needs("energy")
-    defaults = {  # noqa: RUF012
-        **USUAL,
-        "network": "autoencoder",
-        "optimizer": "adamax",
-        "lr": 5e-4,
-        "beta1": 0.5,
-        "beta2": 0.999,
-        "separate_latents": True,
-    }
+    recipe = {"optimizer": "adamax", "lr": 5e-4, "separate_latents": True}  # noqa: RUF012
 
     pretrain: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Epochs in which the discriminator learns real images alone, before the generator's first step."""
+    """Epochs of training the discriminator on real images alone, before the generator's first step."""
 
-    def start(self, steps_per_epoch: int) -> State:
-        """No margin yet, and all of the pretraining to do.
+    def initial_state(self, steps_per_epoch: int) -> State:
+        """The state before pretraining, with a margin of 0.
 
-        `left` counts the steps of pretraining still to come; `sum_` and `count_` are of energies in this epoch, and
-        `before_fake` is the mean energy of generated images in the epoch before.
+        `left` counts the remaining steps of pretraining; `sum_*` and `count_*` add up this epoch's energies;
+        `before_fake` is the mean energy of generated images in the previous epoch.
         """
         state = zeros("margin", "sum_real", "sum_fake", "count_real", "count_fake")
         return state | {
@@ -52,59 +44,58 @@ class MAGAN(Objective):
         }
 
     def critic_steps(self, generator_steps: int, n_critic: int, steps_per_epoch: int) -> int:
-        """All of the pretraining before the generator's first step."""
+        """`n_critic`, and before the generator's first step the pretraining."""
         return n_critic + (self.pretrain * steps_per_epoch if generator_steps == 0 else 0)
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = E(x) + (m - E(G(z)))_+, without its second term while pretraining."""
         real, fake, margin = batch.d_real.score, batch.d_fake.score, state["margin"]
-        held = hinge(fake, margin).mean()
-        loss = real.mean() + torch.where(state["left"] > 0, torch.zeros_like(held), held)
-        return Loss.of(loss, loss_discriminator=loss, **energy_statistics(real, fake, margin))
+        hinge = F.relu(margin - fake).mean()
+        # where() instead of an `if`, which would make the host wait for the device at every step; so below in `adapt`.
+        loss = real.mean() + torch.where(state["left"] > 0, torch.zeros_like(hinge), hinge)
+        return Loss(loss, {"loss_discriminator": loss, **energy_statistics(real, fake, margin)})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_G = E(G(z'))."""
+        """L_G = E(G(z')), with latents z' of its own."""
         loss = batch.d_fake.score.mean()
-        return Loss.of(loss, loss_generator=loss)
+        return Loss(loss, {"loss_generator": loss})
 
     def adapt(self, state: State, aux: ReducedAux) -> State:
-        """Add up the epoch's energies, and at its end let the margin follow them."""
+        """Add up the epoch's energies, and update the margin at its end."""
         state = {**state, "sum_real": state["sum_real"] + aux["energy_real"], "count_real": state["count_real"] + 1}
-        if "loss_generator" in aux:
+        if "loss_generator" in aux:  # missing after a step of the discriminator alone
             state |= {"sum_fake": state["sum_fake"] + aux["loss_generator"], "count_fake": state["count_fake"] + 1}
         real = state["sum_real"] / state["count_real"]
         fake = state["sum_fake"] / state["count_fake"].clamp_min(1)
 
         ended, pretraining = state["count_real"] >= state["steps_per_epoch"], state["left"] > 0
-        moved = torch.where(pretraining, real, lowered(state["margin"], real, fake, state["before_fake"]))
+        margin = torch.where(pretraining, real, next_margin(state["margin"], real, fake, state["before_fake"]))
         counters = ("sum_real", "sum_fake", "count_real", "count_fake")
         return {
             **state,
             **{name: torch.where(ended, 0.0, state[name]) for name in counters},
-            "margin": torch.where(ended, moved, state["margin"]),
+            "margin": torch.where(ended, margin, state["margin"]),
             "before_fake": torch.where(ended & ~pretraining, fake, state["before_fake"]),
             "left": (state["left"] - 1).clamp_min(0),
         }
 
     def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
-        """The losses' aux, the margin, the balance E(G(z)) / E(x), and E(x) + |E(x) - E(G(z))|, which is to fall."""
+        """Auxiliary values, the margin, the balance E(G(z)) / E(x), and M_global = E(x) + |E(x) - E(G(z))|."""
         real, fake = aux["energy_real"], aux["energy_fake"]
         m_global = real + (real - fake).abs()
-        return {
-            **aux,
-            "margin": state["margin"],
-            "balance": fake / real.clamp_min(1e-12),
-            "m_global": m_global,
-        }
+        return {**aux, "margin": state["margin"], "balance": fake / real.clamp_min(TINY), "m_global": m_global}
 
 
-def lowered(margin: Tensor, real: Tensor, fake: Tensor, before: Tensor) -> Tensor:
-    """The margin after an epoch: the mean energy of real images where all three conditions hold, else as it was.
+def next_margin(margin: Tensor, real: Tensor, fake: Tensor, previous_fake: Tensor) -> Tensor:
+    """The margin after an epoch, 0-d: `real` if the three conditions of algorithm 1 hold, else unchanged.
+
+    Real images lie within the margin, have less energy than generated ones, and the energy of generated ones has
+    stopped falling.
 
     Args:
         margin: of the epoch, 0-d.
-        real: mean energy of real images in it: below the margin (1), and below `fake` (2).
-        fake: mean energy of generated images in it.
-        before: that of the epoch before, not above `fake` (3): the generator no longer gains.
+        real: mean energy of real images in the epoch, 0-d.
+        fake: mean energy of generated images in the epoch, 0-d.
+        previous_fake: mean energy of generated images in the previous epoch, 0-d.
     """
-    return torch.where((real < margin) & (real < fake) & (before <= fake), real, margin)
+    return torch.where((real < margin) & (real < fake) & (previous_fake <= fake), real, margin)

@@ -85,7 +85,7 @@ def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
     messages = [(symptom.kind, symptom.shown_by(recent, FEWEST_ROWS)) for symptom in SYMPTOMS]
     findings = [Finding(kind, "warning", message) for kind, message in messages if message is not None]
 
-    convergence = config.objective.convergence
+    convergence = config.objective.convergence_measure
     if convergence and (risen := _risen(rows, config, convergence, RISEN)):
         best, now = risen
         message = (

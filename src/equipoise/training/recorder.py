@@ -101,7 +101,9 @@ class Recorder:
         """Log the means of the steps since the last line, and whether the learning rate was halved by them."""
         state = self.train_state
         if halved:
-            message = f"{self.config.objective.convergence} has stalled: the learning rate is now {state.lr:.3g}"
+            message = (
+                f"{self.config.objective.convergence_measure} has stalled: the learning rate is now {state.lr:.3g}"
+            )
             self.event("info", "lr", message)
         self._log({"images": state.images, "lr": state.lr, **means})
 

@@ -74,9 +74,9 @@ class TrainState:
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
         self.optimizers = Optimizers(*(_make_optimizer(config, player, device) for player in self.players))
         self.cuda_graph_step = CUDAGraphStep()
-        self.objective = config.game(data.classes)
+        self.objective = config.build_objective(data.classes)
         self.steps_per_epoch = max(1, (data.count or ENDLESS_EPOCH) // config.batch)
-        initial = self.objective.start(self.steps_per_epoch)
+        initial = self.objective.initial_state(self.steps_per_epoch)
         self.objective_state: State = {name: value.to(device) for name, value in initial.items()}
         self.plateau, self.accumulator, self.images = Plateau(), MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
@@ -144,7 +144,7 @@ class TrainState:
 
     def update_schedule(self, means: Mapping[str, float], steps: int) -> bool:
         """Let the learning rate follow the convergence measure's mean over so many steps; whether it was halved."""
-        name, before = self.config.objective.convergence, self.plateau
+        name, before = self.config.objective.convergence_measure, self.plateau
         if name is None or self.config.lr_patience == 0:
             return False
         self.plateau = before.observe(

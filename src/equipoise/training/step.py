@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Aux, Batch, Half, Objective, State, Update
+from equipoise.objectives.base import Aux, Batch, HalfBatch, Objective, State, Update
 from equipoise.players import Conditions, GeneratorOutput, Players
 from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
@@ -48,7 +48,7 @@ def train_step(
     separate = inputs.latent_g is not None  # the generator's loss is of images of its own
 
     if order == "simultaneous" and generator_moves:
-        factor = None if separate else objective.factor(state)
+        factor = None if separate else objective.shared_term_coefficient(state)
         if factor is None:
             batch = _forward(players, inputs, distributed)
             d_loss = objective.discriminator_loss(batch, state)
@@ -95,13 +95,13 @@ def _shared_term_gradients(
     # there activations of more than half of the batch.
     with distributed.autocast():
         output = players.discriminator(inputs.real)
-    real = objective.real_loss(Half(output, inputs.latent, distributed.all_gather))
+    real = objective.real_terms(HalfBatch(output, inputs.latent, distributed.all_gather))
     real_grads = torch.autograd.grad(real.value, d_weights)
 
     with distributed.autocast():
         images = _generate(players, inputs.latent, inputs.conditions).images
         output = players.discriminator(images)
-    loss, generator_term, aux = objective.fake_losses(Half(output, inputs.latent, distributed.all_gather))
+    loss, generator_term, aux = objective.fake_terms(HalfBatch(output, inputs.latent, distributed.all_gather))
     if generator_term is not None:
         # What the generator's loss has beyond the shared term must not reach the discriminator's weights. So its
         # gradient is taken at the images alone, and added to the loss as a linear term with that very gradient there:

@@ -106,7 +106,7 @@ def check(config: TrainConfig, dataset: Dataset) -> None:
     if feed.count is not None and feed.count < config.batch:
         beside = ", the held-out ones aside" if config.held_out else ""
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
-    config.tasks.refuse(feed.shape, feed.classes, config.objective.needs)
+    config.tasks.check(feed.shape, feed.classes, config.objective.needs)
     if config.score_every:
         kid_reference(config, dataset)
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn

@@ -1,4 +1,4 @@
-"""Small games in float64 for the objectives' tests: batches of given scores, given images, or known distributions."""
+"""Batches in float64 for the objectives' tests: of scores, of images, and of known distributions."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,40 +13,41 @@ from equipoise.randomness import Draws
 Shape = tuple[int, int, int]
 
 
-class Judge(nn.Module):
-    """A discriminator that is any function of images, and remembers what it was shown."""
+class FunctionDiscriminator(nn.Module):
+    """A discriminator that is any function of images, and records its inputs."""
 
     def __init__(self, score: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.score, self.shown = score, list[Tensor]()
+        self.score, self.inputs = score, list[Tensor]()
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
-        self.shown.append(images.detach())
+        self.inputs.append(images.detach())
         return DiscriminatorOutput(self.score(images))
 
 
-def linear(weight: Tensor) -> Judge:
+def linear(weight: Tensor) -> FunctionDiscriminator:
     """c(x) = w'x."""
-    return Judge(lambda images: images.flatten(1) @ weight.flatten())
+    return FunctionDiscriminator(lambda images: images.flatten(1) @ weight.flatten())
 
 
 def draws(count: int, position: int = 0) -> Draws:
     return Draws(0, position, count, slice(0, count), dtype=torch.float64)
 
 
-def scored(real: Tensor, fake: Tensor) -> Batch:
-    """A batch of which only the scores matter."""
+def score_batch(real: Tensor, fake: Tensor) -> Batch:
+    """A batch with these scores, of images that are all 0."""
     images = torch.zeros(len(real), 1, 1, 1)
-    judge = Judge(lambda images: images.sum((1, 2, 3)))
-    said = DiscriminatorOutput(real), DiscriminatorOutput(fake)
-    return Batch(images, torch.zeros(len(real), 1), GeneratorOutput(images), *said, judge, draws(len(real)))
-
-
-def shown(judge: nn.Module, real: Tensor, fake: Tensor, position: int = 0) -> Batch:
-    """A batch of images (N, C, H, W) that `judge` has seen."""
-    said = judge(real), judge(fake)
+    discriminator = FunctionDiscriminator(lambda images: images.sum((1, 2, 3)))
+    outputs = DiscriminatorOutput(real), DiscriminatorOutput(fake)
     latent = torch.zeros(len(real), 1)
-    return Batch(real, latent, GeneratorOutput(fake), *said, judge, draws(len(real), position))
+    return Batch(images, latent, GeneratorOutput(images), *outputs, discriminator, draws(len(real)))
+
+
+def image_batch(discriminator: nn.Module, real: Tensor, fake: Tensor, position: int = 0) -> Batch:
+    """A batch of these images (N, C, H, W), with the discriminator's scores."""
+    outputs = discriminator(real), discriminator(fake)
+    latent = torch.zeros(len(real), 1)
+    return Batch(real, latent, GeneratorOutput(fake), *outputs, discriminator, draws(len(real), position))
 
 
 def numbers(values: Sequence[float]) -> Tensor:
@@ -63,7 +64,7 @@ def quantiles(count: int, mean: float = 0.0, deviation: float = 1.0) -> Tensor:
 
 
 def minimised(loss: Callable[[], Tensor], weights: Sequence[Tensor]) -> float:
-    """Move `weights` to the least loss, and return it."""
+    """Minimise a loss over `weights`, in place; the minimum."""
     optimizer = torch.optim.LBFGS(
         weights, max_iter=500, tolerance_grad=1e-13, tolerance_change=1e-16, line_search_fn="strong_wolfe"
     )
@@ -84,4 +85,4 @@ P, Q = (4, 1, 2, 3), (1, 1, 6, 2)  # two distributions over four points, in tent
 def enumerated(scores: Tensor) -> Batch:
     """The batch in which each of four points, with its score, is as frequent as under P and Q."""
     points = torch.arange(4)
-    return scored(*(scores[points.repeat_interleave(torch.tensor(times))] for times in (P, Q)))
+    return score_batch(*(scores[points.repeat_interleave(torch.tensor(times))] for times in (P, Q)))
