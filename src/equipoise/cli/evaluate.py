@@ -9,7 +9,7 @@ from equipoise.config.numbers import Count
 from equipoise.devices import Device, is_first_process
 from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import evaluate as score
-from equipoise.evaluation.image_sets import Split
+from equipoise.evaluation.request import Split
 
 
 def main(words: list[str]) -> int:
