@@ -130,7 +130,9 @@ def _evaluate_in_process(launcher: Launcher, settings: dict[str, Any], quiet: bo
             result = vars(_compute_scores(share, merged, request))
         except UsageError as refusal:
             result = str(refusal)
-    return launcher.broadcast(result)
+    result = launcher.broadcast(result)
+    launcher.barrier()  # a process that ends while another still receives from it can bring both down
+    return result
 
 
 def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
