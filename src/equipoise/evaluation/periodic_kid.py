@@ -58,7 +58,8 @@ def kid_reference(config: TrainConfig, dataset: Dataset) -> ImageSet:
             f"--score-every is for images, and {config.data} is a toy: leave it out, modes are counted anyway"
         )
     held_out = dataset.split("held-out")
-    real = stored_images(held_out if len(held_out) else dataset.split("train"), config.data, config.score_count, config.seed)
+    images = held_out if len(held_out) else dataset.split("train")
+    real = stored_images(images, config.data, config.score_count, config.seed)
     if real.count < METRICS["kid"].minimum:
         raise UsageError(
             f"{config.data} has only {real.count} images to score by, and kid needs {METRICS['kid'].minimum}: "
