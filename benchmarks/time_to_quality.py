@@ -123,7 +123,7 @@ def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
 
 def trained(entrant: Entrant, config: TrainConfig, seconds: float, launcher: Launcher) -> tuple[list[Look], Tensor]:
     """Train for so long, and look LOOKS times; the scores, and samples (SHOWN, C, H, W) of the end."""
-    judge, looks, spent, images = PeriodicKID(config, launcher.device), list[Look](), 0.0, 0
+    judge, looks, spent, images = PeriodicKID(config, open_dataset(config), launcher.device), list[Look](), 0.0, 0
     for number in range(1, LOOKS + 1):
         start = time.process_time()
         while spent + time.process_time() - start < seconds * number / LOOKS:

@@ -20,7 +20,6 @@ import torch
 import equipoise
 from benchmarks.digits import told
 from equipoise import PRESETS, Diverged, Run, TrainConfig
-from equipoise.evaluation.toys import evaluate_toy
 from equipoise.sampling.load import load_discriminator
 from equipoise.sampling.sample import sample
 from equipoise.views.toy_scatter import DRAWN, draw_scatter, realness_score
@@ -74,7 +73,7 @@ def measured(name: str, config: TrainConfig, folder: Path) -> Found:
             print(f"{name}: {error}", flush=True)
         done.write_text(json.dumps({"seconds": time.process_time() - started}))
     run = Run.open(folder)
-    figures = {score: figure["value"] for score, figure in evaluate_toy(run, count=5000).figures.items()}
+    figures = {score: figure["value"] for score, figure in equipoise.evaluate(run, count=5000).figures.items()}
     rows = [row for row in run.rows() if "in_modes" in row]
     return Found(
         run,

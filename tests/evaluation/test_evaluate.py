@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,30 @@ import pytest
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from equipoise import Run, Scores, TrainConfig, UsageError, evaluate, resume, sample, train
 from equipoise.data import cache_folder, open_images
-from equipoise.metrics import memorisation, nearest
+from equipoise.evaluation.evaluate import choose_metrics
+from equipoise.evaluation.features import image_statistics, load_statistics, save_statistics
+from equipoise.evaluation.image_sets import generated_images, stored_images
+from equipoise.evaluation.request import Request
+from equipoise.metrics import (
+    METRICS,
+    Available,
+    Limits,
+    MetricInputs,
+    MetricResult,
+    Statistics,
+    accumulate,
+    compute_metrics,
+    memorisation,
+    nearest,
+    required_statistics,
+)
+from equipoise.metrics.features import load_extractor
+from equipoise.metrics.reconstruction import reconstruct
 from equipoise.networks import Autoencoder
 from equipoise.randomness import keyed_generator
 
@@ -25,7 +46,8 @@ Bytes = NDArray[np.uint8]
 
 @pytest.fixture(autouse=True)
 def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equipoise.metrics.pyramid.PER_IMAGE", 8)
+    few = partial(accumulate, limits=Limits(patches_per_image=8))
+    monkeypatch.setattr("equipoise.evaluation.features.accumulate", few)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +136,8 @@ def test_by_default_all_that_applies(run: Run) -> None:
 
 
 def test_reconstruction_of_held_out_images(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equipoise.evaluation.evaluate.RECONSTRUCTED", 2)
+    two = replace(METRICS["reconstruction"], compute=partial(reconstruct, images=2))
+    monkeypatch.setitem(METRICS, "reconstruction", two)
     figures = evaluate(run, count=20, quiet=True, device="cpu", metrics=("reconstruction",)).figures["reconstruction"]
     assert figures["images"] == 2
     assert 0 < figures["value"] < 1, "a gray image has about that error"
@@ -154,11 +177,21 @@ def test_worse_with_more_noise_and_with_more_dropped_modes(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_batches_make_no_difference(run: Run, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = evaluate(run, count=110, quiet=True, device="cpu", metrics=FAST)
-    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))  # nothing is remembered
-    monkeypatch.setattr("equipoise.evaluation.image_sets.AT_ONCE", batch)
-    monkeypatch.setattr("equipoise.metrics.features.extractor.TOGETHER", batch)
-    close(evaluate(run, count=110, quiet=True, device="cpu", metrics=FAST), whole)
+    digits_extractor = load_extractor("digits", shape=(1, 16, 16))
+    required = required_statistics(FAST)
+
+    def results(size: int) -> dict[str, MetricResult]:
+        monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / f"cache of {size}"))  # nothing is reused
+        images = stored_images(open_images("digits", resolution=16), "digits", 110, seed=0, batch=size)
+        samples = generated_images(run, Request(images=str(run.path), count=110), torch.device("cpu"))
+        extractor = replace(digits_extractor, batch=size)
+        parts = (image_statistics(each, required, extractor, seed=0) for each in (samples, images))
+        return compute_metrics(FAST, MetricInputs(*parts))
+
+    ours, whole = results(batch), results(110)
+    assert list(ours) == list(whole) == list(FAST)
+    for name, result in ours.items():
+        assert result == pytest.approx(whole[name], rel=1e-4, abs=1e-6), name
 
 
 def test_two_processes_equal_one(run: Run) -> None:
@@ -192,6 +225,51 @@ def test_reference_statistics_are_remembered_by_content(tmp_path: Path, monkeypa
     other, more = score(saved(tmp_path / "real.npy", images[101:221]))
     assert len(more) == 3, "the same name with other images"
     assert other.figures != first.figures
+
+
+def test_only_files_of_the_cache_itself_are_read_from_it(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "a.safetensors"
+    statistics = Statistics(count=2, vectors=torch.arange(6.0).view(2, 3))
+    assert load_statistics(file) is None, "there is none yet"
+    save_statistics(file, statistics)
+    loaded = load_statistics(file)
+    assert loaded is not None
+    assert loaded.count == 2
+    assert torch.equal(torch.as_tensor(loaded.vectors), torch.arange(6.0).view(2, 3))
+    whole = file.read_bytes()
+    for place in range(len(whole)):  # one bit, anywhere
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert load_statistics(file) is None, place
+    for contents in (whole[:-1], b"", b"\xff" * 100):
+        file.write_bytes(contents)
+        assert load_statistics(file) is None
+    save_file({"vectors": torch.zeros(2, 3)}, file)
+    assert load_statistics(file) is None, "another file of tensors"
+    file.unlink()
+    file.mkdir()
+    assert load_statistics(file) is None
+    save_statistics(file, statistics)  # which the disk refuses: no error
+
+
+def test_what_is_computed_by_default_with_all_and_by_name() -> None:
+    everything = Available(side=32, classes=10, training=True, generator=True)
+    usual, notes = choose_metrics(None, everything, (200, 100))
+    assert (usual, notes) == ([name for name in METRICS if name != "reconstruction"], [])
+    assert choose_metrics(("all",), everything, (200, 100)) == (list(METRICS), [])
+    assert choose_metrics(("fid", "kid"), everything, (200, 100)) == (["fid", "kid"], [])
+    few, notes = choose_metrics(None, everything, (200, 40))
+    assert set(usual) - set(few) == {"fid", "inception-score"}
+    assert "fid, inception-score" in notes[0]
+    plain, _ = choose_metrics(("all",), Available(side=15), (200, 100))
+    assert set(METRICS) - set(plain) == {
+        "inception-score",
+        "sliced-wasserstein",
+        "reconstruction",
+        "memorisation",
+        "modes",
+    }
+    with pytest.raises(UsageError, match="kid needs 20"):
+        choose_metrics(("all",), everything, (200, 19))
 
 
 def test_gray_beside_colour_and_runs_beside_images(run: Run, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def vectors(count: int, size: int, seed: int, *, scale: float = 1.0, shift: floa
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    return frechet_distance(Moments.of(a), Moments.of(b))
+    return frechet_distance(Moments.from_vectors(a), Moments.from_vectors(b))
 
 
 def by_scipy(a: Tensor, b: Tensor) -> float:
@@ -89,7 +89,7 @@ def test_grows_with_noise_and_with_dropped_modes() -> None:
 @pytest.mark.parametrize("batch", [1, 7, 64, 300])
 def test_merged_moments_are_those_of_the_whole(batch: int) -> None:
     a = vectors(300, 12, 0, shift=100)
-    parts = [Moments.of(part) for part in a.split(batch)]
+    parts = [Moments.from_vectors(part) for part in a.split(batch)]
     merged = parts[0]
     for part in parts[1:]:
         merged = merged.merge(part)
@@ -99,7 +99,7 @@ def test_merged_moments_are_those_of_the_whole(batch: int) -> None:
 
 
 def test_moments_survive_as_tensors() -> None:
-    a = Moments.of(vectors(30, 4, 0))
+    a = Moments.from_vectors(vectors(30, 4, 0))
     b = Moments.from_tensors(a.tensors())
     assert b.count == a.count
     assert torch.equal(b.mean, a.mean)
@@ -112,4 +112,4 @@ def test_refuses_a_single_image_and_features_that_are_not_finite() -> None:
     bad = vectors(5, 4, 0)
     bad[3, 2], bad[4, 0] = torch.nan, torch.inf
     with pytest.raises(UsageError, match="2 of 5 images are NaN or infinite"):
-        Moments.of(bad)
+        Moments.from_vectors(bad)

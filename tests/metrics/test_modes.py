@@ -38,12 +38,12 @@ def test_divergences_equal_scipy() -> None:
     assert ours.histogram.tolist() == pytest.approx(p)
     assert ours.kl == pytest.approx(scipy.stats.entropy(p, q), rel=1e-12)
     assert ours.js == pytest.approx(scipy.spatial.distance.jensenshannon(p, q) ** 2, rel=1e-12)
-    assert (ours.covered, ours.of, ours.clear) == (4, 4, 1)
+    assert (ours.covered, ours.total, ours.clear) == (4, 4, 1)
 
 
 def test_the_reference_itself_is_ideal() -> None:
     ours = class_modes(SKEWED, SKEWED)
-    assert (ours.covered, ours.of, ours.kl, ours.js) == (4, 4, 0, 0)
+    assert (ours.covered, ours.total, ours.kl, ours.js) == (4, 4, 0, 0)
 
 
 def test_dropped_modes_are_counted_and_diverge() -> None:
@@ -68,13 +68,13 @@ def test_unsure_samples_are_not_clear() -> None:
 
 def test_a_mode_that_the_reference_lacks() -> None:
     ours = class_modes(judged([0, 1, 2, 3]), EVEN[:3])
-    assert (ours.covered, ours.of, ours.kl) == (3, 3, math.inf)
+    assert (ours.covered, ours.total, ours.kl) == (3, 3, math.inf)
     assert 0 < ours.js < math.log(2)
 
 
 def test_true_samples_of_a_ring_are_ideal() -> None:
     ours = toy_modes(ring(8000, 8), CENTRES, 0.02)
-    assert (ours.covered, ours.of) == (8, 8)
+    assert (ours.covered, ours.total) == (8, 8)
     assert ours.clear == pytest.approx(1 - math.exp(-4.5), abs=0.005)
     assert ours.spread == pytest.approx(1, abs=0.02)
     assert ours.kl == pytest.approx(0, abs=0.01)

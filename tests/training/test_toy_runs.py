@@ -16,7 +16,6 @@ from equipoise.data import TOYS
 from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.scores import Scores
-from equipoise.evaluation.toys import evaluate_toy
 from equipoise.metrics import POINT_METRICS
 from equipoise.networks import MLP, Autoencoder, MLPAutoencoder
 from equipoise.objectives import OBJECTIVES
@@ -96,7 +95,7 @@ def test_what_points_do_not_allow_is_refused(settings: dict[str, Any], words: st
 
 
 def test_evaluation_scores_points_beside_held_out_ones(run: Run, tmp_path: Path) -> None:
-    scores = evaluate_toy(run, count=200, seed=3)
+    scores = evaluate(run, count=200, seed=3)
     points, toy = sample(run, 200, seed=3).flatten(1), TOYS["grid25"]
     assert list(scores.figures) == list(POINT_METRICS)
     axes = [
@@ -104,7 +103,7 @@ def test_evaluation_scores_points_beside_held_out_ones(run: Run, tmp_path: Path)
     ]
     assert scores.figures["wasserstein"]["value"] == pytest.approx(sum(axes) / 2, rel=1e-6)
     assert scores.figures["in-modes"] == {"value": toy_measures(toy, points)["in_modes"]}
-    assert list(evaluate_toy(run, count=200, metrics=["mmd"]).figures) == ["mmd"]
+    assert list(evaluate(run, count=200, metrics=("mmd",)).figures) == ["mmd"]
 
 
 def test_the_command_evaluates_and_compares_toy_runs(
@@ -125,11 +124,11 @@ def test_the_command_evaluates_and_compares_toy_runs(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"metrics": ["kid"]}, "grid25 has no score 'kid': choose from modes, in-modes, spread, mmd, wasserstein"),
+        ({"metrics": ("kid",)}, "grid25 has no score 'kid': choose from modes, in-modes, spread, mmd, wasserstein"),
         ({"features": "pixels"}, "--features is for images, and grid25 has points"),
         ({"count": 10}, "mmd needs 20 images or more, not 10"),
     ],
 )
 def test_evaluation_refuses_what_points_do_not_have(run: Run, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        evaluate_toy(run, **{"count": 50, **settings})
+        evaluate(run, **{"count": 50, **settings})

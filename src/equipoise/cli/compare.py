@@ -1,4 +1,4 @@
-"""equipoise compare: scores side by side."""
+"""The command `equipoise compare`: scores side by side."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from equipoise.evaluation.scores import compare as side_by_side
 
 
 def main(words: list[str]) -> int:
-    """Read the words after `equipoise compare`, and show the table; returns the exit code."""
+    """Run `equipoise compare` with the arguments `words`; returns the exit code."""
 
     def compare(files: Positional[tuple[Path, ...]]) -> int:
-        """Show scores side by side, the better ones marked; refused where their protocols differ.
+        """Scores side by side, the better ones marked; refused where their protocols differ.
 
         As in: equipoise compare a.json b.json
 
         Args:
-            files: What `equipoise evaluate --json` wrote.
+            files: Files that `equipoise evaluate --json` wrote.
         """
         print(side_by_side([(file.name, Scores.read(file)) for file in files]))
         return 0

@@ -1,1 +1,1 @@
-"""How good samples are, beside real images, with the protocol of every score."""
+"""Scores of samples beside real images, each with the protocol by which it was computed."""

@@ -1,200 +1,225 @@
-"""Score samples beside real images: one pass over each set, shared by all processes, its protocol written down."""
+"""Scores of samples beside real images: one pass over each set, shared by all processes, its protocol written down."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise
 from equipoise.devices import Device, Launcher, make_launcher
 from equipoise.errors import UsageError
-from equipoise.evaluation.features import collected, features_for
-from equipoise.evaluation.image_sets import ImageSet, Request, Sets, sets_of
+from equipoise.evaluation.features import extractor_name, image_statistics
+from equipoise.evaluation.image_sets import ImageSets, open_sets
+from equipoise.evaluation.request import Request, Split, open_run
 from equipoise.evaluation.scores import PROTOCOL, Scores
-from equipoise.evaluation.toys import evaluate_toy, toy_run
+from equipoise.evaluation.toys import evaluate_toy
 from equipoise.metrics import (
     METRICS,
-    Collected,
-    Figures,
-    Need,
-    check,
-    memorisation,
-    merge,
-    minimum_reconstruction_error,
-    nearest,
-    needed,
-    scores,
+    Available,
+    Generator,
+    MetricInputs,
+    Statistics,
+    check_metrics,
+    compute_metrics,
+    merge_statistics,
+    required_statistics,
 )
 from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.runs.run import Run
-
-RECONSTRUCTED = 64  # held-out images that are reconstructed, for each takes hundreds of steps
-UNBIASED = 10  # images for each feature, from which on FID says what it should
-SMALLEST = 16  # pixels, of images whose patches are compared
-CLASSES = 100  # of an extractor, up to which they are taken for the modes of the data
 
 
 def evaluate(
     images: Run | Path | str,
     reference: Run | Path | str | None = None,
     *,
+    features: str = "auto",
+    weights: Path | None = None,
+    metrics: tuple[str, ...] | None = None,
+    count: int = 5000,
+    split: Split = "held-out",
+    resolution: int | str | None = None,
+    seed: int = 0,
+    ema: bool = True,
+    best: bool = False,
     device: Device = "auto",
     devices: int = 1,
     quiet: bool = False,
-    **how: Any,
 ) -> Scores:
-    """Score a run's samples, or any images, beside real ones.
+    """Scores of a run's samples, or of any images, beside real ones.
 
     Args:
         images: a run or its folder, or any images that `equipoise.data.open_images` takes.
         reference: the same, for what to compare with; by default the held-out part of the run's data.
+        features: name of a feature extractor, in `equipoise.metrics.features.EXTRACTORS`, or auto.
+        weights: file of the extractor's weights, if not the usual one.
+        metrics: names in `equipoise.metrics.METRICS`, or "all"; by default those that apply and take no search. Of a
+            run on a toy, names in POINT_METRICS.
+        count: number of images of each set, at most.
+        split: part of the run's data to compare with.
+        resolution: to which images are brought that are no run's; by default they must be of one size.
+        seed: of the samples, and of every random choice.
+        ema: use the moving average of the generator's weights.
+        best: use the checkpoint with the best KID, instead of the last.
         device: where to compute.
-        devices: processes on this machine, which share the images.
+        devices: number of processes on this machine, which share the images.
         quiet: show no progress.
-        how: `features`, a name in EXTRACTORS, or auto; `weights`, their file; `metrics`, names in METRICS or "all", by
-            default those that apply and take no search; `count`, images of each set at most; `split` of the run's
-            data: held-out, train or all; `resolution`, of images that are no run's; `seed`; `ema`, or the weights as
-            they are; `best`, the checkpoint with the best KID. A run on a toy has the scores of POINT_METRICS.
 
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-    if reference is None and (run := toy_run(images)):
-        return evaluate_toy(run, **how)
-    names = [str(each.path) if isinstance(each, Run) else str(each) for each in (images, reference) if each is not None]
-    request = Request(images=names[0], reference=None if reference is None else names[1], **how)
-    result = cast(Any, make_launcher(device, devices)).launch(
-        _work, vars(request), quiet
-    )  # it takes no frozen dataclass
+    name, reference_name = (
+        str(each.path) if isinstance(each, Run) else None if each is None else str(each) for each in (images, reference)
+    )
+    assert name is not None  # noqa: S101
+    request = Request(
+        images=name,
+        reference=reference_name,
+        features=features,
+        weights=weights,
+        metrics=None if metrics is None else tuple(metrics),
+        count=count,
+        split=split,
+        resolution=resolution,
+        seed=seed,
+        ema=ema,
+        best=best,
+    )
+    if reference is None and (run := open_run(name)) and run.config.toy:
+        return evaluate_toy(run, request)
+    # As a dictionary: Fabric moves the tensors in its arguments to the device, and for that sets a dataclass's fields,
+    # which a frozen one refuses.
+    result = cast(Any, make_launcher(device, devices)).launch(_evaluate_in_process, vars(request), quiet)
     if isinstance(result, str):
         raise UsageError(result)
     return Scores(**result)
 
 
-class _Plan(NamedTuple):
-    """What one process will do: the sets to pass over with what each is needed for, the scores, and what to note."""
+class _Share(NamedTuple):
+    """What one process has opened and computed."""
 
-    sets: Sets
+    sets: ImageSets
     extractor: Extractor
-    names: list[str]
+    metrics: list[str]
     notes: list[str]
-
-    def passes(self) -> dict[str, tuple[ImageSet, frozenset[Need]]]:
-        """The sets by name, and what to keep of each; vectors to find near ones by, of all three."""
-        near: frozenset[Need] = frozenset({"vectors"} if "memorisation" in self.names else ())
-        needs = needed(self.names) | near
-        found = {"samples": (self.sets.samples, needs), "reference": (self.sets.reference, needs)}
-        if near and self.sets.training:
-            found["training"] = (self.sets.training, near)
-        return found
+    statistics: dict[str, Statistics]  # of its parts of samples, reference and training
 
 
-def _work(launcher: Launcher, wanted: dict[str, Any], quiet: bool) -> dict[str, Any] | str:
-    """What every process does: its share of each set. All of them return the fields of Scores, or what is wrong."""
-    request = Request(**wanted)
-    rank, size = launcher.global_rank, launcher.world_size
-    plan, mine, message = None, dict[str, Collected](), ""
+def _evaluate_in_process(launcher: Launcher, settings: dict[str, Any], quiet: bool) -> dict[str, Any] | str:
+    """One process's part of an evaluation. All of them return the fields of Scores, or the same error message.
+
+    A process that fails must not leave the others waiting for it, so errors travel as text to a place where all meet.
+    """
+    request = Request(**settings)
+    share, error = None, ""
     try:
-        plan = _plan(request, launcher.device)
-        for name, (images, needs) in plan.passes().items():
-            mine[name] = collected(images, needs, plan.extractor, request.seed, rank, size, quiet)
-    except UsageError as error:
-        message = str(error)
-    messages, parts = _gathered(message, mine, size)
-    result: dict[str, Any] | str = next(filter(None, messages), "")
-    if plan and not result and rank == 0:
+        share = _process_share(request, launcher, quiet)
+    except UsageError as refusal:
+        error = str(refusal)
+    own = (error, {name: part.tensors() for name, part in share.statistics.items()} if share else {})
+    gathered = [own] * launcher.world_size
+    if launcher.world_size > 1:
+        torch.distributed.all_gather_object(gathered, own)  # in order of rank, as merging requires
+    result: dict[str, Any] | str = next((message for message, _ in gathered if message), "")
+    if share and not result and launcher.global_rank == 0:
+        merged = {
+            name: merge_statistics([Statistics.from_tensors(tensors[name]) for _, tensors in gathered])
+            for name in share.statistics
+        }
         try:
-            merged = {name: merge([part[name] for part in parts]) for name in mine}
-            result = vars(_scored(plan, merged, request))
-        except UsageError as error:
-            result = str(error)
-    return launcher.broadcast(result)
+            result = vars(_compute_scores(share, merged, request))
+        except UsageError as refusal:
+            result = str(refusal)
+    result = launcher.broadcast(result)
+    launcher.barrier()  # a process that ends while another still receives from it can bring both down
+    return result
 
 
-def _gathered(message: str, mine: dict[str, Collected], size: int) -> tuple[list[str], list[dict[str, Collected]]]:
-    """What every process says and has, in order of rank."""
-    if size == 1:
-        return [message], [mine]
-    own = (message, {name: part.tensors() for name, part in mine.items()})
-    found: list[Any] = [None] * size
-    torch.distributed.all_gather_object(found, own)
-    parts = [{name: Collected.from_tensors(tensors) for name, tensors in each.items()} for _, each in found]
-    return [text for text, _ in found], parts
-
-
-def _plan(request: Request, device: torch.device) -> _Plan:
-    """Open the sets and the extractor, and choose the scores.
+def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
+    """Open the sets and the extractor, choose the metrics, and compute the statistics of this process's part.
 
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-    sets = sets_of(request, device)
-    features = features_for(request.features, sets.data)
-    extractor = load_extractor(features, file=request.weights, device=device, shape=sets.samples.shape)
-    counts = (sets.samples.count, sets.reference.count)
-    cannot = _cannot(sets, extractor)
-    if request.metrics is not None and "all" not in request.metrics:
-        check(request.metrics, *counts)
-        if wrong := next((name for name in request.metrics if name in cannot), None):
-            raise UsageError(f"{wrong} needs {cannot[wrong]}: leave it out of --metrics")
-        if not request.metrics:
+    sets = open_sets(request, launcher.device)
+    extractor = load_extractor(
+        extractor_name(request.features, sets.data),
+        file=request.weights,
+        device=launcher.device,
+        shape=sets.samples.shape,
+    )
+    by_name = request.metrics is not None and "all" not in request.metrics
+    tasks = sets.config.tasks if sets.config else None
+    available = Available(
+        side=min(sets.samples.shape[1:]),
+        classes=extractor.classes,
+        training=sets.training is not None,
+        generator=tasks is not None and not (tasks.classify or tasks.inpaint),
+    )
+    metrics, notes = choose_metrics(request.metrics, available, (sets.samples.count, sets.reference.count))
+    if request.features == "auto" and extractor.name == "pixels" and not by_name:
+        notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
+    required = required_statistics(metrics)
+    to_read = {"samples": (sets.samples, required), "reference": (sets.reference, required)}
+    if sets.training and any(METRICS[name].needs_training for name in metrics):
+        to_read["training"] = (sets.training, frozenset({"vectors"}))
+    rank, world_size = launcher.global_rank, launcher.world_size
+    statistics = {
+        name: image_statistics(images, needs, extractor, request.seed, rank, world_size, quiet=quiet)
+        for name, (images, needs) in to_read.items()
+    }
+    return _Share(sets, extractor, metrics, notes, statistics)
+
+
+def choose_metrics(
+    requested: tuple[str, ...] | None, available: Available, counts: tuple[int, int]
+) -> tuple[list[str], list[str]]:
+    """Names of the metrics to compute, and notes on those that are left out.
+
+    Args:
+        requested: names in METRICS, or "all" among them, for everything that applies; None for what is usual.
+        available: what is at hand.
+        counts: number of images of each set.
+
+    Raises:
+        UsageError: a requested metric does not exist, does not apply, or needs more images; or there is none.
+    """
+    missing = {name: need for name, metric in METRICS.items() if (need := metric.missing(available))}
+    if requested is not None and "all" not in requested:
+        check_metrics(requested, *counts)
+        if name := next((name for name in requested if name in missing), None):
+            raise UsageError(f"{name} needs {missing[name]}: leave it out of --metrics")
+        if not requested:
             raise UsageError(f"there is no score to compute: choose from {', '.join(METRICS)}")
-        return _Plan(sets, extractor, list(request.metrics), [])
-    check(["kid"], *counts)
-    names = [name for name in METRICS if name not in cannot and (request.metrics or name not in _unusual(extractor))]
+        return list(requested), []
+    names = [
+        name
+        for name, metric in METRICS.items()
+        if name not in missing and (requested is not None or metric.by_default(available))
+    ]
+    check_metrics(names[:1], *counts)  # the first of the table is the one to trust: without it the rest says little
     few = [name for name in names if METRICS[name].minimum > min(counts)]
     notes = [f"{', '.join(few)}: left out, for there are only {min(counts)} images in a set"] if few else []
-    if request.features == "auto" and features == "pixels":
-        notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
-    return _Plan(sets, extractor, [name for name in names if name not in few], notes)
+    return [name for name in names if name not in few], notes
 
 
-def _cannot(sets: Sets, extractor: Extractor) -> dict[str, str]:
-    """The scores that cannot be had of these sets, and what they need."""
-    tasks = sets.config.tasks if sets.config else None
-    needs = {
-        "inception-score": (extractor.classes, "an extractor with classes"),
-        "modes": (extractor.classes, "an extractor with classes"),
-        "memorisation": (sets.training, "a run, scored by its held-out images"),
-        "reconstruction": (
-            sets.config and not (tasks and (tasks.classify or tasks.inpaint)),
-            "a run from latents alone",
-        ),
-        "sliced-wasserstein": (min(sets.samples.shape[1:]) >= SMALLEST, f"{SMALLEST} pixels a side"),
-    }
-    return {name: need for name, (there, need) in needs.items() if not there}
-
-
-def _unusual(extractor: Extractor) -> set[str]:
-    """What is computed only when it is asked for: a long search, and classes that are not those of the data."""
-    return {"reconstruction"} | ({"modes"} if (extractor.classes or 0) > CLASSES else set())
-
-
-def _scored(plan: _Plan, merged: dict[str, Collected], request: Request) -> Scores:
-    """All scores, their protocol, and what to keep in mind."""
-    sets, extractor, names, notes = plan
-    figures = scores(names, merged["samples"], merged["reference"], seed=request.seed)
-    if "memorisation" in names:
-        figures["memorisation"] = _memorisation(merged)
-    if "reconstruction" in names:
-        figures["reconstruction"] = _reconstruction(sets, request)
-    fewest = min(sets.samples.count, sets.reference.count)
-    if "fid" in figures and fewest < UNBIASED * extractor.size:
-        figures["fid"]["biased"] = 1.0
-        notes.append(
-            f"fid is too high with fewer than {UNBIASED * extractor.size:,} images of each set "
-            f"({UNBIASED} times {extractor.size} features): trust kid"
-        )
-    features = {"name": extractor.name, "weights": extractor.identity, "preprocessing": extractor.preprocessing}
-    reference = {"identity": sets.reference.identity, "count": sets.reference.count, "split": sets.split}
+def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: Request) -> Scores:
+    """All scores, their protocol, and what to keep in mind, from the statistics of the whole sets."""
+    sets, extractor, metrics, notes, _ = share
+    inputs = MetricInputs(
+        samples=statistics["samples"],
+        reference=statistics["reference"],
+        training=statistics.get("training"),
+        generator=_generator(sets),
+        seed=request.seed,
+    )
+    figures = compute_metrics(metrics, inputs)
     protocol = {
         "version": PROTOCOL,
-        "features": features,
+        "features": {"name": extractor.name, "weights": extractor.identity, "preprocessing": extractor.preprocessing},
         "shape": list(sets.samples.shape),
         "count": sets.samples.count,
-        "reference": reference,
+        "reference": {"identity": sets.reference.identity, "count": sets.reference.count, "split": sets.split},
         "seed": request.seed,
     }
     subject = {
@@ -203,25 +228,19 @@ def _scored(plan: _Plan, merged: dict[str, Collected], request: Request) -> Scor
         "count": sets.samples.count,
         "beside": sets.reference.name,
     }
-    return Scores({name: figures[name] for name in METRICS if name in figures}, subject, protocol, tuple(notes))
+    caveats = [note for name in figures if (note := METRICS[name].caveat(inputs))]
+    return Scores(figures, subject, protocol, (*notes, *caveats))
 
 
-def _memorisation(merged: dict[str, Collected]) -> Figures:
-    train, samples, real = (cast(Tensor, merged[name].vectors) for name in ("training", "samples", "reference"))
-    found = memorisation(nearest(samples, [train]).distances, nearest(real, [train]).distances)
-    return {"value": found.share, "nearer": found.nearer}
-
-
-def _reconstruction(sets: Sets, request: Request) -> Figures:
-    """The least errors of the first reference images, (H, W) pixels in [-1, 1], that the generator can draw."""
-    generator, config = cast(nn.Module, sets.samples.generator), cast(TrainConfig, sets.config)
+def _generator(sets: ImageSets) -> Generator | None:
+    """The generator of the samples as metrics see it; None where none makes them."""
+    generator, config = sets.samples.generator, sets.config
+    if generator is None or config is None:
+        return None
     weight = next(generator.parameters())
-    few = torch.cat(list(sets.reference.read(range(min(RECONSTRUCTED, sets.reference.count)))))
-    errors = minimum_reconstruction_error(
-        lambda z: cast(Tensor, generator(z).images),
-        normalise(few).to(weight.device, weight.dtype),
-        config.network.latent,
-        prior=config.prior,
-        seed=request.seed,
-    )
-    return {"value": errors.mean().item(), "spread": errors.std(correction=0).item(), "images": float(len(few))}
+
+    def real(count: int) -> Tensor:
+        images = torch.cat(list(sets.reference.read(range(min(count, sets.reference.count)))))
+        return normalise(images).to(weight.device, weight.dtype)
+
+    return Generator(lambda z: cast(Tensor, generator(z).images), config.network.latent, config.prior, real)

@@ -1,38 +1,66 @@
-"""How good samples are: pure functions of features, patches and pictures, in float64, and the table of them by name."""
+"""How good samples are: pure functions of features, patches and pictures, and the table of metrics by name.
 
-from equipoise.metrics.base import Estimate
-from equipoise.metrics.frechet import Moments, frechet_distance
+Everything is computed in float64: differences of nearly equal sums, as in KID and FID, leave float32 few digits.
+"""
+
+from equipoise.metrics.base import Estimate, MetricResult
+from equipoise.metrics.frechet import frechet_distance
 from equipoise.metrics.inception import inception_score
 from equipoise.metrics.kernel import gaussian, kernel_distance, squared_mmd
 from equipoise.metrics.manifold import ManifoldScores, manifold_scores
+from equipoise.metrics.memorisation import Memorisation, Nearest, memorisation, nearest
+from equipoise.metrics.metric import Available, Generator, Metric, MetricInputs
 from equipoise.metrics.modes import Modes, ToyModes, class_modes, toy_modes
-from equipoise.metrics.neighbours import Memorisation, Nearest, memorisation, nearest
-from equipoise.metrics.points import POINT_METRICS, Truth, median_distance, point_figures, point_scores
+from equipoise.metrics.moments import Moments
+from equipoise.metrics.points import (
+    POINT_METRICS,
+    PointInputs,
+    PointMetric,
+    Truth,
+    median_distance,
+    point_figures,
+    point_scores,
+)
 from equipoise.metrics.reconstruction import minimum_reconstruction_error
-from equipoise.metrics.registry import METRICS, Figures, Metric, check, needed, scores
+from equipoise.metrics.registry import METRICS, check_metrics, compute_metrics, required_statistics
 from equipoise.metrics.similarity import ms_ssim, ms_ssim_diversity
 from equipoise.metrics.sliced import patch_distances, sliced_wasserstein, wasserstein_1d
-from equipoise.metrics.statistics import Chunk, Collected, Need, collect, merge, share
+from equipoise.metrics.statistics import (
+    FeatureBatch,
+    Limits,
+    Statistic,
+    Statistics,
+    accumulate,
+    merge_statistics,
+    partition,
+)
 
 __all__ = [
     "METRICS",
     "POINT_METRICS",
-    "Chunk",
-    "Collected",
+    "Available",
     "Estimate",
-    "Figures",
+    "FeatureBatch",
+    "Generator",
+    "Limits",
     "ManifoldScores",
     "Memorisation",
     "Metric",
+    "MetricInputs",
+    "MetricResult",
     "Modes",
     "Moments",
     "Nearest",
-    "Need",
+    "PointInputs",
+    "PointMetric",
+    "Statistic",
+    "Statistics",
     "ToyModes",
     "Truth",
-    "check",
+    "accumulate",
+    "check_metrics",
     "class_modes",
-    "collect",
+    "compute_metrics",
     "frechet_distance",
     "gaussian",
     "inception_score",
@@ -40,17 +68,16 @@ __all__ = [
     "manifold_scores",
     "median_distance",
     "memorisation",
-    "merge",
+    "merge_statistics",
     "minimum_reconstruction_error",
     "ms_ssim",
     "ms_ssim_diversity",
     "nearest",
-    "needed",
+    "partition",
     "patch_distances",
     "point_figures",
     "point_scores",
-    "scores",
-    "share",
+    "required_statistics",
     "sliced_wasserstein",
     "squared_mmd",
     "toy_modes",

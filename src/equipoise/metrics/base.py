@@ -1,4 +1,4 @@
-"""What every metric shares: a value with its spread, and a plain refusal of what it cannot be computed from."""
+"""What every metric file uses: a mean with its spread, the result's type, and refusals of unusable input."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,18 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 
+MetricResult = dict[str, float]
+"""A metric's `value`, and its details by name, such as `spread` and `real`."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score that is a mean over `count` parts: subsets, splits or pairs of images.
+    """Mean over `count` parts: subsets, splits or pairs of images.
 
     Attributes:
         value: the mean.
-        spread: the standard deviation over the parts (divided by `count`, as the published scores are).
-        count: how many parts.
+        spread: standard deviation over the parts (divided by `count`, as the published scores are).
+        count: number of parts.
     """
 
     value: float
@@ -24,24 +27,30 @@ class Estimate:
     count: int
 
     @classmethod
-    def of(cls, parts: Tensor) -> "Estimate":
-        """The estimate from its parts, (count,)."""
+    def from_parts(cls, parts: Tensor) -> "Estimate":
+        """Estimate from the values of its parts, (count,)."""
         return cls(parts.mean().item(), parts.std(correction=0).item(), len(parts))
 
     @property
     def error(self) -> float:
-        """The standard error of the value, were the parts independent; infinite for one part."""
+        """Standard error of the value, were the parts independent; infinite for one part."""
         return self.spread / math.sqrt(self.count - 1) if self.count > 1 else math.inf
 
+    def result(self) -> MetricResult:
+        """Value and spread, as metrics report them."""
+        return {"value": self.value, "spread": self.spread}
 
-def require(metric: str, needed: int, *had: int) -> None:
-    """Refuse sets of `had` images, if one of them is smaller than `needed`.
+
+def require(metric: str, minimum: int, *counts: int) -> None:
+    """Refuse sets of `counts` images, if one of them is smaller than `minimum`.
 
     Raises:
-        UsageError: one is.
+        UsageError: a set is too small.
     """
-    if min(had) < needed:
-        raise UsageError(f"{metric} needs {needed} images or more, not {min(had)}: give more, or leave {metric} out")
+    if min(counts) < minimum:
+        raise UsageError(
+            f"{metric} needs {minimum} images or more, not {min(counts)}: give more, or leave {metric} out"
+        )
 
 
 def check_finite(rows: Tensor) -> None:
@@ -50,7 +59,9 @@ def check_finite(rows: Tensor) -> None:
     Raises:
         UsageError: some are.
     """
-    if not torch.isfinite(rows.sum()):  # a sum can overflow where no term is infinite, so this is only the first look
+    # One sum is much cheaper than a mask as large as the features. It can overflow where no term is infinite, so it
+    # only decides whether to look closer.
+    if not torch.isfinite(rows.sum()):
         bad = int((~torch.isfinite(rows.flatten(1))).any(dim=1).sum())
         if bad:
             raise UsageError(f"the features of {bad} of {len(rows)} images are NaN or infinite: use another extractor")

@@ -1,73 +1,22 @@
-"""Fréchet inception distance, and the moments that it is computed from."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import reduce
-from typing import Self
+"""Fréchet inception distance (FID), of Heusel et al. (2017), arXiv:1706.08500."""
 
 import torch
 from torch import Tensor
 
-from equipoise.metrics.base import check_finite, require
+from equipoise.metrics.base import MetricResult, require
+from equipoise.metrics.metric import Metric, MetricInputs
+from equipoise.metrics.moments import Moments
 
-ROWS = 4096  # vectors in float64 at once
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean and scatter of a set of feature vectors; those of two sets merge into those of their union.
-
-    Attributes:
-        count: how many vectors.
-        mean: (K,) float64.
-        scatter: (K, K) float64, the sum of (x - mean)(x - mean)^T; the covariance is scatter / (count - 1).
-    """
-
-    count: int
-    mean: Tensor
-    scatter: Tensor
-
-    @classmethod
-    def of(cls, vectors: Tensor) -> "Moments":
-        """Moments of (N, K) vectors, one or more.
-
-        Raises:
-            UsageError: a vector is not finite.
-        """
-        check_finite(vectors)
-        return reduce(cls.merge, map(cls._of_block, torch.split(vectors, ROWS)))
-
-    @classmethod
-    def _of_block(cls, vectors: Tensor) -> "Moments":
-        rows = vectors.double()
-        mean = rows.mean(dim=0)
-        centred = rows - mean
-        return cls(len(rows), mean, centred.T @ centred)
-
-    def merge(self, other: Self) -> "Moments":
-        """Moments of both sets together (Chan, Golub and LeVeque, 1983)."""
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        scatter = self.scatter + other.scatter
-        scatter.addr_(shift, shift, alpha=self.count * other.count / count)
-        return Moments(count, self.mean + shift * (other.count / count), scatter)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """As named tensors, to keep or to send."""
-        return {"count": torch.tensor(self.count), "mean": self.mean, "scatter": self.scatter}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Moments":
-        """The moments that `tensors()` gave."""
-        return cls(int(tensors["count"]), tensors["mean"], tensors["scatter"])
+IMAGES_PER_FEATURE = 10  # from which on the bias of FID is small
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Squared Fréchet distance between the Gaussians with two sets' moments: FID, where the features are Inception's.
 
     |m_a - m_b|² + tr S_a + tr S_b - 2 tr (S_a S_b)^{1/2} (Dowson and Landau, 1982; Heusel et al., 2017,
-    arXiv:1706.08500). With S = L L^T the last trace is the sum of the singular values of L_a^T L_b: no
-    root is taken of a small, noisy eigenvalue, so fewer images than features do no harm.
+    arXiv:1706.08500). With S = L L^T the last trace is the sum of the singular values of L_a^T L_b. Other
+    implementations take the matrix root of S_a S_b, which is singular for fewer images than features, and whose tiny
+    eigenvalues come out negative or complex; here no root is taken of a value that is nothing but rounding.
 
     Returns:
         0 or more; 0 for equal sets.
@@ -76,13 +25,46 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         UsageError: a set has fewer than two images.
     """
     require("fid", 2, a.count, b.count)
-    cross = torch.linalg.svdvals(_root(a).T @ _root(b)).sum()
-    spread = sum(moments.scatter.trace() / (moments.count - 1) for moments in (a, b))
-    return max(0.0, float((a.mean - b.mean).square().sum() + spread - 2 * cross))
+    cross = torch.linalg.svdvals(_covariance_factor(a).T @ _covariance_factor(b)).sum()
+    traces = sum(moments.scatter.trace() / (moments.count - 1) for moments in (a, b))
+    return max(0.0, float((a.mean - b.mean).square().sum() + traces - 2 * cross))
 
 
-def _root(moments: Moments) -> Tensor:
-    """L, (K, rank), with L L^T the covariance; directions that are nothing but rounding are left out."""
+def _covariance_factor(moments: Moments) -> Tensor:
+    """L, (K, rank), with L L^T the covariance."""
     values, vectors = torch.linalg.eigh(moments.scatter / (moments.count - 1))
-    kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-    return torch.as_tensor(vectors[:, kept] * values[kept].sqrt())
+    # Cholesky needs full rank. Eigenvalues below K times the machine's precision, relative to the largest, are rounding
+    # (the same threshold as numpy.linalg.matrix_rank), and their directions are dropped.
+    significant = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+    return torch.as_tensor(vectors[:, significant] * values[significant].sqrt())
+
+
+def _is_biased(inputs: MetricInputs) -> bool:
+    samples, reference = inputs.moments
+    return min(samples.count, reference.count) < IMAGES_PER_FEATURE * len(reference.mean)
+
+
+def _compute(inputs: MetricInputs) -> MetricResult:
+    samples, reference = inputs.moments
+    return {"value": frechet_distance(reference, samples)} | ({"biased": 1.0} if _is_biased(inputs) else {})
+
+
+def _caveat(inputs: MetricInputs) -> str | None:
+    features = len(inputs.moments[1].mean)
+    return (
+        f"fid is too high with fewer than {IMAGES_PER_FEATURE * features:,} images of each set "
+        f"({IMAGES_PER_FEATURE} times {features} features): trust kid"
+        if _is_biased(inputs)
+        else None
+    )
+
+
+FID = Metric(
+    compute=_compute,
+    needs=frozenset({"moments"}),
+    better="lower",
+    ideal=0.0,
+    minimum=100,
+    caveat=_caveat,
+    description="distance of the features' means and covariances, too high for few",
+)

@@ -1,4 +1,4 @@
-"""Kernel inception distance, and the maximum mean discrepancy that it is an average of."""
+"""Kernel inception distance (KID), of Bińkowski et al. (2018), arXiv:1801.01401, and the maximum mean discrepancy."""
 
 import math
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from equipoise.metrics.base import Estimate, check_finite, require
+from equipoise.metrics.base import Estimate, MetricResult, check_finite, require
+from equipoise.metrics.metric import Metric, MetricInputs
 from equipoise.randomness import keyed_generator
 
-ROWS = 2048  # a block of the kernel's matrix is (ROWS, ROWS) float64, 32 MiB
+BLOCK = 2048  # vectors: a block of the kernel's matrix is (BLOCK, BLOCK) float64, 32 MiB
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 """(n, K) and (m, K) float64 vectors to their kernel values, (n, m)."""
@@ -29,33 +30,36 @@ def gaussian(bandwidth: float) -> Kernel:
     return kernel
 
 
-def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel = cubic) -> float:
-    """Unbiased estimate of the squared maximum mean discrepancy (Gretton et al., 2012), over all pairs.
+def squared_mmd(a: Tensor, b: Tensor, kernel: Kernel = cubic, *, block: int = BLOCK) -> float:
+    """Unbiased estimate of the squared maximum mean discrepancy over all pairs.
+
+    Gretton et al. (2012), "A kernel two-sample test", equation 3. Leaving out the pairs of a vector with itself makes
+    it unbiased at any number of vectors, where the biased estimate is too high by about 1/N.
 
     Args:
         a: (N, K) vectors, two or more.
         b: (M, K) vectors, two or more.
         kernel: of the discrepancy.
+        block: number of vectors along each side of the part of the kernel's matrix that is in memory at once.
 
     Returns:
         An estimate whose mean is 0 for equal distributions, so that it can be below 0.
     """
-    return _within(a, kernel) + _within(b, kernel) - 2 * _between(a, b, kernel) / (len(a) * len(b))
 
+    def kernel_sum(x: Tensor, y: Tensor) -> float:
+        """The sum of all kernel values; the blocks' own sums are added without rounding, by fsum."""
+        return math.fsum(
+            kernel(rows, columns).sum().item()
+            for rows in map(Tensor.double, torch.split(x, block))
+            for columns in map(Tensor.double, torch.split(y, block))
+        )
 
-def _within(x: Tensor, kernel: Kernel) -> float:
-    """The mean kernel value of two different vectors."""
-    own = math.fsum(kernel(rows, rows).trace().item() for rows in map(Tensor.double, torch.split(x, 64)))
-    return (_between(x, x, kernel) - own) / (len(x) * (len(x) - 1))
+    def mean_within(x: Tensor) -> float:
+        """The mean kernel value of two different vectors: the sum less its diagonal, of which no matrix is made."""
+        diagonal = math.fsum(kernel(rows, rows).trace().item() for rows in map(Tensor.double, torch.split(x, 64)))
+        return (kernel_sum(x, x) - diagonal) / (len(x) * (len(x) - 1))
 
-
-def _between(x: Tensor, y: Tensor, kernel: Kernel) -> float:
-    """The sum of all kernel values, with a bounded block of them in memory."""
-    return math.fsum(
-        kernel(rows, columns).sum().item()
-        for rows in map(Tensor.double, torch.split(x, ROWS))
-        for columns in map(Tensor.double, torch.split(y, ROWS))
-    )
+    return mean_within(a) + mean_within(b) - 2 * kernel_sum(a, b) / (len(a) * len(b))
 
 
 def kernel_distance(
@@ -66,9 +70,9 @@ def kernel_distance(
     Args:
         a: (N, K) vectors.
         b: (M, K) vectors.
-        subsets: how many pairs of subsets.
-        subset_size: images in each, drawn without replacement; by default 1,000 as published, or half of the smaller
-            set where that is less, so that the subsets differ and their spread means something.
+        subsets: number of pairs of subsets.
+        subset_size: number of images in each, drawn without replacement; by default 1,000 as published, or half of the
+            smaller set where that is less, so that the subsets differ and their spread means something.
         seed: of the draws.
 
     Returns:
@@ -81,9 +85,23 @@ def kernel_distance(
     require("kid", max(2, size), len(a), len(b))
     check_finite(a)
     check_finite(b)
+    values = []
+    for number in range(subsets):
+        generator = keyed_generator(seed, "kid", number)  # from which a is drawn first, then b
+        subset_a, subset_b = (x[torch.randperm(len(x), generator=generator)[:size]] for x in (a, b))
+        values.append(squared_mmd(subset_a, subset_b))
+    return Estimate.from_parts(torch.tensor(values, dtype=torch.float64))
 
-    def subset(vectors: Tensor, generator: torch.Generator) -> Tensor:
-        return vectors[torch.randperm(len(vectors), generator=generator)[:size]]
 
-    draws = (keyed_generator(seed, "kid", number) for number in range(subsets))
-    return Estimate.of(torch.tensor([squared_mmd(subset(a, g), subset(b, g)) for g in draws], dtype=torch.float64))
+def _compute(inputs: MetricInputs) -> MetricResult:
+    samples, reference = inputs.vectors
+    return kernel_distance(reference, samples, seed=inputs.seed).result()
+
+
+KID = Metric(
+    compute=_compute,
+    needs=frozenset({"vectors"}),
+    better="lower",
+    ideal=0.0,
+    description="distance of the features' distributions, unbiased at any number",
+)

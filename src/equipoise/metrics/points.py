@@ -1,26 +1,20 @@
-"""How good points in the plane are: the modes that they reach, and their distances from new points of the data."""
+"""Metrics of points in the plane: the modes that they reach, and their distances from new points of the data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from equipoise.metrics.base import check_finite, require
+from equipoise.metrics.base import MetricResult, check_finite, require
 from equipoise.metrics.kernel import gaussian, squared_mmd
-from equipoise.metrics.modes import toy_modes
-from equipoise.metrics.registry import METRICS, Figures, Metric
+from equipoise.metrics.modes import MODES, ToyModes, toy_modes
 from equipoise.metrics.sliced import wasserstein_1d
 
-POINT_METRICS = {
-    "modes": METRICS["modes"],
-    "in-modes": Metric(None, "higher", 1.0, 20, "share of samples within 3 sigma of a centre of the data"),
-    "spread": Metric(None, "reference", 1.0, 20, "deviation within modes over that of the data"),
-    "mmd": Metric(None, "lower", 0.0, 20, "squared maximum mean discrepancy, Gaussian kernel, unbiased"),
-    "wasserstein": Metric(None, "lower", 0.0, 20, "exact Wasserstein-1 distance along an axis, their mean"),
-}
-"""The scores of toys by name."""
-
-BANDWIDTH_FROM = 2000  # points whose distances decide on the kernel's bandwidth
+BANDWIDTH_POINTS = 2000  # points whose distances decide on the kernel's bandwidth
+MIN_POINTS = 20  # of the samples, and of the reference
 
 
 @dataclass(frozen=True)
@@ -29,13 +23,60 @@ class Truth:
 
     Attributes:
         centres: (T, D) of the Gaussians.
-        sigma: their deviation along each axis.
+        sigma: standard deviation along each axis.
         modal: whether the centres are modes, to be counted; else they only stand along a curve.
     """
 
     centres: Tensor
     sigma: float
     modal: bool
+
+
+@dataclass(frozen=True)
+class PointInputs:
+    """All that a metric of points may look at.
+
+    Attributes:
+        samples: (N, D).
+        truth: the distribution that they should follow.
+        reference: (M, D) points that follow it and were not trained on; None for metrics that need the truth alone.
+    """
+
+    samples: Tensor
+    truth: Truth
+    reference: Tensor | None = None
+
+    @cached_property
+    def modes(self) -> ToyModes:
+        """How the samples spread over the modes, computed once for all metrics."""
+        return toy_modes(self.samples, self.truth.centres, self.truth.sigma)
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Samples and reference."""
+        assert self.reference is not None, "a metric that reads the reference says so"  # noqa: S101
+        return self.samples, self.reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointMetric:
+    """A metric of points.
+
+    Attributes:
+        compute: from its inputs to a dictionary with `value`, and details by name.
+        better: lower or higher; `reference` where the true points' own value is the one to come near.
+        ideal: value of new points of the data; None where it depends on the data.
+        needs_modes: whether it applies only where the truth has modes.
+        needs_reference: whether it compares with other points; else the truth alone suffices.
+        description: one line.
+    """
+
+    compute: Callable[[PointInputs], MetricResult]
+    better: Literal["lower", "higher", "reference"]
+    ideal: float | None
+    description: str
+    needs_modes: bool = False
+    needs_reference: bool = False
 
 
 def median_distance(points: Tensor) -> float:
@@ -46,42 +87,89 @@ def median_distance(points: Tensor) -> float:
     return torch.pdist(points.double()).median().item()
 
 
-def point_figures(samples: Tensor, truth: Truth) -> dict[str, Figures]:
-    """The scores that need the truth alone: `in-modes`, and where it has modes, `modes` and `spread`.
+def _mmd(inputs: PointInputs) -> MetricResult:
+    samples, reference = inputs.pair
+    bandwidth = median_distance(reference[:BANDWIDTH_POINTS])  # of the reference alone: the same for all samples
+    return {"value": squared_mmd(samples, reference, gaussian(bandwidth)), "bandwidth": bandwidth}
+
+
+def _wasserstein(inputs: PointInputs) -> MetricResult:
+    axes = wasserstein_1d(*inputs.pair)
+    return {"value": axes.mean().item()} | {f"axis {n}": distance for n, distance in enumerate(axes.tolist())}
+
+
+POINT_METRICS: dict[str, PointMetric] = {
+    "modes": PointMetric(
+        compute=lambda inputs: inputs.modes.result(),
+        better="higher",
+        ideal=None,
+        needs_modes=True,
+        description=MODES.description,
+    ),
+    "in-modes": PointMetric(
+        compute=lambda inputs: {"value": inputs.modes.clear},
+        better="higher",
+        ideal=1.0,
+        description="share of samples within 3 sigma of a centre of the data",
+    ),
+    "spread": PointMetric(
+        compute=lambda inputs: {"value": inputs.modes.spread, "real": 1.0},
+        better="reference",
+        ideal=1.0,
+        needs_modes=True,
+        description="deviation within modes over that of the data",
+    ),
+    "mmd": PointMetric(
+        compute=_mmd,
+        better="lower",
+        ideal=0.0,
+        needs_reference=True,
+        description="squared maximum mean discrepancy, Gaussian kernel, unbiased",
+    ),
+    "wasserstein": PointMetric(
+        compute=_wasserstein,
+        better="lower",
+        ideal=0.0,
+        needs_reference=True,
+        description="exact Wasserstein-1 distance along an axis, their mean",
+    ),
+}
+"""The metrics of toys by name, in the order in which they are reported."""
+
+
+def point_figures(samples: Tensor, truth: Truth) -> dict[str, MetricResult]:
+    """Results of the metrics that need the truth alone: `in-modes`, and where it has modes, `modes` and `spread`.
 
     Args:
         samples: (N, D).
-        truth: what they should follow.
+        truth: the distribution that they should follow.
 
     Raises:
         UsageError: there is no sample, or one is not finite.
     """
-    found = toy_modes(samples, truth.centres, truth.sigma)
-    near: dict[str, Figures] = {"in-modes": {"value": found.clear}}
-    if not truth.modal:
-        return near
-    modes = {"value": found.covered, "of": found.of, "clear": found.clear, "kl": found.kl, "js": found.js}
-    return {"modes": modes, **near, "spread": {"value": found.spread, "real": 1.0}}
+    return _compute(PointInputs(samples, truth))
 
 
-def point_scores(samples: Tensor, references: Tensor, truth: Truth) -> dict[str, Figures]:
-    """All scores of POINT_METRICS that apply.
-
-    The kernel's bandwidth is the median distance between references, so it does not depend on the samples.
+def point_scores(samples: Tensor, reference: Tensor, truth: Truth) -> dict[str, MetricResult]:
+    """Results of all metrics in POINT_METRICS that apply.
 
     Args:
         samples: (N, D), 20 or more.
-        references: (M, D) points that follow the truth and were not trained on, 20 or more.
-        truth: what both should follow.
+        reference: (M, D) points that follow the truth and were not trained on, 20 or more.
+        truth: the distribution that both should follow.
 
     Raises:
         UsageError: there are fewer, or one is not finite.
     """
-    require("mmd", POINT_METRICS["mmd"].minimum, len(samples), len(references))
+    require("mmd", MIN_POINTS, len(samples), len(reference))
     check_finite(samples)
-    bandwidth = median_distance(references[:BANDWIDTH_FROM])
-    axes = wasserstein_1d(samples, references)
-    return point_figures(samples, truth) | {
-        "mmd": {"value": squared_mmd(samples, references, gaussian(bandwidth)), "bandwidth": bandwidth},
-        "wasserstein": {"value": axes.mean().item()} | {f"axis {n}": value for n, value in enumerate(axes.tolist())},
+    return _compute(PointInputs(samples, truth, reference))
+
+
+def _compute(inputs: PointInputs) -> dict[str, MetricResult]:
+    return {
+        name: metric.compute(inputs)
+        for name, metric in POINT_METRICS.items()
+        if (inputs.truth.modal or not metric.needs_modes)
+        and (inputs.reference is not None or not metric.needs_reference)
     }

@@ -1,4 +1,8 @@
-"""Multi-scale structural similarity, and diversity as the lack of it."""
+"""Multi-scale structural similarity (MS-SSIM), and diversity as the lack of it.
+
+Wang, Simoncelli and Bovik (2003), "Multiscale structural similarity for image quality assessment"; between samples, as
+in Odena et al. (2017), arXiv:1610.09585.
+"""
 
 import math
 
@@ -7,21 +11,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.errors import UsageError
-from equipoise.metrics.base import Estimate, require
+from equipoise.metrics.base import Estimate, MetricResult, require
+from equipoise.metrics.metric import Metric, MetricInputs
 from equipoise.randomness import keyed_generator
 
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian that local means are taken with, in pixels
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-AT_ONCE = 2**20  # values in float64 at once, an image
+MAX_VALUES = 2**20  # in float64 at once: 8 MiB, of which the means and products of both images make a dozen
 
 
 def scales(height: int, width: int) -> int:
-    """How many scales images of this size have: 5 from 176 pixels a side on, 3 for 64, 2 for 28, none below 11."""
+    """Number of scales of images of this size: 5 from 176 pixels a side on, 3 for 64, 2 for 28, none below 11."""
     return sum(min(height, width) >> scale >= WINDOW for scale in range(len(WEIGHTS)))
 
 
-def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+def ms_ssim(a: Tensor, b: Tensor, *, max_values: int = MAX_VALUES) -> Tensor:
     """Multi-scale structural similarity of pairs (Wang, Simoncelli and Bovik, 2003), a mean over channels.
 
     Images too small for the published five scales are compared at fewer, with those weights scaled to sum to 1.
@@ -30,6 +35,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     Args:
         a: (N, C, H, W), values in [0, 255], 11 pixels a side or more.
         b: likewise.
+        max_values: of one set of images that are in float64 at once.
 
     Returns:
         (N,) float64 in [0, 1]; 1 for equal images.
@@ -41,21 +47,18 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     if not count:
         raise UsageError(f"ms-ssim needs images of {WINDOW} x {WINDOW} pixels or more: leave it out")
     weights = torch.tensor(WEIGHTS[:count], dtype=torch.float64)
-    step = max(1, AT_ONCE // a[0].numel())
-    parts = [
-        _factors(x.double(), y.double(), count) for x, y in zip(torch.split(a, step), torch.split(b, step), strict=True)
-    ]
+    step = max(1, max_values // a[0].numel())
+    parts = []
+    for x, y in zip(torch.split(a, step), torch.split(b, step), strict=True):
+        x, y = x.double(), y.double()  # noqa: PLW2901
+        factors = []
+        for scale in range(count):
+            structure, whole = _ssim(x, y)
+            # luminance counts at the coarsest scale alone
+            factors.append((whole if scale == count - 1 else structure).clamp(min=0))
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)  # noqa: PLW2901
+        parts.append(torch.stack(factors, dim=1))
     return (torch.cat(parts) ** (weights / weights.sum())).prod(dim=1)
-
-
-def _factors(a: Tensor, b: Tensor, count: int) -> Tensor:
-    """Contrast and structure at each scale, at the last one times luminance; (n, count), 0 or more."""
-    factors = []
-    for scale in range(count):
-        structure, whole = _ssim(a, b)
-        factors.append((whole if scale == count - 1 else structure).clamp(min=0))
-        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-    return torch.stack(factors, dim=1)
 
 
 def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,17 +72,18 @@ def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _local_mean(images: Tensor) -> Tensor:
-    """The Gaussian-weighted mean of every window that lies within the image."""
+    """Gaussian-weighted mean of every window of 11 x 11 pixels that lies within the image."""
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = (-((offsets / SIGMA) ** 2) / 2).exp()
     weights = weights / weights.sum()
-    planes = images.flatten(0, 1)[:, None]
+    planes = images.flatten(0, 1)[:, None]  # each channel by itself
+    # The Gaussian is separable: a column, then a row of 11 weights, instead of 121.
     means = F.conv2d(F.conv2d(planes, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
     return means.view(*images.shape[:2], *means.shape[2:])
 
 
 def ms_ssim_diversity(images: Tensor, *, seed: int = 0) -> Estimate:
-    """Mean similarity of images that are paired at random, each used once (Odena et al., 2017, arXiv:1610.09585, 4.2).
+    """Mean similarity of images that are paired at random, each used once (Odena et al., 2017, arXiv:1610.09585).
 
     Args:
         images: (N, C, H, W) uint8.
@@ -93,7 +97,7 @@ def ms_ssim_diversity(images: Tensor, *, seed: int = 0) -> Estimate:
     """
     require("ms-ssim", 2, len(images))
     order = torch.randperm(len(images), generator=keyed_generator(seed, "pairs"))[: len(images) // 2 * 2]
-    return Estimate.of(ms_ssim(images[order[0::2]], images[order[1::2]]))
+    return Estimate.from_parts(ms_ssim(images[order[0::2]], images[order[1::2]]))
 
 
 def diversity(images: Tensor) -> float:
@@ -102,3 +106,18 @@ def diversity(images: Tensor) -> float:
     distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
     count = len(flat)
     return float(distances.sum() / (count * (count - 1)) / math.sqrt(flat.shape[1]))
+
+
+def _compute(inputs: MetricInputs) -> MetricResult:
+    samples, reference = inputs.pictures
+    real = ms_ssim_diversity(reference, seed=inputs.seed)
+    return ms_ssim_diversity(samples, seed=inputs.seed).result() | {"real": real.value}
+
+
+MS_SSIM = Metric(
+    compute=_compute,
+    needs=frozenset({"pictures"}),
+    better="reference",
+    ideal=None,
+    description="similarity of random pairs of samples: high is collapse",
+)

@@ -1,7 +1,7 @@
-"""What one pass over a set of images leaves behind: enough for every score, in bounded memory.
+"""Sufficient statistics of a set of images: what one pass over them leaves, enough for every metric, in bounded memory.
 
-Which images are kept, and which patches are cut, depends on the seed and an image's position alone. So the chunks may
-have any size, and processes may each take a contiguous part: merged in order, the parts are the whole.
+Which images are kept, and which patches are cut, depends on the seed and an image's position alone. So batches may
+have any size, and processes may each take a contiguous part: merged in order, the parts equal the whole.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,18 +14,36 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.metrics.base import check_finite
-from equipoise.metrics.frechet import Moments
-from equipoise.metrics.pyramid import IN_ALL, patches, patches_per_image
+from equipoise.metrics.moments import Moments
+from equipoise.metrics.pyramid import patches, patches_per_image
 from equipoise.randomness import keyed_generator
 
-Need = Literal["vectors", "moments", "probabilities", "patches", "pictures"]
-"""What a score can need of a set: K float32 an image, (K, K) float64, T float32 an image, and two bounded samples."""
-
-PICTURES, BYTES = 2000, 2**28  # pictures kept, and their bytes, at most
+Statistic = Literal["vectors", "moments", "probabilities", "patches", "pictures"]
+"""Memory: K float32 an image, (K, K) float64 in all, T float32 an image, and two random samples of bounded size."""
 
 
-class Chunk(NamedTuple):
-    """Consecutive images of a set, with what the extractor made of them; on the CPU.
+@dataclass(frozen=True)
+class Limits:
+    """How much of a large set is kept, chosen at random.
+
+    Attributes:
+        pictures: number of whole images.
+        picture_bytes: bytes of those.
+        patches: number of patches, for each level of the pyramid.
+        patches_per_image: number of patches cut from one image, for each level; 128 as published.
+    """
+
+    pictures: int = 2000
+    picture_bytes: int = 2**28
+    patches: int = 2**16
+    patches_per_image: int = 128
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class FeatureBatch(NamedTuple):
+    """Consecutive images of a set, with their features; on the CPU.
 
     Attributes:
         images: (n, C, H, W) uint8.
@@ -39,16 +57,16 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Collected:
-    """A set of images, or a contiguous part of one, as the scores see it. What was not asked for is None, or empty.
+class Statistics:
+    """Statistics of a set of images, or of a contiguous part of one. What was not required is None, or empty.
 
     Attributes:
-        count: how many images.
+        count: number of images.
         vectors: (N, K) float32 features.
-        moments: theirs.
+        moments: of the features.
         probabilities: (N, T) float32.
-        patches: for each level of the images' pyramids, finest first, (P, C, 7, 7) float32; 65,536 at most.
-        pictures: (M, C, H, W) uint8, chosen at random; 2,000 and 256 MiB at most.
+        patches: for each level of the images' pyramids, finest first, (P, C, 7, 7) float32; P at most 65,536.
+        pictures: (M, C, H, W) uint8, chosen at random; at most 2,000, and 256 MiB.
     """
 
     count: int
@@ -59,7 +77,7 @@ class Collected:
     pictures: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """As named tensors, to keep or to send to another process."""
+        """Statistics as named tensors, to store or to send to another process."""
         single = {"vectors": self.vectors, "probabilities": self.probabilities, "pictures": self.pictures}
         moments = self.moments.tensors() if self.moments else {}
         return {
@@ -70,8 +88,8 @@ class Collected:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Collected":
-        """What `tensors()` gave."""
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Statistics":
+        """Statistics from what `tensors()` returned."""
         moments = {name.removeprefix("moments."): t for name, t in tensors.items() if name.startswith("moments.")}
         return cls(
             count=int(tensors["count"]),
@@ -83,90 +101,102 @@ class Collected:
         )
 
 
-def share(total: int, rank: int, size: int) -> range:
-    """The positions of process `rank` out of `size`: contiguous, so that parts in order of rank are the whole."""
-    return range(total * rank // size, total * (rank + 1) // size)
+def partition(total: int, rank: int, world_size: int) -> range:
+    """Positions that process `rank` reads: contiguous, so that the parts in order of rank are the whole."""
+    return range(total * rank // world_size, total * (rank + 1) // world_size)
 
 
-def collect(chunks: Iterable[Chunk], needs: frozenset[Need], *, total: int, first: int = 0, seed: int = 0) -> Collected:
-    """Pass over the images first, first + 1, .. of a set, once.
+def accumulate(
+    batches: Iterable[FeatureBatch],
+    required: frozenset[Statistic],
+    *,
+    total: int,
+    first: int = 0,
+    seed: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Statistics:
+    """Statistics of the images first, first + 1, .. of a set, from one pass over them.
 
     Args:
-        chunks: the images in order, any number at a time; one chunk or more.
-        needs: what the scores will need.
-        total: images in the whole set, over all processes.
-        first: the position of the first image here.
-        seed: of what is kept.
+        batches: the images in order, any number at a time; one batch or more.
+        required: what to keep.
+        total: number of images in the whole set, over all processes.
+        first: position of the first image here.
+        seed: of the choice of pictures and patches.
+        limits: of pictures and patches.
 
     Raises:
-        UsageError: a feature is not finite, or the images are too small for patches.
+        UsageError: there is no image, a feature is not finite, or the images are too small for patches.
     """
-    parts: list[Collected] = []
-    moments: Moments | None = None  # merged at once: each takes K² numbers
-    for chunk in chunks:
-        parts.append(_part(chunk, needs, total, first, seed))
-        if "moments" in needs:
-            assert chunk.vectors is not None  # noqa: S101
-            seen = Moments.of(chunk.vectors)
-            moments = moments.merge(seen) if moments else seen
-        first += len(chunk.images)
+    parts: list[Statistics] = []
+    moments: Moments | None = None  # merged batch by batch: a list of them would take K² numbers each
+    for batch in batches:
+        for rows in (batch.vectors, batch.probabilities):
+            if rows is not None:
+                check_finite(rows)
+        parts.append(_batch_statistics(batch, required, total, first, seed, limits))
+        if "moments" in required:
+            assert batch.vectors is not None  # noqa: S101
+            own = Moments.from_vectors(batch.vectors)
+            moments = moments.merge(own) if moments else own
+        first += len(batch.images)
     if not parts:
         raise UsageError("there are no images to score: give a set that holds some")
-    return _joined(parts, moments)
+    return _concatenate(parts, moments)
 
 
-def merge(parts: Sequence[Collected]) -> Collected:
-    """Contiguous parts, in their order, as one set."""
+def merge_statistics(parts: Sequence[Statistics]) -> Statistics:
+    """Statistics of a whole set from those of its contiguous parts, in their order."""
     moments = [part.moments for part in parts if part.moments]
-    return _joined(parts, reduce(Moments.merge, moments) if moments else None)
+    return _concatenate(parts, reduce(Moments.merge, moments) if moments else None)
 
 
-def _joined(parts: Sequence[Collected], moments: Moments | None) -> Collected:
-    return Collected(
+def _concatenate(parts: Sequence[Statistics], moments: Moments | None) -> Statistics:
+    def rows(tensors: list[Tensor | None]) -> Tensor | None:
+        present = [tensor for tensor in tensors if tensor is not None]
+        assert len(present) in (0, len(parts)), "every part has the same statistics"  # noqa: S101
+        return torch.cat(present) if present else None
+
+    return Statistics(
         count=sum(part.count for part in parts),
-        vectors=_rows([part.vectors for part in parts]),
+        vectors=rows([part.vectors for part in parts]),
         moments=moments,
-        probabilities=_rows([part.probabilities for part in parts]),
+        probabilities=rows([part.probabilities for part in parts]),
         patches=tuple(map(torch.cat, zip(*(part.patches for part in parts), strict=True))),
-        pictures=_rows([part.pictures for part in parts]),
+        pictures=rows([part.pictures for part in parts]),
     )
 
 
-def _rows(parts: Sequence[Tensor | None]) -> Tensor | None:
-    given = [part for part in parts if part is not None]
-    assert len(given) in (0, len(parts)), "every part was collected for the same needs"  # noqa: S101
-    return torch.cat(given) if given else None
+def _batch_statistics(
+    batch: FeatureBatch, required: frozenset[Statistic], total: int, first: int, seed: int, limits: Limits
+) -> Statistics:
+    """Statistics of one batch, whose first image is at position `first`, but for the moments."""
 
+    def chosen(purpose: str, limit: int) -> list[int]:
+        """Indices in the batch of the images that are among `limit` random ones of the whole set."""
+        positions = _random_positions(purpose, total, limit, seed)
+        inside = (positions >= first) & (positions < first + len(batch.images))
+        return (positions[inside] - first).tolist()
 
-def _part(chunk: Chunk, needs: frozenset[Need], total: int, first: int, seed: int) -> Collected:
-    for rows in (chunk.vectors, chunk.probabilities):
-        if rows is not None:
-            check_finite(rows)
-    count = len(chunk.images)
     cut: tuple[Tensor, ...] = ()
-    if "patches" in needs:
-        chosen = _chosen("patches", total, IN_ALL, first, count, seed)
-        cut = patches(chunk.images[chosen], [first + n for n in chosen], patches_per_image(total), seed)
+    if "patches" in required:
+        count = patches_per_image(total, limits.patches_per_image, limits.patches)
+        indices = chosen("patches", limits.patches)
+        cut = patches(batch.images[indices], [first + index for index in indices], count, seed)
     pictures = None
-    if "pictures" in needs:
-        limit = min(PICTURES, BYTES // chunk.images[0].numel()) // 2 * 2
-        pictures = chunk.images[_chosen("pictures", total, limit, first, count, seed)]
-    return Collected(
-        count=count,
-        vectors=chunk.vectors if "vectors" in needs else None,
-        probabilities=chunk.probabilities if "probabilities" in needs else None,
+    if "pictures" in required:
+        limit = min(limits.pictures, limits.picture_bytes // batch.images[0].numel())
+        pictures = batch.images[chosen("pictures", limit // 2 * 2)]  # an even number, for they are compared in pairs
+    return Statistics(
+        count=len(batch.images),
+        vectors=batch.vectors if "vectors" in required else None,
+        probabilities=batch.probabilities if "probabilities" in required else None,
         patches=cut,
         pictures=pictures,
     )
 
 
-def _chosen(purpose: str, total: int, limit: int, first: int, count: int, seed: int) -> list[int]:
-    """Which of the images first .. first + count - 1, numbered from 0, are among `limit` random ones of `total`."""
-    positions = _sample(purpose, total, limit, seed)
-    inside = (positions >= first) & (positions < first + count)
-    return (positions[inside] - first).tolist()
-
-
-@lru_cache(maxsize=2)  # each chunk asks again
-def _sample(purpose: str, total: int, limit: int, seed: int) -> Tensor:
+@lru_cache(maxsize=2)  # every batch asks for the same positions of pictures and of patches
+def _random_positions(purpose: str, total: int, limit: int, seed: int) -> Tensor:
+    """`limit` of the positions 0 .. total - 1, in order."""
     return torch.randperm(total, generator=keyed_generator(seed, purpose))[:limit].sort().values

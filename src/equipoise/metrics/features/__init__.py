@@ -1,4 +1,4 @@
-"""Feature extractors by name: what the scores of images rest on, and what each score must name."""
+"""Feature extractors by name. Every score of images rests on one of them, and names it."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -23,13 +23,13 @@ EXTRACTORS: dict[str, Callable[[Path | None, torch.device, tuple[int, int, int]]
     "digits": digits,
     "pixels": pixels,
 }
-"""By name; each is made from a file of weights, the device and the images' (C, H, W)."""
+"""By name: from a file of weights, or None for the usual one, the device and the images' (C, H, W) to an extractor."""
 
 
 def load_extractor(
     name: str, *, file: Path | None = None, device: str | torch.device = "cpu", shape: tuple[int, int, int]
 ) -> Extractor:
-    """Load a feature extractor.
+    """Feature extractor by its name.
 
     Args:
         name: of EXTRACTORS.
@@ -38,10 +38,10 @@ def load_extractor(
         shape: (C, H, W) of the images; only `pixels` depends on it.
 
     Raises:
-        UsageError: there is no such extractor, a package is missing, or the weights are missing, damaged or others'.
+        UsageError: there is no such extractor, a package is missing, or the weights are missing, damaged or of others.
     """
     if name not in EXTRACTORS:
-        near = get_close_matches(name, EXTRACTORS, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(EXTRACTORS)}"
-        raise UsageError(f"there is no feature extractor {name!r}: {meant}")
+        similar = get_close_matches(name, EXTRACTORS, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(EXTRACTORS)}"
+        raise UsageError(f"there is no feature extractor {name!r}: {hint}")
     return EXTRACTORS[name](file, torch.device(device), shape)

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.metrics.features.extractor import Extractor
-from equipoise.metrics.features.files import load, sha256
 from equipoise.metrics.features.resize import bicubic, gray
+from equipoise.metrics.features.weights import load, sha256
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "digits.safetensors"
 SIDE, FEATURES, CLASSES = 32, 64, 10
 
 
 class DigitsNetwork(nn.Module):
-    """Four convolutions and a linear layer to 64 features, which layer normalisation bounds; from them, ten logits."""
+    """Classifier of digits: four convolutions, a linear layer to 64 normalised features, and one to ten logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,12 +31,16 @@ class DigitsNetwork(nn.Module):
 
 
 def prepare(images: Tensor) -> Tensor:
-    """From uint8 (N, 1 or 3, H, W) to what the network sees: float32 (N, 1, 32, 32) in [-1, 1]."""
+    """From uint8 (N, 1 or 3, H, W) to the network's input: float32 (N, 1, 32, 32) in [-1, 1]."""
     return bicubic(gray(images), SIDE) / 127.5 - 1
 
 
 def digits(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> Extractor:
-    """Load the classifier from the package, or another training of it from `file`."""
+    """The extractor, with the package's weights, or those of another training in `file`.
+
+    Raises:
+        UsageError: `file` cannot be read, or holds other weights.
+    """
     path = file or WEIGHTS
     network = load(DigitsNetwork, path, "digits")
     return Extractor(

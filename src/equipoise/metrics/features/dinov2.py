@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.metrics.features.extractor import Extractor
-from equipoise.metrics.features.files import Published, load, sha256
 from equipoise.metrics.features.resize import bicubic, rgb
+from equipoise.metrics.features.weights import Published, load, sha256
 
 WEIGHTS = Published(
     extractor="dinov2",
@@ -22,7 +22,7 @@ WEIGHTS = Published(
     variable="EQUIPOISE_DINOV2",
 )
 SIDE, PATCH, FEATURES, HEADS, BLOCKS = 224, 14, 384, 6, 12
-TRAINED = 518 // PATCH  # patches along a side, for which the file has position embeddings
+TRAINED_SIDE = 518 // PATCH  # in patches: the file has position embeddings for the side of its training images
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's R, G and B in [0, 1]
 
 
@@ -77,7 +77,7 @@ class DinoV2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, FEATURES))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TRAINED**2, FEATURES))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TRAINED_SIDE**2, FEATURES))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, FEATURES, PATCH, PATCH)})
         self.blocks = nn.Sequential(*(_Block() for _ in range(BLOCKS)))
         self.norm = nn.LayerNorm(FEATURES, eps=1e-6)
@@ -92,14 +92,15 @@ class DinoV2(nn.Module):
 def resized_positions(embedding: Tensor, side: int) -> Tensor:
     """Bring (1, 1 + n², K) position embeddings to side² patches: bicubic, without antialias.
 
-    The scale is (side + 0.1) / n, where side / n is meant: so did the authors' code, and so were their results.
+    The scale is (side + 0.1) / n and not side / n: the authors' code added 0.1 against a rounding error. That moves the
+    samples a little, and published features come from it.
     """
-    first, rest = embedding[:, :1], embedding[:, 1:]
+    class_token, rest = embedding[:, :1], embedding[:, 1:]
     n = round(rest.shape[1] ** 0.5)
     grid = rest.reshape(1, n, n, -1).permute(0, 3, 1, 2)
     scale = (side + 0.1) / n
     grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
-    return torch.cat([first, grid.flatten(2).transpose(1, 2)], dim=1)
+    return torch.cat([class_token, grid.flatten(2).transpose(1, 2)], dim=1)
 
 
 def prepare(images: Tensor) -> Tensor:
@@ -109,12 +110,16 @@ def prepare(images: Tensor) -> Tensor:
 
 
 def dinov2(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> Extractor:
-    """Load the network; its weights are looked for as `Published.find` says.
+    """The extractor, with the published weights.
+
+    Args:
+        file: of the weights; by default `Published.locate` says where they are.
+        device: where to compute.
 
     Raises:
-        UsageError: they cannot be had, or `file` holds others.
+        UsageError: the weights cannot be had, or `file` holds others.
     """
-    path = WEIGHTS.find(file)
+    path = WEIGHTS.locate(file)
     network = load(DinoV2, path, "dinov2", unused=frozenset({"mask_token"}))
     return Extractor(
         name="dinov2",

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.metrics.features.extractor import Extractor
-from equipoise.metrics.features.files import load, sha256
 from equipoise.metrics.features.resize import bicubic, rgb
+from equipoise.metrics.features.weights import load, sha256
 
 SIDE, FEATURES, CLASSES = 224, 1280, 1000
 
 
 class _Pooled(nn.Module):
-    """The network that the package builds: its last features, averaged over the picture, and their logits."""
+    """The network of the package with its features beside its logits: the last maps, averaged over the image."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def prepare(images: Tensor) -> Tensor:
 
 
 def effnet_lite0(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> Extractor:
-    """Load EfficientNet-Lite0 (Tan and Le, 2019, arXiv:1905.11946, without squeeze-and-excitation) from its package.
+    """The extractor: EfficientNet (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, in a package.
 
     Raises:
         UsageError: the packages are not installed, or `file` holds other weights.

@@ -1,8 +1,8 @@
 """The extractor `inception`: the Inception v3 of 2015-12-05 on which published FID and inception scores rest.
 
-The architecture is that of Szegedy et al. (2015, arXiv:1512.00567), with what this one network does in its own way:
-averages leave the padding out, the last block takes a maximum where the paper has an average, and there are 1008
-classes. Modules have the names that the file of weights gives them.
+The architecture is that of Szegedy et al. (2015, arXiv:1512.00567), but for three things that this network does in its
+own way: averages leave the padding out, the last block takes a maximum where the paper has an average, and there are
+1008 classes. Modules have the names that the file of weights gives them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.metrics.features.extractor import Extractor
-from equipoise.metrics.features.files import Published, load, sha256
 from equipoise.metrics.features.resize import rgb, tensorflow_bilinear
+from equipoise.metrics.features.weights import Published, load, sha256
 
 WEIGHTS = Published(
     extractor="inception",
@@ -36,14 +36,14 @@ HALVE: Pool = partial(F.max_pool2d, kernel_size=3, stride=2)
 class Conv(NamedTuple):
     """A convolution by its output channels, kernel and stride; of stride 1 it is padded to keep the size.
 
-    Taken apart, it is two side by side, of one row and of one column.
+    If `split`, it is two side by side, of one row and of one column, whose outputs are concatenated.
     """
 
     channels: int
     height: int = 1
     width: int = 1
     stride: int = 1
-    apart: bool = False
+    split: bool = False
 
 
 class _Convolution(nn.Module):
@@ -72,12 +72,12 @@ class _Mixed(nn.Module):
         self.branch_pool = nn.Identity() if pooled is None else _Convolution(n_in, Conv(pooled))
 
     def _add(self, name: str, n_in: int, chain: Sequence[Conv]) -> list[tuple[str, ...]]:
-        """Make a chain's modules, and name them: branch5x5_1, branch5x5_2; taken apart, branch3x3_2a, branch3x3_2b."""
+        """Add a chain's modules, named as in the file: branch5x5_1, branch5x5_2; if split, branch3x3_2a and _2b."""
         names: list[tuple[str, ...]] = []
         for place, step in enumerate(chain, start=1):
             stem = name if len(chain) == 1 else f"{name}_{place}"
             parts = {stem: step}
-            if step.apart:
+            if step.split:
                 parts = {f"{stem}a": step._replace(height=1), f"{stem}b": step._replace(width=1)}
             for module, spec in parts.items():
                 self.add_module(module, _Convolution(n_in, spec))
@@ -138,13 +138,13 @@ def _17x17_to_8x8() -> _Mixed:
 
 
 def _8x8(n_in: int, pool: Pool) -> _Mixed:
-    apart = Conv(384, 3, 3, apart=True)
+    cross = Conv(384, 3, 3, split=True)
     return _Mixed(
         n_in,
         {
             "branch1x1": [Conv(320)],
-            "branch3x3": [Conv(384), apart],
-            "branch3x3dbl": [Conv(448), Conv(384, 3, 3), apart],
+            "branch3x3": [Conv(384), cross],
+            "branch3x3dbl": [Conv(448), Conv(384, 3, 3), cross],
         },
         pool,
         192,
@@ -154,7 +154,8 @@ def _8x8(n_in: int, pool: Pool) -> _Mixed:
 class Inception(nn.Module):
     """From (N, 3, 299, 299) to the features, (N, 2048), and the logits without the bias, (N, 1008).
 
-    The inception score has always been computed from logits without the bias: so it is here.
+    The published code of the inception score multiplied by the last layer's weights and left its bias out; so do all
+    who reproduce its figures.
     """
 
     def __init__(self) -> None:
@@ -195,12 +196,16 @@ def prepare(images: Tensor) -> Tensor:
 
 
 def inception(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> Extractor:
-    """Load the network; its weights are looked for as `Published.find` says.
+    """The extractor, with the published weights.
+
+    Args:
+        file: of the weights; by default `Published.locate` says where they are.
+        device: where to compute.
 
     Raises:
-        UsageError: they cannot be had, or `file` holds others.
+        UsageError: the weights cannot be had, or `file` holds others.
     """
-    path = WEIGHTS.find(file)
+    path = WEIGHTS.locate(file)
     network = load(Inception, path, "inception")
     return Extractor(
         name="inception",

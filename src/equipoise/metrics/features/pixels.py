@@ -9,7 +9,7 @@ from equipoise.errors import UsageError
 from equipoise.metrics.features.extractor import Extractor
 from equipoise.metrics.features.resize import area
 
-MOST = 12_288  # values of an image that are taken as they are: 64x64 in colour
+MAX_VALUES = 12_288  # of an image that is taken as it is: 64x64 in colour
 SIDE = 64  # to which larger images are shrunk
 
 
@@ -19,7 +19,7 @@ class _Flat(nn.Module):
 
 
 def pixels(file: Path | None, device: torch.device, shape: tuple[int, int, int]) -> Extractor:
-    """Make the extractor for images of one shape, (C, H, W).
+    """The extractor for images of one shape, (C, H, W).
 
     Raises:
         UsageError: a weights file is given; the extractor is called with images of another shape.
@@ -27,7 +27,7 @@ def pixels(file: Path | None, device: torch.device, shape: tuple[int, int, int])
     if file is not None:
         raise UsageError("the extractor pixels has no weights: leave the file out")
     channels, height, width = shape
-    small = channels * height * width <= MOST
+    small = channels * height * width <= MAX_VALUES
     to_height, to_width = (height, width) if small else (min(height, SIDE), min(width, SIDE))
 
     def prepare(images: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""The resizing of images on their way into an extractor: each kernel, named, as the extractor was trained with it."""
+"""Resizing of images on their way into an extractor, each kernel as that extractor was trained with it.
+
+Kernels differ enough to change FID by several points (Parmar, Zhang and Zhu, 2022, arXiv:2104.11222), so a score's
+protocol names its own.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +27,8 @@ def gray(images: Tensor) -> Tensor:
 def bicubic(images: Tensor, size: int) -> Tensor:
     """Resize float (N, C, H, W) in [0, 255] to (N, C, size, size), clamped: bicubic (a = -0.5), with antialias.
 
-    As Pillow does, but for its rounding to whole values.
+    As Pillow does, but for its rounding to whole values. Bicubic weights can be negative, and overshoot at edges: hence
+    the clamp.
     """
     if images.shape[2:] == (size, size):
         return images
@@ -33,6 +38,7 @@ def bicubic(images: Tensor, size: int) -> Tensor:
 
 def area(images: Tensor, height: int, width: int) -> Tensor:
     """Shrink float (N, C, H, W) to (N, C, height, width): a new pixel is the mean of the area that it covers."""
+    # The mean over a rectangle is separable: two small matrices, for any ratio of sizes.
     down, across = (
         _coverage(old, new, images.device) for old, new in zip(images.shape[2:], (height, width), strict=True)
     )
@@ -42,16 +48,16 @@ def area(images: Tensor, height: int, width: int) -> Tensor:
 def tensorflow_bilinear(images: Tensor, size: int) -> Tensor:
     """Resize float (N, C, H, W) to (N, C, size, size) as TensorFlow 1 did: bilinear, without antialias.
 
-    New pixel i is read at i * H / size, not at the centres' (i + 1/2) * H / size - 1/2, so the picture moves a little.
-    Published figures of FID rest on it.
+    New pixel i is read at i * H / size, not at the centres' (i + 1/2) * H / size - 1/2, so the picture moves a little:
+    a flaw that TensorFlow 2 does not have, but published figures of FID rest on it.
     """
     (upper, lower, down), (left, right, across) = (_neighbours(old, size, images.device) for old in images.shape[2:])
-    wide = _between(images[..., left], images[..., right], across)
-    return _between(wide[..., upper, :], wide[..., lower, :], down[:, None])
+    wide = _interpolate(images[..., left], images[..., right], across)
+    return _interpolate(wide[..., upper, :], wide[..., lower, :], down[:, None])
 
 
 def _coverage(old: int, new: int, device: torch.device) -> Tensor:
-    """The share of each old pixel in the mean that makes each new one: (new, old) float32, rows summing to 1."""
+    """Share of each old pixel in the mean that is each new one: (new, old) float32, rows summing to 1."""
     edges = torch.arange(new + 1, dtype=torch.float64) * (old / new)
     starts = torch.arange(old, dtype=torch.float64)
     ends = torch.minimum(edges[1:, None], starts + 1)
@@ -60,11 +66,11 @@ def _coverage(old: int, new: int, device: torch.device) -> Tensor:
 
 
 def _neighbours(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each new pixel, the two old ones that it lies between, and how far towards the second."""
+    """For each new pixel the two old ones that it lies between, and its place from the first (0) to the second (1)."""
     place = torch.arange(new, dtype=torch.float32, device=device) * (old / new)
     first = place.long().clamp_max(old - 1)
     return first, (first + 1).clamp_max(old - 1), place - first
 
 
-def _between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+def _interpolate(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     return first + (second - first) * weight

@@ -1,4 +1,4 @@
-"""Weights from files: found, downloaded where that is usual, known by their hash, and read without running code."""
+"""Weights of extractors: their files located or downloaded, checked by their hash, and read without running code."""
 
 import hashlib
 import os
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 
-COUNTER = "num_batches_tracked"  # of batch normalisation: older files lack it, and nothing here reads it
+COUNTER = "num_batches_tracked"  # of batch normalisation: older files lack it, and evaluation never reads it
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that others publish.
+    """Weights that their authors publish.
 
     Attributes:
-        extractor: which one they are for.
-        url: where they are.
-        names: what their file may be called in torch's cache; the first is the one that a download gets.
+        extractor: name of the extractor that they are for.
+        url: of their file.
+        names: names that the file may have in torch's cache; a download gets the first.
         sha256: of the file, in hexadecimal.
-        variable: of the environment, naming another file to use.
+        variable: environment variable that may name another file to use.
     """
 
     extractor: str
@@ -36,63 +36,62 @@ class Published:
     sha256: str
     variable: str
 
-    def find(self, file: Path | None) -> Path:
-        """Say which file to read: `file`, else the variable's, else the one in torch's cache, which may be downloaded.
+    def locate(self, file: Path | None) -> Path:
+        """File to read: `file`, else the variable's, else the one in torch's cache, which may be downloaded.
 
         Raises:
             UsageError: the file in the cache is damaged, or cannot be downloaded.
         """
-        if given := file or os.environ.get(self.variable):
-            return Path(given)
+        if named := file or os.environ.get(self.variable):
+            return Path(named)
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         path = next((folder / name for name in self.names if (folder / name).is_file()), None)
         if path is None:
-            return self._download(folder / self.names[0])
+            path = folder / self.names[0]
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.sha256)
+            except (OSError, RuntimeError) as error:  # RuntimeError: the file has another hash
+                raise UsageError(
+                    f"cannot download the weights of {self.extractor} ({error}): get {self.url} on another machine "
+                    f"and put it at {path}, or name it in {self.variable}"
+                ) from error
+            return path
         if sha256(path) != self.sha256:
             raise UsageError(f"{path} is damaged, or not what its name says: delete it, and it is downloaded again")
         return path
 
-    def _download(self, path: Path) -> Path:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.sha256)
-        except (OSError, RuntimeError) as error:  # RuntimeError: not the file with this hash
-            raise UsageError(
-                f"cannot download the weights of {self.extractor} ({error}): get {self.url} on another machine and put "
-                f"it at {path}, or name it in {self.variable}"
-            ) from error
-        return path
-
 
 def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[str] = frozenset()) -> Network:
-    """Build an extractor's network and give it the weights in a file, .safetensors or torch's own; in eval mode.
+    """An extractor's network in evaluation mode, with the weights in a file, .safetensors or torch's own.
 
     Args:
-        build: makes the network.
+        build: from nothing to the network.
         path: of the file.
-        name: the extractor's, for errors.
+        name: of the extractor, for errors.
         unused: tensors that may be in the file and are not needed.
 
     Raises:
         UsageError: the file cannot be read, or holds something else.
     """
     state = _read(path, name)
-    with torch.device("meta"):  # no memory, no random numbers
+    with torch.device("meta"):  # takes no memory, and no random numbers for weights that are replaced at once
         network = build()
     expected = network.state_dict()
     wanted = {key: tuple(tensor.shape) for key, tensor in expected.items() if not key.endswith(COUNTER)}
-    given = {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(COUNTER)}
-    given = {key: shape for key, shape in given.items() if key not in unused}
-    if wanted != given:
-        wrong = next(iter(dict(wanted.items() ^ given.items())))
+    present = {
+        key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(COUNTER) and key not in unused
+    }
+    if wanted != present:
+        wrong = next(iter(dict(wanted.items() ^ present.items())))
         raise UsageError(
-            f"{path} does not hold the weights of {name}: it has {given.get(wrong, 'no')} for {wrong!r} and "
+            f"{path} does not hold the weights of {name}: it has {present.get(wrong, 'no')} for {wrong!r} and "
             f"{wanted.get(wrong, 'none')} is needed, so give the file that is meant for {name}"
         )
     weights = {key: state[key].float() for key in wanted}
@@ -102,6 +101,7 @@ def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[
 
 
 def _read(path: Path, name: str) -> Mapping[str, Tensor]:
+    """Named tensors of a file. `weights_only` unpickles tensors and nothing else: a hostile file is an error."""
     try:
         state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except OSError as error:

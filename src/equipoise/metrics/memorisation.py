@@ -1,4 +1,7 @@
-"""Nearest training images, and whether samples lie nearer to them than new images of the same kind do."""
+"""Memorisation: whether samples lie nearer to the training images than new images of the same kind do.
+
+After Meehan, Chaudhuri and Dasgupta (2020), arXiv:2004.05675.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.metrics.base import check_finite, require
-from equipoise.metrics.distances import distance_blocks
+from equipoise.metrics.base import MetricResult, check_finite, require
+from equipoise.metrics.distances import MAX_DISTANCES, distance_blocks
+from equipoise.metrics.metric import Metric, MetricInputs
 
 
 @dataclass(frozen=True)
@@ -30,32 +34,33 @@ class Nearest:
         )
 
 
-def nearest(queries: Tensor, base: Iterable[Tensor], first: int = 0) -> Nearest:
-    """Find each query's nearest vector in a base that streams by.
+def nearest(queries: Tensor, base: Iterable[Tensor], first: int = 0, *, max_distances: int = MAX_DISTANCES) -> Nearest:
+    """Nearest vector of each query in a base that is read in parts.
 
     Args:
         queries: (N, ...) features or pixels; the dimensions after the first are one vector.
-        base: chunks (n, ...) of the base in order, of any sizes.
-        first: the position of the base's first vector, where processes search a part each.
+        base: parts (n, ...) of the base in order, of any sizes.
+        first: position of the base's first vector, where processes search a part each.
+        max_distances: in memory at once.
 
     Raises:
         UsageError: a feature is not finite.
     """
     check_finite(queries)
     x = queries.flatten(1)
-    found = Nearest(torch.full((len(x),), torch.inf, dtype=torch.float64), torch.full((len(x),), -1))
-    for chunk in base:
-        check_finite(chunk)
-        found = found.merge(_nearest_in(x, chunk.flatten(1), first))
-        first += len(chunk)
-    return found
-
-
-def _nearest_in(x: Tensor, y: Tensor, first: int) -> Nearest:
-    indices = torch.cat([distances.argmin(dim=1) for _, distances in distance_blocks(x, y)])
-    rows = zip(torch.split(x, 1024), torch.split(y[indices], 1024), strict=True)
-    exact = torch.cat([(a.double() - b.double()).norm(dim=1) for a, b in rows])
-    return Nearest(exact, indices + first)
+    result = Nearest(torch.full((len(x),), torch.inf, dtype=torch.float64), torch.full((len(x),), -1))
+    for part in base:
+        check_finite(part)
+        y = part.flatten(1)
+        blocks = distance_blocks(x, y, max_distances=max_distances)
+        indices = torch.cat([distances.argmin(dim=1) for _, distances in blocks])
+        # The blocks' distances suffice to find the nearest, but lose digits where it is very near: its own is computed
+        # again, by the difference.
+        pairs = zip(torch.split(x, 1024), torch.split(y[indices], 1024), strict=True)
+        exact = torch.cat([(a.double() - b.double()).norm(dim=1) for a, b in pairs])
+        result = result.merge(Nearest(exact, indices + first))
+        first += len(part)
+    return result
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Memorisation:
 
     Attributes:
         share: of samples that lie nearer than the nearest `tail` of the held-out images; `tail` if none is copied.
-        nearer: the chance that a sample lies nearer than a held-out image, ties counting half; 0.5 if none is copied.
+        nearer: chance that a sample lies nearer than a held-out image, ties counting half; 0.5 if none is copied.
     """
 
     share: float
@@ -81,18 +86,34 @@ def memorisation(samples: Tensor, held_out: Tensor, *, tail: float = 0.05) -> Me
     Args:
         samples: (N,) distances, as `nearest` finds them.
         held_out: (M,) distances.
-        tail: the share of held-out images below the threshold.
+        tail: share of held-out images below the threshold.
 
     Raises:
-        UsageError: fewer samples than one, or held-out images than make up a tail.
+        UsageError: there is no sample, or fewer held-out images than make up a tail.
     """
     require("memorisation", 1, len(samples))
     require("memorisation on held-out images", round(1 / tail), len(held_out))
     ordered = held_out.double().sort().values
     threshold = ordered.quantile(tail)
     below = torch.searchsorted(ordered, samples.double(), right=False)
-    up_to = torch.searchsorted(ordered, samples.double(), right=True)
+    up_to = torch.searchsorted(ordered, samples.double(), right=True)  # their mean counts ties by half
     return Memorisation(
         share=(samples < threshold).double().mean().item(),
         nearer=1 - (below + up_to).double().mean().item() / (2 * len(ordered)),
     )
+
+
+def _compute(inputs: MetricInputs) -> MetricResult:
+    samples, reference = (nearest(vectors, [inputs.training_vectors]).distances for vectors in inputs.vectors)
+    result = memorisation(samples, reference)
+    return {"value": result.share, "nearer": result.nearer}
+
+
+MEMORISATION = Metric(
+    compute=_compute,
+    needs=frozenset({"vectors"}),
+    needs_training=True,
+    better="lower",
+    ideal=0.05,
+    description="share of samples suspiciously near to a training image",
+)

@@ -13,7 +13,7 @@ import torch
 
 from equipoise.errors import UsageError
 from equipoise.metrics.features import load_extractor
-from equipoise.metrics.features.files import Published
+from equipoise.metrics.features.weights import Published
 
 CONTENT = b"weights" * 1000
 
@@ -50,22 +50,22 @@ def test_a_file_comes_before_the_variable_before_the_cache(
     cache.mkdir(parents=True)
     (cache / "other.pth").write_bytes(CONTENT)
     nowhere = replace(published, url="http://127.0.0.1:9/none")
-    assert nowhere.find(None) == cache / "other.pth"
+    assert nowhere.locate(None) == cache / "other.pth"
     monkeypatch.setenv("EQUIPOISE_TRIAL", "/named.pth")
-    assert nowhere.find(None) == Path("/named.pth")
-    assert nowhere.find(tmp_path / "given.pth") == tmp_path / "given.pth"
+    assert nowhere.locate(None) == Path("/named.pth")
+    assert nowhere.locate(tmp_path / "given.pth") == tmp_path / "given.pth"
 
 
 def test_weights_are_downloaded_once(published: Published, cache: Path) -> None:
-    path = published.find(None)
+    path = published.locate(None)
     assert path == cache / "w.pth"
     assert path.read_bytes() == CONTENT
-    assert replace(published, url="http://127.0.0.1:9/none").find(None) == path
+    assert replace(published, url="http://127.0.0.1:9/none").locate(None) == path
 
 
 def test_a_download_with_another_hash_is_refused_and_not_kept(published: Published, cache: Path) -> None:
     with pytest.raises(UsageError, match=r"invalid hash.*EQUIPOISE_TRIAL"):
-        replace(published, sha256="0" * 64).find(None)
+        replace(published, sha256="0" * 64).locate(None)
     assert list(cache.iterdir()) == []
 
 
@@ -73,7 +73,7 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(published: Publish
 def test_without_a_network_one_learns_where_to_put_the_file(url: str, published: Published, cache: Path) -> None:
     url = published.url.replace("w.pth", "missing.pth") if url == "missing" else url
     with pytest.raises(UsageError, match="cannot download the weights of trial") as refused:
-        replace(published, url=url).find(None)
+        replace(published, url=url).locate(None)
     assert str(cache / "w.pth") in str(refused.value)
 
 
@@ -81,7 +81,7 @@ def test_a_damaged_file_in_the_cache_is_refused(published: Published, cache: Pat
     cache.mkdir(parents=True)
     (cache / "w.pth").write_bytes(CONTENT[:-1])
     with pytest.raises(UsageError, match="delete it"):
-        published.find(None)
+        published.locate(None)
 
 
 @pytest.mark.parametrize("name", ["inception", "dinov2"])

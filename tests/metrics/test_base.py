@@ -13,10 +13,10 @@ from equipoise.metrics.base import check_finite, require
 
 def test_mean_spread_and_standard_error() -> None:
     parts = [1.0, 2.0, 4.0, 8.0]
-    ours = Estimate.of(torch.tensor(parts, dtype=torch.float64))
+    ours = Estimate.from_parts(torch.tensor(parts, dtype=torch.float64))
     assert (ours.value, ours.spread, ours.count) == (np.mean(parts), pytest.approx(np.std(parts)), 4)
     assert ours.error == pytest.approx(np.std(parts, ddof=1) / 2)
-    assert Estimate.of(torch.ones(1)) == Estimate(1, 0, 1)
+    assert Estimate.from_parts(torch.ones(1)) == Estimate(1, 0, 1)
     assert Estimate(1, 0, 1).error == math.inf
 
 

@@ -14,11 +14,10 @@ def vectors(count: int, seed: int, size: int = 5) -> Tensor:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 200])
-def test_equals_every_pair_compared_whatever_the_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equipoise.metrics.distances.ENTRIES", 500)
+def test_equals_every_pair_compared_whatever_the_chunks(chunk: int) -> None:
     queries, base = vectors(30, 0), vectors(200, 1)
     every = (queries.double()[:, None] - base.double()).norm(dim=2)
-    found = nearest(queries, base.split(chunk))
+    found = nearest(queries, base.split(chunk), max_distances=500)
     assert torch.equal(found.indices, every.argmin(dim=1))
     torch.testing.assert_close(found.distances, every.amin(dim=1), rtol=1e-14, atol=0)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from equipoise.errors import UsageError
 from equipoise.metrics.features import EXTRACTORS, Extractor, load_extractor
 from equipoise.metrics.features.digits import WEIGHTS
-from equipoise.metrics.features.extractor import TOGETHER
 
 SHAPE = (1, 28, 28)
 SIZES = {"effnet-lite0": (1280, 1000), "digits": (64, 10), "pixels": (784, None)}
@@ -45,7 +44,7 @@ def test_features_have_the_promised_shapes(extractor: Extractor) -> None:
 
 
 def test_an_image_has_the_same_features_in_any_company(extractor: Extractor) -> None:
-    images = noise(TOGETHER + 3)
+    images = noise(extractor.batch + 3)
     together = extractor(images)
     turned = extractor(images.flip(0))
     for ours, theirs in zip(together, turned, strict=True):
@@ -53,7 +52,7 @@ def test_an_image_has_the_same_features_in_any_company(extractor: Extractor) -> 
             assert ours is theirs
             continue
         assert (ours - theirs.flip(0)).abs().max() <= 1e-5 * ours.abs().max()
-    in_parts = torch.cat([extractor(part).vectors for part in images.split(TOGETHER)])
+    in_parts = torch.cat([extractor(part).vectors for part in images.split(extractor.batch)])
     assert torch.equal(in_parts, together.vectors)
     assert torch.equal(extractor(images).vectors, together.vectors)
 
