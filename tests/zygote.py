@@ -113,7 +113,7 @@ def _serve() -> None:
     for name in IMPORTED:
         importlib.import_module(f"equipoise.{name}")
     import matplotlib.backends.backend_agg
-    import matplotlib.figure  # imported by a run at its end, for the report
+    import matplotlib.figure  # noqa: F401  # imported by a run at its end, for the report
     import torch
 
     torch.set_num_threads(1)
