@@ -8,7 +8,7 @@ from equipoise.cli.flags import call
 from equipoise.config.numbers import Count
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample as draw
-from equipoise.sampling.save import save_images, save_points
+from equipoise.sampling.save import save_samples
 
 
 def main(words: list[str]) -> int:
@@ -41,10 +41,7 @@ def main(words: list[str]) -> int:
         """
         opened = Run.open(run)
         samples = draw(opened, count, seed=seed, ema=ema, best=best, label=label)
-        if opened.config.toy:
-            save_points(samples, out, opened)
-        else:
-            save_images(samples, out)
+        save_samples(samples, out, opened)
         print(f"{count} samples: {out}")
         return 0
 

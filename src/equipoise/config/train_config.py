@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -15,7 +16,7 @@ from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.config.defaults import default_settings, network_for
 from equipoise.config.messages import check_keys, construct, suggestion
 from equipoise.config.numbers import Count, CountOrZero, Resolution
-from equipoise.data import TOYS, Fit, Toy
+from equipoise.data import TOYS, Fit, Toy, parse_resolution
 from equipoise.devices import Compile, Device, Precision, resolve_precision
 from equipoise.errors import UsageError
 from equipoise.networks import DCGAN, NETWORKS, Network, build_players
@@ -169,6 +170,21 @@ class TrainConfig:
             UsageError: as `resolve_precision` does.
         """
         return "fp32" if self.precision == "auto" and self.toy else resolve_precision(self.precision, device)
+
+    @property
+    def run_name(self) -> str:
+        """Objective, data and, where they have one, the images' resolution, such as `began-digits-32`."""
+        parts = [self.objective_name, Path(self.data).stem, *([] if self.toy else [str(self.resolution)])]
+        return "-".join(parts)
+
+    @property
+    def shapes(self) -> list[list[int]]:
+        """Shapes [C, H, W] that the data can have: a toy's points, or gray and colour images of the resolution."""
+        if self.toy:
+            return [list(self.toy.shape)]
+        height, width = parse_resolution(self.resolution)
+        channels = [self.channels] if self.channels else [1, 3]
+        return [[each, height, width] for each in channels]
 
     @property
     def dtype(self) -> torch.dtype:

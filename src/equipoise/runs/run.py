@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
-from equipoise.data import parse_resolution
 from equipoise.errors import UsageError
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
@@ -200,9 +199,8 @@ class Run:
             CheckpointError: it cannot be read, or is another run's.
         """
         tensors, facts = checkpoint.load(path)
-        height, width = parse_resolution(self.config.resolution)
-        shapes = [list(self.config.toy.shape)] if self.config.toy else [[1, height, width], [3, height, width]]
-        if facts.get("shape") not in shapes:
+        if facts.get("shape") not in self.config.shapes:
+            _, height, width = self.config.shapes[0]
             raise CheckpointError(f"{path} is not for images of {width}x{height}: it is another run's")
         if facts.get("images") != images_of(path) or not isinstance(facts.get("data"), str):
             raise CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")

@@ -98,7 +98,7 @@ def sample_batches(
 def generate(
     generator: nn.Module, config: TrainConfig, latents: Tensor, conditions: Conditions | None = None
 ) -> Tensor:
-    """Images that a generator makes of latents, in training's precision.
+    """Images, or a toy's points, that a generator makes of latents, in training's precision.
 
     Args:
         generator: in evaluation mode, on any device.
@@ -107,7 +107,7 @@ def generate(
         conditions: what the generator takes beside them, N rows each.
 
     Returns:
-        (N, C, H, W) float32 in [-1, 1] on the CPU; of a toy, points (N, 2, 1, 1) anywhere.
+        (N, C, H, W) float32 on the CPU: images nominally in [-1, 1], not clamped; of a toy, points (N, 2, 1, 1).
     """
     weight = next(generator.parameters())
     device, dtype, parts = weight.device, weight.dtype, []
@@ -123,8 +123,7 @@ def generate(
             inputs.append(Conditions(*moved))
         with autocast_context(config.precision_on(device.type), device):
             parts.append(generator(*inputs).images.float().cpu())
-    images = torch.cat(parts)
-    return images if config.toy else images.clamp(-1, 1)
+    return torch.cat(parts)
 
 
 def images_to_fill_in(dataset: Dataset) -> Tensor:

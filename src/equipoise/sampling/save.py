@@ -16,6 +16,18 @@ from equipoise.views.toy_scatter import realness_score, toy_scatter
 PICTURES = {".png", ".jpg", ".jpeg"}
 
 
+def save_samples(samples: Tensor, out: Path, run: Run) -> None:
+    """Write a run's samples: uint8 images as `save_images` does, or a toy's points as `save_points` does.
+
+    Raises:
+        UsageError: `out` cannot be written.
+    """
+    if run.config.toy:
+        save_points(samples, out, run)
+    else:
+        save_images(samples, out)
+
+
 def save_images(images: Tensor, out: Path) -> None:
     """Write (N, C, H, W) uint8 images as one grid (.png, .jpg), as an array (.npz), or as a folder of PNGs.
 

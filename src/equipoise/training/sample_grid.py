@@ -48,10 +48,11 @@ class SampleGrid:
             `diversity`, the samples' mean distance over the data's, and a toy's measures.
         """
         samples = generate(train_state.ema.eval(), self.config, self.latents, self.conditions)
-        measures = {"diversity": diversity(samples[:MEASURED]) / self.data_diversity}
-        toy = self.config.toy
-        if toy is None:
-            return grid(to_uint8(samples[:IN_GRID])), measures
-        points = samples.flatten(1)
-        score = realness_score(train_state.players.discriminator, self.config.objective)
-        return toy_scatter(toy, points, score), measures | toy_measures(toy, points)
+        if toy := self.config.toy:
+            points = samples.flatten(1)
+            score = realness_score(train_state.players.discriminator, self.config.objective)
+            picture, measures = toy_scatter(toy, points, score), toy_measures(toy, points)
+        else:
+            samples = samples.clamp(-1, 1)
+            picture, measures = grid(to_uint8(samples[:IN_GRID])), {}
+        return picture, {"diversity": diversity(samples[:MEASURED]) / self.data_diversity, **measures}

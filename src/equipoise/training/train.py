@@ -43,8 +43,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         dataset = open_dataset(config, progress)
         check(config, dataset)  # which packs the data, if they are not packed already
     with closing(dataset):
-        parts = [config.objective_name, Path(config.data).stem, *([] if config.toy else [str(config.resolution)])]
-        run = Run.create(out or free_folder("-".join(parts)), config)
+        run = Run.create(out or free_folder(config.run_name), config)
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
         with forwarding_signals():
