@@ -223,14 +223,14 @@ def _refuse_existing(path: Path) -> None:
 
 def versions() -> dict[str, str]:
     """Versions that a result may depend on, and the commit of equipoise where it is a checkout."""
-    found = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
+    numbers = {"equipoise": version("equipoise"), "torch": str(torch.__version__), "python": platform.python_version()}
     package = Path(__file__).parents[1]
     command = ["git", "-C", str(package), "log", "-1", "--abbrev=12", "--format=%h", "--", "."]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
-        return found
-    return {**found, "commit": commit} if commit else found
+        return numbers
+    return {**numbers, "commit": commit} if commit else numbers
 
 
 def free_folder(name: str, parent: Path = Path("runs")) -> Path:

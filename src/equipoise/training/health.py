@@ -82,7 +82,7 @@ def last_good_images(rows: Sequence[Row], config: TrainConfig, problem: Finding)
 def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
     """All warnings after the last of `rows` (lines of metrics.jsonl, oldest first)."""
     recent = _recent(rows, config)
-    messages = [(symptom.kind, symptom.shown_by(recent, FEWEST_ROWS)) for symptom in SYMPTOMS]
+    messages = [(symptom.kind, symptom.describe(recent, FEWEST_ROWS)) for symptom in SYMPTOMS]
     findings = [Finding(kind, "warning", message) for kind, message in messages if message is not None]
 
     convergence = config.objective.convergence_measure

@@ -1,4 +1,4 @@
-"""Signs of trouble in what any objective measures: where a measure must not stay, what that means, and what to do."""
+"""Symptoms of trouble in any objective's measures: where one must not stay, what that means, and what to do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,23 +29,23 @@ class Symptom:
     without: frozenset[str] = frozenset()
     means: str
 
-    def shown_by(self, rows: Sequence[Row], least: int) -> str | None:
-        """Evidence and remedy, if at least so many of `rows` have the measure and all of them show the symptom."""
-        found = [row for row in rows if self.measure in row]
-        if len(found) < least or not all(self._concerns(row) for row in found):
+    def describe(self, rows: Sequence[Row], fewest: int) -> str | None:
+        """Evidence and remedy, if at least `fewest` of `rows` have the measure and all of them show the symptom."""
+        measured = [row for row in rows if self.measure in row]
+        for row in measured:
+            in_range = all(name in row and low <= row[name] <= high for name, (low, high) in self.beside.items())
+            if not in_range or self.without & row.keys():
+                return None  # a run that this does not concern
+        if len(measured) < fewest:
             return None
-        values = [row[self.measure] for row in found]
+        values = [row[self.measure] for row in measured]
         if self.above is not None and min(values) > self.above:
             evidence = f"at least {min(values):.4g}"
         elif self.below is not None and max(values) < self.below:
             evidence = f"at most {max(values):.4g}"
         else:
             return None
-        return f"{self.measure} stays {evidence} over the last {len(found)} lines: {self.means}"
-
-    def _concerns(self, row: Row) -> bool:
-        inside = all(name in row and low <= row[name] <= high for name, (low, high) in self.beside.items())
-        return inside and not self.without & row.keys()
+        return f"{self.measure} stays {evidence} over the last {len(measured)} lines: {self.means}"
 
 
 ANY: tuple[float, float] = (float("-inf"), float("inf"))
