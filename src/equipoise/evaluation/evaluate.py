@@ -1,5 +1,6 @@
 """Scores of samples beside real images: one pass over each set, shared by all processes, its protocol written down."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -35,7 +36,7 @@ def evaluate(
     *,
     features: str = "auto",
     weights: Path | None = None,
-    metrics: tuple[str, ...] | None = None,
+    metrics: str | Sequence[str] | None = None,
     count: int = 5000,
     split: Split = "held-out",
     resolution: int | str | None = None,
@@ -53,8 +54,8 @@ def evaluate(
         reference: the same, for what to compare with; by default the held-out part of the run's data.
         features: name of a feature extractor, in `equipoise.metrics.features.EXTRACTORS`, or auto.
         weights: file of the extractor's weights, if not the usual one.
-        metrics: names in `equipoise.metrics.METRICS`, or "all"; by default those that apply and take no search. Of a
-            run on a toy, names in POINT_METRICS.
+        metrics: a name in `equipoise.metrics.METRICS`, or several, or "all"; by default those that apply and take no
+            search. Of a run on a toy, names in POINT_METRICS.
         count: number of images of each set, at most.
         split: part of the run's data to compare with.
         resolution: to which images are brought that are no run's; by default they must be of one size.
@@ -77,7 +78,7 @@ def evaluate(
         reference=reference_name,
         features=features,
         weights=weights,
-        metrics=None if metrics is None else tuple(metrics),
+        metrics=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
         count=count,
         split=split,
         resolution=resolution,
