@@ -69,13 +69,13 @@ def evaluate(
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-    name, reference_name = (
-        str(each.path) if isinstance(each, Run) else None if each is None else str(each) for each in (images, reference)
-    )
-    assert name is not None  # noqa: S101
+
+    def address(source: Run | Path | str) -> str:
+        return str(source.path if isinstance(source, Run) else source)
+
     request = Request(
-        images=name,
-        reference=reference_name,
+        images=address(images),
+        reference=None if reference is None else address(reference),
         features=features,
         weights=weights,
         metrics=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
@@ -86,10 +86,9 @@ def evaluate(
         ema=ema,
         best=best,
     )
-    if reference is None and (run := open_run(name)) and run.config.toy:
+    if reference is None and (run := open_run(request.images)) and run.config.toy:
         return evaluate_toy(run, request)
-    # As a dictionary: Fabric moves the tensors in its arguments to the device, and for that sets a dataclass's fields,
-    # which a frozen one refuses.
+    # As dictionaries: Fabric looks for tensors in what it passes on and gives back, and refuses frozen dataclasses.
     result = cast(Any, make_launcher(device, devices)).launch(_evaluate_in_process, vars(request), quiet)
     if isinstance(result, str):
         raise UsageError(result)
