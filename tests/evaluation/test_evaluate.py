@@ -13,13 +13,12 @@ import pytest
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from equipoise import Run, Scores, TrainConfig, UsageError, evaluate, resume, sample, train
 from equipoise.data import cache_folder, open_images
 from equipoise.evaluation.evaluate import choose_metrics
-from equipoise.evaluation.features import image_statistics, load_statistics, save_statistics
+from equipoise.evaluation.features import image_statistics
 from equipoise.evaluation.image_sets import generated_images, stored_images
 from equipoise.evaluation.request import Request
 from equipoise.metrics import (
@@ -28,7 +27,6 @@ from equipoise.metrics import (
     Limits,
     MetricInputs,
     MetricResult,
-    Statistics,
     accumulate,
     compute_metrics,
     memorisation,
@@ -127,8 +125,7 @@ def _fid(a: Bytes, b: Bytes) -> float:
 
 def test_by_default_all_that_applies(run: Run) -> None:
     scores = evaluate(run, count=120, quiet=True, device="cpu")
-    everything = ["kid", "fid", "inception-score", "precision", "recall", "density", "coverage", "sliced-wasserstein"]
-    assert list(scores.figures) == [*everything, "ms-ssim", "memorisation", "modes"]
+    assert list(scores.figures) == [name for name in METRICS if name != "reconstruction"]
     assert scores.protocol["features"]["name"] == "digits"
     few = evaluate(run, count=40, quiet=True, device="cpu")
     assert "fid" not in few.figures
@@ -194,6 +191,18 @@ def test_batches_make_no_difference(run: Run, batch: int, tmp_path: Path, monkey
         assert result == pytest.approx(whole[name], rel=1e-4, abs=1e-6), name
 
 
+def test_metrics_are_named_alone_together_or_all_of_them(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npy", digits()[0][:40])
+
+    def names(metrics: str | list[str]) -> list[str]:
+        scores = evaluate(path, path, quiet=True, device="cpu", features="pixels", metrics=metrics)
+        return list(scores.figures)
+
+    assert names("recall") == ["recall"]
+    assert names(["recall", "kid"]) == ["kid", "recall"]
+    assert set(names(["kid", "coverage"])) < set(names("all"))
+
+
 def test_two_processes_equal_one(run: Run) -> None:
     how: dict[str, Any] = {"count": 131, "quiet": True, "device": "cpu", "metrics": (*FAST, "memorisation", "modes")}
     close(evaluate(run, devices=2, **how), evaluate(run, **how))
@@ -205,7 +214,7 @@ def test_two_processes_refuse_as_one(run: Run) -> None:
         evaluate(run, devices=2, count=3, quiet=True, device="cpu")
 
 
-def test_reference_statistics_are_remembered_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reference_statistics_are_cached_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
     images = digits()[0]
     made, real = saved(tmp_path / "made.npy", noisy(images[:100], 20)), saved(tmp_path / "real.npy", images[100:220])
@@ -219,36 +228,12 @@ def test_reference_statistics_are_remembered_by_content(tmp_path: Path, monkeypa
     again, same = score(Path(shutil.copy(real, tmp_path / "copy.npy")))
     assert same == files, "a copy elsewhere is the same images"
     assert again.figures == first.figures
-    for file in files:  # a damaged memory is none
+    for file in files:  # a damaged file is as good as none
         (cache_folder() / "references" / file).write_bytes(b"damaged")
     assert score(real)[0].figures == first.figures
     other, more = score(saved(tmp_path / "real.npy", images[101:221]))
     assert len(more) == 3, "the same name with other images"
     assert other.figures != first.figures
-
-
-def test_only_files_of_the_cache_itself_are_read_from_it(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "a.safetensors"
-    statistics = Statistics(count=2, vectors=torch.arange(6.0).view(2, 3))
-    assert load_statistics(file) is None, "there is none yet"
-    save_statistics(file, statistics)
-    loaded = load_statistics(file)
-    assert loaded is not None
-    assert loaded.count == 2
-    assert torch.equal(torch.as_tensor(loaded.vectors), torch.arange(6.0).view(2, 3))
-    whole = file.read_bytes()
-    for place in range(len(whole)):  # one bit, anywhere
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert load_statistics(file) is None, place
-    for contents in (whole[:-1], b"", b"\xff" * 100):
-        file.write_bytes(contents)
-        assert load_statistics(file) is None
-    save_file({"vectors": torch.zeros(2, 3)}, file)
-    assert load_statistics(file) is None, "another file of tensors"
-    file.unlink()
-    file.mkdir()
-    assert load_statistics(file) is None
-    save_statistics(file, statistics)  # which the disk refuses: no error
 
 
 def test_what_is_computed_by_default_with_all_and_by_name() -> None:

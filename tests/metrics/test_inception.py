@@ -9,13 +9,13 @@ from equipoise.errors import UsageError
 from equipoise.metrics import inception_score
 
 
-def judged(count: int, classes: int = 7, seed: int = 0) -> Tensor:
+def random_probabilities(count: int, classes: int = 7, seed: int = 0) -> Tensor:
     logits = torch.randn(count, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (3 * logits).softmax(dim=1)
 
 
 def test_equals_the_formula() -> None:
-    p = judged(200)
+    p = random_probabilities(200)
     divergence = (p * (p.log() - p.mean(dim=0).log())).sum(dim=1).mean()
     assert inception_score(p, splits=1).value == pytest.approx(divergence.exp().item(), rel=1e-12)
 
@@ -25,7 +25,7 @@ def test_equals_torchmetrics_with_logits_of_ones_own() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images.flatten(1).log()
 
-    p = judged(120, 12)
+    p = random_probabilities(120, 12)
     oracle = InceptionScore(feature=Logits(), splits=1).set_dtype(torch.float64)
     oracle.update(p.view(-1, 3, 2, 2))
     assert inception_score(p, splits=1).value == pytest.approx(oracle.compute()[0].item(), rel=1e-9)
@@ -53,4 +53,4 @@ def test_images_that_are_stored_by_class_are_dealt_to_all_splits() -> None:
 
 def test_refuses_fewer_images_than_splits() -> None:
     with pytest.raises(UsageError, match="inception-score needs 10 images or more, not 9"):
-        inception_score(judged(9))
+        inception_score(random_probabilities(9))

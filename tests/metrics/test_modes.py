@@ -12,7 +12,7 @@ from equipoise.errors import UsageError
 from equipoise.metrics import class_modes, toy_modes
 
 
-def judged(classes: list[int], sure: float = 0.97) -> Tensor:
+def classified(classes: list[int], sure: float = 0.97) -> Tensor:
     one_hot = torch.eye(4, dtype=torch.float64)[torch.tensor(classes, dtype=torch.long)]
     return one_hot * sure + (1 - one_hot) * (1 - sure) / 3
 
@@ -24,7 +24,7 @@ def ring(count: int, modes: int, seed: int = 0) -> Tensor:
 
 
 EVEN = torch.eye(4)  # references: labels serve
-SKEWED = judged([0] * 40 + [1] * 30 + [2] * 20 + [3] * 10)
+SKEWED = classified([0] * 40 + [1] * 30 + [2] * 20 + [3] * 10)
 
 CENTRES = torch.stack(
     [torch.stack([(n * torch.tensor(math.pi / 4)).cos(), (n * torch.tensor(math.pi / 4)).sin()]) for n in range(8)]
@@ -33,7 +33,7 @@ CENTRES = torch.stack(
 
 def test_divergences_equal_scipy() -> None:
     samples = [0] * 10 + [1] * 20 + [2] * 30 + [3] * 40
-    ours = class_modes(judged(samples), SKEWED)
+    ours = class_modes(classified(samples), SKEWED)
     p, q = [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]
     assert ours.histogram.tolist() == pytest.approx(p)
     assert ours.kl == pytest.approx(scipy.stats.entropy(p, q), rel=1e-12)
@@ -47,7 +47,7 @@ def test_the_reference_itself_is_ideal() -> None:
 
 
 def test_dropped_modes_are_counted_and_diverge() -> None:
-    ours = [class_modes(judged([n % left for n in range(100)]), EVEN) for left in (4, 3, 2, 1)]
+    ours = [class_modes(classified([n % left for n in range(100)]), EVEN) for left in (4, 3, 2, 1)]
     assert [one.covered for one in ours] == [4, 3, 2, 1]
     assert [one.kl for one in ours] == pytest.approx([math.log(4 / left) for left in (4, 3, 2, 1)], abs=2e-3)
     assert [one.js for one in ours] == sorted(one.js for one in ours)
@@ -55,19 +55,19 @@ def test_dropped_modes_are_counted_and_diverge() -> None:
 
 def test_a_mode_needs_a_tenth_of_its_share_in_clear_samples() -> None:
     def covered(hits: int, sure: float = 0.97) -> int:
-        return class_modes(torch.cat([judged([0] * (400 - hits)), judged([3] * hits, sure)]), EVEN).covered
+        return class_modes(torch.cat([classified([0] * (400 - hits)), classified([3] * hits, sure)]), EVEN).covered
 
     assert [covered(hits) for hits in (0, 9, 10)] == [1, 1, 2]
     assert covered(100, sure=0.6) == 1
 
 
 def test_unsure_samples_are_not_clear() -> None:
-    ours = [class_modes(judged([0, 1, 2, 3], sure), EVEN).clear for sure in (0.95, 0.7)]
+    ours = [class_modes(classified([0, 1, 2, 3], sure), EVEN).clear for sure in (0.95, 0.7)]
     assert ours == [1, 0]
 
 
 def test_a_mode_that_the_reference_lacks() -> None:
-    ours = class_modes(judged([0, 1, 2, 3]), EVEN[:3])
+    ours = class_modes(classified([0, 1, 2, 3]), EVEN[:3])
     assert (ours.covered, ours.total, ours.kl) == (3, 3, math.inf)
     assert 0 < ours.js < math.log(2)
 

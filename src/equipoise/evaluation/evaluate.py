@@ -1,5 +1,6 @@
 """Scores of samples beside real images: one pass over each set, shared by all processes, its protocol written down."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -35,7 +36,7 @@ def evaluate(
     *,
     features: str = "auto",
     weights: Path | None = None,
-    metrics: tuple[str, ...] | None = None,
+    metrics: str | Sequence[str] | None = None,
     count: int = 5000,
     split: Split = "held-out",
     resolution: int | str | None = None,
@@ -53,8 +54,8 @@ def evaluate(
         reference: the same, for what to compare with; by default the held-out part of the run's data.
         features: name of a feature extractor, in `equipoise.metrics.features.EXTRACTORS`, or auto.
         weights: file of the extractor's weights, if not the usual one.
-        metrics: names in `equipoise.metrics.METRICS`, or "all"; by default those that apply and take no search. Of a
-            run on a toy, names in POINT_METRICS.
+        metrics: a name in `equipoise.metrics.METRICS`, or several, or "all"; by default those that apply and take no
+            search. Of a run on a toy, names in POINT_METRICS.
         count: number of images of each set, at most.
         split: part of the run's data to compare with.
         resolution: to which images are brought that are no run's; by default they must be of one size.
@@ -68,16 +69,16 @@ def evaluate(
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-    name, reference_name = (
-        str(each.path) if isinstance(each, Run) else None if each is None else str(each) for each in (images, reference)
-    )
-    assert name is not None  # noqa: S101
+
+    def address(source: Run | Path | str) -> str:
+        return str(source.path if isinstance(source, Run) else source)
+
     request = Request(
-        images=name,
-        reference=reference_name,
+        images=address(images),
+        reference=None if reference is None else address(reference),
         features=features,
         weights=weights,
-        metrics=None if metrics is None else tuple(metrics),
+        metrics=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
         count=count,
         split=split,
         resolution=resolution,
@@ -85,10 +86,9 @@ def evaluate(
         ema=ema,
         best=best,
     )
-    if reference is None and (run := open_run(name)) and run.config.toy:
+    if reference is None and (run := open_run(request.images)) and run.config.toy:
         return evaluate_toy(run, request)
-    # As a dictionary: Fabric moves the tensors in its arguments to the device, and for that sets a dataclass's fields,
-    # which a frozen one refuses.
+    # As dictionaries: Fabric looks for tensors in what it passes on and gives back, and refuses frozen dataclasses.
     result = cast(Any, make_launcher(device, devices)).launch(_evaluate_in_process, vars(request), quiet)
     if isinstance(result, str):
         raise UsageError(result)
