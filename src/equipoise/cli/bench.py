@@ -12,7 +12,7 @@ from equipoise.bench.around import around_in_lines
 from equipoise.bench.machine import describe
 from equipoise.bench.report import LOADED, STANDARD, Case, measure, operators_in_lines, peaks_in_lines
 from equipoise.bench.report import table as in_lines
-from equipoise.cli.flags import call
+from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count
 from equipoise.config.presets import PRESETS
 from equipoise.devices import Device, Launcher, Precision, make_launcher
@@ -81,7 +81,7 @@ def main(words: list[str]) -> int:
             _write(json, {"machine": describe(launcher.device), **({"rows": rows} if table else rows[0])})
         return 0
 
-    return call(bench, words, "bench")
+    return parse_and_call(bench, words, "bench")
 
 
 def _measured(case: Case, launcher: Launcher, seconds: float) -> dict[str, Any]:
