@@ -14,12 +14,12 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from equipoise.bench.report import ROUNDS, Case
 from torch import Tensor, nn
 from torch.optim import Adam
 
 from equipoise.bench.machine import describe
-from equipoise.bench.report import ROUNDS, Case
-from equipoise.bench.steps import Noise, Step, take_step, textbook
+from equipoise.bench.steps import Step, SyntheticFeed, take_step, textbook
 from equipoise.bench.timing import memory, race, work
 from equipoise.devices import SingleProcess
 from equipoise.networks.autoencoder import upsample
@@ -79,7 +79,7 @@ KEEP = True
 
 def ours(case: Case, change: Change | None, patched: Patch) -> Step:
     """A step as `equipoise train` takes it, but for what is changed in it."""
-    config, feed, launcher = case.config("cpu"), Noise.of(case.shape, 16 * case.batch), SingleProcess(CPU)
+    config, feed, launcher = case.config("cpu"), SyntheticFeed(case.shape, 16 * case.batch), SingleProcess(CPU)
     distributed, train_state = make_distributed(launcher, config.precision), TrainState(config, DataSpec.of(feed), CPU)
     if change:
         change(train_state)

@@ -14,7 +14,7 @@ import pytest
 os.environ.setdefault("EQUIPOISE_AUTO_PRECISION", "fp32")
 
 from equipoise import devices
-from equipoise.bench import report
+from equipoise.bench import benchmark
 from equipoise.config import train_config
 
 NOTE = "equipoise/asked-auto"  # in pytest's cache, for the next run
@@ -30,7 +30,7 @@ def resolve(precision: devices.Precision, device: str) -> devices.Precision:
     return devices.resolve_precision(precision, device)
 
 
-train_config.resolve_precision = report.resolve_precision = resolve  # type: ignore[attr-defined]
+train_config.resolve_precision = benchmark.resolve_precision = resolve  # type: ignore[attr-defined]
 
 
 def note_command(*words: object) -> None:

@@ -17,7 +17,10 @@ from typing import Any, Self
 
 from precision import note_command
 
-IMPORTED = ("cli.main", "cli.flags", "training.train", "config.presets", "views.report", "evaluation.periodic_kid")
+IMPORTED = (
+    *("cli.main", "cli.train", "cli.resume", "cli.sample"),
+    *("config.presets", "views.report", "evaluation.periodic_kid"),
+)
 
 
 class Zygote:

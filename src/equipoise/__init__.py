@@ -5,61 +5,57 @@
 >>> generator = equipoise.load_generator(run)  # doctest: +SKIP
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import typing as _typing
+from functools import cache as _cache
+from importlib import import_module as _import_module
 
-if TYPE_CHECKING:
-    from equipoise.config.presets import PRESETS
-    from equipoise.config.train_config import TrainConfig
-    from equipoise.errors import Diverged, Interrupted, UsageError
-    from equipoise.evaluation.evaluate import evaluate
-    from equipoise.evaluation.scores import Scores
-    from equipoise.networks import Autoencoder
-    from equipoise.objectives import BEGAN
-    from equipoise.runs.run import Run
-    from equipoise.sampling.load import load_generator
-    from equipoise.sampling.sample import sample
-    from equipoise.training.train import resume, train
-
-_HOMES = {
-    "BEGAN": "objectives",
-    "PRESETS": "config.presets",
-    "Autoencoder": "networks",
-    "Diverged": "errors",
-    "Interrupted": "errors",
-    "Run": "runs.run",
-    "TrainConfig": "config.train_config",
-    "UsageError": "errors",
-    "load_generator": "sampling.load",
-    "resume": "training.train",
-    "sample": "sampling.sample",
-    "train": "training.train",
-    "Scores": "evaluation.scores",
-    "evaluate": "evaluation.evaluate",
-}
-
-__all__ = [
-    "BEGAN",
-    "PRESETS",
-    "Autoencoder",
-    "Diverged",
-    "Interrupted",
-    "Run",
-    "Scores",
-    "TrainConfig",
-    "UsageError",
-    "evaluate",
-    "load_generator",
-    "resume",
-    "sample",
-    "train",
-]
+if _typing.TYPE_CHECKING:  # the public names, for type checkers and editors; at run time `__getattr__` imports them
+    from equipoise.config.presets import PRESETS as PRESETS
+    from equipoise.config.train_config import TrainConfig as TrainConfig
+    from equipoise.errors import Diverged as Diverged
+    from equipoise.errors import Interrupted as Interrupted
+    from equipoise.errors import UsageError as UsageError
+    from equipoise.evaluation.evaluate import evaluate as evaluate
+    from equipoise.evaluation.scores import Scores as Scores
+    from equipoise.networks import Autoencoder as Autoencoder
+    from equipoise.objectives import BEGAN as BEGAN
+    from equipoise.runs.run import Run as Run
+    from equipoise.sampling.load import load_generator as load_generator
+    from equipoise.sampling.sample import sample as sample
+    from equipoise.training.train import resume as resume
+    from equipoise.training.train import train as train
 
 
-def __getattr__(name: str) -> Any:
+@_cache
+def _modules() -> dict[str, str]:
+    """Module of each public name.
+
+    Read from the imports above, which Python itself skips: a second list by hand could differ from them.
+    """
+    import ast
+    from pathlib import Path
+
+    statements = ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
+    imports = [node for node in statements if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: node.module
+        for node in imports
+        if node.module and node.module.startswith("equipoise.")
+        for alias in node.names
+    }
+
+
+def __getattr__(name: str) -> _typing.Any:
     """Import a public name when it is first used, so that `equipoise --help` does not wait for torch."""
-    if name not in _HOMES:
+    if name == "__all__":
+        return sorted(_modules())
+    if name.startswith("__") or name not in _modules():
         raise AttributeError(f"module 'equipoise' has no attribute {name!r}")
-    value = getattr(import_module(f"equipoise.{_HOMES[name]}"), name)
+    value = getattr(_import_module(_modules()[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Public names, imported or not, and what Python gives every module."""
+    return sorted({*_modules(), *(name for name in globals() if name.startswith("__"))})

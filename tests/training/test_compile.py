@@ -11,7 +11,7 @@ from torch import nn
 from torch._inductor import config as inductor
 
 from equipoise import Run, TrainConfig, UsageError, resume, train
-from equipoise.bench.steps import Noise
+from equipoise.bench.steps import SyntheticFeed
 from equipoise.config.presets import PRESETS
 from equipoise.devices import SingleProcess
 from equipoise.sampling.load import load_generator
@@ -33,11 +33,11 @@ def config(name: str, **settings: object) -> TrainConfig:
 
 
 def state_of(config: TrainConfig) -> TrainState:
-    return TrainState(config, DataSpec.of(Noise.of(SHAPE, 64)), CPU)
+    return TrainState(config, DataSpec.of(SyntheticFeed(SHAPE, 64)), CPU)
 
 
 def moved(train_state: TrainState, steps: int, *, compiling: bool = False) -> TrainState:
-    feed, distributed = Noise.of(SHAPE, 64), make_distributed(SingleProcess(CPU), "fp64")
+    feed, distributed = SyntheticFeed(SHAPE, 64), make_distributed(SingleProcess(CPU), "fp64")
     if compiling:
         inputs = make_batch(train_state.config, feed, train_state.images, distributed, CPU)
         CompilePolicy(train_state).compile(inputs, distributed)
@@ -79,7 +79,7 @@ def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
 def test_compiled_steps_are_recorded_too(name: str, cache: Path) -> None:
     """Not of DCGAN: torch 2.11 compiles its last gradient for a memory layout that it then does not have."""
     settings, device = config(name, precision="fp32"), torch.device("cuda")
-    feed, distributed = Noise.of(SHAPE, 64), make_distributed(SingleProcess(device), "fp32")
+    feed, distributed = SyntheticFeed(SHAPE, 64), make_distributed(SingleProcess(device), "fp32")
     plain, fast = (TrainState(settings, DataSpec.of(feed), device) for _ in range(2))
     fast.use_players(compiled(fast.players))
     for _ in range(8):

@@ -1,9 +1,11 @@
-"""How fast training is on this machine: beside the textbook's step, beside the machine's own peaks, and where it goes.
+"""Training speed on this machine, next to the textbook's step and the machine's peaks; what `equipoise bench` runs.
 
-Only `equipoise bench` needs this.
+In reading order: `machine` (the processor and its peaks), `textbook` and `steps` (what is timed), `timing` (how), then
+`benchmark` (the figures of one configuration), `overheads` (everything around the steps) and `tables` (Markdown).
 """
 
-from equipoise.bench.report import measure, table
+from equipoise.bench.benchmark import measure
+from equipoise.bench.tables import results_table
 from equipoise.bench.textbook import TEXTBOOK, Textbook
 
-__all__ = ["TEXTBOOK", "Textbook", "measure", "table"]
+__all__ = ["TEXTBOOK", "Textbook", "measure", "results_table"]

@@ -1,4 +1,4 @@
-"""What this machine is, what else it is doing, and how fast it multiplies at best."""
+"""Processor, load by other processes, peak arithmetic throughput, and clock of this machine."""
 
 import os
 import platform
@@ -15,119 +15,135 @@ CONVOLUTIONS = {
     "cpu": [(16, 64, 64, 32), (16, 64, 64, 64), (16, 128, 128, 32), (64, 128, 256, 16)],
     "cuda": [(64, 128, 128, 64), (64, 256, 256, 64), (64, 256, 256, 32), (256, 512, 512, 16)],
 }
-"""Images, channels in and out, and side of 3x3 convolutions, by kind of device; the fastest of them is the peak."""
-SQUARE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the matrices
-TRIES, LONG_ENOUGH = 5, 0.05  # timings of which the shortest counts, and seconds that one takes at least
+"""Batch size, input and output channels, and side of 3x3 convolutions, by device type; the fastest is the peak."""
+MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
+TRIES = 5  # timings of a peak, of which the shortest counts
+TRY_SECONDS = 0.05  # of one timing at least: a faster task is repeated within it, so that the clock resolves it
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The processor and the versions, by name."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
+    """Processor, its instruction sets for matrices, threads, and versions; keys as in `bench --json`."""
+    if device.type == "cuda":
+        name, features = torch.cuda.get_device_name(device), []
+    else:
+        cpuinfo = Path("/proc/cpuinfo")  # Linux only; elsewhere Python's own guess must do
+        lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else platform.processor() or platform.machine()
+        # Older torch has no get_capabilities.
+        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        features = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if known.get(name)]
     return {
         "device": name,
-        "features": [feature for feature in wanted if features.get(feature)] if device.type == "cpu" else [],
+        "features": features,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
 
 
-def _processor() -> str:
-    with Path("/proc/cpuinfo").open() if Path("/proc/cpuinfo").exists() else Path(os.devnull).open() as lines:
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-class Others:
-    """How many cores other processes keep busy from here on; nothing is known of it where /proc is missing."""
+class BackgroundLoad:
+    """CPU load by other processes since this object was created; unknown where there is no /proc."""
 
     def __init__(self) -> None:
-        self.start = self._read()
+        self._start = self._read()
 
-    def busy(self) -> float | None:
-        """Cores that others kept busy since the start, on average."""
-        if self.start is None or (now := self._read()) is None:
+    def busy_cores(self) -> float | None:
+        """Mean number of cores that other processes kept busy since the start; None where it is unknown."""
+        now = self._read()
+        if self._start is None or now is None:
             return None
-        wall, machine, own = (b - a for a, b in zip(self.start, now, strict=True))
+        wall, machine, own = (b - a for a, b in zip(self._start, now, strict=True))
+        # /proc/stat counts in ticks of 10 ms, so that a short span can come out slightly negative.
         return max(0.0, (machine - own) / wall) if wall > 0 else 0.0
 
     @staticmethod
     def _read() -> tuple[float, float, float] | None:
-        """Seconds: of a clock, busy of all cores, busy by this process and its children."""
+        """Seconds: wall clock, busy time of all cores, and CPU time of this process and its children."""
         try:
             fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         except OSError:
             return None
-        user, nice, system, _, _, irq, soft = (int(field) for field in fields[:7])
-        own = os.times()
-        ticks = os.sysconf("SC_CLK_TCK")
-        return time.monotonic(), (user + nice + system + irq + soft) / ticks, sum(own[:4])
+        user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[:7])
+        busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), busy, sum(os.times()[:4])
 
 
-def convolution_peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Floating-point operations a second of a convolution's three passes, each at the fastest of CONVOLUTIONS.
+def convolution_peaks(device: torch.device, dtype: torch.dtype, limit: float) -> dict[str, float]:
+    """Peak throughput of a convolution's three passes in FLOP/s, each at the fastest of CONVOLUTIONS.
 
     Returns:
-        `forward`, and of the gradients `images` and `weights`; channels-last, as training has it.
+        `forward`, and of the gradients by `images` and by `weights`; in channels-last layout, as in training.
     """
-    found = [_convolution(*each, device, dtype) for each in CONVOLUTIONS.get(device.type, CONVOLUTIONS["cpu"])]
-    return {name: max(each[name] for each in found) for name in found[0]}
-
-
-def _convolution(
-    count: int, n_in: int, n_out: int, side: int, device: torch.device, dtype: torch.dtype
-) -> dict[str, float]:
-    def made(*shape: int) -> Tensor:
-        return torch.randn(shape, device=device).to(dtype).to(memory_format=torch.channels_last)
-
-    def gradient(*mask: bool) -> Callable[[], Any]:
-        return lambda: torch.ops.aten.convolution_backward(
-            slopes, images, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*mask, False]
+    peaks = {"forward": 0.0, "images": 0.0, "weights": 0.0}
+    for batch, n_in, n_out, side in CONVOLUTIONS.get(device.type, CONVOLUTIONS["cpu"]):
+        images, weight, gradient = (
+            torch.randn(shape, device=device).to(dtype).to(memory_format=torch.channels_last)
+            for shape in ((batch, n_in, side, side), (n_out, n_in, 3, 3), (batch, n_out, side, side))
         )
+        flops = 2 * 9 * n_in * n_out * batch * side * side  # the same for each pass
+        passes: dict[str, Callable[[], Any]] = {
+            "forward": lambda images=images, weight=weight: F.conv2d(images, weight, padding=1),  # type: ignore[misc]
+            "images": _backward(images, weight, gradient, [True, False, False]),
+            "weights": _backward(images, weight, gradient, [False, True, False]),
+        }
+        for name, task in passes.items():
+            peaks[name] = max(peaks[name], flops / _shortest(task, device, limit))
+    return peaks
 
-    images, weight, slopes = made(count, n_in, side, side), made(n_out, n_in, 3, 3), made(count, n_out, side, side)
-    passes = {
-        "forward": lambda: F.conv2d(images, weight, padding=1),
-        "images": gradient(True, False),
-        "weights": gradient(False, True),
-    }
-    work = 2 * 9 * n_in * n_out * count * side * side
-    return {name: work / _shortest(task, device) for name, task in passes.items()}
+
+def _backward(images: Tensor, weight: Tensor, gradient: Tensor, outputs: list[bool]) -> Callable[[], Any]:
+    """Backward pass of a convolution for one gradient alone, which autograd would not compute apart from the other."""
+    return lambda: torch.ops.aten.convolution_backward(
+        gradient, images, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, outputs
+    )
 
 
-def product_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a product of two SQUARE matrices."""
-    side = SQUARE.get(device.type, SQUARE["cpu"])
+def matmul_peak(device: torch.device, dtype: torch.dtype, limit: float) -> float:
+    """Throughput of a product of two square matrices in FLOP/s."""
+    side = MATRIX_SIDE.get(device.type, MATRIX_SIDE["cpu"])
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / _shortest(lambda: a @ b, device)
+    return 2 * side**3 / _shortest(lambda: a @ b, device, limit)
 
 
 @torch.no_grad()
-def _shortest(task: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of `task`, at best."""
+def _shortest(task: Callable[[], Any], device: torch.device, limit: float) -> float:
+    """Seconds of `task`: the shortest of TRIES timings, after a warm-up."""
     task()
-    once = seconds(task, device)
-    repeats = max(1, int(LONG_ENOUGH / once))
+    repeats = max(1, int(TRY_SECONDS / timed(task, device)))
 
     def repeated() -> None:
         for _ in range(repeats):
             task()
 
-    return min(seconds(repeated, device) for _ in range(TRIES)) / repeats
+    return min(timings(lambda: timed(repeated, device), tries=TRIES, limit=limit)) / repeats
 
 
-def seconds(task: Callable[[], Any], device: torch.device) -> float:
-    """Seconds until `task` is done, the device's queue included."""
-    wait(device)
+def timings(measure: Callable[[], float], *, tries: int, limit: float, at_least: float = 0.0) -> list[float]:
+    """Results of calling `measure` again and again, in seconds.
+
+    Args:
+        measure: returns seconds.
+        tries: number of results at least.
+        limit: sum of the results in seconds after which no other is taken, even if fewer than `tries` were.
+        at_least: sum of the results in seconds that is reached, with more than `tries` if need be.
+    """
+    results = [measure()]
+    while (len(results) < tries or sum(results) < at_least) and sum(results) < limit:
+        results.append(measure())
+    return results
+
+
+def timed(task: Callable[[], Any], device: torch.device) -> float:
+    """Seconds until `task` is done, including what it has queued on the device."""
+    synchronize(device)
     start = time.perf_counter()
     task()
-    wait(device)
+    synchronize(device)
     return time.perf_counter() - start
 
 
-def wait(device: torch.device) -> None:
-    """Until everything that was asked of the device is done."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device's queue is empty; a CPU has none."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

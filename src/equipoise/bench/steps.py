@@ -1,8 +1,7 @@
-"""Who takes part: training as `equipoise train` does it, and the textbook's step, each dealt the same batches."""
+"""What is timed: one training step by equipoise, and one by the textbook, on the same batches of synthetic data."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 
 import torch
 
@@ -19,43 +18,36 @@ from equipoise.training.loop import next_step
 from equipoise.training.state import DataSpec, Shape, TrainState
 
 Step = Callable[[], None]
-DATA = "equipoise: deal"  # what the profiler calls the dealing of a batch
+"""One step of training, batch included; calling it again takes the next one."""
+MAKE_BATCH = "equipoise: make batch"  # the profiler's name for that part of a step
+SYNTHETIC_BATCHES = 16  # in memory; then they repeat
 
 
-@dataclass(frozen=True)
-class Noise:
-    """A `Feed` of random images that lie ready in memory, so that nothing waits for a disk."""
+class SyntheticFeed:
+    """A `Feed` of `count` random images of `shape` (C, H, W) in memory, so that no step waits for a disk."""
 
-    shape: Shape
-    images: torch.Tensor = field(repr=False)
-    fingerprint: str = "noise"
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    classes: int = 0
-    class_names: tuple[str, ...] | None = None
+    fingerprint = "noise"
+    classes = 0
+    class_names = None
 
-    @classmethod
-    def of(cls, shape: Shape, count: int) -> "Noise":
-        """`count` images of `shape` (C, H, W)."""
+    def __init__(self, shape: Shape, count: int) -> None:
         generator = torch.Generator().manual_seed(0)
-        return cls(shape, torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8))
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.images)
+        self.shape, self.count = shape, count
+        self.images = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+        self.skipped: list[tuple[str, str]] = []
 
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
-        """One batch after another."""
-        places = (torch.arange(batch) + images_seen) % self.count
-        return FeedBatch(self.images[places], None)
+        """The next `batch` images in a fixed order, from the start again after the last one."""
+        positions = (torch.arange(batch) + images_seen) % self.count
+        return FeedBatch(self.images[positions], None)
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Nothing to close."""
 
 
-def ours(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool = False) -> Step:
-    """One step of training, as `equipoise train` takes it: dealt, moved, averaged and counted."""
-    feed = Noise.of(shape, 16 * config.batch)
+def equipoise_step(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool = False) -> Step:
+    """A training step as `equipoise train` takes it, from the batch to the moving average."""
+    feed = SyntheticFeed(shape, SYNTHETIC_BATCHES * config.batch)
     distributed = make_distributed(launcher, config.precision)
     train_state = TrainState(config, DataSpec.of(feed), launcher.device)
     policy = CompilePolicy(train_state)
@@ -63,7 +55,7 @@ def ours(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool
 
     def step() -> None:
         keep_freed_memory()
-        with torch.profiler.record_function(DATA):
+        with torch.profiler.record_function(MAKE_BATCH):
             inputs = make_batch(config, feed, train_state.images, distributed, launcher.device)
         if policy.due:
             policy.compile(inputs, distributed)
@@ -79,17 +71,19 @@ def take_step(train_state: TrainState, inputs: StepInputs, distributed: Distribu
     train_state.finish_step(objective_state, measures)
 
 
-def textbook(config: TrainConfig, shape: Shape, launcher: Launcher, *, autocast: bool = False) -> Step:
-    """The same, as the textbook does: fp32, or all of it under autocast to bf16."""
-    feed = Noise.of(shape, 16 * config.batch)
+def textbook_step(config: TrainConfig, shape: Shape, launcher: Launcher, *, autocast: bool = False) -> Step:
+    """The textbook's step: in fp32, or with `autocast` as a whole under autocast to bf16."""
+    feed = SyntheticFeed(shape, SYNTHETIC_BATCHES * config.batch)
+    # fp32 here keeps equipoise's own autocast off; the textbook's, if any, is the one below.
     distributed = make_distributed(launcher, "fp32")
-    book = Textbook(config, Players(*(player.to(launcher.device) for player in config.build(shape))))
+    textbook = Textbook(config, Players(*(player.to(launcher.device) for player in config.build(shape))))
 
     def step() -> None:
+        # As torch comes: keeping freed memory between steps is an optimization of equipoise, set for the whole process.
         keep_freed_memory(keep=False)
-        with torch.profiler.record_function(DATA):
-            inputs = make_batch(config, feed, book.steps * config.batch, distributed, launcher.device)
+        with torch.profiler.record_function(MAKE_BATCH):
+            inputs = make_batch(config, feed, textbook.steps * config.batch, distributed, launcher.device)
         with torch.autocast(launcher.device.type, torch.bfloat16) if autocast else nullcontext():
-            book.step(inputs)
+            textbook.step(inputs)
 
     return step

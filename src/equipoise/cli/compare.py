@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from equipoise.cli.flags import call
+from equipoise.cli.flags import parse_and_call
 from equipoise.evaluation.scores import Scores
 from equipoise.evaluation.scores import compare as side_by_side
 
@@ -23,4 +23,4 @@ def main(words: list[str]) -> int:
         print(side_by_side([(file.name, Scores.read(file)) for file in files]))
         return 0
 
-    return call(compare, words, "compare")
+    return parse_and_call(compare, words, "compare")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from equipoise.cli.flags import call
+from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count
 from equipoise.devices import Device, is_first_process
 from equipoise.errors import UsageError
@@ -86,4 +86,4 @@ def main(words: list[str]) -> int:
             print(f"scores: {json}")
         return 0
 
-    return call(evaluate, words, "evaluate")
+    return parse_and_call(evaluate, words, "evaluate")

@@ -1,45 +1,45 @@
-"""equipoise inpaint: fill in what a mask hides of an image."""
+"""equipoise inpaint: fill in the masked part of an image."""
 
 from pathlib import Path
 
 from tyro.conf import Positional
 
-from equipoise.cli.flags import call
+from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count
 from equipoise.runs.run import Run
-from equipoise.sampling.inpaint import inpaint as fill_in
+from equipoise.sampling.inpaint import inpaint as generate
 from equipoise.sampling.save import save_images
 
 
 def main(words: list[str]) -> int:
-    """Read the words after `equipoise inpaint`, fill in and save; returns the exit code."""
+    """Parse the words after `equipoise inpaint`, generate and save; returns the exit code."""
+    return parse_and_call(inpaint, words, "inpaint")
 
-    def inpaint(
-        run: Positional[Path],
-        image: Positional[Path],
-        mask: str | None = None,
-        count: Count = 4,
-        seed: int = 0,
-        out: Path = Path("inpainted.png"),
-    ) -> int:
-        """Fill in what a mask hides of an image, in several ways, with a run trained with --inpaint.
 
-        As in: equipoise inpaint runs/photos photo.png --mask 16,16,48,48
+def inpaint(
+    run: Positional[Path],
+    image: Positional[Path],
+    mask: str | None = None,
+    count: Count = 4,
+    seed: int = 0,
+    out: Path = Path("inpainted.png"),
+) -> int:
+    """Fill in the masked part of an image, in several ways, with a run trained with --inpaint.
 
-        Or: equipoise inpaint runs/photos photo.png --mask mask.png --count 8 --out filled.png
+    Example: equipoise inpaint runs/photos photo.png --mask 16,16,48,48
 
-        Args:
-            run: The run's folder.
-            image: The image, of any size; it is brought to the run's.
-            mask: An image that is white where to fill in, or left,top,right,bottom in pixels of the run's size; by
-                default what the run was trained to fill in.
-            count: How many ways.
-            seed: Of the latents.
-            out: A grid (.png) of the image, the hole and the ways; an array (.npz); or a folder to fill with PNGs.
-        """
-        images = fill_in(Run.open(run), image, mask, count=count, seed=seed)
-        save_images(images, out)
-        print(f"the image, its hole and {count} ways to fill it: {out}")
-        return 0
+    Example: equipoise inpaint runs/photos photo.png --mask mask.png --count 8 --out filled.png
 
-    return call(inpaint, words, "inpaint")
+    Args:
+        run: Folder of the run.
+        image: Image of any size; it is resized to the run's.
+        mask: Image that is white where to fill in, or left,top,right,bottom in pixels of the run's size; by
+            default the mask that the run was trained with.
+        count: Number of results.
+        seed: Seed of the latents.
+        out: Grid (.png) of the image, the masked image and the results; array (.npz); or folder of PNGs.
+    """
+    images = generate(Run.open(run), image, mask, count=count, seed=seed)
+    save_images(images, out)
+    print(f"the image, its hole and {count} ways to fill it: {out}")
+    return 0

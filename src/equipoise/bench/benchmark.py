@@ -1,0 +1,154 @@
+"""Every figure of one configuration on this machine."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from equipoise.bench.machine import BackgroundLoad, convolution_peaks, matmul_peak
+from equipoise.bench.steps import Step, equipoise_step, textbook_step
+from equipoise.bench.textbook import TEXTBOOK
+from equipoise.bench.timing import count_flops, peak_memory, profile_step, time_interleaved
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig
+from equipoise.devices import Launcher, Precision, resolve_precision
+from equipoise.training.compile import NOT_COMPILED
+from equipoise.training.state import Shape
+
+ROUNDS = 7
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration to measure, one row of the table.
+
+    Attributes:
+        objective: name of the objective, at its published settings; BEGAN by its preset `paper`.
+        resolution: side of the images.
+        width: width of the networks.
+        batch: batch size.
+        precision: precision of equipoise's step; the textbook's is fp32.
+        channels: channels of the images.
+        compiled: whether to measure equipoise's step with compiled networks too.
+    """
+
+    objective: str
+    resolution: int
+    width: int
+    batch: int
+    precision: Precision = "auto"
+    channels: int = 3
+    compiled: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W) of the images."""
+        return self.channels, self.resolution, self.resolution
+
+    def config(self, device: str) -> TrainConfig:
+        """Training configuration on a type of device, which decides what precision `auto` means."""
+        presets = PRESETS[self.objective]
+        values = presets.get("paper", presets["default"]).to_dict()
+        return TrainConfig.from_dict(
+            {
+                **values,
+                "network": {**values["network"], "width": self.width},
+                "resolution": self.resolution,
+                "batch": self.batch,
+                "precision": resolve_precision(self.precision, device),
+                "warmup": 0,
+            }
+        )
+
+
+STANDARD = {
+    "cpu": [
+        *(Case("began", side, 64, 16) for side in (32, 64, 128)),
+        Case("began", 64, 128, 16),
+        Case("began", 64, 64, 16, "fp32"),
+        Case("wgan-gp", 64, 64, 64),
+        Case("gan", 64, 64, 64),
+    ],
+    "cuda": [
+        *(Case("began", side, 128, batch, compiled=True) for side in (64, 128) for batch in (16, 64, 256)),
+        Case("began", 64, 128, 64, "fp32"),
+        Case("wgan-gp", 64, 64, 64),
+        Case("gan", 64, 64, 64),
+    ],
+}
+"""What `equipoise bench --table` measures, by type of device."""
+
+
+def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure one configuration: times, ratios to the textbook, arithmetic, memory, and shares of a step.
+
+    Args:
+        case: the configuration.
+        launcher: the device.
+        limit: seconds to spend on timing the steps, and at most on each peak of the machine.
+        rounds: rounds of the timing.
+
+    Returns:
+        The figures, by their names in `bench --json`.
+    """
+    device = launcher.device
+    config, shape = case.config(device.type), case.shape
+    dtype, cycle = DTYPES[config.precision], config.n_critic
+    builders: dict[str, Callable[[], Step]] = {"equipoise": lambda: equipoise_step(config, shape, launcher)}
+    if case.objective in TEXTBOOK:
+        builders["textbook"] = lambda: textbook_step(config, shape, launcher)
+        if config.precision == "bf16":
+            builders["autocast"] = lambda: textbook_step(config, shape, launcher, autocast=True)
+    if case.compiled:
+        builders["compiled"] = lambda: equipoise_step(config, shape, launcher, compile=True)
+    load = BackgroundLoad()
+    steps = {name: build() for name, build in builders.items()}
+    warning = _compile(steps["compiled"]) if case.compiled else ""
+    if warning:
+        del steps["compiled"]
+    times = time_interleaved(steps, device, cycle=cycle, rounds=rounds, limit=limit)
+    busy_cores = load.busy_cores()
+    # Of new steps: on a GPU, those that were timed are CUDA graphs by now, whose replay shows no operators.
+    seconds, flops = times["equipoise"].median, count_flops(builders["equipoise"](), cycle)
+    peaks = convolution_peaks(device, dtype, limit)
+    figures = {
+        **vars(case),
+        "precision": config.precision,
+        "images_per_second": case.batch / seconds,
+        "gflop_per_image": flops / case.batch / 1e9,
+        "gflop_per_second": flops / seconds / 1e9,
+        "convolution_peak": peaks["forward"] / 1e9,
+        "convolution_passes": {name: peak / 1e9 for name, peak in peaks.items()},
+        "product_peak": matmul_peak(device, dtype, limit) / 1e9,
+        "share_of_peak": flops / seconds / peaks["forward"],
+        "memory_mib": peak_memory(builders["equipoise"], device, cycle) / 2**20,
+        "others_busy_cores": busy_cores,
+        "warning": warning,
+    }
+    figures["time"], figures["operators"] = profile_step(builders["equipoise"](), cycle, device)
+    if "compiled" in steps:
+        figures["compiled_images_per_second"] = case.batch / times["compiled"].median
+        figures["compiled_gain"], *figures["compiled_gain_range"] = times["compiled"].ratio_to(times["equipoise"])
+        figures["compiled_memory_mib"] = peak_memory(builders["compiled"], device, cycle) / 2**20
+    for name, prefix in (("textbook", ""), ("autocast", "autocast_")):
+        if name in steps:
+            figures[f"{prefix}ratio"], *figures[f"{prefix}ratio_range"] = times["equipoise"].ratio_to(times[name])
+    if "textbook" in steps:
+        memory = peak_memory(builders["textbook"], device, cycle) / 2**20
+        figures["textbook_images_per_second"] = case.batch / times["textbook"].median
+        figures["textbook_gflop_per_image"] = count_flops(steps["textbook"], cycle) / case.batch / 1e9
+        figures["textbook_memory_mib"] = memory
+        figures["memory_ratio"] = figures["memory_mib"] / memory
+    return figures
+
+
+def _compile(step: Step) -> str:
+    """Take a first step, which compiles its networks; the warning if torch cannot compile them, else ""."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        step()
+    messages = [str(warning.message) for warning in caught]
+    return next((message for message in messages if message.startswith(NOT_COMPILED)), "")

@@ -1,0 +1,29 @@
+"""equipoise resume: continue a run from its last checkpoint."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from equipoise.cli.flags import parse_and_call
+from equipoise.cli.train import print_paths
+from equipoise.config.numbers import Count
+from equipoise.training.train import resume as resume_training
+
+
+def main(words: list[str]) -> int:
+    """Parse the words after `equipoise resume`, and train; returns the exit code."""
+    return parse_and_call(resume, words, "resume")
+
+
+def resume(run: Positional[Path], images: Count | None = None, quiet: bool = False) -> int:
+    """Continue a run from its last checkpoint, to the same result as if it had never stopped.
+
+    Example: equipoise resume runs/photos --images 2M
+
+    Args:
+        run: Folder of the run.
+        images: Number of images to train to, instead of the run's own.
+        quiet: Show no progress.
+    """
+    print_paths(resume_training(run, images=images, quiet=quiet))
+    return 0

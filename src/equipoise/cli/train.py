@@ -1,0 +1,130 @@
+"""equipoise train: train a new run from an objective's preset, or from a configuration file."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from equipoise.cli.flags import parse_and_call, plain_dataclass, pop_flag
+from equipoise.config.defaults import network_for
+from equipoise.config.messages import suggestion
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig, read_yaml
+from equipoise.data import TOYS
+from equipoise.errors import UsageError
+from equipoise.networks import NETWORKS
+from equipoise.runs.run import Run
+from equipoise.training.train import resume_if_exists as resume_or_train
+from equipoise.training.train import train as start_training
+
+HELP = """\
+usage: equipoise train OBJECTIVE [--preset NAME] [--config FILE] [--out FOLDER] [settings]
+       equipoise train --config FILE [--out FOLDER] [settings]
+
+objectives and their presets:
+{objectives}
+
+A configuration file (any run's config.yaml) gives the settings; flags override it.
+`equipoise train began --help` lists every setting.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Parse the words after `equipoise train`, and train; returns the exit code.
+
+    OBJECTIVE, --preset, --config and --network are read first: they decide which settings there are, and their
+    defaults. The other flags are made of those settings.
+    """
+    objective = words.pop(0) if words and not words[0].startswith("-") else None
+    preset, file = pop_flag(words, "--preset"), pop_flag(words, "--config")
+    if objective is None and file is None:
+        listing = "\n".join(f"  {name:14} {', '.join(presets)}" for name, presets in PRESETS.items())
+        print(HELP.format(objectives=listing), end="")
+        return 0 if not words or words[0] in {"-h", "--help"} else 2
+    if objective is not None and objective not in PRESETS:
+        near = suggestion(objective, PRESETS)
+        raise UsageError(f"unknown objective {objective!r}{near}: use one of {', '.join(PRESETS)}")
+    if file is None:
+        base = _read_preset(str(objective), preset, words)
+    elif preset is None:
+        base = _read_config(file, objective)
+    else:
+        raise UsageError("--config and --preset each give all the settings: use one of them")
+    network = pop_flag(words, "--network")
+    if network is not None:
+        if network not in NETWORKS:
+            near = suggestion(network, NETWORKS)
+            raise UsageError(f"unknown network {network!r}{near}: use one of {', '.join(NETWORKS)}")
+        base = base.with_changes(network=network_for(base.objective, network))
+    return _train(base, words)
+
+
+def _read_preset(objective: str, preset: str | None, words: list[str]) -> TrainConfig:
+    presets = PRESETS[objective]
+    if preset is None:
+        data = pop_flag(list(words), "--data")  # of a copy: tyro reads --data too
+        preset = "toy" if "toy" in presets and data in TOYS else "default"
+    if preset not in presets:
+        near = suggestion(preset, presets)
+        raise UsageError(f"unknown preset {preset!r}{near}: {objective} has {', '.join(presets)}")
+    return presets[preset]
+
+
+def _read_config(file: str, objective: str | None) -> TrainConfig:
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"cannot read the configuration {file}: {reason}") from error
+    config = read_yaml(text, file)
+    if objective not in {None, config.objective_name}:
+        raise UsageError(f"{file} is for {config.objective_name}, not {objective}: leave one of them out")
+    return config
+
+
+def _train(base: TrainConfig, words: list[str]) -> int:
+    """Parse flags that override `base`, and train."""
+    defaults = plain_dataclass(base)
+
+    def train(
+        settings: type(defaults) = defaults,  # type: ignore[valid-type]  # each field is a flag
+        out: Path | None = None,
+        resume_if_exists: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Train a new run. Lengths are counted in images; 300k and 1.5M are understood.
+
+        --preset NAME or --config FILE (any run's config.yaml) give the default settings; flags override them.
+
+        Example: equipoise train began --data photos/ --resolution 64 --images 1M --out runs/photos
+
+        Example: equipoise train began --preset paper --data photos.zip --resolution 64
+
+        Example: equipoise train --config runs/photos/config.yaml --gamma 0.7 --seed 1
+
+        Args:
+            settings: Settings of the run.
+            out: Folder of the new run; by default the first free runs/OBJECTIVE-DATA-RESOLUTION-NNN.
+            resume_if_exists: Continue the run at --out if there is one; for machines that may stop at any time.
+            quiet: Show no progress.
+        """
+        values = asdict(settings)
+        values["objective"]["name"], values["network"]["name"] = base.objective_name, base.network_name
+        config = TrainConfig.from_dict(values)
+        if not resume_if_exists:
+            print_paths(start_training(config, out, quiet=quiet))
+        elif out is not None:
+            print_paths(resume_or_train(config, out, quiet=quiet))
+        else:
+            raise UsageError("--resume-if-exists needs --out, the folder to look in")
+        return 0
+
+    return parse_and_call(train, words, f"train {base.objective_name}")
+
+
+def print_paths(run: Run) -> None:
+    """Print where the files of a trained run are, and how to go on."""
+    grids = run.samples()
+    print(f"run:     {run.path}")
+    print(f"samples: {grids[-1] if grids else 'none yet'}")
+    print(f"curves:  {run.path / 'curves.png'}")
+    print(f"report:  {run.path / 'report.html'}")
+    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png")

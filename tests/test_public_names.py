@@ -1,0 +1,32 @@
+"""What `import equipoise` offers, in processes that have imported nothing else."""
+
+import subprocess
+import sys
+
+PUBLIC = {
+    *("BEGAN", "PRESETS", "Autoencoder", "Diverged", "Interrupted", "Run", "Scores", "TrainConfig", "UsageError"),
+    *("evaluate", "load_generator", "resume", "sample", "train"),
+}
+
+
+def printed(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_dir_shows_the_public_names_without_importing_them() -> None:
+    code = "import sys, equipoise; print(*(n for n in dir(equipoise) if n[:2] != '__')); print('torch' in sys.modules)"
+    names, torch_imported = printed(code).split("\n")
+    assert set(names.split()) == PUBLIC
+    assert torch_imported == "False"
+
+
+def test_public_names_are_what_they_say() -> None:
+    """Also after the module that holds `train`, itself named so, and by a star."""
+    code = """
+import equipoise.training.train
+from equipoise import *
+assert equipoise.train is train and callable(train), equipoise.train
+assert {name: getattr(equipoise, name).__name__ for name in dir(equipoise) if name[0] != "_" and name != "PRESETS"}
+print(*(name for name in dir() if name[0] != "_" and name != "equipoise"))
+"""
+    assert set(printed(code).split()) == PUBLIC
