@@ -1,4 +1,4 @@
-"""The data that a configuration names, opened as it asks."""
+"""The data set of a configuration."""
 
 from equipoise import data
 from equipoise.config.train_config import TrainConfig
@@ -6,7 +6,7 @@ from equipoise.data.packed.workers import ProgressCallback
 
 
 def open_dataset(config: TrainConfig, progress: ProgressCallback | None = None) -> data.Dataset:
-    """The data that a run of `config` trains on and is compared with, at its resolution; read when first asked for.
+    """The data set of a run, at its resolution; read on first use.
 
     Args:
         config: of the run.

@@ -1,4 +1,4 @@
-"""Networks by name: each a frozen specification of both players; `build_players` makes them as a run asks."""
+"""Networks by name, each a frozen specification of both players, and `build_players`, which makes them for a run."""
 
 from equipoise.networks.autoencoder import Autoencoder
 from equipoise.networks.base import Network

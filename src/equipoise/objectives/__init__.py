@@ -1,4 +1,4 @@
-"""Objectives by name. A new one is one file, and one line here."""
+"""Objectives by name. A new objective is one file, and one line in `OBJECTIVES`."""
 
 from equipoise.objectives.base import Batch, Loss, Needs, Objective, ReducedAux, State
 from equipoise.objectives.began import BEGAN
