@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from equipoise.data import open_images
-from equipoise.data.cache import appearing_file, cache_folder, digest, locked, require_room, sweep
+from equipoise.data.cache import appearing_file, cache_folder, digest, locked, remove_abandoned, require_room
 from equipoise.data.packed import pack as packing
 from equipoise.errors import UsageError
 
@@ -115,7 +115,7 @@ def test_a_living_packing_is_not_swept(cache: Path) -> None:
     (cache / "alive.1234.partial").mkdir(parents=True)
     (cache / "dead.1234.partial").mkdir()
     with locked(cache / "alive.lock"):
-        sweep(cache)
+        remove_abandoned(cache)
     assert [path.name for path in cache.glob("*.partial")] == ["alive.1234.partial"]
 
 

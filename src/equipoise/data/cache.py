@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from equipoise.errors import UsageError
+from filelock import FileLock
 
-if sys.platform != "win32":
-    import fcntl
+from equipoise.errors import UsageError
 
 PARTIAL = ".partial"
 REMEMBERED = 64 * 2**20  # bytes from which a file's digest is worth remembering
@@ -61,15 +60,18 @@ def require_room(folder: Path, size: int) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` alone, waiting for others; where there are no such locks, hold nothing.
+    """Hold the lock file `path` alone, waiting for other holders; on file systems without locks, hold nothing.
 
-    The system lets go of the lock when its holder dies. It only saves work: nothing is wrong without it.
+    The operating system releases the lock when its holder dies. It only saves work: without it, two processes would
+    pack the same data side by side, and the later one would replace the folder of the earlier.
     """
-    with path.open("ab") as file:
-        if sys.platform != "win32":
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+    lock = _file_lock(path)
+    with suppress(OSError):  # a file system without locks
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -104,15 +106,19 @@ def appearing_file(final: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
     """Remove what dead processes left in `folder`: partial folders whose lock nobody holds."""
-    if sys.platform == "win32":
-        return
     for partial in folder.glob(f"*{PARTIAL}"):
-        lock = folder / f"{partial.name.split('.')[0]}.lock"
-        with suppress(OSError), lock.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _file_lock(folder / f"{partial.name.split('.')[0]}.lock")
+        with suppress(OSError):  # held by a living process (Timeout), or a file system without locks
+            lock.acquire(blocking=False)
             shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
+
+
+def _file_lock(path: Path) -> FileLock:
+    # filelock's fallback for systems without flock is a marker file, which would outlive a killed holder.
+    return FileLock(path, fallback_to_soft=False)
 
 
 def digest(path: Path, memory: Path) -> str:

@@ -19,7 +19,7 @@ from equipoise.data.cache import (
     digest,
     locked,
     require_room,
-    sweep,
+    remove_abandoned,
     writing,
 )
 from equipoise.data.decode import Fit, Framing, frame
@@ -85,12 +85,12 @@ def packed_once(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
         return packed
     with writing(folder):
         packs.mkdir(parents=True, exist_ok=True)
-        sweep(packs)  # to make room
+        remove_abandoned(packs)  # to make room
         with locked(packs / f"{key}.lock"):
             if _packed(packs / key) is None:  # else another process was faster
                 with appearing(packs / key) as partial:
                     fill(partial)
-        sweep(packs)  # what died while this process waited for the lock
+        remove_abandoned(packs)  # what died while this process waited for the lock
         return read_images(packs / key)
 
 
