@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from equipoise.data import duplicates_sheet, inspect
-from equipoise.data.decode import frame, prepare
-from equipoise.data.inspection.duplicates import MOST_BITS, candidates, near, picture_hash, same
+from equipoise.data.decode import parse_framing, prepare
+from equipoise.data.inspection.duplicates import MAX_BITS, candidates, near, perceptual_hash, same
 
 
 def picture(seed: int, side: int = 160) -> Image.Image:
@@ -30,7 +30,7 @@ def picture(seed: int, side: int = 160) -> Image.Image:
 def looks(image: Image.Image, kind: str = "PNG", **options: Any) -> np.ndarray:
     data = io.BytesIO()
     image.save(data, kind, **options)
-    return prepare(data.getvalue, frame(64, None, "crop", "white")).pixels
+    return prepare(data.getvalue, parse_framing(64, None, "crop", "white")).pixels
 
 
 def bits(one: int, other: int) -> int:
@@ -52,8 +52,8 @@ def test_variants_are_alike_and_others_are_not(variant: str) -> None:
     originals = [looks(picture(seed)) for seed in range(8)]
     variants = [VARIANTS[variant](picture(seed)) for seed in range(8)]
     images = originals + variants
-    hashes = np.array([picture_hash(image) for image in images], np.uint64)
-    assert max(bits(int(hashes[k]), int(hashes[k + 8])) for k in range(8)) <= MOST_BITS
+    hashes = np.array([perceptual_hash(image) for image in images], np.uint64)
+    assert max(bits(int(hashes[k]), int(hashes[k + 8])) for k in range(8)) <= MAX_BITS
     assert near(hashes, images.__getitem__) == [(k, k + 8) for k in range(8)]
 
 
@@ -65,7 +65,7 @@ def test_equal_hashes_of_unlike_images_are_not_alike() -> None:
 
 def test_plain_images_are_alike_if_their_colour_is() -> None:
     grays = [np.full((1, 8, 8), value, np.uint8) for value in (10, 11, 200, 10)]
-    hashes = np.array([picture_hash(gray) for gray in grays], np.uint64)
+    hashes = np.array([perceptual_hash(gray) for gray in grays], np.uint64)
     assert near(hashes, grays.__getitem__) == [(0, 1, 3)]
 
 
@@ -74,7 +74,7 @@ def test_candidates_are_all_near_pairs_of_few(hashes: list[int], data: Any) -> N
     if hashes:
         flips = data.draw(st.lists(st.integers(0, 63), max_size=7))
         hashes.append(hashes[0] ^ sum({1 << flip for flip in flips}))
-    near_pairs = {(i, j) for j in range(len(hashes)) for i in range(j) if bits(hashes[i], hashes[j]) <= MOST_BITS}
+    near_pairs = {(i, j) for j in range(len(hashes)) for i in range(j) if bits(hashes[i], hashes[j]) <= MAX_BITS}
     found = candidates(np.array(hashes, np.uint64)).tolist()
     assert {tuple(pair) for pair in found} == near_pairs
     distances = [bits(hashes[i], hashes[j]) for i, j in found]

@@ -307,7 +307,7 @@ def test_each_batch_is_decoded_once_while_threads_read_in_order(
 
 
 def test_any_order_gives_the_same_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "KEPT_BYTES", 40_000)
+    monkeypatch.setattr(tables, "CACHE_BYTES", 40_000)
     path = write(tmp_path / "a.parquet", table(300), row_group_size=150)
     opened = tables.open_tables([path])
     column = tables._Forward([tables._Group(path, index, 150, 1) for index in (0, 1)], "image")

@@ -8,7 +8,7 @@ import numpy as np
 
 from equipoise.errors import UsageError
 
-LARGEST_SIDE = 8192  # of a run's images, in pixels
+MAX_SIDE = 8192  # of a run's images, in pixels
 Size = tuple[int, int]  # (width, height) in pixels
 
 
@@ -16,14 +16,14 @@ def parse_resolution(resolution: int | str) -> tuple[int, int]:
     """Read the size of a run's images, 64 or "64" for squares and "64x48" for width x height, as (height, width).
 
     Raises:
-        UsageError: it is no such size, or a side is not from 1 to LARGEST_SIDE pixels.
+        UsageError: it is no such size, or a side is not from 1 to MAX_SIDE pixels.
     """
     match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(resolution))
     width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise UsageError(
             f"the resolution must be a side such as 64, or a width and height such as 64x48, "
-            f"from 1 to {LARGEST_SIDE} pixels, not {resolution}"
+            f"from 1 to {MAX_SIDE} pixels, not {resolution}"
         )
     return height, width
 

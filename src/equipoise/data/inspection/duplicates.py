@@ -13,9 +13,9 @@ from equipoise.data.digests import Digests
 Groups = list[tuple[int, ...]]  # of the numbers of images, each group and the groups in their order
 
 SIDE, FREQUENCIES = 32, 8  # of the small picture that is transformed, and what is kept of it along each axis
-MOST_BITS = 6  # in which the hashes of candidates differ, of 64
+MAX_BITS = 6  # in which the hashes of candidates differ, of 64
 WINDOW, TURN = 16, 4  # neighbours looked at in each sorted order, and bits from one order to the next
-MOST_CHECKED = 100_000  # candidates whose pixels are compared, the nearest hashes first
+MAX_CHECKED = 100_000  # candidates whose pixels are compared, the nearest hashes first
 ALIKE = 0.16  # root mean square difference, over the mean contrast of both images
 FAINT = 2.0  # root mean square difference, of 255, that is nothing in any image
 
@@ -28,7 +28,7 @@ def same(digests: Digests) -> Groups:
     return sorted(tuple(run.tolist()) for run in runs if len(run) > 1)
 
 
-def picture_hash(pixels: Pixels) -> int:
+def perceptual_hash(pixels: Pixels) -> int:
     """Sum up how an image (C, H, W) looks, in 64 bits that few bits of differ where it was resized or compressed.
 
     Each bit says whether one of the lowest frequencies of the picture, by the discrete cosine transform, is above
@@ -56,7 +56,7 @@ def near(hashes: NDArray[np.uint64], look: Callable[[int], Pixels | None]) -> Gr
             leader[image] = image = leader[leader[image]]
         return image
 
-    for one, other in candidates(hashes)[:MOST_CHECKED].tolist():
+    for one, other in candidates(hashes)[:MAX_CHECKED].tolist():
         first, second = sorted((group(one), group(other)))
         if first != second and _alike(look(one), look(other)):
             leader[second] = first
@@ -67,7 +67,7 @@ def near(hashes: NDArray[np.uint64], look: Callable[[int], Pixels | None]) -> Gr
 
 
 def candidates(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Find pairs (M, 2) of hashes that differ in MOST_BITS or less, the nearest first.
+    """Find pairs (M, 2) of hashes that differ in MAX_BITS or less, the nearest first.
 
     Hashes with equal first bits are neighbours when sorted. So they are sorted once for each choice of the bit to
     begin with, and each is compared with its next WINDOW neighbours (the sorted neighbourhood method: Hernandez and
@@ -79,7 +79,7 @@ def candidates(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         order = np.argsort((hashes << np.uint64(turn)) | (hashes >> np.uint64(64 - turn)), kind="stable")
         ordered, pairs = hashes[order], [found]
         for step in range(1, min(WINDOW, count - 1) + 1):
-            close = np.flatnonzero(_distance(ordered[step:], ordered[:-step]) <= MOST_BITS)
+            close = np.flatnonzero(_distance(ordered[step:], ordered[:-step]) <= MAX_BITS)
             one, other = order[close], order[close + step]
             pairs.append(np.minimum(one, other) * count + np.maximum(one, other))
         found = np.unique(np.concatenate(pairs))

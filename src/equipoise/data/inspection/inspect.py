@@ -10,10 +10,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.decode import Framing, Pixels, UnreadableError, frame, prepare
+from equipoise.data.decode import Framing, Pixels, UnreadableError, parse_framing, prepare
 from equipoise.data.digests import Digests, held_out
-from equipoise.data.inspection.duplicates import Groups, near, picture_hash, same
-from equipoise.data.packed.workers import ProgressCallback, prepare_all, shown
+from equipoise.data.inspection.duplicates import Groups, near, perceptual_hash, same
+from equipoise.data.packed.workers import ProgressCallback, prepare_all, printable
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
 
@@ -112,27 +112,27 @@ def inspect(
         UsageError: there is no such data, or it is damaged as a whole.
     """
     source = find_source(data)
-    framing = frame(resolution, None, "crop", "white")
+    framing = parse_framing(resolution, None, "crop", "white")
     survey = _Survey()
     with source.contents() as contents:
-        tally = prepare_all(contents, framing, survey.take, progress)
-        digests = np.array(tally.digests, np.uint64)
-        look = _looking(contents, framing, tally.kept)
+        report = prepare_all(contents, framing, survey.take, progress)
+        digests = np.array(report.digests, np.uint64)
+        look = _looking(contents, framing, report.readable)
         copies, alike = _compared(digests, np.array(survey.hashes, np.uint64), look)
         equal = ((group[0], image) for group in (*copies, *alike) for image in group[1:])
         pairs = [(look(first), look(image)) for first, image in islice(equal, PAIRS)]
     return Inspection(
         name=source.name,
         count=len(contents.names),
-        readable=len(tally.kept),
+        readable=len(report.readable),
         channels=survey.channels or None,
         values=survey.values(),
-        sizes=summarise(tally.sizes) if tally.sizes else None,
-        modes=dict(tally.modes.most_common()),
-        skipped=tally.skipped,
-        labels=_class_counts(contents, tally.kept),
-        copies=_named(copies, contents, tally.kept),
-        alike=_named(alike, contents, tally.kept),
+        sizes=summarise(report.sizes) if report.sizes else None,
+        modes=dict(report.modes.most_common()),
+        skipped=report.skipped,
+        labels=_class_counts(contents, report.readable),
+        copies=_named(copies, contents, report.readable),
+        alike=_named(alike, contents, report.readable),
         share=share,
         held_out=int(held_out(digests, share).sum()),
         pairs=[(one, other) for one, other in pairs if one is not None and other is not None],
@@ -151,7 +151,7 @@ class _Survey:
         """Note one image (1 or 3, H, W)."""
         self.channels = max(self.channels, len(pixels))
         self.histogram += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
-        self.hashes.append(picture_hash(pixels))
+        self.hashes.append(perceptual_hash(pixels))
 
     def values(self) -> tuple[Values, ...]:
         """Sum up each channel."""
@@ -181,7 +181,7 @@ def _looking(contents: Contents, framing: Framing, kept: Sequence[int]) -> Calla
 
     def look(place: int) -> Pixels | None:
         try:
-            return prepare(partial(contents.read, kept[place]), framing, contents.ground).pixels
+            return prepare(partial(contents.read, kept[place]), framing, contents.border).pixels
         except UnreadableError:
             return None  # gone since
 
@@ -189,7 +189,7 @@ def _looking(contents: Contents, framing: Framing, kept: Sequence[int]) -> Calla
 
 
 def _named(groups: Groups, contents: Contents, kept: Sequence[int]) -> list[tuple[str, ...]]:
-    return [tuple(shown(contents.names[kept[image]]) for image in group) for group in groups]
+    return [tuple(printable(contents.names[kept[image]]) for image in group) for group in groups]
 
 
 def _told(word: str, groups: list[tuple[str, ...]], what: str) -> list[str]:

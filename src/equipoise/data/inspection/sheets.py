@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from equipoise.data.decode import Fit, Framing, Pixels, UnreadableError, frame, prepare
+from equipoise.data.decode import Fit, Framing, Pixels, UnreadableError, parse_framing, prepare
 from equipoise.data.inspection.inspect import Inspection
 from equipoise.data.order import indices
 from equipoise.data.packed.images import Images
-from equipoise.data.packed.workers import Tally
+from equipoise.data.packed.workers import ReadReport
 from equipoise.data.sources import Source, find_source
 from equipoise.errors import UsageError
 
@@ -40,7 +40,7 @@ def contact_sheet(
     if isinstance(data, Images):
         chosen = indices(len(data), min(count, len(data)), seed, 0)
         return sheet(list(data.batch(chosen).numpy()))
-    return sheet(_drawn(find_source(data), frame(resolution, 3, fit, background), count, seed))
+    return sheet(_drawn(find_source(data), parse_framing(resolution, 3, fit, background), count, seed))
 
 
 def sheet(images: list[Pixels], columns: int | None = None) -> Image.Image:
@@ -66,17 +66,17 @@ def duplicates_sheet(found: Inspection) -> Image.Image | None:
 def _drawn(source: Source, framing: Framing, count: int, seed: int) -> list[Pixels]:
     """Prepare images in a random order until `count` of them could be read, or there are no more."""
     drawn: list[Pixels] = []
-    tally = Tally()
+    report = ReadReport()
     with source.contents() as contents:
         for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
             try:
-                image = prepare(partial(contents.read, index), framing, contents.ground)
+                image = prepare(partial(contents.read, index), framing, contents.border)
             except UnreadableError as error:
-                tally.skip(contents.names[index], str(error))
+                report.skip(contents.names[index], str(error))
                 continue
-            tally.keep(index, image)
+            report.add(index, image)
             drawn.append(image.pixels)
             if len(drawn) == count:
                 break
-    tally.require_any(source.name)
+    report.require_any(source.name)
     return drawn

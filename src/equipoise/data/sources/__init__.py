@@ -6,7 +6,7 @@ from pathlib import Path
 
 from equipoise.data.shards.source import shards
 from equipoise.data.sources.arrays import array
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.bundled import BUNDLED, bundled
 from equipoise.data.sources.cifar import cifar
 from equipoise.data.sources.faces import FACES, faces
@@ -33,7 +33,7 @@ def find_source(data: str | os.PathLike[str]) -> Source:
         for named in NAMED:
             if (found := named(data)) is not None:
                 return found
-    with reading(Path(data)):
+    with source_errors(Path(data)):
         path = Path(data).expanduser()
         if not str(data) or not path.exists():
             raise UsageError(_nothing_there(str(data)))

@@ -16,12 +16,12 @@ import torch
 from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array, Rows
 from equipoise.data.pixels import to_uint8
-from equipoise.data.sources.base import Contents, Labels, Source, reading
+from equipoise.data.sources.base import Contents, Labels, Source, source_errors
 from equipoise.errors import UsageError
 
 IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
-LARGEST_LOADED = 8 * 2**30  # bytes of one compressed array, unpacked into memory; all others are read row by row
+MAX_LOADED_BYTES = 8 * 2**30  # bytes of one compressed array, unpacked into memory; all others are read row by row
 CHUNK = 1024  # images looked at together
 SLACK = 1e-4  # by which floats may miss their range
 HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
@@ -51,7 +51,7 @@ class Numbers(Sequence[str]):
 
 @contextmanager
 def _open_npy(path: Path) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         images = npy_rows(path)
     yield contents_of(images, str(path))
 
@@ -67,18 +67,18 @@ def npy_rows(path: Path) -> Rows | Array:
 
 
 @contextmanager
-def open_npz(path: Path, ground: str | None = None) -> Iterator[Contents]:
+def open_npz(path: Path, border: str | None = None) -> Iterator[Contents]:
     """Open the images and labels of an .npz; `ground` is passed on to the contents.
 
     Raises:
         UsageError: the file is damaged, or no array in it can be images, or the labels do not fit.
     """
-    with reading(path), zipfile.ZipFile(path) as members:
+    with source_errors(path), zipfile.ZipFile(path) as members:
         keys = [name.removesuffix(".npy") for name in members.namelist() if name.endswith(".npy")]
         images = _member(path, members, _image_key(path, members, keys))
         label_key = next((key for key in LABEL_KEYS if key in keys), None)
         labels = None if label_key is None else whole(_member(path, members, label_key))
-    yield contents_of(images, str(path), labels, ground=ground)
+    yield contents_of(images, str(path), labels, border=border)
 
 
 def contents_of(
@@ -86,7 +86,7 @@ def contents_of(
     name: str,
     labels: Array | None = None,
     classes: tuple[str, ...] | None = None,
-    ground: str | None = None,
+    border: str | None = None,
 ) -> Contents:
     """Make contents of images in any of the layouts and types that HINT lists, and integer labels (N,).
 
@@ -100,7 +100,7 @@ def contents_of(
         read=lambda index: convert(arrange(images[index : index + 1])[0]),
         labels=None if labels is None else _as_labels(labels, len(images), classes, name),
         classes=classes,
-        ground=ground,
+        border=border,
     )
 
 
@@ -120,7 +120,7 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
 
 
 def _member(path: Path, members: zipfile.ZipFile, key: str) -> Rows | Array:
-    """Read an uncompressed member of an .npz where it lies; unpack a compressed one, up to LARGEST_LOADED."""
+    """Read an uncompressed member of an .npz where it lies; unpack a compressed one, up to MAX_LOADED_BYTES."""
     info = members.getinfo(f"{key}.npy")
     with members.open(info) as stream:
         shape, _, dtype = _header(stream, info.file_size)
@@ -130,7 +130,7 @@ def _member(path: Path, members: zipfile.ZipFile, key: str) -> Rows | Array:
             name_length, extra_length = struct.unpack("<HH", file.read(4))
             file.seek(name_length + extra_length, os.SEEK_CUR)
             return _rows(path, file)
-    if math.prod(shape) * dtype.itemsize > LARGEST_LOADED:
+    if math.prod(shape) * dtype.itemsize > MAX_LOADED_BYTES:
         raise UsageError(f"{path} unpacks to {info.file_size} bytes: save it with np.savez, uncompressed")
     with members.open(info) as stream:
         values: Array = np.lib.format.read_array(stream, allow_pickle=False)

@@ -29,7 +29,7 @@ class Contents:
     read: Callable[[int], Stored]  # for an image that cannot be used: UnreadableError, OSError or anything
     labels: Labels | None = None
     classes: tuple[str, ...] | None = None  # names of the labels 0, 1, ..
-    ground: str | None = None  # the plain colour that surrounds every image, where there is one
+    border: str | None = None  # the plain colour that surrounds every image, where there is one
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Source:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def source_errors(path: Path) -> Iterator[None]:
     """Turn what goes wrong while a whole file or folder is opened into one sentence.
 
     Raises:

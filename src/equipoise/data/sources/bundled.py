@@ -12,4 +12,4 @@ BUNDLED = {"digits": Path(__file__).parents[1] / "digits.npz"}
 def bundled(name: str) -> Source | None:
     """Take bundled data by its name; small images are padded with their black ground rather than enlarged."""
     path = BUNDLED.get(name)
-    return None if path is None else Source(name, ("npz on black", path), partial(open_npz, path, ground="black"))
+    return None if path is None else Source(name, ("npz on black", path), partial(open_npz, path, border="black"))

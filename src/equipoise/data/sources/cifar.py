@@ -22,14 +22,14 @@ import numpy as np
 from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array
 from equipoise.data.sources.arrays import contents_of
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.errors import UsageError
 
 BATCH = re.compile(r"(data_batch_\d+|test_batch|train|test)(\.bin)?")
 TRAINING = re.compile(r"(data_batch_\d+|train)(\.bin)?")
 META = ("batches.meta", "meta", "batches.meta.txt", "fine_label_names.txt")
 TARS = (".tar.gz", ".tgz", ".tar")
-LARGEST_FILE = 2**30  # bytes; the largest file of either set has 155 MB
+MAX_FILE_BYTES = 2**30  # bytes; the largest file of either set has 155 MB
 SHAPE = (3, 32, 32)  # of an image, (C, H, W)
 NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),
@@ -60,15 +60,17 @@ def cifar(path: Path) -> Source | None:
 
 @contextmanager
 def _open_files(path: Path, files: list[Path]) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         contents = _contents({file.name: file.read_bytes for file in files}, path)
     yield contents
 
 
 @contextmanager
 def _open_tar(path: Path) -> Iterator[Contents]:
-    with reading(path), tarfile.open(path) as tar:
-        members = {Path(member.name).name: member for member in tar if member.isfile() and member.size <= LARGEST_FILE}
+    with source_errors(path), tarfile.open(path) as tar:
+        members = {
+            Path(member.name).name: member for member in tar if member.isfile() and member.size <= MAX_FILE_BYTES
+        }
         wanted = {name: member for name, member in members.items() if name in META or TRAINING.fullmatch(name)}
         contents = _contents({name: partial(_member, tar, member) for name, member in sorted(wanted.items())}, path)
     yield contents

@@ -25,8 +25,8 @@ from equipoise.errors import UsageError
 FACES = "faces"
 FREE = "CC0 1.0"
 PACKAGES = ("dicebear-core", "dicebear-styles", "resvg-py")  # what faces look like depends on their versions
-MOST = {"count": 10_000_000, "seed": 2**63 - 1, "size": 1024}
-LEAST = {"count": 1, "seed": 0, "size": 16}
+MAXIMA = {"count": 10_000_000, "seed": 2**63 - 1, "size": 1024}
+MINIMA = {"count": 1, "seed": 0, "size": 16}
 
 GROUNDS = ["b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf", "cdebc5", "f4e3a1", "9fd8cb", "f2b8a0", "e8e4da"]
 SKINS = ["ffdfc0", "f6cfa6", "e8b088", "c98a5e", "a8683c", "84502c", "74462a"]
@@ -97,7 +97,7 @@ def _parsed(given: str) -> Options:
 
 
 def _number(key: str, value: str) -> int:
-    low, high = LEAST[key], MOST[key]
+    low, high = MINIMA[key], MAXIMA[key]
     if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
         raise UsageError(f"the {key} of faces must be a whole number from {low} to {high}, not {value!r}")
     return int(value)

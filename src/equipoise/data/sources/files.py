@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from equipoise.data.decode import Fit, Pixels, UnreadableError, frame, prepare
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.labels import DATASET, label
 from equipoise.errors import UsageError
 
@@ -17,7 +17,7 @@ SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".ico", ".pcx"),
 )
-LARGEST_FILE = 256 * 2**20  # bytes of one image, unpacked
+MAX_FILE_BYTES = 256 * 2**20  # bytes of one image, unpacked
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile can bound what these unpack to, and others not
 
 
@@ -29,7 +29,7 @@ def folder(path: Path) -> Source | None:
     """
     if not path.is_dir():
         return None
-    with reading(path):
+    with source_errors(path):
         found = sorted(_walk(path))
         if not found:
             raise UsageError(_no_images(path, any(path.iterdir())))
@@ -49,14 +49,14 @@ def archive(path: Path) -> Source | None:
 
 @contextmanager
 def _open_folder(path: Path, names: Sequence[str]) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         dataset = read_file(path / DATASET) if (path / DATASET).is_file() else None
     yield Contents(names, lambda index: read_file(path / names[index]), *label(names, dataset, str(path)))
 
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         opened = zipfile.ZipFile(path)
     with opened:
         entries = [info for info in opened.infolist() if not info.is_dir() and is_image(info.filename)]
@@ -64,16 +64,16 @@ def _open_archive(path: Path) -> Iterator[Contents]:
         if not entries:
             raise UsageError(_no_images(path, bool(opened.infolist())))
         names = [info.filename for info in entries]
-        with reading(path):
+        with source_errors(path):
             dataset = _unpacked(opened, opened.getinfo(DATASET)) if DATASET in opened.NameToInfo else None
         yield Contents(names, lambda index: _unpacked(opened, entries[index]), *label(names, dataset, str(path)))
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of no more than LARGEST_FILE bytes."""
+    """Read a file of no more than MAX_FILE_BYTES bytes."""
     size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise UnreadableError(f"{size} bytes, of which {LARGEST_FILE} are read at most")
+    if size > MAX_FILE_BYTES:
+        raise UnreadableError(f"{size} bytes, of which {MAX_FILE_BYTES} are read at most")
     return path.read_bytes()
 
 
@@ -82,8 +82,8 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         raise UnreadableError("encrypted")
     if entry.compress_type not in METHODS:
         raise UnreadableError("compressed by a method other than deflate")
-    if entry.file_size > LARGEST_FILE:
-        raise UnreadableError(f"{entry.file_size} bytes unpacked, of which {LARGEST_FILE} are read at most")
+    if entry.file_size > MAX_FILE_BYTES:
+        raise UnreadableError(f"{entry.file_size} bytes unpacked, of which {MAX_FILE_BYTES} are read at most")
     try:
         with opened.open(entry) as file:
             return file.read(entry.file_size + 1)  # without a number, zipfile unpacks all before it cuts
@@ -131,8 +131,8 @@ def read_image(
     Raises:
         UsageError: an option is wrong, or the file is missing, no image, or damaged.
     """
-    framing = frame(resolution, channels, fit, background)
-    with reading(path):
+    framing = parse_framing(resolution, channels, fit, background)
+    with source_errors(path):
         stored = read_file(path)
     try:
         return prepare(lambda: stored, framing).pixels

@@ -19,8 +19,8 @@ from equipoise.data.cache import cache_folder
 from equipoise.data.sources.base import Contents, Source
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.files import archive, is_image
+from equipoise.data.sources.hub_client import MissingRevisionError, OutOfReachError, ask
 from equipoise.data.sources.parquet import choose, is_table, open_files
-from equipoise.data.sources.reach import MissingRevisionError, OutOfReachError, ask
 from equipoise.errors import UsageError
 
 SCHEME = "hf://"

@@ -16,8 +16,8 @@ from typing import IO
 import numpy as np
 
 from equipoise.data.packed.rows import Array, Rows
-from equipoise.data.sources.arrays import LARGEST_LOADED, contents_of, whole
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.arrays import MAX_LOADED_BYTES, contents_of, whole
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.errors import UsageError
 
 BYTES = b"\x00\x00\x08"  # how an IDX file of unsigned bytes begins
@@ -50,7 +50,7 @@ def idx(path: Path) -> Source | None:
 
 @contextmanager
 def _open(path: Path, labels: Path | None) -> Iterator[Contents]:
-    yield contents_of(_read(path), str(path), None if labels is None else whole(_read(labels)), ground="black")
+    yield contents_of(_read(path), str(path), None if labels is None else whole(_read(labels)), border="black")
 
 
 def _either(path: Path) -> Path | None:
@@ -67,13 +67,13 @@ def _dimensions(path: Path) -> int | None:
 
 def _read(path: Path) -> Rows | Array:
     """Open an IDX file of unsigned bytes, or unpack a gzipped one."""
-    with reading(path), _opened(path) as file:
+    with source_errors(path), _opened(path) as file:
         count = file.read(4)[3]
         shape: tuple[int, ...] = struct.unpack(f">{count}I", file.read(4 * count))
         size = math.prod(shape)
         if not isinstance(file, gzip.GzipFile) and path.stat().st_size == file.tell() + size > file.tell():
             return Rows(path, file.tell(), shape, np.dtype(np.uint8))
-        if size > LARGEST_LOADED:
+        if size > MAX_LOADED_BYTES:
             raise ValueError(f"its shape is {shape}, too large to be unpacked into memory")
         values = file.read(size + 1)
         if len(values) != size:

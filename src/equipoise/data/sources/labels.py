@@ -22,17 +22,17 @@ def label(names: Sequence[str], dataset: bytes | None, where: str) -> Known:
         UsageError: it does not give each image an integer; `where` is what is to be mended.
     """
     if dataset is None:
-        return class_labels(names)
+        return folder_labels(names)
     try:
         known = json.loads(dataset)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{DATASET} in {where} is damaged: {error}; mend or remove it") from error
     if not isinstance(known, dict) or "labels" not in known:
-        return class_labels(names)
+        return folder_labels(names)
     return (None if known["labels"] is None else _listed(names, known["labels"], where)), None
 
 
-def class_labels(names: Sequence[str]) -> Known:
+def folder_labels(names: Sequence[str]) -> Known:
     """Label images by their folders, if every image lies exactly one deep below the folder that holds them all.
 
     Gives labels (N,) that number the sorted names of two or more folders, and those names; else None and None.

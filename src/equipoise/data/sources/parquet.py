@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from equipoise.data.digests import Stored
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.columns import image_column, opener, read_labels
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
@@ -125,7 +125,7 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
             raise UsageError(f"{path} has not the same column {column!r} as {paths[0]}: give one set of data at a time")
     if not sum(tables.counts):
         raise UsageError(f"{name} has no rows: write it again")
-    with reading(paths[0]):
+    with source_errors(paths[0]):
         labels, classes = read_labels(tables.schemas[0], tables.whole, name)
     starts = list(accumulate(tables.counts, initial=0))
     value, stored = tables.column(column), opener(type_, root)
@@ -137,7 +137,7 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
 
 
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
-    with reading(path):
+    with source_errors(path):
         names = list(_tables_below(path))
     if not names:
         return None

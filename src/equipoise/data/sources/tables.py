@@ -10,14 +10,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from equipoise.data.sources.arrays import LARGEST_LOADED
-from equipoise.data.sources.base import reading
+from equipoise.data.sources.arrays import MAX_LOADED_BYTES
+from equipoise.data.sources.base import source_errors
 
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".arrows", ".feather", ".ipc")
 
 BATCH_ROWS, BATCH_BYTES = 64, 2**22  # rows decoded together: no more than either
-KEPT_BYTES = 2**27  # of decoded rows, for threads that lag behind
+CACHE_BYTES = 2**27  # of decoded rows, for threads that lag behind
 OPEN_GROUPS = 32  # row groups that threads are in the midst of
 
 Column = Callable[[int], Any]  # gives the pyarrow scalar of a row
@@ -56,7 +56,7 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
 
     schemas, counts, groups = [], [], []
     for path in paths:
-        with reading(path), pq.ParquetFile(path) as file:
+        with source_errors(path), pq.ParquetFile(path) as file:
             schemas.append(file.schema_arrow)
             counts.append(file.metadata.num_rows)
             for index in range(file.num_row_groups):
@@ -66,7 +66,7 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
     def whole(name: str) -> Any:
         chunks = []
         for path in paths:
-            with reading(path), pq.ParquetFile(path) as file:
+            with source_errors(path), pq.ParquetFile(path) as file:
                 chunks += file.read(columns=[name]).column(name).chunks
         return pa.chunked_array(chunks)
 
@@ -74,16 +74,16 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
 
 
 def _open_arrow(paths: Sequence[Path]) -> Tables:
-    """Map the record batches of all files; those compressed are unpacked into memory, up to LARGEST_LOADED."""
+    """Map the record batches of all files; those compressed are unpacked into memory, up to MAX_LOADED_BYTES."""
     import pyarrow as pa
 
     unpacked = pa.total_allocated_bytes()
     schemas, counts, batches = [], [], []
     for path in paths:
-        with reading(path):
+        with source_errors(path):
             schema, found = _record_batches(path)
-            if pa.total_allocated_bytes() - unpacked > LARGEST_LOADED:
-                raise ValueError(f"unpacked it takes more than {LARGEST_LOADED} bytes, so save it uncompressed")
+            if pa.total_allocated_bytes() - unpacked > MAX_LOADED_BYTES:
+                raise ValueError(f"unpacked it takes more than {MAX_LOADED_BYTES} bytes, so save it uncompressed")
         schemas.append(schema)
         counts.append(sum(batch.num_rows for batch in found))
         batches += found
@@ -170,7 +170,7 @@ class _Forward:
         dropped = self.kept.pop(key, None)
         self.kept_bytes += values.nbytes - (0 if dropped is None else dropped.nbytes)
         self.kept[key] = values
-        while self.kept_bytes > KEPT_BYTES and len(self.kept) > 1:
+        while self.kept_bytes > CACHE_BYTES and len(self.kept) > 1:
             self.kept_bytes -= self.kept.popitem(last=False)[1].nbytes
 
 
@@ -186,7 +186,7 @@ class _Decoder:
 
     def decode(self) -> Any:
         """Give the next batch; raises UsageError if the file is damaged."""
-        with reading(self.group.path):
+        with source_errors(self.group.path):
             values = next(self.batches, ())
             if len(values) != min(self.group.batch_rows, self.group.rows - self.next * self.group.batch_rows):
                 raise ValueError("it has fewer rows than it says")
