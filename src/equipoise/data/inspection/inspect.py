@@ -9,12 +9,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.decode import Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.decode import Framing, Pixels, UnreadableError, parse_framing, prepare
 from equipoise.data.digests import held_out
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
-from equipoise.data.packed.workers import ProgressCallback, prepare_all, printable
+from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all, printable
 from equipoise.data.sizes import Sizes, summarise
-from equipoise.data.sources import find_source
+from equipoise.data.sources import Contents, find_source
 
 NAMED = 20  # classes and skipped images that the report names
 GROUPS = 5  # of duplicates that the report names, and as many members of each
@@ -134,27 +134,8 @@ def inspect(
         hashes.append(perceptual_hash(pixels))
 
     with source.contents() as contents:
-        # First pass: all images, decoded in order and forgotten.
         report = prepare_all(contents, framing, measure, progress)
-        digests = np.array(report.digests, np.uint64)
-
-        # Second pass: images whose hashes are near are decoded once more, to be compared and drawn. The least recently
-        # used ones leave the memory, so that it does not grow with the number of candidates.
-        @lru_cache(max(2, CACHE_BYTES // (3 * framing.height * framing.width)))
-        def pixels_of(place: int) -> Pixels | None:
-            try:
-                return prepare(partial(contents.read, report.readable[place]), framing, contents.border).pixels
-            except UnreadableError:
-                return None  # the file has gone since
-
-        copies = exact_duplicates(digests)
-        # Of each group of copies, only the first takes part in what looks alike.
-        unique = np.setdiff1d(np.arange(len(digests)), [image for group in copies for image in group[1:]])
-        groups = near_duplicates(np.array(hashes, np.uint64)[unique], lambda place: pixels_of(int(unique[place])))
-        alike: Groups = [tuple(unique[list(group)].tolist()) for group in groups]
-        duplicates = ((group[0], image) for group in (*copies, *alike) for image in group[1:])
-        pairs = [(pixels_of(first), pixels_of(image)) for first, image in islice(duplicates, PAIRS)]
-
+        copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
     names = [printable(contents.names[index]) for index in report.readable]
     labels = None
     if contents.labels is not None:
@@ -174,9 +155,35 @@ def inspect(
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],
         share=share,
-        held_out=int(held_out(digests, share).sum()),
-        pairs=[(first, second) for first, second in pairs if first is not None and second is not None],
+        held_out=int(held_out(np.array(report.digests, np.uint64), share).sum()),
+        pairs=pairs,
     )
+
+
+def _find_duplicates(
+    contents: Contents, framing: Framing, report: ReadReport, hashes: NDArray[np.uint64]
+) -> tuple[Groups, Groups, list[tuple[Pixels, Pixels]]]:
+    """Groups of copies, groups that only look alike, and some pairs of either to draw.
+
+    Images were decoded and forgotten. Those whose hashes are near are decoded once more here, to be compared; the least
+    recently used ones are dropped, so that the memory does not grow with the number of candidates.
+    """
+
+    @lru_cache(max(2, CACHE_BYTES // (3 * framing.height * framing.width)))
+    def pixels_of(place: int) -> Pixels | None:
+        try:
+            return prepare(partial(contents.read, report.readable[place]), framing, contents.border).pixels
+        except UnreadableError:
+            return None  # the file has gone since
+
+    copies = exact_duplicates(np.array(report.digests, np.uint64))
+    # Of each group of copies, only the first takes part in what looks alike.
+    unique = np.setdiff1d(np.arange(len(hashes)), [image for group in copies for image in group[1:]])
+    groups = near_duplicates(hashes[unique], lambda place: pixels_of(int(unique[place])))
+    alike = [tuple(unique[list(group)].tolist()) for group in groups]
+    duplicates = ((group[0], image) for group in (*copies, *alike) for image in group[1:])
+    pairs = [(pixels_of(first), pixels_of(image)) for first, image in islice(duplicates, PAIRS)]
+    return copies, alike, [(first, second) for first, second in pairs if first is not None and second is not None]
 
 
 def _summarise_values(histogram: NDArray[np.int64]) -> Values:

@@ -74,13 +74,13 @@ def _open_tar(path: Path) -> Iterator[Contents]:
             Path(member.name).name: member for member in tar if member.isfile() and member.size <= MAX_FILE_BYTES
         }
         needed = {name: member for name, member in members.items() if name in META or TRAINING.fullmatch(name)}
-        contents = _contents({name: partial(_member, tar, member) for name, member in sorted(needed.items())}, path)
+
+        def read(member: tarfile.TarInfo) -> bytes:
+            file = tar.extractfile(member)
+            return b"" if file is None else file.read()
+
+        contents = _contents({name: partial(read, member) for name, member in sorted(needed.items())}, path)
     yield contents
-
-
-def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    return b"" if file is None else file.read()
 
 
 def _contents(files: Files, path: Path) -> Contents:

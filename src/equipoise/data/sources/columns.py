@@ -47,17 +47,23 @@ def opener(type_: Any, root: Path) -> Opener:
     """Function that reads values of an image column; files that they name must lie in `root`."""
     kind = _kind(type_)
 
-    def encoded(value: Any, folder: Path) -> Stored:
-        if not value.is_valid:
+    def read(value: Any, folder: Path) -> Stored:
+        content = value.as_py() if value.is_valid else None
+        if kind == "list" and content is not None:
+            return _pixels(content)
+        if kind == "struct" and content is not None:
+            name, content = content.get("path"), content["bytes"]
+            if content is None and name:
+                # Resolved, so that neither ".." nor a link leads a table that somebody else wrote to any file here.
+                path = Path(folder, str(name)).resolve()
+                if not path.is_relative_to(root.resolve()):
+                    raise UnreadableError(f"its file {name} lies outside of {root}")
+                return path.read_bytes()
+        if content is None:
             raise UnreadableError("no image, null")
-        return bytes(value.as_py()) if kind == "binary" else _bytes_or_file(value.as_py(), folder, root)
+        return bytes(content)
 
-    def listed(value: Any, folder: Path) -> Stored:
-        if not value.is_valid:
-            raise UnreadableError("no image, null")
-        return _pixels(value.as_py())
-
-    return listed if kind == "list" else encoded
+    return read
 
 
 def read_labels(schema: Schema, whole: Callable[[str], Any], name: str) -> tuple[Labels | None, tuple[str, ...] | None]:
@@ -128,18 +134,6 @@ def _label_column(schema: Schema) -> str | None:
     noted = [column for column, feature in _features(schema).items() if feature.get("_type") == "ClassLabel"]
     candidates = [column for column in (*LABELS, *noted) if column in schema.names and fits(column)]
     return next((column for column in candidates if column in noted), next(iter(candidates), None))
-
-
-def _bytes_or_file(value: dict[str, Any], folder: Path, root: Path) -> bytes:
-    if value["bytes"] is not None:
-        return bytes(value["bytes"])
-    if not value.get("path"):
-        raise UnreadableError("no image, null")
-    # Resolved, so that neither ".." nor a link leads a table that somebody else wrote to files of this machine.
-    path = Path(folder, str(value["path"])).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise UnreadableError(f"its file {value['path']} lies outside of {root}")
-    return path.read_bytes()
 
 
 def _pixels(value: Sequence[Any]) -> Stored:

@@ -137,17 +137,14 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
 
 
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
+    names = []
     with source_errors(path):
-        names = list(_tables_below(path))
+        for here, folders, files in os.walk(path):
+            folders[:] = [folder for folder in folders if not folder.startswith(".")]  # in place: os.walk enters these
+            names += [Path(here, file).relative_to(path).as_posix() for file in files if is_table(file)]
     if not names:
         return None
     return source_of([path / chosen for chosen in choose(names, split, name)], path, name)
-
-
-def _tables_below(path: Path) -> Iterator[str]:
-    for here, folders, files in os.walk(path):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        yield from (Path(here, file).relative_to(path).as_posix() for file in files if is_table(file))
 
 
 def _one_set(names: list[str], data: str) -> list[str]:

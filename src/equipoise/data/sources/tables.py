@@ -81,12 +81,12 @@ def _open_arrow(paths: Sequence[Path]) -> Tables:
     schemas, counts, batches = [], [], []
     for path in paths:
         with source_errors(path):
-            schema, found = _record_batches(path)
+            schema, file_batches = _record_batches(path)
             if pa.total_allocated_bytes() - unpacked > MAX_LOADED_BYTES:
                 raise ValueError(f"unpacked it takes more than {MAX_LOADED_BYTES} bytes, so save it uncompressed")
         schemas.append(schema)
-        counts.append(sum(batch.num_rows for batch in found))
-        batches += found
+        counts.append(sum(batch.num_rows for batch in file_batches))
+        batches += file_batches
     starts = list(accumulate((batch.num_rows for batch in batches), initial=0))
 
     def column(name: str) -> Column:

@@ -17,7 +17,7 @@ import torch
 import webdataset
 from PIL import Image
 from shard_tools import numbers, png, shards, tar
-from test_sources import as_nobody
+from unprivileged import as_nobody
 
 from equipoise.data import inspect, open_images
 from equipoise.data.shards import Stream, StreamBroken, is_stream, open_stream
