@@ -1,8 +1,10 @@
 """Whatever `make` installs has one version, that of constraints.txt: what was audited is what is run."""
 
+import ast
 import re
+import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -49,3 +51,26 @@ def test_every_package_that_make_installs_is_pinned_once() -> None:
     assert len(names) == len(set(names))
     assert needed("dev") - set(names) == set()
     assert {"torch", "numpy", "tensorboard", "protobuf", "scipy"} <= needed("dev"), "the walk goes beyond what is named"
+
+
+def test_every_package_that_is_imported_is_named_as_a_dependency() -> None:
+    """Else a plain `pip install` lacks it, while `make` has it by way of what only tests need."""
+    texts = [*PROJECT["dependencies"], *(text for texts in PROJECT["optional-dependencies"].values() for text in texts)]
+    tools = {"hypothesis", "pytest", "webdataset"}  # of tests alone
+    declared = {canonicalize_name(Requirement(text).name) for text in texts} - tools
+    imported: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    by_module = packages_distributions()
+    missing = {
+        name
+        for name in imported
+        - set(sys.stdlib_module_names)
+        - {"equipoise", "pydantic_core"}  # the latter is a part of pydantic
+        if not declared & {canonicalize_name(each) for each in by_module.get(name, [name])}
+    }
+    assert missing == set()

@@ -14,9 +14,9 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from equipoise.data.shards import Patience
+from equipoise.data.shards import RetryPolicy
 
-QUICK = Patience(waits=(0.01, 0.02, 0.04), timeout=2.0)
+QUICK = RetryPolicy(waits=(0.01, 0.02, 0.04), timeout=2.0)
 
 
 @lru_cache

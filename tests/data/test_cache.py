@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from equipoise.data import open_images
-from equipoise.data.cache import appearing_file, cache_folder, digest, locked, require_room, sweep
+from equipoise.data.cache import atomic_file, cache_folder, file_digest, locked, remove_abandoned, require_room
 from equipoise.data.packed import pack as packing
 from equipoise.errors import UsageError
 
@@ -115,7 +116,7 @@ def test_a_living_packing_is_not_swept(cache: Path) -> None:
     (cache / "alive.1234.partial").mkdir(parents=True)
     (cache / "dead.1234.partial").mkdir()
     with locked(cache / "alive.lock"):
-        sweep(cache)
+        remove_abandoned(cache)
     assert [path.name for path in cache.glob("*.partial")] == ["alive.1234.partial"]
 
 
@@ -144,7 +145,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     for fill in (half, lambda path: path.write_bytes(b"whole")):
-        with suppress(KeyboardInterrupt), appearing_file(tmp_path / "a.npy") as partial:
+        with suppress(KeyboardInterrupt), atomic_file(tmp_path / "a.npy") as partial:
             fill(partial)
         assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if fill is half else [b"whole"])
 
@@ -170,19 +171,17 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         cache_folder()
 
 
-def test_digests_of_large_files_are_remembered_until_they_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("equipoise.data.cache.REMEMBERED", 1)
-    path, memory = tmp_path / "a", tmp_path / "memory"
+def test_digests_of_large_files_are_noted_until_they_change(tmp_path: Path) -> None:
+    digest = partial(file_digest, min_noted_bytes=1)
+    path, notes = tmp_path / "a", tmp_path / "notes"
     path.write_bytes(b"one")
     stat = path.stat()
-    first = digest(path, memory)
-    (note,) = memory.iterdir()
-    note.write_text(note.read_text().replace(first, "remembered"))
-    assert digest(path, memory) == "remembered"
+    first = digest(path, notes)
+    (note,) = notes.iterdir()
+    note.write_text(note.read_text().replace(first, "noted"))
+    assert digest(path, notes) == "noted"
     path.write_bytes(b"two")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert digest(path, memory) not in (first, "remembered")
+    assert digest(path, notes) not in (first, "noted")
     note.write_text("{broken")
-    assert len(digest(path, memory)) == 64
+    assert len(digest(path, notes)) == 64

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data.decode import Pixels, UnreadableError, frame, prepare, upright_size
+from equipoise.data.decode import Pixels, UnreadableError, parse_framing, prepare, upright_size
 from equipoise.errors import UsageError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def load(
     path: Path, resolution: int = 8, channels: int | None = None, fit: str = "crop", background: str = "white"
 ) -> Pixels:
-    return prepare(path.read_bytes, frame(resolution, channels, fit, background)).pixels
+    return prepare(path.read_bytes, parse_framing(resolution, channels, fit, background)).pixels
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -267,7 +267,7 @@ def test_bombs_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
     given: dict[str, object] = {"resolution": 8, "channels": None, "fit": "crop", "background": "white"}
     with pytest.raises(UsageError, match=message):
-        frame(**(given | options))  # type: ignore[arg-type]
+        parse_framing(**(given | options))  # type: ignore[arg-type]
 
 
 def test_a_failing_disk_is_not_a_bad_image() -> None:
@@ -275,7 +275,7 @@ def test_a_failing_disk_is_not_a_bad_image() -> None:
         raise OSError(5, "Input/output error", "a.png")
 
     with pytest.raises(UsageError, match=r"cannot read a\.png"):
-        prepare(fail, frame(8, None, "crop", "white"))
+        prepare(fail, parse_framing(8, None, "crop", "white"))
 
 
 def test_the_upright_size_is_read_from_the_head(tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 """One run, one writer: the second is refused, and no death of the first leaves anything locked."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from equipoise import Run, TrainConfig, UsageError
-from equipoise.runs import lock
 from equipoise.runs.lock import LOCK, sole_writer
 
 
@@ -32,17 +33,11 @@ def held_elsewhere(folder: Path) -> Iterator[int]:
         os.close(writer)
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "GRACE", 0.1)
-
-
-@pytest.mark.usefixtures("hasty")
 def test_the_second_writer_is_refused_and_told_who_is_the_first(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as first:
         for _ in range(2):
             with pytest.raises(UsageError, match=rf"is being written by process {first} on .*: wait until it ends"):
-                sole_writer(tmp_path).__enter__()
+                sole_writer(tmp_path, timeout=0.1).__enter__()
     with sole_writer(tmp_path):  # killed, and nothing is left locked
         assert (tmp_path / LOCK).read_text().startswith(f"process {os.getpid()} on ")
 
@@ -60,8 +55,10 @@ def test_a_holder_that_is_just_dying_is_waited_for(tmp_path: Path) -> None:
         os.waitpid(killer, 0)
 
 
-@pytest.mark.usefixtures("hasty")
-def test_two_new_runs_in_one_folder_become_one(small: TrainConfig, tmp_path: Path) -> None:
+def test_two_new_runs_in_one_folder_become_one(
+    small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.runs.run.sole_writer", partial(sole_writer, timeout=0.1))
     folder = tmp_path / "run"
     folder.mkdir()
     with held_elsewhere(folder), pytest.raises(UsageError, match="is being written by process"):
@@ -82,3 +79,15 @@ def test_a_run_that_died_before_it_began_is_no_obstacle(small: TrainConfig, tmp_
     with pytest.raises(UsageError, match="is not empty"):
         Run.create(tmp_path / "other", small)
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["config.yaml.mine"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_nothing_is_held_and_nothing_left(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with sole_writer(tmp_path, timeout=0.1), sole_writer(tmp_path, timeout=0.1):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]

@@ -1,4 +1,15 @@
-"""Images for training: found, packed once, and streamed in an order that is a function of seed and images seen."""
+"""Data to train on: opened, decoded, packed or streamed, and put in order.
+
+- `open`: data of any kind opened once, with what is held out from it; begin to read here.
+- `feed`: the interface to training: batches that are functions of their position.
+- `order`: which images come next, and which of them are mirrored.
+- `decode`, `sizes`, `pixels`, `digests`: one image, from its file to what networks see.
+- `sources`: every kind of data that can be packed, a file a kind.
+- `packed`: images decoded once into one array on the disk, in the `cache`.
+- `shards`: WebDataset shards, streamed.
+- `toys`: points in the plane.
+- `inspection`: a report on data before it is packed.
+"""
 
 from equipoise.data.cache import cache_folder
 from equipoise.data.decode import Fit

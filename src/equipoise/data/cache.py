@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, whatever dies in between, and digests that are taken once."""
+"""The cache on the disk: folders that appear whole or not at all, locks on them, and small notes between runs."""
 
 import hashlib
 import json
@@ -10,35 +10,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from equipoise.errors import UsageError
 
-if sys.platform != "win32":
-    import fcntl
-
 PARTIAL = ".partial"
-REMEMBERED = 64 * 2**20  # bytes from which a file's digest is worth remembering
+MIN_NOTED_BYTES = 64 * 2**20  # size from which a file's digest is worth a note
 
 
-def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
-    """Say where packed data goes: `given`, else $EQUIPOISE_CACHE, else equipoise in the user's cache folder.
+def cache_folder(folder: str | os.PathLike[str] | None = None) -> Path:
+    """Folder of packed data: `folder`, else $EQUIPOISE_CACHE, else equipoise in the user's cache folder.
 
     Raises:
         UsageError: the user has no home folder, and names no other.
     """
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    usual = (shared if shared.is_absolute() else Path("~/.cache")) / "equipoise"
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the standard says to ignore relative paths
+    default = (shared if shared.is_absolute() else Path("~/.cache")) / "equipoise"
     try:
-        return Path(given or os.environ.get("EQUIPOISE_CACHE") or usual).expanduser()
+        return Path(folder or os.environ.get("EQUIPOISE_CACHE") or default).expanduser()
     except RuntimeError as error:
         raise UsageError("there is no home folder to cache data in: set EQUIPOISE_CACHE to a folder") from error
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong in the cache folder into one sentence.
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Report what goes wrong while writing to the cache folder in one sentence.
 
     Raises:
-        UsageError: in place of OSError, as there is no room, no permission, or something else in the way.
+        UsageError: in place of OSError: no room, no permission, or something else in the way.
     """
     try:
         yield
@@ -50,7 +49,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def require_room(folder: Path, size: int) -> None:
-    """Raise UsageError unless `size` bytes are free where `folder` lies."""
+    """Raise UsageError unless `size` bytes are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UsageError(
@@ -61,96 +60,112 @@ def require_room(folder: Path, size: int) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` alone, waiting for others; where there are no such locks, hold nothing.
+    """Hold the lock file `path` alone, waiting for other holders; on file systems without locks, hold nothing.
 
-    The system lets go of the lock when its holder dies. It only saves work: nothing is wrong without it.
+    The operating system releases the lock when its holder dies. It only saves work: without it, two processes would
+    pack the same data side by side, and the later one would replace the folder of the earlier.
     """
-    with path.open("ab") as file:
-        if sys.platform != "win32":
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+    lock = _file_lock(path)
+    with suppress(OSError):  # a file system without locks
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what dead processes left in `folder`: partial folders whose lock nobody holds."""
+    for partial in folder.glob(f"*{PARTIAL}"):
+        lock = _file_lock(folder / f"{partial.name.split('.')[0]}.lock")
+        with suppress(OSError):  # held by a living process (filelock.Timeout), or a file system without locks
+            lock.acquire(blocking=False)
+            shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
+
+
+def _file_lock(path: Path) -> FileLock:
+    # filelock's fallback for systems without flock is a marker file, which would outlive a killed holder.
+    return FileLock(path, fallback_to_soft=False)
 
 
 @contextmanager
-def appearing(final: Path) -> Iterator[Path]:
-    """Give a new folder to fill, which then takes the name `final` at once, or vanishes if the filling fails.
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """Yield a new folder to fill, which takes the name `final` when it is whole, or vanishes if the filling fails.
 
-    Should `final` exist by then, it is replaced.
+    An existing `final` is replaced.
     """
     partial = final.with_name(f"{final.name}.{secrets.token_hex(4)}{PARTIAL}")
     partial.mkdir()
     try:
         yield partial
+        # The content must be on the disk before the name is: after a power cut, a renamed folder may hold empty files.
         for path in partial.iterdir():
             _sync(path)
         _sync(partial)
-        _rename(partial, final)
+        _replace_folder(partial, final)
         _sync(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def appearing_file(final: Path) -> Iterator[Path]:
-    """Give a new file to fill, which then takes the name `final` at once, or vanishes if the filling fails."""
+def atomic_file(final: Path) -> Iterator[Path]:
+    """Yield the path of a new file to write, which takes the name `final` when it is whole, or vanishes on failure."""
     partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         yield partial
-        _sync(partial)
+        _sync(partial)  # before the rename, as in `atomic_folder`
         partial.replace(final)
         _sync(final.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what dead processes left in `folder`: partial folders whose lock nobody holds."""
-    if sys.platform == "win32":
-        return
-    for partial in folder.glob(f"*{PARTIAL}"):
-        lock = folder / f"{partial.name.split('.')[0]}.lock"
-        with suppress(OSError), lock.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(partial, ignore_errors=True)
+def write_note(path: Path, text: str) -> None:
+    """Write a small file that saves work later, or none: nothing depends on it.
+
+    Processes may write the same note at once, so each writes a file of its own and renames it. There is no fsync: a
+    note that a power cut spoils is not valid, and is written again.
+    """
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{secrets.token_hex(4)}")
+        fresh.write_text(text)
+        fresh.replace(path)
 
 
-def digest(path: Path, memory: Path) -> str:
-    """Give the sha256 of a file's bytes in hexadecimal; of large files, remembered in the folder `memory`.
+def file_digest(path: Path, notes: Path, *, min_noted_bytes: int = MIN_NOTED_BYTES) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal; that of a large file is noted in the folder `notes`.
 
-    A remembered digest holds while the file's place, size and times of change all stay the same.
+    A note is valid while the file's place, size and times of change all stay the same.
     """
     stat = path.stat()
-    if stat.st_size < REMEMBERED:
-        return _sha256(path)
+    # The time of the last status change (ctime) cannot be set by programs, so it reveals edits that restore the mtime.
     state = [str(path.resolve()), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    note = memory / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(note.read_text())
-        if known["state"] == state:
-            return str(known["sha256"])
-    result = _sha256(path)
-    with suppress(OSError):  # to remember is a convenience
-        memory.mkdir(parents=True, exist_ok=True)
-        fresh = note.with_suffix(f".{secrets.token_hex(4)}")
-        fresh.write_text(json.dumps({"state": state, "sha256": result}))
-        fresh.replace(note)
-    return result
-
-
-def _sha256(path: Path) -> str:
+    note = notes / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
+    if stat.st_size >= min_noted_bytes:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(note.read_text())
+            if known["state"] == state:
+                return str(known["sha256"])
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if stat.st_size >= min_noted_bytes:
+        write_note(note, json.dumps({"state": state, "sha256": digest}))
+    return digest
 
 
-def _rename(partial: Path, final: Path) -> None:
+def _replace_folder(partial: Path, final: Path) -> None:
     try:
         partial.rename(final)
     except OSError:
         if not final.exists():
             raise
+        # A folder cannot be renamed over one that is not empty, so the old one is moved aside first. Between the two
+        # renames there is none of that name, which a reader takes for data that was not packed yet.
         aside = final.with_name(f"{final.name}.{secrets.token_hex(4)}{PARTIAL}")
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # another process was faster
             final.rename(aside)
         partial.rename(final)
         shutil.rmtree(aside, ignore_errors=True)

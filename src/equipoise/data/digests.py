@@ -1,4 +1,4 @@
-"""What an image's content says, in 64 bits, and which images are held out by it."""
+"""Digests of images' content in 64 bits, and the images that are held out by them."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ Stored = bytes | NDArray[np.uint8]  # an encoded image file, or an array (H, W),
 
 
 def content_digest(stored: Stored) -> int:
-    """Sum up a stored image in 64 bits: the bytes of its file, or the shape and values of its array."""
+    """Digest of a stored image in 64 bits: of the bytes of its file, or of the shape and values of its array."""
     if isinstance(stored, bytes):
         content = hashlib.blake2b(stored, digest_size=8)
     else:
@@ -20,7 +20,7 @@ def content_digest(stored: Stored) -> int:
 
 
 def held_out(digests: Digests, share: float) -> NDArray[np.bool_]:
-    """Choose about `share`, from 0 to 1, of the images, each by its own digest (N,) alone; gives a mask (N,).
+    """Mask (N,) of about `share`, from 0 to 1, of the images, each chosen by its own digest (N,) alone.
 
     An image keeps its side whatever comes or goes beside it, equal images are on one side, and a larger share holds
     out all that a smaller one does. The digests are mixed once more, by the finaliser of SplitMix64 (Steele, Lea and
@@ -30,4 +30,5 @@ def held_out(digests: Digests, share: float) -> NDArray[np.bool_]:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed = mixed ^ (mixed >> np.uint64(31))
+    # The upper 53 bits are exact as a double, so the comparison is, too.
     return (mixed >> np.uint64(11)).astype(np.float64) < share * 2.0**53

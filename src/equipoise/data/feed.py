@@ -1,4 +1,4 @@
-"""What training draws from, wherever the data lies: one batch after another, each a function of where it stands."""
+"""Interface between data and training: batches, each a pure function of its position, wherever the data lies."""
 
 from typing import NamedTuple, Protocol
 
@@ -13,12 +13,12 @@ class FeedBatch(NamedTuple):
 
 
 class Feed(Protocol):
-    """An endless sequence of images that begins anew, in another order, with every epoch; nothing is remembered.
+    """An endless sequence of images, in another order in every epoch; it has no state, so that resuming is a seek.
 
     Attributes:
         shape: (C, H, W) of every image.
         fingerprint: changes when any batch would, and only then.
-        skipped: name and reason of images that could not be used, as far as that is known by now.
+        skipped: name and reason of images that could not be used, as far as these are known.
         classes: class numbers are from 0 to `classes` - 1; 0 where there are none, or it is not known how many.
         class_names: of the classes 0, 1, .., where the data gives them.
         count: images in an epoch; None where that is not known yet, or there is no end to them.
@@ -43,7 +43,7 @@ class Feed(Protocol):
     def count(self) -> int | None: ...  # noqa: D102
 
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
-        """Give process `rank` of `size` its share of the batch that comes after `images_seen` images.
+        """Share of process `rank` of `size` in the batch that comes after `images_seen` images.
 
         That is a pure function of the arguments and of the data. The shares of all processes together are the batch.
 
@@ -52,7 +52,7 @@ class Feed(Protocol):
             seed: of the order.
             images_seen: by all processes so far.
             rank: the process.
-            size: how many processes there are.
+            size: number of processes.
 
         Raises:
             UsageError: the data cannot be read on.

@@ -1,4 +1,4 @@
-"""The images that train and those held out from it, whether they can be packed as a whole or come from shards."""
+"""Data of any kind, opened once: the images that train, and those held out from them to compare with."""
 
 import hashlib
 import os
@@ -14,15 +14,15 @@ from equipoise.data.cache import cache_folder, require_room
 from equipoise.data.decode import Fit
 from equipoise.data.feed import Feed
 from equipoise.data.packed.images import IMAGES, Images
-from equipoise.data.packed.pack import FORMAT, finish, open_images, packed_once
-from equipoise.data.packed.workers import ProgressCallback, Tally
+from equipoise.data.packed.pack import FORMAT, finish_pack, open_images, open_or_pack
+from equipoise.data.packed.workers import ProgressCallback, ReadReport
 from equipoise.data.packed.writer import Writer
 from equipoise.data.shards import Stream, is_stream, open_stream
 from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
 
 Part = Literal["train", "held-out", "all"]
-MAX_OF_SHARDS = 10_000  # images of shards that are packed to be compared with
+MAX_SHARD_IMAGES = 10_000  # images of shards that are packed to compare with
 
 
 def open_dataset(
@@ -36,9 +36,9 @@ def open_dataset(
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> "Dataset":
-    """Open data once, for all that is done with it: shards as they come, toys as they are drawn, all else packed.
+    """Open data once, for all that is done with it: toys are drawn, shards are streamed, all else is packed.
 
-    Nothing is read before the feed or a split is asked for.
+    Nothing is read before the feed or a split is needed.
 
     Args:
         data: as in `open_images`, or shards as in `open_stream`, or the name of a toy.
@@ -47,7 +47,7 @@ def open_dataset(
         fit: how images are brought into the frame.
         background: the colour behind and around them.
         held_out: share of the images that do not train, chosen by their content.
-        cache: where packed data goes.
+        cache: folder of packed data; see `cache_folder`.
         progress: called while packing.
     """
     options = {"channels": channels, "fit": fit, "background": background, "cache": cache}
@@ -55,7 +55,7 @@ def open_dataset(
 
 
 class Dataset:
-    """Data opened once: what trains, what is held out from it, and all of it; made by `open_dataset`."""
+    """Data opened by `open_dataset`: a feed for training, and splits to compare with."""
 
     def __init__(
         self,
@@ -70,24 +70,24 @@ class Dataset:
 
     @cached_property
     def feed(self) -> Feed:
-        """What training draws batches from.
+        """Endless batches for training.
 
         Raises:
             UsageError: the data cannot be used, or all of it is held out.
         """
-        if self.name in TOYS:
-            return TOYS[self.name]
+        if self._toy is not None:
+            return self._toy
         if is_stream(self.name):
             return self._stream
-        kept = self._images.split(self.held_out)[0]
-        if not len(kept):
+        training, _ = self._images.split(self.held_out)
+        if not len(training):
             raise UsageError(
                 f"all {len(self._images)} images of {self.name} are held out: lower --held-out, or bring more images"
             )
-        return kept
+        return training
 
-    def split(self, part: Part, *, max_images: int = MAX_OF_SHARDS) -> Images:
-        """A part of the data as packed images, which may be none, to compare with.
+    def split(self, part: Part, *, max_images: int = MAX_SHARD_IMAGES) -> Images:
+        """A part of the data as packed images to compare with; of it there may be none.
 
         Args:
             part: the images that train, those held out, or all.
@@ -96,7 +96,7 @@ class Dataset:
         Raises:
             UsageError: the data cannot be used, or is a toy.
         """
-        if self.name in TOYS:
+        if self._toy is not None:
             raise UsageError(
                 f"{self.name} is a toy, of points and not of images: `equipoise train` and `evaluate` know it"
             )
@@ -104,16 +104,20 @@ class Dataset:
             if part == "all":
                 return self._images
             return self._images.split(self.held_out)[1 if part == "held-out" else 0]
-        everything = part == "all" or self.held_out == 0
-        stream = self._open_stream(0.0) if everything and self.held_out else self._stream
-        if part == "held-out" and everything:  # none are, but they have a shape
-            return self._pack_stream(stream, "train", max_images).split(0.0)[1]
-        return self._pack_stream(stream, part, max_images)
+        if part == "all" and self.held_out:  # the stream that trains leaves out what is held out
+            return self._pack_stream(self._open_stream(0.0), part, max_images)
+        if part == "held-out" and not self.held_out:  # none are, but they have a shape
+            return self._pack_stream(self._stream, "train", max_images).split(0.0)[1]
+        return self._pack_stream(self._stream, part, max_images)
 
     def close(self) -> None:
         """End what runs in the background."""
-        if "feed" in vars(self):
+        if "feed" in vars(self):  # else asking for it would open the data
             self.feed.close()
+
+    @property
+    def _toy(self) -> Feed | None:
+        return TOYS.get(self.name)
 
     @cached_property
     def _images(self) -> Images:
@@ -127,40 +131,35 @@ class Dataset:
         return open_stream(self.name, self.resolution, **self.options, held_out=held_out)
 
     def _pack_stream(self, stream: Stream, part: Part, max_images: int) -> Images:
-        folder = cache_folder(self.options["cache"])
-        return _of_stream(stream, self.name, part, max_images, folder, self.progress)
+        """Pack the first images of a part of shards, so that evaluation reads them like all others."""
+        versions = [shard.version for shard in stream.plan.shards]
+        facts = (FORMAT, stream.fingerprint, versions, part, max_images)
+        key = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
+        def fill(partial: Path) -> None:
+            channels, height, width = stream.shape
+            require_room(partial, max_images * channels * height * width)
+            report, labels = ReadReport(), []
+            with (
+                Writer(partial / IMAGES, height, width, channels) as writer,
+                closing(stream.single_pass(held_out=part == "held-out")) as images,
+            ):
+                for index, (sample, image) in enumerate(images):
+                    if isinstance(image, str):
+                        report.skip(stream.plan.name_of(sample), image)
+                        continue
+                    writer.append(image.pixels)
+                    report.add(index, image)
+                    labels.append(sample.label or 0)
+                    if self.progress is not None:
+                        self.progress(writer.count, max_images)
+                    if writer.count == max_images:
+                        break
+                if not labels and not report.skipped:
+                    raise UsageError(
+                        f"none of the images of {self.name} is held out: raise --held-out, or bring more images"
+                    )
+                known = np.array(labels, np.int64) if stream.labelled else None
+                finish_pack(writer, report, known, None, source=self.name, framing=repr(stream.plan.framing))
 
-def _of_stream(
-    stream: Stream, name: str, part: Part, most: int, folder: Path, progress: ProgressCallback | None
-) -> Images:
-    """Pack the first images of a part of a stream."""
-    versions = [shard.version for shard in stream.plan.shards]
-    facts = (FORMAT, stream.fingerprint, versions, part, most)
-    key = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-    def fill(partial: Path) -> None:
-        channels, height, width = stream.shape
-        require_room(partial, most * channels * height * width)
-        tally, labels = Tally(), []
-        with (
-            Writer(partial / IMAGES, height, width, channels) as writer,
-            closing(stream.once(held_out=part == "held-out")) as found,
-        ):
-            for index, (sample, image) in enumerate(found):
-                if isinstance(image, str):
-                    tally.skip(stream.plan.name_of(sample), image)
-                    continue
-                writer.append(image.pixels)
-                tally.keep(index, image)
-                labels.append(sample.label or 0)
-                if progress is not None:
-                    progress(writer.count, most)
-                if writer.count == most:
-                    break
-            if not labels and not tally.skipped:
-                raise UsageError(f"none of the images of {name} is held out: raise --held-out, or bring more images")
-            known = np.array(labels, np.int64) if stream.labelled else None
-            finish(writer, tally, known, None, source=name, framing=repr(stream.plan.framing))
-
-    return packed_once(folder, key, fill)
+        return open_or_pack(cache_folder(self.options["cache"]), key, fill)

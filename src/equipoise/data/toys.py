@@ -1,4 +1,4 @@
-"""Toys: distributions of points in the plane, in which one sees at a glance what an objective does.
+"""Toys: distributions of points in the plane, which show at a glance how an objective behaves.
 
 They are those of Gulrajani et al. (2017), arXiv:1704.00028, in their scales (`gan_toy.py` of
 igul222/improved_wgan_training), each about one deviation wide. A point is an image of one pixel: x and y are its
@@ -20,7 +20,7 @@ from equipoise.data.order import HELD_OUT_POINTS, POINTS, uniforms
 Points = NDArray[np.float64]
 
 SHAPE = (2, 1, 1)  # (C, H, W) of a point
-FINE = 1200  # centres along the swiss roll, a third of its sigma apart
+CURVE_CENTRES = 1200  # centres along the swiss roll, a third of its sigma apart
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Toy:
     Attributes:
         name: in TOYS.
         centres: (T, 2) of the Gaussians; of a curve, points along it, so near to each other that they look like one.
-        sigma: their deviation along each axis.
-        modal: whether the centres are modes, to be counted; and then they are the classes, too.
-        place: (N,) from U[0, 1) -> (N, 2), where a point's Gaussian has its centre.
+        sigma: their standard deviation along each axis.
+        modal: whether the centres are modes that can be counted; these are then the classes, too.
+        place: maps (N,) from U[0, 1) to (N, 2), the centres of the points' Gaussians.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Toy:
 
     @property
     def fingerprint(self) -> str:
-        """Of the distribution: a change in how points are drawn needs another number here."""
+        """Name of the distribution: a change in how points are drawn needs another number here."""
         return f"toy-{self.name}-1"
 
     @property
@@ -56,65 +56,67 @@ class Toy:
 
     @property
     def classes(self) -> int:
-        """As many as modes; a curve has none."""
+        """Number of modes; a curve has none."""
         return len(self.centres) if self.modal else 0
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Where each mode lies."""
+        """Coordinates of each mode."""
         return tuple(f"{x:.2f},{y:.2f}" for x, y in self.centres) if self.modal else None
 
     @property
     def extent(self) -> float:
-        """Half the side of a square about the origin in which all points lie, with some room."""
+        """Half the side of a square about the origin in which practically all points lie, with a margin."""
         return float(np.abs(self.centres).max() * 1.15 + 3 * self.sigma)
 
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
-        """Give process `rank` of `size` its share of the batch that comes after `images_seen` points: see `Feed`."""
+        """Share of process `rank` of `size` in the batch that comes after `images_seen` points: see `Feed`."""
         assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
         share = batch // size
-        return self._made(uniforms(share, seed, images_seen + rank * share, POINTS))
+        return self._points(uniforms(share, seed, images_seen + rank * share, POINTS))
 
     def held_out(self, count: int, seed: int = 0) -> Tensor:
-        """Draw points (count, 2) float32 that no run sees: a run's own come from another stream of random numbers."""
-        return self._made(uniforms(count, seed, 0, HELD_OUT_POINTS)).images.flatten(1)
+        """Points (count, 2) float32 that no run trains on: those come from another stream of random numbers."""
+        return self._points(uniforms(count, seed, 0, HELD_OUT_POINTS)).images.flatten(1)
 
     def density(self, points: Tensor) -> Tensor:
         """Probability density at points (N, 2), per unit of area; (N,) float64."""
-        near = torch.cdist(points.double(), torch.from_numpy(self.centres)) / self.sigma
-        return torch.as_tensor((-near.square() / 2).exp().mean(dim=1) / (2 * math.pi * self.sigma**2))
+        distances = torch.cdist(points.double(), torch.from_numpy(self.centres)) / self.sigma
+        return torch.as_tensor((-distances.square() / 2).exp().mean(dim=1) / (2 * math.pi * self.sigma**2))
 
     def close(self) -> None:
-        """Do nothing: nothing runs."""
+        """Nothing to do: nothing runs in the background."""
 
-    def _made(self, numbers: Points) -> FeedBatch:
-        """Points from their four numbers of U[0, 1): one decides on the centre, two on the way from there."""
-        reach = self.sigma * np.sqrt(-2 * np.log1p(-numbers[:, 1]))  # Box and Muller (1958)
+    def _points(self, numbers: Points) -> FeedBatch:
+        """Points from numbers (N, 4) of U[0, 1): the first places the centre, the next two the point around it."""
+        # Gaussians by Box and Muller (1958), not by a library, so that a seed gives the same points for ever.
+        # log1p(-u) is the logarithm of 1 - u, which is never 0.
+        radius = self.sigma * np.sqrt(-2 * np.log1p(-numbers[:, 1]))
         angle = 2 * math.pi * numbers[:, 2]
-        points = self.place(numbers[:, 0]) + reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        points = self.place(numbers[:, 0]) + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         labels = torch.from_numpy((numbers[:, 0] * len(self.centres)).astype(np.int64)) if self.modal else None
         return FeedBatch(torch.from_numpy(points.astype(np.float32)).view(-1, *SHAPE), labels)
 
 
 def _mixture(name: str, centres: Points, sigma: float) -> Toy:
-    """Every centre as likely as the others."""
+    """Mixture of Gaussians in which every centre is equally likely."""
     return Toy(name, centres, sigma, modal=True, place=lambda u: centres[(u * len(centres)).astype(np.int64)])
 
 
 def _ring() -> Points:
-    """Eight centres on a circle of radius 2, then divided by 1.414."""
+    """Centres: eight on a circle of radius 2, then divided by 1.414."""
     angles = np.arange(8) * (math.pi / 4)
     return 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) / 1.414
 
 
 def _grid() -> Points:
-    """Five times five centres, 2 apart, then divided by 2.828."""
+    """Centres: five times five, 2 apart, then divided by 2.828."""
     steps = 2 * np.arange(-2, 3) / 2.828
     return np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=2).reshape(25, 2)
 
 
 def _roll(u: Points) -> Points:
-    """The spiral t (cos t, sin t) with t from 1.5 pi to 4.5 pi, as in scikit-learn's make_swiss_roll, over 7.5."""
+    """Spiral t (cos t, sin t) with t from 1.5 pi to 4.5 pi, as in scikit-learn's make_swiss_roll, over 7.5."""
     t = 1.5 * math.pi * (1 + 2 * u)
     return np.asarray(t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1) / 7.5)
 
@@ -124,7 +126,7 @@ TOYS: Mapping[str, Toy] = {
     for toy in (
         _mixture("ring8", _ring(), 0.02 / 1.414),
         _mixture("grid25", _grid(), 0.05 / 2.828),
-        Toy("swissroll", _roll((np.arange(FINE) + 0.5) / FINE), 0.25 / 7.5, modal=False, place=_roll),
+        Toy("swissroll", _roll((np.arange(CURVE_CENTRES) + 0.5) / CURVE_CENTRES), 0.25 / 7.5, modal=False, place=_roll),
     )
 }
 """The toys by name, as `--data` takes them."""

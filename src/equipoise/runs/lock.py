@@ -1,67 +1,54 @@
-"""One run, one writer: a lock on the run's folder that the system lets go of at any death of its holder."""
+"""One run, one writer: a lock on the run's folder that the operating system releases at any death of its holder."""
 
 import os
 import socket
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from equipoise.errors import UsageError
 
-if sys.platform != "win32":
-    import fcntl
-
 LOCK = ".lock"
-GRACE = 10.0  # seconds to wait for a holder that is just ending
+TIMEOUT = 10.0  # seconds to wait for a holder that is just ending
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the run at `folder` alone; the file LOCK stays there, and says who held it last.
+def sole_writer(folder: Path, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Lock the run at `folder` for this process alone.
 
-    Where there are no such locks (Windows, some network file systems), nothing is held.
+    The file LOCK stays there afterwards, and names its last holder. On file systems without locks, such as some network
+    file systems, nothing is locked.
+
+    Args:
+        folder: the run's, which must exist.
+        timeout: seconds to wait for another holder.
 
     Raises:
-        UsageError: another process holds it, or the folder cannot be written.
+        UsageError: another process holds the lock, or the folder cannot be written.
     """
+    path = folder / LOCK
     try:
-        file = (folder / LOCK).open("a+", encoding="utf-8")
+        path.open("ab").close()  # asked first, so that any later OSError is about locks and not about permissions
     except OSError as error:
         raise UsageError(f"cannot write in {folder}: {error.strerror}; make it writable, or copy the run") from error
-    with file:
-        if not _taken(file):
-            file.seek(0)
-            holder = file.read(200).strip() or "another process"
-            raise UsageError(f"{folder} is being written by {holder}: wait until it ends, or stop it first")
-        _sign(file)
-        yield
-
-
-def _taken(file: IO[str]) -> bool:
-    """Whether the lock could be had within GRACE, or there are none here."""
-    if sys.platform == "win32":
-        return True
-    deadline = time.monotonic() + GRACE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        except OSError:  # a file system without locks
-            return True
-        else:
-            return True
-
-
-def _sign(file: IO[str]) -> None:
+    # filelock's fallback for systems without flock is a marker file, which would outlive a killed holder.
+    lock = FileLock(path, fallback_to_soft=False)
     try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-    except OSError:  # a full disk; the name is only for people
-        return
+        lock.acquire(timeout)
+    except Timeout as error:
+        holder = "another process"
+        with suppress(OSError, UnicodeDecodeError):  # Windows lets nobody else read a locked file
+            holder = path.read_text(encoding="utf-8")[:200].strip() or holder
+        raise UsageError(f"{folder} is being written by {holder}: wait until it ends, or stop it first") from error
+    except OSError:  # a file system without locks
+        pass
+    try:
+        # The holder's name is written into the locked file itself, which filelock (from 4.2 on) never truncates. With
+        # flock, unlike POSIX record locks, closing this second handle of the file does not release the lock.
+        with suppress(OSError):  # a full disk, or Windows; the name is only for people
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        lock.release()

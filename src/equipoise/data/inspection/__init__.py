@@ -1,1 +1,1 @@
-"""Looking at data before training on it."""
+"""Inspection of data before training: `inspect` reports, `duplicates` compares images, `sheets` draws them."""

@@ -1,8 +1,7 @@
-"""What data holds, before it is packed: sizes, kinds, values, labels, copies, and what would be skipped."""
+"""Report on data before it is packed: sizes, pixel formats, values, labels, duplicates, and what would be skipped."""
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
@@ -10,36 +9,36 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.decode import Framing, Pixels, UnreadableError, frame, prepare
-from equipoise.data.digests import Digests, held_out
-from equipoise.data.inspection.duplicates import Groups, near, picture_hash, same
-from equipoise.data.packed.workers import ProgressCallback, prepare_all, shown
+from equipoise.data.decode import Framing, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.digests import held_out
+from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
+from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all, printable
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
 
-NAMED = 20  # classes and skipped images named in words
-GROUPS = 5  # of equal images named in words, and as many members of each
-PAIRS = 32  # of equal images kept to be drawn
-REMEMBERED = 64 * 2**20  # bytes of images kept at hand while they are compared
+NAMED = 20  # classes and skipped images that the report names
+GROUPS = 5  # of duplicates that the report names, and as many members of each
+PAIRS = 32  # of duplicates to draw
+CACHE_BYTES = 64 * 2**20  # of images kept in memory while they are compared
 
 
 @dataclass(frozen=True)
 class Values:
-    """The values of one channel over all pixels of all images as they would be packed, from 0 to 255."""
+    """Values of one channel over all pixels of all images as they would be packed, from 0 to 255."""
 
     mean: float
     std: float
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What data holds.
+    """Report on data.
 
     Attributes:
-        name: the data, as it was given.
-        count: images found, of which `readable` could be decoded whole.
+        name: of the data, as the user gave it.
+        count: all images, of which `readable` can be decoded whole.
         channels: 1 if no image has colour, else 3; None where none can be read.
         values: of each channel.
         sizes: their sizes in the files, or None where none can be read.
@@ -72,21 +71,31 @@ class Inspection:
         if self.sizes is not None:
             sizes = (self.sizes.smallest, self.sizes.median, self.sizes.largest)
             smallest, median, largest = (f"{width}x{height}" for width, height in sizes)
-            one = smallest == largest
-            lines.append(f"  sizes     {smallest}" if one else f"  sizes     {smallest} to {largest}, median {median}")
-            kinds = ", ".join(f"{mode} {count:,}" for mode, count in self.modes.items())
-            lines.append(f"  channels  {self.channels} ({kinds})")
+            same = smallest == largest
+            lines.append(f"  sizes     {smallest}" if same else f"  sizes     {smallest} to {largest}, median {median}")
+            modes = ", ".join(f"{mode} {count:,}" for mode, count in self.modes.items())
+            lines.append(f"  channels  {self.channels} ({modes})")
         names = ("gray",) if self.channels == 1 else ("red", "green", "blue")
-        for name, seen in zip(names, self.values, strict=False):
-            spread = f"mean {seen.mean:.1f}, standard deviation {seen.std:.1f}, from {seen.least} to {seen.most}"
+        for name, v in zip(names, self.values, strict=False):
+            spread = f"mean {v.mean:.1f}, standard deviation {v.std:.1f}, from {v.minimum} to {v.maximum}"
             lines.append(f"  {name:<9} {spread}")
         if self.labels is not None:
             counts = ", ".join(f"{name} {count:,}" for name, count in list(self.labels.items())[:NAMED])
             more = ", ..." if len(self.labels) > NAMED else ""
             lines.append(f"  classes   {len(self.labels)} ({counts}{more})")
         lines.append(f"  held out  {self.held_out:,}, at a share of {self.share:g}")
-        lines += _told("copies", self.copies, "the same content")
-        lines += _told("alike", self.alike, "nearly the same look")
+        for word, groups, what in (
+            ("copies", self.copies, "the same content"),
+            ("alike", self.alike, "nearly the same look"),
+        ):
+            if groups:
+                number = "1 group" if len(groups) == 1 else f"{len(groups):,} groups"
+                lines.append(f"  {word:<9} {sum(map(len, groups)):,} images have {what} as another, in {number}")
+            for group in groups[:GROUPS]:
+                more = f" and {len(group) - GROUPS:,} more" if len(group) > GROUPS else ""
+                lines.append(f"            {', '.join(group[:GROUPS])}{more}")
+            if len(groups) > GROUPS:
+                lines.append("            ...")
         lines += [f"  skipped   {name}: {reason}" for name, reason in self.skipped[:NAMED]]
         if len(self.skipped) > NAMED:
             lines.append(f"  skipped   {len(self.skipped) - NAMED:,} more")
@@ -100,113 +109,86 @@ def inspect(
     share: float = 0.1,
     progress: ProgressCallback | None = None,
 ) -> Inspection:
-    """Decode every image of `data`, as packing it at `resolution` would, and say what there is.
+    """Decode every image of `data`, as packing it at `resolution` would, and report on them.
 
     Args:
         data: as in `open_images`.
         resolution: as in `open_images`; values and looks are those of the images at this resolution.
         share: of the images, to be held out; from 0 to 1.
-        progress: called with the images done and their total.
+        progress: called with the number of images done, and of all.
 
     Raises:
         UsageError: there is no such data, or it is damaged as a whole.
     """
     source = find_source(data)
-    framing = frame(resolution, None, "crop", "white")
-    survey = _Survey()
+    framing = parse_framing(resolution, None, "crop", "white")
+    histograms = np.zeros((3, 256), np.int64)  # of the values in each channel
+    hashes = array("Q")
+    channels = 0
+
+    def measure(pixels: Pixels) -> None:
+        nonlocal channels
+        channels = max(channels, len(pixels))
+        # A gray image among coloured ones counts for all three channels: its one row is broadcast.
+        histograms[:] += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
+        hashes.append(perceptual_hash(pixels))
+
     with source.contents() as contents:
-        tally = prepare_all(contents, framing, survey.take, progress)
-        digests = np.array(tally.digests, np.uint64)
-        look = _looking(contents, framing, tally.kept)
-        copies, alike = _compared(digests, np.array(survey.hashes, np.uint64), look)
-        equal = ((group[0], image) for group in (*copies, *alike) for image in group[1:])
-        pairs = [(look(first), look(image)) for first, image in islice(equal, PAIRS)]
+        report = prepare_all(contents, framing, measure, progress)
+        copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
+    names = [printable(contents.names[index]) for index in report.readable]
+    labels = None
+    if contents.labels is not None:
+        values, counts = np.unique(contents.labels[np.array(report.readable, np.int64)], return_counts=True)
+        classes = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
+        labels = dict(zip(classes, counts.tolist(), strict=True))
     return Inspection(
         name=source.name,
         count=len(contents.names),
-        readable=len(tally.kept),
-        channels=survey.channels or None,
-        values=survey.values(),
-        sizes=summarise(tally.sizes) if tally.sizes else None,
-        modes=dict(tally.modes.most_common()),
-        skipped=tally.skipped,
-        labels=_class_counts(contents, tally.kept),
-        copies=_named(copies, contents, tally.kept),
-        alike=_named(alike, contents, tally.kept),
+        readable=len(report.readable),
+        channels=channels or None,
+        values=tuple(_summarise_values(histogram) for histogram in histograms[:channels]),
+        sizes=summarise(report.sizes) if report.sizes else None,
+        modes=dict(report.modes.most_common()),
+        skipped=report.skipped,
+        labels=labels,
+        copies=[tuple(names[image] for image in group) for group in copies],
+        alike=[tuple(names[image] for image in group) for group in alike],
         share=share,
-        held_out=int(held_out(digests, share).sum()),
-        pairs=[(one, other) for one, other in pairs if one is not None and other is not None],
+        held_out=int(held_out(np.array(report.digests, np.uint64), share).sum()),
+        pairs=pairs,
     )
 
 
-class _Survey:
-    """What is noted of each image: how often each value occurs in each channel, and its picture hash."""
+def _find_duplicates(
+    contents: Contents, framing: Framing, report: ReadReport, hashes: NDArray[np.uint64]
+) -> tuple[Groups, Groups, list[tuple[Pixels, Pixels]]]:
+    """Groups of copies, groups that only look alike, and some pairs of either to draw.
 
-    def __init__(self) -> None:
-        self.channels = 0
-        self.histogram = np.zeros((3, 256), np.int64)
-        self.hashes = array("Q")
+    Images were decoded and forgotten. Those whose hashes are near are decoded once more here, to be compared; the least
+    recently used ones are dropped, so that the memory does not grow with the number of candidates.
+    """
 
-    def take(self, pixels: Pixels) -> None:
-        """Note one image (1 or 3, H, W)."""
-        self.channels = max(self.channels, len(pixels))
-        self.histogram += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
-        self.hashes.append(picture_hash(pixels))
+    @lru_cache(max(2, CACHE_BYTES // (3 * framing.height * framing.width)))
+    def pixels_of(place: int) -> Pixels | None:
+        try:
+            return prepare(partial(contents.read, report.readable[place]), framing, contents.border).pixels
+        except UnreadableError:
+            return None  # the file has gone since
 
-    def values(self) -> tuple[Values, ...]:
-        """Sum up each channel."""
-        return tuple(_values(histogram) for histogram in self.histogram[: self.channels])
+    copies = exact_duplicates(np.array(report.digests, np.uint64))
+    # Of each group of copies, only the first takes part in what looks alike.
+    unique = np.setdiff1d(np.arange(len(hashes)), [image for group in copies for image in group[1:]])
+    groups = near_duplicates(hashes[unique], lambda place: pixels_of(int(unique[place])))
+    alike = [tuple(unique[list(group)].tolist()) for group in groups]
+    duplicates = ((group[0], image) for group in (*copies, *alike) for image in group[1:])
+    pairs = [(pixels_of(first), pixels_of(image)) for first, image in islice(duplicates, PAIRS)]
+    return copies, alike, [(first, second) for first, second in pairs if first is not None and second is not None]
 
 
-def _values(histogram: NDArray[np.int64]) -> Values:
+def _summarise_values(histogram: NDArray[np.int64]) -> Values:
     values, counts = np.arange(256), histogram.astype(np.float64)
     mean = float(np.average(values, weights=counts))
     std = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
-    seen = np.flatnonzero(histogram)
-    return Values(mean, std, int(seen[0]), int(seen[-1]))
-
-
-def _compared(
-    digests: Digests, hashes: NDArray[np.uint64], look: Callable[[int], Pixels | None]
-) -> tuple[Groups, Groups]:
-    """Group the copies, and those images that only look alike, among which the first of each group of copies counts."""
-    copies = same(digests)
-    once = np.setdiff1d(np.arange(len(digests)), [image for group in copies for image in group[1:]])
-    alike = near(hashes[once], lambda place: look(int(once[place])))
-    return copies, [tuple(once[list(group)].tolist()) for group in alike]
-
-
-def _looking(contents: Contents, framing: Framing, kept: Sequence[int]) -> Callable[[int], Pixels | None]:
-    """Make a function that prepares the image kept at some place once more, and remembers the last ones."""
-
-    def look(place: int) -> Pixels | None:
-        try:
-            return prepare(partial(contents.read, kept[place]), framing, contents.ground).pixels
-        except UnreadableError:
-            return None  # gone since
-
-    return lru_cache(max(2, REMEMBERED // (3 * framing.height * framing.width)))(look)
-
-
-def _named(groups: Groups, contents: Contents, kept: Sequence[int]) -> list[tuple[str, ...]]:
-    return [tuple(shown(contents.names[kept[image]]) for image in group) for group in groups]
-
-
-def _told(word: str, groups: list[tuple[str, ...]], what: str) -> list[str]:
-    """Say how many images are in groups, and name the first."""
-    if not groups:
-        return []
-    many = "1 group" if len(groups) == 1 else f"{len(groups):,} groups"
-    lines = [f"  {word:<9} {sum(map(len, groups)):,} images have {what} as another, in {many}"]
-    for group in groups[:GROUPS]:
-        more = f" and {len(group) - GROUPS:,} more" if len(group) > GROUPS else ""
-        lines.append(f"            {', '.join(group[:GROUPS])}{more}")
-    return lines + (["            ..."] if len(groups) > GROUPS else [])
-
-
-def _class_counts(contents: Contents, kept: Sequence[int]) -> dict[str, int] | None:
-    if contents.labels is None:
-        return None
-    values, counts = np.unique(contents.labels[np.array(kept, np.int64)], return_counts=True)
-    names = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
-    return dict(zip(names, counts.tolist(), strict=True))
+    present = np.flatnonzero(histogram)
+    return Values(mean, std, int(present[0]), int(present[-1]))

@@ -1,4 +1,4 @@
-"""Sheets of images to look at."""
+"""Sheets of images: a random choice of the data, or pairs of duplicates."""
 
 import math
 import os
@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from equipoise.data.decode import Fit, Framing, Pixels, UnreadableError, frame, prepare
+from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
 from equipoise.data.inspection.inspect import Inspection
 from equipoise.data.order import indices
 from equipoise.data.packed.images import Images
-from equipoise.data.packed.workers import Tally
-from equipoise.data.sources import Source, find_source
+from equipoise.data.packed.workers import ReadReport
+from equipoise.data.sources import find_source
 from equipoise.errors import UsageError
 
 GAP = 2  # pixels between the images of a sheet
@@ -27,7 +27,7 @@ def contact_sheet(
     fit: Fit = "crop",
     background: str = "white",
 ) -> Image.Image:
-    """Draw a random choice of `count` images, all different, on one sheet of RGB.
+    """Sheet of a random choice of `count` images, all different, in RGB.
 
     Packed images are drawn at their own size; for others, `resolution`, `fit` and `background` apply, as in
     `open_images`.
@@ -40,43 +40,40 @@ def contact_sheet(
     if isinstance(data, Images):
         chosen = indices(len(data), min(count, len(data)), seed, 0)
         return sheet(list(data.batch(chosen).numpy()))
-    return sheet(_drawn(find_source(data), frame(resolution, 3, fit, background), count, seed))
+    source, framing = find_source(data), parse_framing(resolution, 3, fit, background)
+    images: list[Pixels] = []
+    report = ReadReport()
+    with source.contents() as contents:
+        # In random order until `count` of them could be read, or there are no more.
+        for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
+            try:
+                image = prepare(partial(contents.read, index), framing, contents.border)
+            except UnreadableError as error:
+                report.skip(contents.names[index], str(error))
+                continue
+            report.add(index, image)
+            images.append(image.pixels)
+            if len(images) == count:
+                break
+    report.require_any(source.name)
+    return sheet(images)
 
 
 def sheet(images: list[Pixels], columns: int | None = None) -> Image.Image:
-    """Lay images (C, H, W), C = 1 or 3, out in rows on a gray sheet of RGB, as square as can be."""
+    """Images (C, H, W), C = 1 or 3, in rows on a gray sheet of RGB, as square as can be."""
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     _, height, width = images[0].shape
-    drawn = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), "gray")
+    canvas = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), "gray")
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
         pixels = np.broadcast_to(image, (3, height, width)).transpose(1, 2, 0)
-        drawn.paste(
-            Image.fromarray(np.ascontiguousarray(pixels)), (GAP + column * (width + GAP), GAP + row * (height + GAP))
-        )
-    return drawn
+        corner = (GAP + column * (width + GAP), GAP + row * (height + GAP))
+        canvas.paste(Image.fromarray(np.ascontiguousarray(pixels)), corner)
+    return canvas
 
 
-def duplicates_sheet(found: Inspection) -> Image.Image | None:
-    """Draw the first pairs of equal and nearly equal images side by side, a pair a row; None where there are none."""
-    return sheet([image for pair in found.pairs for image in pair], columns=2) if found.pairs else None
-
-
-def _drawn(source: Source, framing: Framing, count: int, seed: int) -> list[Pixels]:
-    """Prepare images in a random order until `count` of them could be read, or there are no more."""
-    drawn: list[Pixels] = []
-    tally = Tally()
-    with source.contents() as contents:
-        for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
-            try:
-                image = prepare(partial(contents.read, index), framing, contents.ground)
-            except UnreadableError as error:
-                tally.skip(contents.names[index], str(error))
-                continue
-            tally.keep(index, image)
-            drawn.append(image.pixels)
-            if len(drawn) == count:
-                break
-    tally.require_any(source.name)
-    return drawn
+def duplicates_sheet(inspection: Inspection) -> Image.Image | None:
+    """Sheet of the first pairs of duplicates, exact ones and then near ones, a pair a row; None if there are none."""
+    images = [image for pair in inspection.pairs for image in pair]
+    return sheet(images, columns=2) if images else None

@@ -1,1 +1,1 @@
-"""Images packed once into one array on the disk, and read from it."""
+"""Images decoded once into one array on the disk: `pack` makes it, `images` reads it."""

@@ -1,4 +1,4 @@
-"""Packed images: a folder with an array, digests, labels if any, and a note of what was packed."""
+"""Packed images: a folder with one array, the images' digests, their labels if any, and about.json."""
 
 import hashlib
 import json
@@ -22,23 +22,24 @@ from equipoise.data.sources.base import Labels
 from equipoise.errors import UsageError
 
 IMAGES, LABELS, DIGESTS, ABOUT = "images.npy", "labels.npy", "digests.npy", "about.json"
-MOST_HELD_OUT = 0.5
+MAX_HELD_OUT = 0.5
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one shape, on disk and read as they are asked for: all that were packed, or a part of them.
+    """Images of one shape, on the disk and read as needed: all that were packed, or a part of them. A `Feed`.
 
     Attributes:
-        path: the packed .npy, uint8 (N, C, H, W); the note beside it is `about.json`.
+        path: the packed .npy, uint8 (N, C, H, W), beside which `about.json` lies.
         labels: (N,) int64, or None.
         classes: how many there are in all that was packed; 0 without labels, or where some are below 0.
         class_names: of the labels 0, 1, .., where the data gives them.
         skipped: name and reason of every image that could not be used.
-        fingerprint: sha256 of the packed pixels, their shape and their labels, in hexadecimal: what training sees.
-        rows: all that were packed, as they lie in the file.
+        fingerprint: SHA-256 of the packed pixels, their shape and their labels, in hexadecimal: all that training
+            depends on.
+        rows: all images that were packed, in the file.
         digests: (N,) uint64, each image's `content_digest`, the same at every resolution.
-        chosen: (N,) the places of a part's images among those packed, or None for all of them.
+        selection: (N,) the places of a part's images among those packed, or None for all of them.
     """
 
     path: Path
@@ -49,7 +50,7 @@ class Images:
     fingerprint: str
     rows: Rows = field(repr=False, compare=False)
     digests: Digests = field(repr=False, compare=False)
-    chosen: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+    selection: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -67,13 +68,13 @@ class Images:
 
     @property
     def pixels(self) -> Pixels:
-        """All images as uint8 (N, C, H, W): mapped, so that what is touched stays resident, or of a part, a copy."""
-        return self.rows.mapped() if self.chosen is None else self.rows.take(self.chosen)
+        """All images as uint8 (N, C, H, W): mapped, where what is touched stays resident, or for a part, a copy."""
+        return self.rows.mapped() if self.selection is None else self.rows.take(self.selection)
 
     def batch(self, indices: ArrayLike) -> Tensor:
         """Copy the images at `indices` (n,), each from 0 to len - 1, as uint8 (n, C, H, W)."""
         places = np.asarray(indices, np.int64)
-        return torch.from_numpy(self.rows.take(places if self.chosen is None else self.chosen[places]))
+        return torch.from_numpy(self.rows.take(places if self.selection is None else self.selection[places]))
 
     def chunks(self, size: int = 256) -> Iterator[Tensor]:
         """Copy all images in their order, `size` at a time, the last ones fewer, as uint8 (n, C, H, W)."""
@@ -81,24 +82,24 @@ class Images:
             yield self.batch(np.arange(start, min(start + size, len(self))))
 
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
-        """Give process `rank` of `size` its share of the batch that comes after `images_seen` images: see `Feed`."""
+        """Share of process `rank` of `size` in the batch that comes after `images_seen` images: see `Feed`."""
         assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
         share = batch // size
-        chosen = indices(len(self), batch, seed, images_seen)[rank * share : (rank + 1) * share]
-        labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
-        return FeedBatch(self.batch(chosen), labels)
+        places = indices(len(self), batch, seed, images_seen)[rank * share : (rank + 1) * share]
+        labels = None if self.labels is None else torch.from_numpy(self.labels[places])
+        return FeedBatch(self.batch(places), labels)
 
     def close(self) -> None:
-        """Do nothing: what is drawn has been read."""
+        """Nothing to do: nothing runs in the background."""
 
     def split(self, share: float) -> tuple["Images", "Images"]:
-        """Give the images to train on, and those held out, about `share` of all: see `held_out`.
+        """Images to train on, and those held out from them, about `share` of all: see `held_out`.
 
         Raises:
-            UsageError: the share is not from 0 to MOST_HELD_OUT.
+            UsageError: the share is not from 0 to MAX_HELD_OUT.
         """
-        if not 0 <= share <= MOST_HELD_OUT:
-            raise UsageError(f"the share held out must be from 0 to {MOST_HELD_OUT}, not {share}")
+        if not 0 <= share <= MAX_HELD_OUT:
+            raise UsageError(f"the share held out must be from 0 to {MAX_HELD_OUT}, not {share}")
         held = held_out(self.digests, share)
         return self if share == 0 else self._part(~held, f"all but {share}"), self._part(held, f"{share} held out")
 
@@ -110,15 +111,16 @@ class Images:
             labels=None if self.labels is None else self.labels[places],
             fingerprint=fingerprint,
             digests=self.digests[places],
-            chosen=places if self.chosen is None else self.chosen[places],
+            selection=places if self.selection is None else self.selection[places],
         )
 
     def __reduce__(self) -> tuple[Callable[..., "Images"], tuple[object, ...]]:
-        return _reopened, (self.path.parent, self.chosen, self.fingerprint)  # another process opens the same file
+        # Pickled as a place to open, not as pixels: another process opens the same file.
+        return _reopen, (self.path.parent, self.selection, self.fingerprint)
 
 
 def read_images(folder: Path) -> Images:
-    """Open what was packed into `folder`.
+    """Open the images that were packed into `folder`.
 
     Raises:
         OSError, ValueError, KeyError, TypeError: the folder is not there, or not whole.
@@ -144,9 +146,9 @@ def read_images(folder: Path) -> Images:
     )
 
 
-def _reopened(folder: Path, chosen: NDArray[np.int64] | None, fingerprint: str) -> Images:
+def _reopen(folder: Path, selection: NDArray[np.int64] | None, fingerprint: str) -> Images:
     whole = read_images(folder)
-    if chosen is None:
+    if selection is None:
         return whole
-    labels = None if whole.labels is None else whole.labels[chosen]
-    return replace(whole, labels=labels, fingerprint=fingerprint, digests=whole.digests[chosen], chosen=chosen)
+    labels = None if whole.labels is None else whole.labels[selection]
+    return replace(whole, labels=labels, fingerprint=fingerprint, digests=whole.digests[selection], selection=selection)

@@ -1,4 +1,4 @@
-"""Any data, packed once to an array at the run's resolution, and opened at once ever after."""
+"""Any data, packed once into an array at the run's resolution, and opened from there ever after."""
 
 import hashlib
 import json
@@ -13,25 +13,25 @@ from pathlib import Path
 import numpy as np
 
 from equipoise.data.cache import (
-    appearing,
-    appearing_file,
+    atomic_file,
+    atomic_folder,
+    cache_errors,
     cache_folder,
-    digest,
+    file_digest,
     locked,
+    remove_abandoned,
     require_room,
-    sweep,
-    writing,
 )
-from equipoise.data.decode import Fit, Framing, frame
+from equipoise.data.decode import Fit, parse_framing
 from equipoise.data.packed.images import ABOUT, DIGESTS, IMAGES, LABELS, Images, read_images
-from equipoise.data.packed.workers import ProgressCallback, Tally, only_size, prepare_all
+from equipoise.data.packed.workers import ProgressCallback, ReadReport, common_size, prepare_all
 from equipoise.data.packed.writer import Writer
 from equipoise.data.sizes import summarise
-from equipoise.data.sources import Contents, Source, find_source
-from equipoise.data.sources.base import Labels, reading
+from equipoise.data.sources import find_source
+from equipoise.data.sources.base import Labels, source_errors
 from equipoise.errors import UsageError
 
-FORMAT = 3  # raise it when the same data would be packed differently
+FORMAT = 3  # part of every key: raise it when the same data would be packed differently
 
 
 def open_images(
@@ -59,38 +59,55 @@ def open_images(
     Raises:
         UsageError: the data cannot be used, an option is not one of those offered, or the cache cannot be written.
     """
-    framing = frame(1 if resolution is None else resolution, channels, fit, background)
+    framing = parse_framing(1 if resolution is None else resolution, channels, fit, background)
     source, folder = find_source(data), cache_folder(cache)
 
     def fill(partial: Path) -> None:
         with source.contents() as contents:
-            fitting = framing
+            frame = framing
             if resolution is None:
-                width, height = only_size(contents, source.name)
-                fitting = replace(framing, width=width, height=height)
-            _pack(source, contents, fitting, partial, progress)
+                width, height = common_size(contents, source.name)
+                frame = replace(framing, width=width, height=height)
+            require_room(partial, len(contents.names) * (frame.channels or 1) * frame.height * frame.width)
+            with Writer(partial / IMAGES, frame.height, frame.width, frame.channels) as writer:
+                report = prepare_all(contents, frame, writer.append, progress)
+                labels = None if contents.labels is None else contents.labels[np.array(report.readable, np.int64)]
+                finish_pack(writer, report, labels, contents.classes, source=source.name, framing=repr(frame))
 
-    return packed_once(folder, _key(source, framing, resolution is None, folder), fill)
+    # The key says what would be packed: the same for the same content and options, and for nothing else.
+    parts = [str(FORMAT), repr(framing), *(["as they are"] if resolution is None else [])]
+    for part in source.identity:
+        if isinstance(part, Path):
+            with source_errors(part):
+                parts.append(file_digest(part, folder / "digests"))
+        else:
+            parts.append(part)
+    return open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
 
 
-def packed_once(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
-    """Open what is packed under `key` in the cache `folder`; if nothing is, let `fill` pack it into a new folder.
+def open_or_pack(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
+    """Open the images packed under `key` in the cache `folder`; if there are none, have `fill` pack them.
+
+    Args:
+        folder: the cache.
+        key: a name for what is packed, which is another for other images.
+        fill: writes the images into a new, empty folder.
 
     Raises:
         UsageError: the cache cannot be written.
     """
     packs = folder / "images"
-    packed = _packed(packs / key)
+    packed = _read_if_whole(packs / key)
     if packed is not None:
         return packed
-    with writing(folder):
+    with cache_errors(folder):
         packs.mkdir(parents=True, exist_ok=True)
-        sweep(packs)  # to make room
+        remove_abandoned(packs)  # to make room
         with locked(packs / f"{key}.lock"):
-            if _packed(packs / key) is None:  # else another process was faster
-                with appearing(packs / key) as partial:
+            if _read_if_whole(packs / key) is None:  # else another process was faster
+                with atomic_folder(packs / key) as partial:
                     fill(partial)
-        sweep(packs)  # what died while this process waited for the lock
+        remove_abandoned(packs)  # what died while this process waited for the lock
         return read_images(packs / key)
 
 
@@ -121,65 +138,39 @@ def pack(
     images = open_images(
         data, resolution, channels=channels, fit=fit, background=background, cache=cache, progress=progress
     )
-    if path is not None:
-        _save(images, path)
-    return images
-
-
-def _save(images: Images, path: Path) -> None:
-    """Copy what was packed to a file of its own."""
+    if path is None:
+        return images
     try:
-        with appearing_file(path) as partial:
+        with atomic_file(path) as partial:
             if path.suffix.lower() == ".npy":
                 shutil.copyfile(images.path, partial)
-            else:
+            else:  # an .npz is a .zip of .npy files
                 with zipfile.ZipFile(partial, "w") as archive:
                     archive.write(images.path, "images.npy")
                     if images.labels is not None:
                         archive.write(images.path.with_name(LABELS), "labels.npy")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    return images
 
 
-def _packed(folder: Path) -> Images | None:
-    """Open `folder` if it is there and whole."""
+def _read_if_whole(folder: Path) -> Images | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         return read_images(folder)
     return None
 
 
-def _key(source: Source, framing: Framing, as_they_are: bool, folder: Path) -> str:
-    """Name what would be packed: the same for the same content and options, and for nothing else."""
-    parts = [str(FORMAT), repr(framing), *(["as they are"] if as_they_are else [])]
-    for part in source.identity:
-        if isinstance(part, Path):
-            with reading(part):
-                parts.append(digest(part, folder / "digests"))
-        else:
-            parts.append(part)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _pack(
-    source: Source, contents: Contents, framing: Framing, folder: Path, progress: ProgressCallback | None
+def finish_pack(
+    writer: Writer, report: ReadReport, labels: Labels | None, classes: tuple[str, ...] | None, **facts: str
 ) -> None:
-    """Fill `folder` with the images, their labels and a note."""
-    require_room(folder, len(contents.names) * (framing.channels or 1) * framing.height * framing.width)
-    with Writer(folder / IMAGES, framing.height, framing.width, framing.channels) as writer:
-        tally = prepare_all(contents, framing, writer.append, progress)
-        labels = None if contents.labels is None else contents.labels[np.array(tally.kept, np.int64)]
-        finish(writer, tally, labels, contents.classes, source=source.name, framing=repr(framing))
-
-
-def finish(writer: Writer, tally: Tally, labels: Labels | None, names: tuple[str, ...] | None, **facts: str) -> None:
-    """Write what belongs beside the images: their digests, the labels (N,) and their names if any, and a note."""
-    tally.require_any(facts["source"])
+    """Write what belongs beside the images: digests, labels (N,) and names of the classes if any, and about.json."""
+    report.require_any(facts["source"])
     folder, fingerprint = writer.path.parent, writer.finish()
-    np.save(folder / DIGESTS, np.array(tally.digests, np.uint64))
+    np.save(folder / DIGESTS, np.array(report.digests, np.uint64))
     if labels is not None:
         np.save(folder / LABELS, labels)
         fingerprint = hashlib.sha256(fingerprint.encode() + labels.astype("<i8").tobytes()).hexdigest()
-    sizes = summarise(tally.sizes)
+    sizes = summarise(report.sizes)
     about = {
         "format": FORMAT,
         **facts,
@@ -187,7 +178,7 @@ def finish(writer: Writer, tally: Tally, labels: Labels | None, names: tuple[str
         "fingerprint": fingerprint,
         "sizes": {"smallest": sizes.smallest, "median": sizes.median, "largest": sizes.largest},
         "labelled": labels is not None,
-        "classes": names,
-        "skipped": tally.skipped,
+        "classes": classes,
+        "skipped": report.skipped,
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))

@@ -1,7 +1,8 @@
-"""Rows of an array in a file, read as they are asked for.
+"""Rows of an array in a file, read one by one.
 
-A mapped file is simpler, but every page of it that was ever touched counts as the process's resident memory, so that
-a long training would seem to need as much memory as its data has bytes. What is read here is copied, and forgotten.
+A memory-mapped file is simpler, but every page of it that was ever touched counts as the process's resident memory, so
+that a long training would seem to need as much memory as its data has bytes, and be killed where memory is limited.
+Rows are therefore read into arrays of their own, which are freed after use; the operating system still caches the file.
 """
 
 import math
@@ -34,31 +35,33 @@ class Rows:
     def __getitem__(self, rows: slice) -> Array:
         """Copy the rows start:stop, in one go; there are no other steps than 1."""
         start, stop, _ = rows.indices(len(self))
-        taken = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
-        self._read(start, taken)
-        return taken
+        values = np.empty((max(0, stop - start), *self.shape[1:]), self.dtype)
+        self._read_into(values, start)
+        return values
 
     def take(self, indices: NDArray[np.int64]) -> Array:
         """Copy the rows at `indices` (n,), each from 0 to len - 1."""
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"{self.path} has the rows 0 to {len(self) - 1}, not {indices.min()} to {indices.max()}")
-        taken = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        values = np.empty((len(indices), *self.shape[1:]), self.dtype)
         for place, index in enumerate(indices.tolist()):
-            self._read(index, taken[place : place + 1])
-        return taken
+            self._read_into(values[place : place + 1], index)
+        return values
 
     def mapped(self) -> Array:
-        """Map the whole array: what is touched of it stays resident."""
+        """The whole array, memory-mapped: what is touched of it stays resident."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
-    def _read(self, first: int, rows: Array) -> None:
-        """Fill `rows` with those from `first` on, without a copy between."""
+    def _read_into(self, values: Array, first: int) -> None:
+        """Fill `values` with the rows from `first` on."""
         if not hasattr(os, "preadv"):  # Windows
-            rows[:] = self.mapped()[first : first + len(rows)]
+            values[:] = self.mapped()[first : first + len(values)]
             return
-        place, left = self.offset + first * self.row_bytes, rows.reshape(-1).view(np.uint8).data
-        while left:  # the system gives at most 2 GiB at once
-            got = os.preadv(self.file, [left], place)
-            if not got:
+        # preadv reads at a place of its own, so threads share the open file without a lock, and straight into the
+        # array, without a copy between. It reads 2 GiB at most, and less where a signal comes, hence the loop.
+        place, left = self.offset + first * self.row_bytes, values.reshape(-1).view(np.uint8).data
+        while left:
+            count = os.preadv(self.file, [left], place)
+            if not count:
                 raise UsageError(f"{self.path} became shorter while it was read: write it again")
-            place, left = place + got, left[got:]
+            place, left = place + count, left[count:]

@@ -1,6 +1,5 @@
-"""Prepare many images on all cores, in order, holding few of them at any time."""
+"""Many images prepared on all cores, in order, of which few are in memory at any time."""
 
-import os
 import warnings
 from array import array
 from collections import Counter, deque
@@ -11,84 +10,113 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare, upright_size
+from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare, upright_size, worker_count
 from equipoise.data.sizes import Size
 from equipoise.data.sources import Contents
 from equipoise.errors import UsageError
 
-ProgressCallback = Callable[[int, int], None]  # called with how many images are done, and of how many
-Outcome = Prepared | str  # an image, or why there is none
+ProgressCallback = Callable[[int, int], None]  # called with the number of images done, and of all
 Result = TypeVar("Result")
 
-CHUNK_BYTES = 2**20  # of images prepared by one thread in one go
-MOST_WORKERS = 16
+CHUNK_BYTES = 2**20  # of images prepared by one thread at a time
 NAMED = 3  # images named in a message
 
 
 @dataclass
-class Tally:
-    """What became of images: the numbers of those kept, their digests, sizes and modes, and why others were skipped."""
+class ReadReport:
+    """Which images of a source could be read and which not, in their order.
 
-    kept: "array[int]" = field(default_factory=lambda: array("q"))
+    Attributes:
+        readable: numbers of the images that could be read.
+        digests: their content digests.
+        sizes: how often each (width, height) occurs among them.
+        modes: how often each of Pillow's pixel formats does.
+        skipped: name and reason of the images that could not be read.
+    """
+
+    # Arrays, since lists of Python integers take five times the memory, for millions of images.
+    readable: "array[int]" = field(default_factory=lambda: array("q"))
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
     sizes: Counter[Size] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
-    def keep(self, index: int, image: Prepared) -> None:
+    def add(self, index: int, image: Prepared) -> None:
         """Count an image that could be read."""
-        self.kept.append(index)
+        self.readable.append(index)
         self.digests.append(image.digest)
         self.sizes[image.size] += 1
         self.modes[image.mode] += 1
 
     def skip(self, name: str, reason: str) -> None:
         """Note an image that could not be read."""
-        self.skipped.append((shown(name), reason))
+        self.skipped.append((printable(name), reason))
 
     def require_any(self, source: str) -> None:
-        """Raise UsageError, which says why, if no image was kept."""
-        if not self.kept:
+        """Raise UsageError, with the reasons, if no image could be read."""
+        if not self.readable:
             count = len(self.skipped)
             reasons = ", ".join(f"{name} ({reason})" for name, reason in self.skipped[:NAMED])
             more = f" and {count - NAMED} more" if count > NAMED else ""
             raise UsageError(f"none of the {count} images in {source} can be read: {reasons}{more}; write them again")
 
 
-def shown(name: str) -> str:
-    """Escape what a terminal would not show in a name."""
+def printable(name: str) -> str:
+    """The name with escapes for control characters, with which a file could rewrite what the terminal shows."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def prepare_all(
-    contents: Contents, framing: Framing, take: Callable[[Pixels], None], progress: ProgressCallback | None = None
-) -> Tally:
-    """Call `take` with the pixels of every image that can be read, in order, from this thread.
+    contents: Contents,
+    framing: Framing,
+    append: Callable[[Pixels], None],
+    progress: ProgressCallback | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    workers: int | None = None,
+) -> ReadReport:
+    """Prepare every image that can be read.
+
+    Args:
+        contents: the images.
+        framing: the shape to bring them to.
+        append: called with the pixels (C, H, W) of each, in order, from this thread.
+        progress: called with the number of images done, and of all.
+        chunk_bytes: of images prepared by one thread at a time.
+        workers: threads, one a core unless given; Pillow lets them run side by side.
 
     Raises:
         UsageError: the disk fails.
     """
-    count, chunk, tally = len(contents.names), _chunk(framing), Tally()
+    count, report = len(contents.names), ReadReport()
+    # Small images are handed to threads in chunks, since handing over takes longer than decoding one.
+    chunk = max(1, min(64, chunk_bytes // (framing.height * framing.width * (framing.channels or 3))))
     starts = range(0, count, chunk)
 
-    def work(start: int) -> list[Outcome]:
-        return [_outcome(contents, framing, index) for index in range(start, min(start + chunk, count))]
+    def prepare_one(index: int) -> Prepared | str:
+        try:
+            return prepare(partial(contents.read, index), framing, contents.border)
+        except UnreadableError as error:
+            return str(error)
 
-    with _quiet(), closing(_ordered(work, starts)) as done:
-        for start, outcomes in zip(starts, done, strict=True):
-            for index, outcome in enumerate(outcomes, start):
-                if isinstance(outcome, str):
-                    tally.skip(contents.names[index], outcome)
+    def prepare_chunk(start: int) -> list[Prepared | str]:
+        return [prepare_one(index) for index in range(start, min(start + chunk, count))]
+
+    with _quiet_pillow(), closing(_ordered_map(prepare_chunk, starts, workers)) as chunks:
+        for start, images in zip(starts, chunks, strict=True):
+            for index, image in enumerate(images, start):
+                if isinstance(image, str):
+                    report.skip(contents.names[index], image)
                 else:
-                    take(outcome.pixels)
-                    tally.keep(index, outcome)
+                    append(image.pixels)
+                    report.add(index, image)
             if progress is not None:
-                progress(start + len(outcomes), count)
-    return tally
+                progress(start + len(images), count)
+    return report
 
 
-def only_size(contents: Contents, source: str) -> Size:
-    """Find the size (width, height) that all readable images share, from their heads; where none is readable, (1, 1).
+def common_size(contents: Contents, source: str) -> Size:
+    """(width, height) that all readable images share, by their heads; (1, 1) where none is readable.
 
     Raises:
         UsageError: they differ, or the disk fails.
@@ -98,10 +126,10 @@ def only_size(contents: Contents, source: str) -> Size:
         try:
             return upright_size(partial(contents.read, index))
         except UnreadableError:
-            return None  # packing will skip it, and say why
+            return None  # packing skips it, and says why
 
-    with _quiet(), closing(_ordered(size, range(len(contents.names)))) as found:
-        sizes = Counter(one for one in found if one is not None)
+    with _quiet_pillow(), closing(_ordered_map(size, range(len(contents.names)))) as results:
+        sizes = Counter(result for result in results if result is not None)
     if len(sizes) > 1:
         common = ", ".join(f"{width}x{height}" for (width, height), _ in sizes.most_common(NAMED))
         more = f" and {len(sizes) - NAMED} more" if len(sizes) > NAMED else ""
@@ -110,39 +138,30 @@ def only_size(contents: Contents, source: str) -> Size:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings on single images to itself: what matters comes as a reason."""
+def _quiet_pillow() -> Iterator[None]:
+    """Suppress Pillow's warnings on single images: what matters comes as a reason."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield
 
 
-def _outcome(contents: Contents, framing: Framing, index: int) -> Outcome:
-    try:
-        return prepare(partial(contents.read, index), framing, contents.ground)
-    except UnreadableError as error:
-        return str(error)
+def _ordered_map(
+    work: Callable[[int], Result], items: range, workers: int | None = None
+) -> Generator[Result, None, None]:
+    """Results of `work` in the order of `items`, computed ahead by three items a thread and no more.
 
-
-def _ordered(work: Callable[[int], Result], starts: range) -> Generator[Result, None, None]:
-    workers = min(MOST_WORKERS, _cores())
+    `Executor.map` would hold the results of all items that the reader has not come to.
+    """
+    workers = workers or worker_count()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="equipoise-data") as pool:
         try:
-            for start in starts:
-                pending.append(pool.submit(work, start))
+            for item in items:
+                pending.append(pool.submit(work, item))
                 if len(pending) >= 3 * workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-        finally:
+        finally:  # after an error, or where the reader has stopped early
             for future in pending:
                 future.cancel()
-
-
-def _chunk(framing: Framing) -> int:
-    return max(1, min(64, CHUNK_BYTES // (framing.height * framing.width * (framing.channels or 3))))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

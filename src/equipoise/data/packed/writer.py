@@ -1,4 +1,4 @@
-"""An .npy of images that grows one by one, and becomes RGB with the first image that has colour."""
+"""An .npy file of images that grows image by image, and becomes RGB with the first image that has colour."""
 
 import hashlib
 from io import BytesIO
@@ -9,7 +9,7 @@ import numpy as np
 
 from equipoise.data.decode import Pixels
 
-BLOCK = 4096  # images copied together
+COPIED = 4096  # gray images copied at a time
 
 
 class Writer:
@@ -42,7 +42,7 @@ class Writer:
         self.file.close()
 
     def finish(self) -> str:
-        """Finish the file and give the sha256 of its pixels and shape, in hexadecimal."""
+        """Finish the file, and return the SHA-256 of its pixels and shape, in hexadecimal."""
         self.file.seek(0)
         self.file.write(self._header())
         self.file.close()
@@ -54,8 +54,8 @@ class Writer:
         self.file.write(self._header())
 
     def _header(self) -> bytes:
-        """Describe the file so far; numpy leaves room for N to grow, so the length stays."""
         header = BytesIO()
+        # numpy pads headers so that N can grow to 2**63 in place: the final header overwrites the first one.
         fields = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(header, fields)
         return header.getvalue()
@@ -66,7 +66,10 @@ class Writer:
         self.hash.update(data)
 
     def _widen(self) -> None:
-        """Copy the gray images so far into three channels."""
+        """Copy the gray images so far into three channels.
+
+        This happens once at most, and nearly always early, so that the images are decoded in one pass instead of two.
+        """
         self.file.close()
         gray = self.path.with_suffix(".gray")
         self.path.rename(gray)
@@ -74,6 +77,6 @@ class Writer:
         self._start(self.path)
         if self.count:
             images = np.memmap(gray, np.uint8, "r", len(self._header()), (self.count, 1, self.height, self.width))
-            for start in range(0, self.count, BLOCK):
-                self._write(images[start : start + BLOCK].repeat(3, axis=1))
+            for start in range(0, self.count, COPIED):
+                self._write(images[start : start + COPIED].repeat(3, axis=1))
         gray.unlink()

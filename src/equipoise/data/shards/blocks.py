@@ -1,7 +1,6 @@
-"""Blocks of decoded images: the bounded buffer in which a stream is shuffled."""
+"""Blocks of decoded images: the bounded buffers in which a stream is shuffled."""
 
 import hashlib
-import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,24 +11,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare
+from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare, worker_count
 from equipoise.data.digests import content_digest, held_out
 from equipoise.data.order import indices
 from equipoise.data.shards.broken import StreamBroken
-from equipoise.data.shards.counts import Counts
-from equipoise.data.shards.fetch import Patience
-from equipoise.data.shards.order import Part, Turns, deal
-from equipoise.data.shards.samples import Sample, samples
-from equipoise.data.shards.shard import Shard, opened
+from equipoise.data.shards.counts import ShardCounts
+from equipoise.data.shards.fetch import RetryPolicy
+from equipoise.data.shards.order import Interleaver, ShardSlice, assign_shards
+from equipoise.data.shards.samples import Sample, read_samples
+from equipoise.data.shards.shard import Shard, open_shard
 from equipoise.data.sources.base import Labels
-from equipoise.data.sources.files import LARGEST_FILE
+from equipoise.data.sources.files import MAX_FILE_BYTES
 
-LARGEST_BLOCK = 256 * 2**20  # bytes of decoded images in a block; one is in use, another is being made
-LARGEST_QUEUE = 256 * 2**20  # bytes of stored images that wait to be decoded
-MOST_WORKERS = 16
-MOST_SKIPPED = 1000  # images of which it is remembered why they could not be used
+MAX_BLOCK_BYTES = 256 * 2**20  # decoded images of a block; one block is in use while another is made
+MAX_QUEUE_BYTES = 256 * 2**20  # stored images that wait to be decoded
+MAX_SKIPPED = 1000  # images of which it is noted why they could not be used
 
-Decoded = tuple[Sample, Prepared | str]  # a sample, and its image or why there is none
+Decoded = tuple[Sample, Prepared | str]  # a sample, and its image or the reason why there is none
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,11 @@ class Plan:
         shards: in the order of their pattern.
         framing: the images' shape, channels included.
         labelled: whether every image must have a class number.
-        held_out: the share of images that training does not see.
-        lanes: shards read at a time by each process.
+        held_out: the share of images that training leaves out.
+        lanes: shards that each process reads side by side.
         block: images shuffled together.
-        counts: what is known of the shards.
-        skipped: filled with what could not be used, by its name.
+        counts: of the shards' images, as far as they are known.
+        skipped: reasons why images could not be used, by their names; filled while reading.
     """
 
     shards: list[Shard]
@@ -53,11 +51,11 @@ class Plan:
     held_out: float
     lanes: int
     block: int
-    counts: Counts
+    counts: ShardCounts
     skipped: dict[str, str]
 
     def name_of(self, sample: Sample) -> str:
-        """What to call an image in messages."""
+        """An image's name in messages."""
         return f"{self.shards[sample.shard].name}/{sample.name}"
 
 
@@ -74,63 +72,90 @@ class Block(NamedTuple):
     pixels: Pixels
     labels: Labels | None
 
+    @property
+    def end(self) -> int:
+        """How many images of this process there are with those of the block."""
+        return self.first + len(self.pixels)
 
-def read(plan: Plan, number: int, patience: Patience, *, out: bool) -> Generator[Sample, None, None]:
-    """Give the samples of a shard that are held out, or else those that are not, and learn how many these are."""
+
+def read_shard(plan: Plan, number: int, retry: RetryPolicy, *, out: bool) -> Generator[Sample, None, None]:
+    """Samples of a shard: those held out, or else those that are not, of which the number is then noted."""
     count = 0
-    with opened(plan.shards[number], patience) as tar:
-        for sample in samples(tar):
-            if patience.stop is not None and patience.stop.is_set():
+    with open_shard(plan.shards[number], retry) as tar:
+        for sample in read_samples(tar):
+            if retry.stop is not None and retry.stop.is_set():
                 return
-            if (plan.held_out > 0 and _held_out(sample.image, plan.held_out)) == out:
+            is_out = False
+            if plan.held_out > 0:  # else the digest is not worth its time
+                digest = np.array([content_digest(sample.image)], np.uint64)
+                is_out = bool(held_out(digest, plan.held_out)[0])
+            if is_out == out:
                 count += 1
                 sample.shard = number
                 yield sample
     if not out:
-        plan.counts.learn(number, count)
+        plan.counts.set(number, count)
 
 
-def decoded(found: Iterable[Sample], plan: Plan) -> Generator[Decoded, None, None]:
-    """Decode samples in order, on several cores, holding few at a time; what cannot be used is noted."""
-    workers = min(MOST_WORKERS, _cores())
+def decode_samples(samples: Iterable[Sample], plan: Plan) -> Generator[Decoded, None, None]:
+    """Decode samples on several cores, in order, holding few at a time; note those that cannot be used in the plan."""
+    workers = worker_count()
     pending: deque[tuple[Sample, Future[Prepared | str]]] = deque()
 
-    def finish() -> Decoded:
+    def next_decoded() -> Decoded:
         sample, future = pending.popleft()
         image = future.result()
-        if isinstance(image, str) and len(plan.skipped) < MOST_SKIPPED:
+        if isinstance(image, str) and len(plan.skipped) < MAX_SKIPPED:
             plan.skipped[plan.name_of(sample)] = image
         return sample, image
 
     with ThreadPoolExecutor(workers, thread_name_prefix="equipoise-decode") as pool:
         try:
-            for sample in found:
-                pending.append((sample, pool.submit(_prepared, sample, plan)))
-                while len(pending) > 8 * workers or sum(len(other.image) for other, _ in pending) > LARGEST_QUEUE:
-                    yield finish()
+            for sample in samples:
+                pending.append((sample, pool.submit(_decode, sample, plan)))
+                while len(pending) > 8 * workers or sum(len(other.image) for other, _ in pending) > MAX_QUEUE_BYTES:
+                    yield next_decoded()
             while pending:
-                yield finish()
-        finally:
+                yield next_decoded()
+        finally:  # after an error, or where the reader has stopped early
             for _, future in pending:
                 future.cancel()
 
 
-def blocks(
-    plan: Plan, seed: int, rank: int, size: int, position: int, patience: Patience
-) -> Generator[Block, None, None]:
-    """Give the blocks of process `rank` of `size`, endlessly, from the one that holds its image `position` on.
+def _decode(sample: Sample, plan: Plan) -> Prepared | str:
+    """The image of a sample, or the reason why it cannot be used."""
+    if not sample.image:
+        return f"{sample.member.size:,} bytes, of which from 1 to {MAX_FILE_BYTES:,} are read"
+    if plan.labelled and sample.label is None:
+        return "without a class number in .cls or .json, which others have"
+    try:
+        image = prepare(lambda: sample.image, plan.framing)
+    except UnreadableError as error:
+        return str(error)
+    sample.image = b""  # no longer needed, and samples stay in memory until their block is whole
+    return image
 
-    An earlier block may come first. An epoch's last block is the shorter for it, and no block spans two epochs.
+
+def blocks(
+    plan: Plan, seed: int, rank: int, size: int, position: int, retry: RetryPolicy
+) -> Generator[Block, None, None]:
+    """Blocks of process `rank` of `size`, endlessly, from the one that holds its image `position` on.
+
+    An earlier block may come first. An epoch's last block is shorter, and no block spans two epochs.
 
     Raises:
         StreamBroken: a shard cannot be read on, or there is nothing to read.
     """
     first, epoch = 0, 0
-    while patience.stop is None or not patience.stop.is_set():
-        parts = deal(len(plan.shards), seed, epoch, rank, size)
-        length = _length(parts, plan.counts)
-        if length is None or first + length > position:
-            length = yield from _epoch(plan, parts, (seed, rank, epoch), first, max(0, position - first), patience)
+    while retry.stop is None or not retry.stop.is_set():
+        slices = assign_shards(len(plan.shards), seed, epoch, rank, size)
+        counts = [plan.counts.get(part.shard) for part in slices]
+        length = None  # images of this epoch, where all counts are known
+        if None not in counts:
+            length = sum(part.length(count or 0) for part, count in zip(slices, counts, strict=True))
+        if length is None or first + length > position:  # else the whole epoch is skipped without a read
+            start = max(0, position - first)
+            length = yield from _epoch_blocks(plan, slices, (seed, rank, epoch), first, start, retry)
         if length == 0:
             raise StreamBroken(
                 f"the shards give process {rank} no images in epoch {epoch}: use fewer --devices, or more shards"
@@ -138,98 +163,75 @@ def blocks(
         first, epoch = first + length, epoch + 1
 
 
-def _epoch(
-    plan: Plan, parts: list[Part], key: tuple[int, int, int], first: int, start: int, patience: Patience
+def _epoch_blocks(
+    plan: Plan, slices: list[ShardSlice], key: tuple[int, int, int], first: int, start: int, retry: RetryPolicy
 ) -> Generator[Block, None, int]:
-    """Give the blocks of one epoch from the one that holds its image `start` on; return the images passed."""
-    ended: list[Part] = []
-    failed: Counter[int] = Counter()
+    """Blocks of one epoch from the one that holds its image `start` on; returns the number of images in the epoch.
 
-    def reading(part: Part) -> Generator[Sample, None, None]:
-        yield from read(plan, part.shard, patience, out=False)
+    Args:
+        plan: what is read.
+        slices: of the shards, for this process and epoch.
+        key: seed, rank and epoch, which decide how blocks are shuffled.
+        first: images of this process in the epochs before.
+        start: where to begin in this epoch.
+        retry: for servers.
+    """
+    ended: list[ShardSlice] = []  # since the last block
+    unusable: Counter[int] = Counter()  # samples by the number of their shard
+
+    def read(part: ShardSlice) -> Generator[Sample, None, None]:
+        yield from read_shard(plan, part.shard, retry, out=False)
         ended.append(part)
 
-    with closing(Turns(parts, plan.lanes, reading, plan.counts.get)) as turns:
+    with closing(Interleaver(slices, plan.lanes, read, plan.counts.get)) as samples:
+        # Shuffling needs whole blocks: a seek goes to the start of a block, and its first images are decoded again.
         start = start // plan.block * plan.block
-        done = turns.advance(start)
-        while done >= start and (found := _gather(turns, plan, failed)):
-            _refuse_dead(ended, failed, plan)
-            block = _shuffled(first + done, found, plan, _digest(*key, done // plan.block))
-            done += len(found)
-            found.clear()
+        done = samples.skip(start)
+        while done >= start:
+            with closing(decode_samples(islice(samples, plan.block), plan)) as images:
+                decoded = list(images)
+            if not decoded:
+                break
+            unusable.update(sample.shard for sample, image in decoded if isinstance(image, str))
+            _refuse_unusable_shards(ended, unusable, plan)
+            # Every block is shuffled by a seed of its own, from what names it.
+            digest = hashlib.blake2b(repr((*key, done // plan.block)).encode(), digest_size=8).digest()
+            block = _shuffle(first + done, decoded, plan, int.from_bytes(digest, "big"))
+            done += len(decoded)
+            decoded.clear()  # the block holds copies of the pixels
             yield block
-            del block  # else it would be held while the next is made
+            del block  # else it would be held while the next one is made
         return done
 
 
-def _gather(turns: Turns, plan: Plan, failed: Counter[int]) -> list[Decoded]:
-    """Decode the samples of a block, and count those of each shard that cannot be used."""
-    with closing(decoded(islice(turns, plan.block), plan)) as found:
-        block = list(found)
-    failed.update(sample.shard for sample, image in block if isinstance(image, str))
-    return block
-
-
-def _refuse_dead(ended: list[Part], failed: Counter[int], plan: Plan) -> None:
-    """Refuse shards that were read to their ends and of which nothing could be used."""
+def _refuse_unusable_shards(ended: list[ShardSlice], unusable: Counter[int], plan: Plan) -> None:
+    """Refuse shards that were read to their ends, and of which nothing could be used."""
     for part in ended:
         count = part.length(plan.counts.known[part.shard])
-        if count and failed[part.shard] == count:
+        if count and unusable[part.shard] == count:
             _refuse(plan.shards[part.shard], plan)
     ended.clear()
 
 
 def _refuse(shard: Shard, plan: Plan) -> None:
     name, reason = next(iter(plan.skipped.items()), (shard.name, "unreadable"))
-    raise StreamBroken(f"no image of {shard.shown} can be used, such as {name} ({reason}): get or write it again")
+    raise StreamBroken(
+        f"no image of {shard.display_name} can be used, such as {name} ({reason}): get or write it again"
+    )
 
 
-def _shuffled(first: int, found: list[Decoded], plan: Plan, seed: int) -> Block:
-    """Shuffle what was found; the place of an image that cannot be used is taken by the next one that can."""
-    places = [place for place, (_, image) in enumerate(found) if not isinstance(image, str)]
-    usable = [(sample, image.pixels) for sample, image in found if not isinstance(image, str)]
+def _shuffle(first: int, decoded: list[Decoded], plan: Plan, seed: int) -> Block:
+    """Shuffle samples to a block, which has as many images as there are samples.
+
+    The place of an image that cannot be used is taken by the next one that can. So positions depend on the number of
+    samples alone, which is known before they are decoded, and a seek needs to decode nothing.
+    """
+    places = [place for place, (_, image) in enumerate(decoded) if not isinstance(image, str)]
+    usable = [(sample, image.pixels) for sample, image in decoded if not isinstance(image, str)]
     if not usable:
-        _refuse(plan.shards[found[0][0].shard], plan)
-    order = np.searchsorted(places, indices(len(found), len(found), seed, 0))
+        _refuse(plan.shards[decoded[0][0].shard], plan)
+    order = np.searchsorted(places, indices(len(decoded), len(decoded), seed, 0))
     chosen = [usable[number % len(usable)] for number in order]
     pixels = np.stack([pixels for _, pixels in chosen])
     labels = np.array([sample.label for sample, _ in chosen], np.int64) if plan.labelled else None
     return Block(first, pixels, labels)
-
-
-def _length(parts: list[Part], counts: Counts) -> int | None:
-    """How many images these parts give, or None where that is not known of every shard."""
-    length = 0
-    for part in parts:
-        count = counts.get(part.shard)
-        if count is None:
-            return None
-        length += part.length(count)
-    return length
-
-
-def _held_out(image: bytes, share: float) -> bool:
-    return bool(held_out(np.array([content_digest(image)], np.uint64), share)[0])
-
-
-def _prepared(sample: Sample, plan: Plan) -> Prepared | str:
-    """Decode one image, or say why it cannot be used."""
-    if not sample.image:
-        return f"{sample.member.size:,} bytes, of which from 1 to {LARGEST_FILE:,} are read"
-    if plan.labelled and sample.label is None:
-        return "without a class number in .cls or .json, which others have"
-    try:
-        image = prepare(lambda: sample.image, plan.framing)
-    except UnreadableError as error:
-        return str(error)
-    sample.image = b""  # nobody asks for it again
-    return image
-
-
-def _digest(*key: int) -> int:
-    """A seed of its own for every block."""
-    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

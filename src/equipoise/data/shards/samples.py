@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from equipoise.data.shards.tar import Member, Tar
-from equipoise.data.sources.files import LARGEST_FILE, is_image
+from equipoise.data.sources.files import MAX_FILE_BYTES, is_image
 
 NAME = re.compile(r"((?:.*/|)[^./][^.]*)\.([^/]*)", re.DOTALL)  # a key, the first dot, a suffix
 META = re.compile(r"(?:.*/)?__[^/]*__(?:/.*)?", re.DOTALL)  # WebDataset's own files
-LARGEST_LABEL = 2**20  # bytes of a .cls or .json
+MAX_LABEL_BYTES = 2**20  # of a .cls or .json
 LABELS = ("cls", "json")  # the first that holds a label counts
 
 
@@ -22,7 +22,7 @@ class Sample:
     Attributes:
         name: of the image in the archive.
         member: its place in the archive, unpacked.
-        image: the file's bytes; b"" where it is too large, or where only places were asked for.
+        image: the file's bytes; b"" where it is too large, or where only places are wanted.
         label: its class number, or None.
         shard: the number of its shard, once that is known.
     """
@@ -34,8 +34,8 @@ class Sample:
     shard: int = 0
 
 
-def samples(tar: Tar, *, images: bool = True) -> Iterator[Sample]:
-    """Give each sample that has an image, with its bytes unless `images` is False.
+def read_samples(tar: Tar, *, images: bool = True) -> Iterator[Sample]:
+    """Samples of a shard that have an image, with its bytes unless `images` is False.
 
     The first image of a sample counts. A name that comes again begins a new sample, so that nothing is lost.
     """
@@ -48,29 +48,31 @@ def samples(tar: Tar, *, images: bool = True) -> Iterator[Sample]:
             continue
         suffix = match[2].lower()
         if match[1] != key or (sample is not None and sample.name == member.name):
+            # Labels may stand before or after the image, so a sample is whole only where the next one begins.
             if sample is not None:
-                yield _labelled(sample, labels)
+                yield _with_label(sample, labels)
             key, sample, labels = match[1], None, {}
         if sample is None and is_image(member.name):
-            fits = images and member.size <= LARGEST_FILE
+            fits = images and member.size <= MAX_FILE_BYTES
             sample = Sample(member.name, member, tar.read(member) if fits else b"")
-        elif suffix in LABELS and member.size <= LARGEST_LABEL:
-            label = _label(tar.read(member), suffix)
+        elif suffix in LABELS and member.size <= MAX_LABEL_BYTES:
+            label = _parse_label(tar.read(member), suffix)
             if label is not None:
                 labels[suffix] = label
     if sample is not None:
-        yield _labelled(sample, labels)
+        yield _with_label(sample, labels)
 
 
-def _labelled(sample: Sample, labels: dict[str, int]) -> Sample:
+def _with_label(sample: Sample, labels: dict[str, int]) -> Sample:
     sample.label = next((labels[suffix] for suffix in LABELS if suffix in labels), None)
     return sample
 
 
-def _label(data: bytes, suffix: str) -> int | None:
-    """Read a class number from 0 to 2^31 - 1."""
+def _parse_label(data: bytes, suffix: str) -> int | None:
+    """Class number from 0 to 2^31 - 1, or None where there is none."""
     label: object = None
-    with suppress(ValueError, RecursionError):
+    with suppress(ValueError, RecursionError):  # JSON can be nested deeper than Python's stack
+        # 32 bytes hold every class number; a hostile file could hold millions of digits.
         value = json.loads(data) if suffix == "json" else int(data[:32])
         label = value.get("label") if isinstance(value, dict) else value if suffix == "cls" else None
     return label if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < 2**31 else None

@@ -1,4 +1,4 @@
-"""Local shards as a source like any other, to be looked at or packed: an image is read where it lies in its archive."""
+"""Local shards as a source like any other, to inspect or pack: images are read in place, wherever in their archive."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from equipoise.data.decode import UnreadableError
-from equipoise.data.shards.fetch import Patience
-from equipoise.data.shards.samples import Sample, samples
-from equipoise.data.shards.shard import Shard, find_shards, is_stream, is_url, opened
+from equipoise.data.shards.fetch import RetryPolicy
+from equipoise.data.shards.samples import Sample, read_samples
+from equipoise.data.shards.shard import Shard, find_shards, is_stream, is_url, open_shard
 from equipoise.data.sources.base import Contents, Source
-from equipoise.data.sources.files import LARGEST_FILE
+from equipoise.data.sources.files import MAX_FILE_BYTES
 from equipoise.errors import UsageError
 
 
 def shards(data: str | Path) -> Source | None:
-    """Take local shards by their brace pattern, or one by its path; see `is_stream`.
+    """Source of local shards by their brace pattern, or of one by its path; see `is_stream`.
 
     Raises:
         UsageError: a shard is not there or may not be read, or the pattern is a URL.
@@ -27,40 +27,35 @@ def shards(data: str | Path) -> Source | None:
         return None
     if is_url(pattern):
         raise UsageError(f"{pattern} can be trained on as it comes, but not packed or inspected: download it for that")
-    found = find_shards(pattern, Patience())
+    found = find_shards(pattern, RetryPolicy())
     identity = [part for shard in found for part in (shard.name, Path(shard.place))]
     return Source(pattern, ("shards", *identity), partial(_open, pattern, found))
 
 
 @contextmanager
 def _open(pattern: str, shards: list[Shard]) -> Iterator[Contents]:
-    places = [(shard, sample) for shard in shards for sample in _places(shard)]
+    places: list[tuple[Shard, Sample]] = []
+    for shard in shards:
+        with open_shard(shard, RetryPolicy()) as tar:
+            if tar.compressed:
+                raise UsageError(
+                    f"{shard.display_name} is compressed and can only be read in order: run gunzip on it first"
+                )
+            places += [(shard, sample) for sample in read_samples(tar, images=False)]
     if not places:
         raise UsageError(f"{pattern} holds no images: give it samples with files that end in .png, .jpg or the like")
     labels = [sample.label for _, sample in places]
+
+    def read(index: int) -> bytes:
+        shard, sample = places[index]
+        if sample.member.size > MAX_FILE_BYTES:
+            raise UnreadableError(f"{sample.member.size} bytes, of which {MAX_FILE_BYTES} are read at most")
+        with Path(shard.place).open("rb") as file:
+            file.seek(sample.member.offset)
+            return file.read(sample.member.size)
+
     yield Contents(
         names=[f"{shard.name}/{sample.name}" for shard, sample in places],
-        read=lambda index: _read(*places[index]),
+        read=read,
         labels=None if None in labels else np.array(labels, np.int64),
     )
-
-
-def _places(shard: Shard) -> list[Sample]:
-    """Find where the images of a shard lie.
-
-    Raises:
-        StreamBroken: it is cut off or damaged.
-        UsageError: it is compressed.
-    """
-    with opened(shard, Patience()) as tar:
-        if tar.compressed:
-            raise UsageError(f"{shard.shown} is compressed and can only be read in order: run gunzip on it first")
-        return list(samples(tar, images=False))
-
-
-def _read(shard: Shard, sample: Sample) -> bytes:
-    if sample.member.size > LARGEST_FILE:
-        raise UnreadableError(f"{sample.member.size} bytes, of which {LARGEST_FILE} are read at most")
-    with Path(shard.place).open("rb") as file:
-        file.seek(sample.member.offset)
-        return file.read(sample.member.size)

@@ -13,42 +13,42 @@ import numpy as np
 import torch
 
 from equipoise.data.cache import cache_folder
-from equipoise.data.decode import Fit, frame
+from equipoise.data.decode import Fit, parse_framing
 from equipoise.data.feed import FeedBatch
-from equipoise.data.shards.ahead import Ahead
-from equipoise.data.shards.blocks import LARGEST_BLOCK, Block, Decoded, Plan, blocks, decoded, read
-from equipoise.data.shards.counts import Counts
-from equipoise.data.shards.fetch import Patience
-from equipoise.data.shards.order import deal
+from equipoise.data.shards.blocks import MAX_BLOCK_BYTES, Block, Decoded, Plan, blocks, decode_samples, read_shard
+from equipoise.data.shards.counts import ShardCounts
+from equipoise.data.shards.fetch import RetryPolicy
+from equipoise.data.shards.order import assign_shards
+from equipoise.data.shards.prefetch import Prefetcher
 from equipoise.data.shards.samples import Sample
 from equipoise.data.shards.shard import find_shards
 from equipoise.errors import UsageError
 
-FORMAT = 1  # raise it when the same shards would be read in another order
-LANES = 4  # shards read at a time
-BLOCK = 2048  # images shuffled together, or as many as LARGEST_BLOCK holds
+FORMAT = 1  # part of the fingerprint: raise it when the same shards would be read in another order
+LANES = 4  # shards read side by side
+BLOCK = 2048  # images shuffled together, or as many as MAX_BLOCK_BYTES holds
 PROBED = 64  # images that decide on colour and labels
 
 
 @dataclass
 class Stream:
-    """Images of one shape that come from shards.
+    """Images of one shape that come from shards: a `Feed`.
 
     Attributes:
         plan: what is read, and how.
-        fingerprint: sha256, in hexadecimal, of what decides on every batch: the shards' names and sizes, the first
+        fingerprint: SHA-256, in hexadecimal, of what decides on every batch: the shards' names and sizes, the first
             images as they are stored, the framing, the share held out, and how images are shuffled. Not the place of
             the shards, so they can move.
-        patience: how to wait for servers.
+        retry: how to wait for servers.
     """
 
     plan: Plan = field(repr=False)
     fingerprint: str
-    patience: Patience = field(repr=False)
-    classes: int = field(default=0, init=False)  # how many labels there are, only all shards together say
+    retry: RetryPolicy = field(repr=False)
+    classes: int = field(default=0, init=False)  # the number of classes is known only from all shards together
     class_names: tuple[str, ...] | None = field(default=None, init=False)
-    _key: tuple[int, int, int] = field(default=(-1, -1, -1), init=False, repr=False)
-    _ahead: Ahead[Block] | None = field(default=None, init=False, repr=False)
+    _key: tuple[int, int, int] = field(default=(-1, -1, -1), init=False, repr=False)  # seed, rank and size
+    _prefetcher: Prefetcher[Block] | None = field(default=None, init=False, repr=False)
     _block: Block | None = field(default=None, init=False, repr=False)
 
     @property
@@ -71,21 +71,21 @@ class Stream:
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """Name and reason of images that could not be used so far, at most `blocks.MOST_SKIPPED`."""
+        """Name and reason of images that could not be used so far, at most `blocks.MAX_SKIPPED`."""
         return sorted(self.plan.skipped.items())
 
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
-        """Give process `rank` of `size` its share of the batch that comes after `images_seen` images.
+        """Share of process `rank` of `size` in the batch that comes after `images_seen` images.
 
-        That is a pure function of the arguments and of what the shards hold. Positions that follow each other are
-        quick; others are sought, which is slow.
+        That is a pure function of the arguments and of the shards' content. Positions that follow each other are quick;
+        others need a seek, which is slow.
 
         Args:
             batch: images over all processes; like `images_seen`, a multiple of `size`.
             seed: of the order.
             images_seen: by all processes so far.
             rank: the process.
-            size: how many processes there are.
+            size: number of processes.
 
         Raises:
             StreamBroken: a shard cannot be read on.
@@ -105,37 +105,38 @@ class Stream:
             images, torch.from_numpy(np.concatenate([labels for _, labels in pieces if labels is not None]))
         )
 
-    def once(self, *, held_out: bool = False) -> Generator[Decoded, None, None]:
-        """Read all shards once, in an order that never changes, and give what was found, on this process alone.
+    def single_pass(self, *, held_out: bool = False) -> Generator[Decoded, None, None]:
+        """All samples of all shards once, in an order that never changes, on this process alone.
 
         Args:
-            held_out: give the images held out from training, and only them; else only the others.
+            held_out: the images held out from training, and only them; else only the others.
 
         Raises:
             StreamBroken: a shard cannot be read on.
         """
-        order = [part.shard for part in deal(len(self.plan.shards), 0, 0, 0, 1)]
-        found = chain.from_iterable(read(self.plan, number, self.patience, out=held_out) for number in order)
-        with closing(decoded(found, self.plan)) as outcomes:
-            yield from outcomes
+        order = [part.shard for part in assign_shards(len(self.plan.shards), 0, 0, 0, 1)]
+        samples = chain.from_iterable(read_shard(self.plan, number, self.retry, out=held_out) for number in order)
+        with closing(decode_samples(samples, self.plan)) as images:
+            yield from images
 
     def close(self) -> None:
         """End what runs in the background; drawing would begin it anew."""
-        if self._ahead is not None:
-            self._ahead.close()
-        self._ahead = self._block = None
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+        self._prefetcher = self._block = None
 
     def _block_at(self, position: int, key: tuple[int, int, int]) -> Block:
-        """Give the block that holds an image, by going on where possible, else by seeking."""
+        """The block that holds an image: the present one or one that follows, else by a seek."""
         block = self._block
-        if self._ahead is None or key != self._key or block is None or not block.first <= position <= _end(block):
+        follows = block is not None and block.first <= position <= block.end
+        if self._prefetcher is None or key != self._key or not follows:
             self.close()
             self._key, stop = key, Event()
-            self._ahead = Ahead(blocks(self.plan, *key, position, replace(self.patience, stop=stop)), stop)
-            block = None
-        while block is None or _end(block) <= position:
-            self._block = block = None  # before the next one is asked for
-            self._block = block = self._ahead.next()
+            reader = blocks(self.plan, *key, position, replace(self.retry, stop=stop))
+            self._prefetcher, block = Prefetcher(reader, stop), None
+        while block is None or block.end <= position:
+            self._block = block = None  # freed before the next one is asked for, so that there are never three
+            self._block = block = self._prefetcher.next()
         return block
 
 
@@ -148,63 +149,63 @@ def open_stream(
     background: str = "white",
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     lanes: int = LANES,
     block: int = BLOCK,
+    max_block_bytes: int = MAX_BLOCK_BYTES,
 ) -> Stream:
-    """Open shards of WebDataset by a brace pattern, local or over HTTP, without reading more than their beginning.
+    """Open WebDataset shards by a brace pattern, local or over HTTP, without reading more than their beginning.
 
     Args:
         pattern: such as `faces-{000..127}.tar` or `https://host/faces-{000..127}.tar.gz`.
-        resolution: of the images; see `frame`.
+        resolution: of the images; see `parse_framing`.
         channels: 1 or 3, or None for 1 if none of the first images has colour, else 3.
         fit: crop the centre, pad or stretch.
         background: the colour behind transparent pixels and around padded images.
-        held_out: the share of images that training does not see, chosen by their content.
-        cache: where it is remembered how many images each shard has; see `cache_folder`.
-        patience: how to wait for servers.
-        lanes: shards that each process reads at a time; part of the order.
+        held_out: the share of images that training leaves out, chosen by their content.
+        cache: where the number of images in each shard is noted; see `cache_folder`.
+        retry: how to wait for servers.
+        lanes: shards that each process reads side by side; part of the order.
         block: images shuffled together; part of the order.
+        max_block_bytes: decoded images of a block, which is the smaller for it; part of the order, too.
 
     Raises:
         UsageError: the pattern or an option is none, or a shard is not there, or there are no images.
         StreamBroken: a shard cannot be read.
     """
-    framing, patience = frame(resolution, channels, fit, background), patience or Patience()
+    framing, retry = parse_framing(resolution, channels, fit, background), retry or RetryPolicy()
     if not 0 <= held_out < 1:
         raise UsageError(f"the share held out must be from 0 to less than 1, not {held_out}")
-    shards = find_shards(pattern, patience)
-    memory = cache_folder(cache) / "shards"
-    plan = Plan(shards, framing, False, 0.0, lanes, block, Counts(memory, shards, 0.0), {})
-    with closing(_first(plan, patience)) as first:
-        probed = list(islice(first, PROBED))
-    stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in probed)).hexdigest()
-    labelled = bool(probed) and all(sample.label is not None for sample in probed)
-    with closing(decoded(iter(probed), plan)) as outcomes:
-        depths = [len(image.pixels) for _, image in outcomes if not isinstance(image, str)]
+    shards = find_shards(pattern, retry)
+    notes = cache_folder(cache) / "shards"
+    probe = Plan(shards, framing, False, 0.0, lanes, block, ShardCounts(notes, shards, 0.0), {})
+    with closing(_first_samples(probe, retry)) as samples:
+        first = list(islice(samples, PROBED))
+    # Decoding empties the samples, so their digest comes first.
+    stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in first)).hexdigest()
+    labelled = bool(first) and all(sample.label is not None for sample in first)
+    with closing(decode_samples(iter(first), probe)) as images:
+        depths = [len(image.pixels) for _, image in images if not isinstance(image, str)]
     if not depths:
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in list(plan.skipped.items())[:3])
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in list(probe.skipped.items())[:3])
         raise UsageError(
-            f"no image can be read in {shards[0].shown}{reasons and ': '}{reasons}: write the shards again"
+            f"no image can be read in {shards[0].display_name}{reasons and ': '}{reasons}: write the shards again"
         )
     framing = replace(framing, channels=max(depths))
-    block = max(1, min(block, LARGEST_BLOCK // (max(depths) * math.prod((framing.height, framing.width)))))
-    counts = Counts(memory, shards, held_out)
+    block = max(1, min(block, max_block_bytes // (max(depths) * math.prod((framing.height, framing.width)))))
+    counts = ShardCounts(notes, shards, held_out)
     plan = Plan(shards, framing, labelled, held_out, lanes, block, counts, {})
     names = [(shard.name, shard.size) for shard in shards]
     facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block)
-    return Stream(plan, hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest(), patience)
+    return Stream(plan, hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest(), retry)
 
 
-def _first(plan: Plan, patience: Patience) -> Generator[Sample, None, None]:
-    """Give the samples of the first shard that has any."""
-    found = False
+def _first_samples(plan: Plan, retry: RetryPolicy) -> Generator[Sample, None, None]:
+    """Samples of the first shard that has any."""
     for number in range(len(plan.shards)):
-        if not found:
-            for sample in read(plan, number, patience, out=False):
-                found = True
-                yield sample
-
-
-def _end(block: Block) -> int:
-    return block.first + len(block.pixels)
+        count = 0
+        for sample in read_shard(plan, number, retry, out=False):
+            count += 1
+            yield sample
+        if count:
+            return

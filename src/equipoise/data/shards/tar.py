@@ -1,4 +1,4 @@
-"""Tar archives read once from front to back, trusting nothing: every length is bounded, nothing is ever unpacked.
+"""Tar archives read once from front to back. Nothing in them is trusted: lengths are bounded, nothing is unpacked.
 
 The formats are those of POSIX (ustar and pax) and GNU tar. `tarfile` of the standard library parses the header
 blocks; the walk from block to block is here, since `tarfile` reads extended headers of any length into memory and
@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
 BLOCK = 512
-LARGEST_HEADER = 2**20  # bytes of an extended header, which may hold a long name
-MOST_HEADERS = 64  # extended headers in a row
-CHUNK = 2**20  # bytes read at a time while passing over a member
+MAX_HEADER_BYTES = 2**20  # of an extended header, which may hold a long name
+MAX_HEADERS = 64  # extended headers in a row
+CHUNK = 2**20  # bytes read at a time
 GZIP = b"\x1f\x8b"
 WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 PAX = re.compile(rb"(\d{1,7}) ([^=]+)=")
@@ -35,10 +35,10 @@ class Member(NamedTuple):
 
 
 class Tar:
-    """Walks over the members of an archive; `read` gives the bytes of the one just reached.
+    """An archive, walked member by member; `read` gives the bytes of the member just reached.
 
     Args:
-        raw: the archive, maybe compressed by gzip. What can seek is not read where it need not be.
+        raw: the archive, maybe compressed by gzip. A file that can seek is not read where it need not be.
 
     Raises:
         DamagedTarError: from `members` and `read`, where the archive is cut off or damaged.
@@ -54,29 +54,30 @@ class Tar:
         self.position = 0
 
     def members(self) -> Iterator[Member]:
-        """Give each plain file; folders, links and devices are passed over, whatever their names."""
+        """Plain files; folders, links and devices are skipped, whatever their names."""
         name: str | None = None
         headers = 0
         while (header := self._header()) is not None:
             if header.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, *tarfile.GNU_TYPES[:2]):
                 headers += 1
-                found = self._extended(header, headers)
-                name = found if found is not None else name
+                long_name = self._extended_name(header, headers)
+                name = long_name if long_name is not None else name
                 continue
             size = 0 if header.type in WITHOUT_DATA else header.size
             start = self.position
             if header.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
                 yield Member(header.name if name is None else name, start, size)
             name, headers = None, 0
+            # Members are padded to whole blocks; the reader may have read this one, or not.
             self._skip(start + -(-size // BLOCK) * BLOCK - self.position)
 
     def read(self, member: Member) -> bytes:
-        """Read the member that was reached last."""
+        """Bytes of the member that was reached last."""
         assert self.position == member.offset  # noqa: S101
         return self._take(member.size)
 
     def _header(self) -> tarfile.TarInfo | None:
-        """Read one header block, or None where the archive ends as it should."""
+        """The next header block, or None where the archive ends as it should."""
         block = self._take(BLOCK)
         try:
             header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -88,9 +89,9 @@ class Tar:
             raise DamagedTarError(f"is damaged at byte {self.position - BLOCK:,} (a member of negative size)")
         return header
 
-    def _extended(self, header: tarfile.TarInfo, headers: int) -> str | None:
-        """Read an extended header, and give the name that it holds for the next member."""
-        if header.size > LARGEST_HEADER or headers > MOST_HEADERS:
+    def _extended_name(self, header: tarfile.TarInfo, headers: int) -> str | None:
+        """Name that an extended header holds for the next member, if it holds one."""
+        if header.size > MAX_HEADER_BYTES or headers > MAX_HEADERS:
             raise DamagedTarError(f"has headers beyond all measure at byte {self.position - BLOCK:,}")
         data = self._take(header.size)
         self._skip(-header.size % BLOCK)
@@ -99,7 +100,7 @@ class Tar:
         return _pax_path(data) if header.type == tarfile.XHDTYPE else None
 
     def _take(self, size: int) -> bytes:
-        """Read exactly so many bytes."""
+        """Read exactly `size` bytes, in pieces: a header may lie about a size, and memory is taken as bytes arrive."""
         pieces, left = [], size
         while left:
             piece = self._read(min(left, CHUNK))
@@ -129,11 +130,11 @@ class Tar:
 
 
 def _pax_path(data: bytes) -> str | None:
-    """The value of `path` among records `length key=value`."""
+    """Value of `path` among records `length key=value`, or None."""
     path, start = None, 0
     while match := PAX.match(data, start):
         end = start + int(match[1])
-        if end <= match.end():
+        if end <= match.end():  # damaged, and would go round for ever
             break
         if match[2] == b"path":
             path = data[match.end() : end - 1].decode("utf-8", "surrogateescape")

@@ -1,4 +1,8 @@
-"""Where images come from. To take another kind of data, write its function and name it in SOURCES or NAMED."""
+"""Sources of images. For another kind of data, write its function and list it in SOURCES or NAMED_SOURCES.
+
+Such a function gets a path or a name and returns a `Source`, or None where that is not of its kind; the first that
+returns one is taken, so the order matters: a folder of CIFAR's batches is not a folder of images.
+"""
 
 import difflib
 import os
@@ -6,7 +10,7 @@ from pathlib import Path
 
 from equipoise.data.shards.source import shards
 from equipoise.data.sources.arrays import array
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.bundled import BUNDLED, bundled
 from equipoise.data.sources.cifar import cifar
 from equipoise.data.sources.faces import FACES, faces
@@ -17,43 +21,35 @@ from equipoise.data.sources.parquet import parquet, split_of_folder
 from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
 
-NAMED = (bundled, faces, hub, shards, split_of_folder)  # each gives a Source, or None where a name is not of its kind
-SOURCES = (archive, array, parquet, shards, cifar, idx, folder)  # the same for a path
+NAMED_SOURCES = (bundled, faces, hub, shards, split_of_folder)
+SOURCES = (archive, array, parquet, shards, cifar, idx, folder)
 
-__all__ = ["BUNDLED", "SOURCES", "Contents", "Source", "find_source"]
+__all__ = ["BUNDLED", "NAMED_SOURCES", "SOURCES", "Contents", "Source", "find_source"]
 
 
 def find_source(data: str | os.PathLike[str]) -> Source:
-    """Find data by its name, or else a file or folder by path; write ./digits for a folder named like the former.
+    """Source of data by its name, or else by its path; ./digits is a folder that is named like bundled data.
 
     Raises:
         UsageError: there is no such thing, it may not be read, or it is of no kind in SOURCES.
     """
     if isinstance(data, str):
-        for named in NAMED:
-            if (found := named(data)) is not None:
-                return found
-    with reading(Path(data)):
+        for named_source in NAMED_SOURCES:
+            if (source := named_source(data)) is not None:
+                return source
+    bundled_names = "the bundled " + " or ".join(repr(name) for name in BUNDLED)
+    with source_errors(Path(data)):
         path = Path(data).expanduser()
         if not str(data) or not path.exists():
-            raise UsageError(_nothing_there(str(data)))
+            near = difflib.get_close_matches(str(data).lower(), (*BUNDLED, FACES, *TOYS), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"check the path, or take {bundled_names}"
+            raise UsageError(f"there is no file, folder or bundled data named {str(data)!r}: {hint}")
         if path.is_file():
-            path.open("rb").close()
-        for source in SOURCES if path.is_file() or path.is_dir() else ():
-            found = source(path)
-            if found is not None:
-                return found
+            path.open("rb").close()  # a file that may not be read is refused here, before its kind is looked for
+        for path_source in SOURCES if path.is_file() or path.is_dir() else ():  # a pipe or device would block
+            if (source := path_source(path)) is not None:
+                return source
     raise UsageError(
         f"{path} is of no known kind: give a folder of images, a .zip of them, an .npz or .npy array, "
-        f"an IDX file, batches of CIFAR, Parquet or Arrow files, .tar shards, or {_bundled()}"
+        f"an IDX file, batches of CIFAR, Parquet or Arrow files, .tar shards, or {bundled_names}"
     )
-
-
-def _nothing_there(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), (*BUNDLED, FACES, *TOYS), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"check the path, or take {_bundled()}"
-    return f"there is no file, folder or bundled data named {name!r}: {hint}"
-
-
-def _bundled() -> str:
-    return "the bundled " + " or ".join(repr(name) for name in BUNDLED)

@@ -1,4 +1,4 @@
-"""Images in arrays: .npy and .npz files, and what the other array formats build on. Nothing is ever unpickled."""
+"""Images in arrays: .npy and .npz files, and the base of other array formats. Nothing is ever unpickled."""
 
 import math
 import os
@@ -16,19 +16,19 @@ import torch
 from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array, Rows
 from equipoise.data.pixels import to_uint8
-from equipoise.data.sources.base import Contents, Labels, Source, reading
+from equipoise.data.sources.base import Contents, Labels, Source, source_errors
 from equipoise.errors import UsageError
 
 IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
-LARGEST_LOADED = 8 * 2**30  # bytes of one compressed array, unpacked into memory; all others are read row by row
-CHUNK = 1024  # images looked at together
-SLACK = 1e-4  # by which floats may miss their range
+MAX_LOADED_BYTES = 8 * 2**30  # of a compressed array, unpacked into memory; all others are read row by row
+CHUNK = 1024  # images whose range is computed at a time
+TOLERANCE = 1e-4  # by which floats may miss their range
 HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
 
 
 def array(path: Path) -> Source | None:
-    """Take an .npy of images, or an .npz of images and maybe labels, by the names in IMAGE_KEYS and LABEL_KEYS."""
+    """Source of an .npy of images, or an .npz of images and maybe labels, named as in IMAGE_KEYS and LABEL_KEYS."""
     if path.suffix.lower() == ".npy":
         return Source(str(path), ("npy", path), partial(_open_npy, path))
     if path.suffix.lower() == ".npz":
@@ -37,7 +37,7 @@ def array(path: Path) -> Source | None:
 
 
 class Numbers(Sequence[str]):
-    """The names "0", "1", .. of images that have none, made as they are asked for."""
+    """Names "0", "1", .. of images that have none, without a list of millions of strings."""
 
     def __init__(self, count: int) -> None:
         self.numbers = range(count)
@@ -51,13 +51,13 @@ class Numbers(Sequence[str]):
 
 @contextmanager
 def _open_npy(path: Path) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         images = npy_rows(path)
     yield contents_of(images, str(path))
 
 
 def npy_rows(path: Path) -> Rows | Array:
-    """Open the array of an .npy.
+    """The array of an .npy, read row by row where its layout allows it.
 
     Raises:
         OSError, ValueError, UsageError: it is not there, not an .npy, cut short, or pickled.
@@ -67,18 +67,18 @@ def npy_rows(path: Path) -> Rows | Array:
 
 
 @contextmanager
-def open_npz(path: Path, ground: str | None = None) -> Iterator[Contents]:
-    """Open the images and labels of an .npz; `ground` is passed on to the contents.
+def open_npz(path: Path, border: str | None = None) -> Iterator[Contents]:
+    """Images and labels of an .npz, read in place where they are not compressed; `border` is passed on.
 
     Raises:
         UsageError: the file is damaged, or no array in it can be images, or the labels do not fit.
     """
-    with reading(path), zipfile.ZipFile(path) as members:
+    with source_errors(path), zipfile.ZipFile(path) as members:
         keys = [name.removesuffix(".npy") for name in members.namelist() if name.endswith(".npy")]
         images = _member(path, members, _image_key(path, members, keys))
         label_key = next((key for key in LABEL_KEYS if key in keys), None)
-        labels = None if label_key is None else whole(_member(path, members, label_key))
-    yield contents_of(images, str(path), labels, ground=ground)
+        labels = None if label_key is None else read_all(_member(path, members, label_key))
+    yield contents_of(images, str(path), labels, border=border)
 
 
 def contents_of(
@@ -86,9 +86,9 @@ def contents_of(
     name: str,
     labels: Array | None = None,
     classes: tuple[str, ...] | None = None,
-    ground: str | None = None,
+    border: str | None = None,
 ) -> Contents:
-    """Make contents of images in any of the layouts and types that HINT lists, and integer labels (N,).
+    """Contents with images in any of the layouts and types that HINT lists, and integer labels (N,).
 
     Raises:
         UsageError: shape, type or range of the images is not one of those, or the labels do not fit.
@@ -100,7 +100,7 @@ def contents_of(
         read=lambda index: convert(arrange(images[index : index + 1])[0]),
         labels=None if labels is None else _as_labels(labels, len(images), classes, name),
         classes=classes,
-        ground=ground,
+        border=border,
     )
 
 
@@ -120,17 +120,19 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
 
 
 def _member(path: Path, members: zipfile.ZipFile, key: str) -> Rows | Array:
-    """Read an uncompressed member of an .npz where it lies; unpack a compressed one, up to LARGEST_LOADED."""
+    """An array of an .npz: in place where it is stored as it is, else unpacked, up to MAX_LOADED_BYTES."""
     info = members.getinfo(f"{key}.npy")
     with members.open(info) as stream:
         shape, _, dtype = _header(stream, info.file_size)
     if info.compress_type == zipfile.ZIP_STORED:
+        # zipfile does not say where a member's bytes begin: after its local header, whose last two fields, from byte 26
+        # on, are the lengths of the name and of the extra data that follow it.
         with path.open("rb") as file:
             file.seek(info.header_offset + 26)
             name_length, extra_length = struct.unpack("<HH", file.read(4))
             file.seek(name_length + extra_length, os.SEEK_CUR)
             return _rows(path, file)
-    if math.prod(shape) * dtype.itemsize > LARGEST_LOADED:
+    if math.prod(shape) * dtype.itemsize > MAX_LOADED_BYTES:
         raise UsageError(f"{path} unpacks to {info.file_size} bytes: save it with np.savez, uncompressed")
     with members.open(info) as stream:
         values: Array = np.lib.format.read_array(stream, allow_pickle=False)
@@ -138,20 +140,20 @@ def _member(path: Path, members: zipfile.ZipFile, key: str) -> Rows | Array:
 
 
 def _rows(path: Path, file: BinaryIO) -> Rows | Array:
-    """Open the .npy that begins where `file` stands, row by row where its rows lie together, else mapped."""
+    """The .npy that begins at the position of `file`: row by row where its rows lie together, else memory-mapped."""
     shape, fortran, dtype = _header(file, path.stat().st_size)
     if 0 in shape or not shape:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", file.tell(), shape, "F") if fortran else Rows(path, file.tell(), shape, dtype)
 
 
-def whole(values: Rows | Array) -> Array:
-    """Read all of a small array."""
+def read_all(values: Rows | Array) -> Array:
+    """All of a small array."""
     return values[:] if isinstance(values, Rows) else values
 
 
 def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of an .npy in a file of `size` bytes, and leave `file` at its first value."""
+    """Shape, Fortran order and type by the header of an .npy in a file of `size` bytes; `file` is then at its data."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the .npy format is for arrays with named fields")
@@ -162,13 +164,14 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
         raise ValueError(f"its header is damaged ({error})") from error
     if dtype.hasobject:
         raise UsageError(f"an array holds pickled objects, which are never loaded: {HINT}")
+    # A header can claim any shape; what the file cannot hold must not be allocated.
     if math.prod(shape) * dtype.itemsize > size - file.tell():
         raise ValueError(f"it is shorter than its shape {shape} says")
     return shape, fortran, dtype
 
 
 def _arrangement(shape: tuple[int, ...], name: str) -> Callable[[Array], Array]:
-    """Say how to see images of any layout as (n, H, W), (n, H, W, 3) or (n, H, W, 4)."""
+    """Function that rearranges images of any layout to (n, H, W), (n, H, W, 3) or (n, H, W, 4)."""
     if 0 in shape:
         raise UsageError(f"{name} has the shape {shape}, no images at all: {HINT}")
     if len(shape) == 3 and shape[-1] not in (3, 4):
@@ -181,23 +184,19 @@ def _arrangement(shape: tuple[int, ...], name: str) -> Callable[[Array], Array]:
 
 
 def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
-    """Choose how values become bytes; floats with any value below zero are taken to lie in [-1, 1], else in [0, 1]."""
+    """Function that converts values to bytes; floats lie in [-1, 1] if any is below zero, else in [0, 1]."""
     if pixels.dtype == np.uint8:
         return lambda values: values
     if not np.issubdtype(pixels.dtype, np.floating):
         raise UsageError(f"{name} holds {pixels.dtype}: {HINT}")
-    low, high = _range(pixels)
-    if not (low >= -1 - SLACK and high <= 1 + SLACK):
-        raise UsageError(f"{name} holds floats from {low:g} to {high:g}: {HINT}")
-    if low < -SLACK:
-        return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32))).numpy()
-    return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32) * 2 - 1)).numpy()
-
-
-def _range(pixels: Rows | Array) -> tuple[float, float]:
     chunks = (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK))
     extremes = np.array([(float(chunk.min()), float(chunk.max())) for chunk in chunks])
-    return float(extremes.min()), float(extremes.max())
+    low, high = float(extremes.min()), float(extremes.max())
+    if not (low >= -1 - TOLERANCE and high <= 1 + TOLERANCE):  # false for NaN, too
+        raise UsageError(f"{name} holds floats from {low:g} to {high:g}: {HINT}")
+    if low < -TOLERANCE:
+        return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32))).numpy()
+    return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32) * 2 - 1)).numpy()
 
 
 def _as_labels(labels: Array, count: int, classes: tuple[str, ...] | None, name: str) -> Labels:

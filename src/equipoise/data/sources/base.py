@@ -1,4 +1,4 @@
-"""What every kind of data gives: images that are read one by one, from any thread, in an order that never changes."""
+"""Interface of all kinds of data: images read one by one, from any thread, in an order that never changes."""
 
 import struct
 import tarfile
@@ -23,23 +23,23 @@ DAMAGE = (OSError, ValueError, OverflowError, RuntimeError, *ARCHIVE_DAMAGE)
 
 @dataclass(frozen=True)
 class Contents:
-    """The images of an opened source; image i is stored as `read(i)`, named names[i], of class labels[i]."""
+    """Images of an opened source; image i is stored as `read(i)`, named names[i], of class labels[i]."""
 
     names: Sequence[str]
-    read: Callable[[int], Stored]  # for an image that cannot be used: UnreadableError, OSError or anything
+    read: Callable[[int], Stored]  # raises UnreadableError, OSError or anything for an image that cannot be used
     labels: Labels | None = None
     classes: tuple[str, ...] | None = None  # names of the labels 0, 1, ..
-    ground: str | None = None  # the plain colour that surrounds every image, where there is one
+    border: str | None = None  # the plain colour that surrounds every image, where there is one
 
 
 @dataclass(frozen=True)
 class Source:
-    """Data that was found but not yet read.
+    """Data that exists, but was not read yet.
 
     Attributes:
         name: as the user gave it.
-        identity: changes when the content does; a path stands for the bytes of its file.
-        contents: opens it; raises UsageError where the whole is damaged.
+        identity: strings and files that change when the content does; of a path, the bytes of its file count.
+        contents: opens the data; raises UsageError where it is damaged as a whole.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Source:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a whole file or folder is opened into one sentence.
+def source_errors(path: Path) -> Iterator[None]:
+    """Report what goes wrong while a whole file or folder is opened in one sentence.
 
     Raises:
         UsageError: always in place of OSError, ValueError and the errors of damaged archives.

@@ -1,4 +1,4 @@
-"""The data that comes with the package; see NOTICE for where it is from."""
+"""Data that comes with the package; NOTICE says where it is from."""
 
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,6 @@ BUNDLED = {"digits": Path(__file__).parents[1] / "digits.npz"}
 
 
 def bundled(name: str) -> Source | None:
-    """Take bundled data by its name; small images are padded with their black ground rather than enlarged."""
+    """Source of bundled data by its name; its images are padded with their own black rather than enlarged a little."""
     path = BUNDLED.get(name)
-    return None if path is None else Source(name, ("npz on black", path), partial(open_npz, path, ground="black"))
+    return None if path is None else Source(name, ("npz on black", path), partial(open_npz, path, border="black"))

@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100, Python or binary version, as a .tar.gz, a folder or a single batch.
 
 The formats are described at https://www.cs.toronto.edu/~kriz/cifar.html. The Python version is made of pickles,
-which can run any program when loaded. Here they cannot: `_Description` lets a pickle name nothing but what arrays
-are described with, and even those names stand for objects that do nothing. The arrays are then read from the
+which can run any program when loaded. Here they cannot: `_InertUnpickler` lets a pickle name nothing but what numpy
+describes arrays with, and even those names stand for objects that do nothing. The arrays are then read from that
 description.
 """
 
@@ -22,16 +22,16 @@ import numpy as np
 from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array
 from equipoise.data.sources.arrays import contents_of
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.errors import UsageError
 
 BATCH = re.compile(r"(data_batch_\d+|test_batch|train|test)(\.bin)?")
 TRAINING = re.compile(r"(data_batch_\d+|train)(\.bin)?")
 META = ("batches.meta", "meta", "batches.meta.txt", "fine_label_names.txt")
 TARS = (".tar.gz", ".tgz", ".tar")
-LARGEST_FILE = 2**30  # bytes; the largest file of either set has 155 MB
+MAX_FILE_BYTES = 2**30  # bytes; the largest file of either set has 155 MB
 SHAPE = (3, 32, 32)  # of an image, (C, H, W)
-NAMES = {
+ALLOWED = {  # names in a pickle, by module
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.numeric", "_frombuffer"),
@@ -41,11 +41,13 @@ NAMES = {
     ("_codecs", "encode"),
 }
 
-Files = dict[str, Callable[[], bytes]]  # what a file's name holds
+BYTE_TYPES = (("u1",), (b"u1",))  # arguments of the dtype uint8 in a pickle
+
+Files = dict[str, Callable[[], bytes]]  # reads a file, by its name
 
 
 def cifar(path: Path) -> Source | None:
-    """Take the training batches in a .tar.gz or folder, or one batch by its file; class names are found beside."""
+    """Source of the training batches in a .tar.gz or folder, or of one batch by its file; class names lie beside."""
     if path.name.lower().endswith(TARS):
         return Source(str(path), ("cifar", path), partial(_open_tar, path))
     folder, pattern = (path, TRAINING) if path.is_dir() else (path.parent, BATCH)
@@ -60,23 +62,25 @@ def cifar(path: Path) -> Source | None:
 
 @contextmanager
 def _open_files(path: Path, files: list[Path]) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         contents = _contents({file.name: file.read_bytes for file in files}, path)
     yield contents
 
 
 @contextmanager
 def _open_tar(path: Path) -> Iterator[Contents]:
-    with reading(path), tarfile.open(path) as tar:
-        members = {Path(member.name).name: member for member in tar if member.isfile() and member.size <= LARGEST_FILE}
-        wanted = {name: member for name, member in members.items() if name in META or TRAINING.fullmatch(name)}
-        contents = _contents({name: partial(_member, tar, member) for name, member in sorted(wanted.items())}, path)
+    with source_errors(path), tarfile.open(path) as tar:
+        members = {
+            Path(member.name).name: member for member in tar if member.isfile() and member.size <= MAX_FILE_BYTES
+        }
+        needed = {name: member for name, member in members.items() if name in META or TRAINING.fullmatch(name)}
+
+        def read(member: tarfile.TarInfo) -> bytes:
+            file = tar.extractfile(member)
+            return b"" if file is None else file.read()
+
+        contents = _contents({name: partial(read, member) for name, member in sorted(needed.items())}, path)
     yield contents
-
-
-def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    return b"" if file is None else file.read()
 
 
 def _contents(files: Files, path: Path) -> Contents:
@@ -89,7 +93,7 @@ def _contents(files: Files, path: Path) -> Contents:
 
 
 def _binary(data: bytes, name: str) -> tuple[Pixels, Pixels]:
-    """Read images (N, 3072) and labels (N,) of a binary batch; CIFAR-100 has two labels, the second the finer."""
+    """Images (N, 3072) and labels (N,) of a binary batch; CIFAR-100 has two labels, the second the finer."""
     labels = 1 if "batch" in name else 2
     record = labels + math.prod(SHAPE)
     if not data or len(data) % record:
@@ -99,8 +103,8 @@ def _binary(data: bytes, name: str) -> tuple[Pixels, Pixels]:
 
 
 def _pickled(data: bytes, name: str) -> tuple[Array, Array]:
-    """Read images (N, 3072) and labels (N,) of a pickled batch."""
-    batch = _described(data, name)
+    """Images (N, 3072) and labels (N,) of a pickled batch."""
+    batch = _unpickle(data, name)
     images = _as_array(batch.get("data"))
     labels = np.array(batch.get("labels", batch.get("fine_labels")))
     if images is None or images.shape != (len(images), math.prod(SHAPE)) or labels.shape != (len(images),):
@@ -113,22 +117,22 @@ def _classes(files: Files) -> tuple[str, ...] | None:
         if name.endswith(".txt"):
             return tuple(files[name]().decode("ascii", "replace").split())
         if name in META:
-            meta = _described(files[name](), name)
+            meta = _unpickle(files[name](), name)
             names = meta.get("label_names", meta.get("fine_label_names", []))
             return tuple(n.decode("ascii", "replace") if isinstance(n, bytes) else str(n) for n in names)
     return None
 
 
-def _described(data: bytes, name: str) -> dict[str, Any]:
+def _unpickle(data: bytes, name: str) -> dict[str, Any]:
     try:
-        described = _Description(io.BytesIO(data), encoding="bytes").load()
-        return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in described.items()}
+        content = _InertUnpickler(io.BytesIO(data), encoding="bytes").load()
+        return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
     except Exception as error:  # a damaged pickle raises anything
         raise ValueError(f"{name} is no pickle of CIFAR ({error})") from error
 
 
 def _as_array(value: Any) -> Array | None:
-    """Read an array of bytes from its description, in either of the two ways that numpy has."""
+    """Array of bytes from its description, in either of the two ways that numpy pickles arrays."""
     match value:
         case _Inert(name="_reconstruct", state=(_, tuple() as shape, dtype, fortran, raw)):
             pass
@@ -138,14 +142,14 @@ def _as_array(value: Any) -> Array | None:
             return None
     if isinstance(raw, _Inert) and raw.name == "encode":
         raw = str(raw.arguments[0]).encode("latin1")
-    if not isinstance(raw, bytes | bytearray) or not isinstance(dtype, _Inert) or dtype.arguments[:1] not in TYPES:
+    if not isinstance(raw, bytes | bytearray) or not isinstance(dtype, _Inert) or dtype.arguments[:1] not in BYTE_TYPES:
         return None
     values = np.frombuffer(raw, np.uint8)
     return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
 
 class _Inert:
-    """What a name in a pickle stands for: it remembers what it is given."""
+    """Stand-in for whatever a pickle names: it calls nothing, and stores its arguments and state."""
 
     name = ""
     arguments: tuple[Any, ...] = ()
@@ -158,13 +162,13 @@ class _Inert:
         self.state = state
 
 
-TYPES = (("u1",), (b"u1",))
+class _InertUnpickler(pickle._Unpickler):
+    """Unpickler that builds a description of arrays and runs nothing.
 
-
-class _Description(pickle._Unpickler):
-    """Load a pickle as a description; in Python, for the C version can be made to take all memory."""
+    It is the one in Python, since the one in C allocates whatever size a damaged pickle claims.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in NAMES:
+        if (module, name) not in ALLOWED:
             raise ValueError(f"it asks for {module}.{name}, which no batch needs")
         return type(name, (_Inert,), {"name": name})

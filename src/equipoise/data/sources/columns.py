@@ -1,4 +1,4 @@
-"""Which column of a table holds the images and which the labels, and what is stored in them."""
+"""Columns of a table: which holds the images and which the labels, and how these are stored."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from equipoise.errors import UsageError
 
 IMAGES = ("image", "img", "picture", "pixel_values", "jpg", "jpeg", "png", "webp", "images")
 LABELS = ("label", "labels", "class", "fine_label", "target")
-NONE = -1  # the datasets library's label of what has none
+UNLABELLED = -1  # the label that the datasets library gives to images without one
 
 Schema = Any  # pyarrow comes without types
 Feature = dict[str, Any]
-Opener = Callable[[Any, Path], Stored]  # gives what a scalar stores, whose file lies in that folder
+Opener = Callable[[Any, Path], Stored]  # reads a scalar of a table that lies in that folder
 
 
 def image_column(schema: Schema, name: str) -> str:
-    """Find the column of images: the one the datasets library notes, or one of the names IMAGES, or of binary values.
+    """Name of the column of images: noted by the datasets library, or in IMAGES, or the only one of binary values.
 
     Raises:
         UsageError: there is none, or it cannot hold images.
@@ -44,24 +44,30 @@ def image_column(schema: Schema, name: str) -> str:
 
 
 def opener(type_: Any, root: Path) -> Opener:
-    """Make the function that gives what a value of an image column stores; files that it names must lie in `root`."""
+    """Function that reads values of an image column; files that they name must lie in `root`."""
     kind = _kind(type_)
 
-    def encoded(value: Any, folder: Path) -> Stored:
-        if not value.is_valid:
+    def read(value: Any, folder: Path) -> Stored:
+        content = value.as_py() if value.is_valid else None
+        if kind == "list" and content is not None:
+            return _pixels(content)
+        if kind == "struct" and content is not None:
+            name, content = content.get("path"), content["bytes"]
+            if content is None and name:
+                # Resolved, so that neither ".." nor a link leads a table that somebody else wrote to any file here.
+                path = Path(folder, str(name)).resolve()
+                if not path.is_relative_to(root.resolve()):
+                    raise UnreadableError(f"its file {name} lies outside of {root}")
+                return path.read_bytes()
+        if content is None:
             raise UnreadableError("no image, null")
-        return bytes(value.as_py()) if kind == "binary" else _bytes_or_file(value.as_py(), folder, root)
+        return bytes(content)
 
-    def listed(value: Any, folder: Path) -> Stored:
-        if not value.is_valid:
-            raise UnreadableError("no image, null")
-        return _pixels(value.as_py())
-
-    return listed if kind == "list" else encoded
+    return read
 
 
 def read_labels(schema: Schema, whole: Callable[[str], Any], name: str) -> tuple[Labels | None, tuple[str, ...] | None]:
-    """Read the labels (N,) and the names of their classes from the column that is noted or named as such, if any.
+    """Labels (N,) and names of their classes, from the column that is noted or named as such, if there is one.
 
     Raises:
         UsageError: some labels are missing, or are of no class.
@@ -82,7 +88,7 @@ def read_labels(schema: Schema, whole: Callable[[str], Any], name: str) -> tuple
         names, numbers = np.unique(values.to_pylist(), return_inverse=True)
         return numbers.astype(np.int64), tuple(names.tolist())
     labels = values.to_numpy().astype(np.int64)
-    if (labels == NONE).all():
+    if (labels == UNLABELLED).all():
         return None, None
     classes = _features(schema).get(column, {}).get("names")
     if classes is None:
@@ -94,7 +100,7 @@ def read_labels(schema: Schema, whole: Callable[[str], Any], name: str) -> tuple
 
 
 def _features(schema: Schema) -> dict[str, Feature]:
-    """Read what the datasets library notes of each column."""
+    """Features of each column, as the datasets library notes them in the metadata."""
     with suppress(ValueError, KeyError, TypeError, AttributeError):
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {column: feature for column, feature in features.items() if isinstance(feature, dict)}
@@ -102,7 +108,7 @@ def _features(schema: Schema) -> dict[str, Feature]:
 
 
 def _kind(type_: Any) -> str | None:
-    """Say how a type may store images: encoded as "binary", or in a "struct" with a path, or as a "list" of pixels."""
+    """How a type may store images: encoded as "binary", in a "struct" with a path, as a "list" of pixels, or None."""
     import pyarrow as pa
 
     types = pa.types
@@ -130,19 +136,8 @@ def _label_column(schema: Schema) -> str | None:
     return next((column for column in candidates if column in noted), next(iter(candidates), None))
 
 
-def _bytes_or_file(value: dict[str, Any], folder: Path, root: Path) -> bytes:
-    if value["bytes"] is not None:
-        return bytes(value["bytes"])
-    if not value.get("path"):
-        raise UnreadableError("no image, null")
-    path = Path(folder, str(value["path"])).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise UnreadableError(f"its file {value['path']} lies outside of {root}")
-    return path.read_bytes()
-
-
 def _pixels(value: Sequence[Any]) -> Stored:
-    """Turn nested lists (H, W), (H, W, C) or (C, H, W) of numbers from 0 to 255 into pixels."""
+    """Pixels from nested lists (H, W), (H, W, C) or (C, H, W) of numbers from 0 to 255."""
     try:
         pixels = np.array(value)
         if not np.issubdtype(pixels.dtype, np.integer) or not 0 <= pixels.min() <= pixels.max() <= 255:

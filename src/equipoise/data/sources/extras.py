@@ -1,4 +1,4 @@
-"""Packages that only some data needs."""
+"""Packages that only some kinds of data need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from equipoise.errors import UsageError
 
 @contextmanager
 def extra(name: str, data: str) -> Iterator[None]:
-    """Import packages of the extra `name`, which `data` needs.
+    """Import packages of the extra `name`, which `data` needs: imports go into the `with` block.
 
     Raises:
         UsageError: one of them is not installed.

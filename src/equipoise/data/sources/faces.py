@@ -1,4 +1,4 @@
-"""Faces drawn by DiceBear, as many as wanted: `faces`, or with options such as `faces:count=20000,seed=7`.
+"""Faces drawn by DiceBear, in any number: `faces`, or with options such as `faces:count=20000,seed=7`.
 
 Every style is a kit of parts (heads, hair, eyes, mouths, glasses) by an artist who gave it into the public domain
 (CC0 1.0). Face i is a function of (style, seed, i, size), so more faces begin with the same ones.
@@ -24,15 +24,14 @@ from equipoise.errors import UsageError
 
 FACES = "faces"
 FREE = "CC0 1.0"
-PACKAGES = ("dicebear-core", "dicebear-styles", "resvg-py")  # what faces look like depends on their versions
-MOST = {"count": 10_000_000, "seed": 2**63 - 1, "size": 1024}
-LEAST = {"count": 1, "seed": 0, "size": 16}
+PACKAGES = ("dicebear-core", "dicebear-styles", "resvg-py")  # how faces look depends on their versions
+LIMITS = {"count": (1, 10_000_000), "seed": (0, 2**63 - 1), "size": (16, 1024)}
 
 GROUNDS = ["b6e3f4", "c0aede", "d1d4f9", "ffd5dc", "ffdfbf", "cdebc5", "f4e3a1", "9fd8cb", "f2b8a0", "e8e4da"]
 SKINS = ["ffdfc0", "f6cfa6", "e8b088", "c98a5e", "a8683c", "84502c", "74462a"]
 HAIRS = ["2c1b18", "4a312c", "6b3a2a", "9c2f1b", "e5b95c", "f3dc9a", "e04a1a", "ece8e8", "6d5acf", "2fa37a"]
 
-STYLES: dict[str, dict[str, Any]] = {  # what to ask of each style, beyond its own choices
+STYLES: dict[str, dict[str, Any]] = {  # options of each style that differ from its own defaults
     "lorelei": {
         "backgroundColor": GROUNDS,
         "skinColor": SKINS,
@@ -58,7 +57,7 @@ STYLES: dict[str, dict[str, Any]] = {  # what to ask of each style, beyond its o
 
 @dataclass(frozen=True)
 class Options:
-    """What may stand behind `faces:`; `size` is the side of a face in pixels."""
+    """Options behind `faces:`; `size` is the side of a face in pixels."""
 
     count: int = 10_000
     seed: int = 0
@@ -67,60 +66,57 @@ class Options:
 
 
 def faces(name: str) -> Source | None:
-    """Take `faces`, alone or with the options that Options lists.
+    """Source `faces`, alone or with the options that Options lists.
 
     Raises:
         UsageError: an option is unknown or not one of those offered, or the extra is missing.
     """
-    word, colon, given = name.partition(":")
+    word, _, options_text = name.partition(":")
     if word != FACES:
         return None
-    options = _parsed(given if colon else "")
+    options = _parse_options(options_text)
     with extra("faces", f"{FACES!r}"):
         import dicebear  # noqa: F401
         import dicebear_styles  # noqa: F401
         import resvg_py  # noqa: F401
     identity = ("faces", repr(options), repr(STYLES[options.style]), *(version(package) for package in PACKAGES))
-    return Source(name, identity, partial(_opened, options))
+    return Source(name, identity, partial(_open, options))
 
 
-def _parsed(given: str) -> Options:
+def _parse_options(text: str) -> Options:
     values: dict[str, Any] = {}
     known = [field.name for field in fields(Options)]
-    for part in given.split(",") if given else []:
+    for part in text.split(",") if text else []:
         key, equals, value = part.strip().partition("=")
         if key not in known or not equals or key in values:
             example = "faces:count=20000,seed=7,style=lorelei,size=64"
             raise UsageError(f"{part.strip()!r} is no option of faces: give {', '.join(known)}, as in {example}")
-        values[key] = _style(value) if key == "style" else _number(key, value)
+        if key == "style":
+            if value not in STYLES:
+                raise UsageError(
+                    f"{value!r} is none of the styles of faces that are free of conditions (CC0): "
+                    f"take {', '.join(STYLES)}"
+                )
+            values[key] = value
+            continue
+        low, high = LIMITS[key]
+        if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
+            raise UsageError(f"the {key} of faces must be a whole number from {low} to {high}, not {value!r}")
+        values[key] = int(value)
     return Options(**values)
 
 
-def _number(key: str, value: str) -> int:
-    low, high = LEAST[key], MOST[key]
-    if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
-        raise UsageError(f"the {key} of faces must be a whole number from {low} to {high}, not {value!r}")
-    return int(value)
-
-
-def _style(value: str) -> str:
-    if value not in STYLES:
-        offered = ", ".join(STYLES)
-        raise UsageError(f"{value!r} is none of the styles of faces that are free of conditions (CC0): take {offered}")
-    return value
-
-
 @contextmanager
-def _opened(options: Options) -> Iterator[Contents]:
-    draw = _artist(options.style)
+def _open(options: Options) -> Iterator[Contents]:
+    draw = _drawer(options.style)
     yield Contents(
         names=[str(index) for index in range(options.count)],
         read=lambda index: draw(f"{options.seed}/{index}", options.size),
     )
 
 
-def _artist(name: str) -> Callable[[str, int], Pixels]:
-    """Make the function that draws a face from any text, in a style, as uint8 (size, size, 3).
+def _drawer(name: str) -> Callable[[str, int], Pixels]:
+    """Function that draws a face of a style from any text, as uint8 (size, size, 3).
 
     Raises:
         UsageError: the installed version of the style is not in the public domain.

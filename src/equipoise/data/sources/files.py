@@ -8,55 +8,58 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from equipoise.data.decode import Fit, Pixels, UnreadableError, frame, prepare
-from equipoise.data.sources.base import Contents, Source, reading
-from equipoise.data.sources.labels import DATASET, label
+from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.sources.base import Contents, Source, source_errors
+from equipoise.data.sources.labels import DATASET, label_images
 from equipoise.errors import UsageError
 
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".ico", ".pcx"),
 )
-LARGEST_FILE = 256 * 2**20  # bytes of one image, unpacked
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile can bound what these unpack to, and others not
+MAX_FILE_BYTES = 256 * 2**20  # of one image, unpacked
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # whose output zipfile can bound, unlike that of others
 
 
 def folder(path: Path) -> Source | None:
-    """Find the images in a folder, at any depth; hidden files and folders are left out.
+    """Source of the images in a folder, at any depth; hidden files and folders are left out.
 
     Raises:
         UsageError: there are none, or the folder may not be read.
     """
     if not path.is_dir():
         return None
-    with reading(path):
-        found = sorted(_walk(path))
-        if not found:
+    with source_errors(path):
+        images = sorted(_walk(path))
+        if not images:
             raise UsageError(_no_images(path, any(path.iterdir())))
+    # Reading every image to tell whether one has changed would take as long as packing them; names, sizes and dates do.
     listing = hashlib.sha256(os.fsencode(path.resolve()))
-    for name, size, changed in found:
+    for name, size, changed in images:
         listing.update(os.fsencode(f"\0{name}\0{size}\0{changed}"))
     labels = [path / DATASET] if (path / DATASET).is_file() else []
     return Source(
-        str(path), ("folder", listing.hexdigest(), *labels), partial(_open_folder, path, [name for name, _, _ in found])
+        str(path),
+        ("folder", listing.hexdigest(), *labels),
+        partial(_open_folder, path, [name for name, _, _ in images]),
     )
 
 
 def archive(path: Path) -> Source | None:
-    """Take the images in a .zip, read where they lie and never unpacked to disk."""
+    """Source of the images in a .zip, which are read from it and never unpacked to disk."""
     return Source(str(path), ("zip", path), partial(_open_archive, path)) if path.suffix.lower() == ".zip" else None
 
 
 @contextmanager
 def _open_folder(path: Path, names: Sequence[str]) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         dataset = read_file(path / DATASET) if (path / DATASET).is_file() else None
-    yield Contents(names, lambda index: read_file(path / names[index]), *label(names, dataset, str(path)))
+    yield Contents(names, lambda index: read_file(path / names[index]), *label_images(names, dataset, str(path)))
 
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[Contents]:
-    with reading(path):
+    with source_errors(path):
         opened = zipfile.ZipFile(path)
     with opened:
         entries = [info for info in opened.infolist() if not info.is_dir() and is_image(info.filename)]
@@ -64,16 +67,16 @@ def _open_archive(path: Path) -> Iterator[Contents]:
         if not entries:
             raise UsageError(_no_images(path, bool(opened.infolist())))
         names = [info.filename for info in entries]
-        with reading(path):
+        with source_errors(path):
             dataset = _unpacked(opened, opened.getinfo(DATASET)) if DATASET in opened.NameToInfo else None
-        yield Contents(names, lambda index: _unpacked(opened, entries[index]), *label(names, dataset, str(path)))
+        yield Contents(names, lambda index: _unpacked(opened, entries[index]), *label_images(names, dataset, str(path)))
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of no more than LARGEST_FILE bytes."""
+    """Bytes of a file, of no more than MAX_FILE_BYTES."""
     size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise UnreadableError(f"{size} bytes, of which {LARGEST_FILE} are read at most")
+    if size > MAX_FILE_BYTES:
+        raise UnreadableError(f"{size} bytes, of which {MAX_FILE_BYTES} are read at most")
     return path.read_bytes()
 
 
@@ -82,8 +85,8 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         raise UnreadableError("encrypted")
     if entry.compress_type not in METHODS:
         raise UnreadableError("compressed by a method other than deflate")
-    if entry.file_size > LARGEST_FILE:
-        raise UnreadableError(f"{entry.file_size} bytes unpacked, of which {LARGEST_FILE} are read at most")
+    if entry.file_size > MAX_FILE_BYTES:
+        raise UnreadableError(f"{entry.file_size} bytes unpacked, of which {MAX_FILE_BYTES} are read at most")
     try:
         with opened.open(entry) as file:
             return file.read(entry.file_size + 1)  # without a number, zipfile unpacks all before it cuts
@@ -92,27 +95,27 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def is_image(name: str) -> bool:
-    """Say whether a file's name, with / between its folders, is that of an image and not hidden."""
+    """Whether a file's name, with / between its folders, is that of an image and not hidden."""
     path = PurePosixPath(name)
     hidden = any(part == "__MACOSX" or (part[0] == "." and part != "..") for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
-    """Give each image's name below `root`, its bytes and its date in nanoseconds; each folder is followed once."""
-    seen: set[tuple[int, int]] = set()
-    below = [""]
-    while below:
-        prefix = below.pop()
+    """Name below `root`, size in bytes and date in nanoseconds of each image; each folder is entered once."""
+    visited: set[tuple[int, int]] = set()  # by device and inode, since links can lead in circles
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
         here = (root / prefix).stat()
-        if (here.st_dev, here.st_ino) in seen:
+        if (here.st_dev, here.st_ino) in visited:
             continue
-        seen.add((here.st_dev, here.st_ino))
+        visited.add((here.st_dev, here.st_ino))
         with os.scandir(root / prefix) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 name = prefix + entry.name
                 if entry.is_dir() and is_image(f"{entry.name}/a.png"):
-                    below.append(f"{name}/")
+                    pending.append(f"{name}/")
                 elif is_image(entry.name) and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
                     stat = entry.stat(follow_symlinks=entry.is_file())  # a link to nothing is skipped with a reason
                     yield name, stat.st_size, stat.st_mtime_ns
@@ -126,13 +129,13 @@ def _no_images(path: Path, holds_anything: bool) -> str:
 def read_image(
     path: Path, resolution: int | str, *, channels: int | None = None, fit: Fit = "crop", background: str = "white"
 ) -> Pixels:
-    """Read an image file as uint8 (C, H, W); the options are those of `open_images`.
+    """Image of a file as uint8 (C, H, W); the options are those of `open_images`.
 
     Raises:
         UsageError: an option is wrong, or the file is missing, no image, or damaged.
     """
-    framing = frame(resolution, channels, fit, background)
-    with reading(path):
+    framing = parse_framing(resolution, channels, fit, background)
+    with source_errors(path):
         stored = read_file(path)
     try:
         return prepare(lambda: stored, framing).pixels

@@ -1,13 +1,12 @@
 """Data sets of the Hugging Face Hub: `hf://owner/name`, and `hf://owner/name@revision/path#split` where needed.
 
-What is downloaded goes to the cache of huggingface_hub. Which files a revision has is noted in the cache of packed
-data, so that what was used once can be used again without a network.
+Downloads go to the cache of huggingface_hub. The list of files of a revision is noted in the cache of packed data, so
+that data which was used once can be used again without a network.
 """
 
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -15,12 +14,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from equipoise.data.cache import cache_folder
+from equipoise.data.cache import cache_folder, write_note
 from equipoise.data.sources.base import Contents, Source
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.files import archive, is_image
+from equipoise.data.sources.hub_client import MissingRevisionError, OutOfReachError, call_hub
 from equipoise.data.sources.parquet import choose, is_table, open_files
-from equipoise.data.sources.reach import MissingRevisionError, OutOfReachError, ask
 from equipoise.errors import UsageError
 
 SCHEME = "hf://"
@@ -35,7 +34,7 @@ NAME = re.compile(
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a data set in one commit."""
+    """Files of a data set in one commit."""
 
     repository: str
     commit: str
@@ -43,7 +42,7 @@ class Listing:
 
 
 def hub(name: str) -> Source | None:
-    """Take a data set of the hub by its name; nothing is downloaded yet.
+    """Source of a data set of the hub, by its name; nothing is downloaded yet.
 
     Raises:
         UsageError: there is no such data set, it may not be read, it has no such images, or the hub is out of reach.
@@ -57,30 +56,30 @@ def hub(name: str) -> Source | None:
         import huggingface_hub  # noqa: F401
         import pyarrow.parquet  # noqa: F401
     path, split = (match["path"] or "").strip("/"), match["split"]
-    listing, chosen = _chosen(match["repository"], match["revision"], path, split, name)
+    listing, chosen = _choose_files(match["repository"], match["revision"], path, split, name)
     identity = ("hub", listing.repository, listing.commit, *chosen)
-    return Source(name, identity, partial(_opened, listing, chosen, name))
+    return Source(name, identity, partial(_open, listing, chosen, name))
 
 
 @contextmanager
-def _opened(listing: Listing, chosen: Sequence[str], name: str) -> Iterator[Contents]:
-    paths = [_downloaded(listing, file, name) for file in chosen]
+def _open(listing: Listing, chosen: Sequence[str], name: str) -> Iterator[Contents]:
+    paths = [_download(listing, file, name) for file in chosen]
     zipped = archive(paths[0])
     contents = open_files(paths, paths[0].parent, name) if zipped is None else zipped.contents()
     with contents as opened:
         yield opened
 
 
-def _chosen(
+def _choose_files(
     repository: str, revision: str | None, path: str, split: str | None, name: str
 ) -> tuple[Listing, Sequence[str]]:
-    """Choose the files to read: Parquet or Arrow, of the repository itself or as the hub converted it, or a .zip."""
-    listing = _listing(repository, unquote(revision) if revision else None, name)
+    """Files to read: Parquet or Arrow, of the repository itself or as the hub converted it, or a .zip."""
+    listing = _list_or_recall(repository, unquote(revision) if revision else None, name)
     files = _below(listing, path)
     if any(is_table(file) for file in files):
         return listing, choose(files, split, name)
     if revision is None:
-        converted = _listing(repository, CONVERTED, name)
+        converted = _list_or_recall(repository, CONVERTED, name)
         if any(is_table(file) for file in _below(converted, path)):
             return converted, choose(_below(converted, path), split, name)
     zips = [file for file in files if file.lower().endswith(".zip")]
@@ -105,30 +104,26 @@ def _no_images(listing: Listing, files: Sequence[str], zips: Sequence[str], path
     return f"{name} holds no images in Parquet, Arrow or .zip files, but {kinds}: download and convert it yourself"
 
 
-def _listing(repository: str, revision: str | None, name: str) -> Listing:
-    """List the files of a revision; where the hub is out of reach, as it was when last reached."""
+def _list_or_recall(repository: str, revision: str | None, name: str) -> Listing:
+    """Files of a revision; where the hub is out of reach, as they were when it was last reached."""
     key = hashlib.sha256(f"{repository}\0{revision}".encode()).hexdigest()[:32]
     note = cache_folder() / "hub" / f"{key}.json"
     try:
-        listing = _asked(repository, revision, name)
+        listing = _list_files(repository, revision, name)
     except OutOfReachError:
         with suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(note.read_text())
             return Listing(known["repository"], known["commit"], tuple(known["files"]))
         raise
-    with suppress(OSError):  # to remember is a convenience
-        note.parent.mkdir(parents=True, exist_ok=True)
-        fresh = note.with_suffix(f".{secrets.token_hex(4)}")
-        fresh.write_text(json.dumps(asdict(listing)))
-        fresh.replace(note)
+    write_note(note, json.dumps(asdict(listing)))
     return listing
 
 
-def _asked(repository: str, revision: str | None, name: str) -> Listing:
+def _list_files(repository: str, revision: str | None, name: str) -> Listing:
     from huggingface_hub import HfApi
 
     try:
-        info = ask(lambda: HfApi().dataset_info(repository, revision=revision), name)
+        info = call_hub(lambda: HfApi().dataset_info(repository, revision=revision), name)
     except MissingRevisionError:
         if revision != CONVERTED:
             raise
@@ -136,9 +131,9 @@ def _asked(repository: str, revision: str | None, name: str) -> Listing:
     return Listing(info.id, str(info.sha), tuple(sorted(file.rfilename for file in info.siblings or ())))
 
 
-def _downloaded(listing: Listing, file: str, name: str) -> Path:
-    """Fetch a file, or what is missing of it, unless it is there already."""
+def _download(listing: Listing, file: str, name: str) -> Path:
+    """Path of a file in the cache of huggingface_hub, downloaded unless it is there already."""
     from huggingface_hub import hf_hub_download
 
     commit = listing.commit
-    return Path(ask(lambda: hf_hub_download(listing.repository, file, repo_type="dataset", revision=commit), name))
+    return Path(call_hub(lambda: hf_hub_download(listing.repository, file, repo_type="dataset", revision=commit), name))

@@ -16,8 +16,8 @@ from typing import IO
 import numpy as np
 
 from equipoise.data.packed.rows import Array, Rows
-from equipoise.data.sources.arrays import LARGEST_LOADED, contents_of, whole
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.arrays import MAX_LOADED_BYTES, contents_of, read_all
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.errors import UsageError
 
 BYTES = b"\x00\x00\x08"  # how an IDX file of unsigned bytes begins
@@ -26,13 +26,13 @@ TRAINING = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")  # the two spe
 
 
 def idx(path: Path) -> Source | None:
-    """Take an IDX file of images, or a folder with those for training; labels are found beside, by name.
+    """Source of an IDX file of images, or of a folder with those for training; labels lie beside, found by name.
 
     Raises:
         UsageError: the file holds labels, not images.
     """
     if path.is_dir():
-        training = [found for name in TRAINING if (found := _either(path / name)) is not None]
+        training = [file for name in TRAINING if (file := _plain_or_gzipped(path / name)) is not None]
         return idx(training[0]) if training else None
     dimensions = _dimensions(path)
     if dimensions is None:
@@ -41,7 +41,9 @@ def idx(path: Path) -> Source | None:
         raise UsageError(
             f"{path} holds labels or single values: give the file of the images, and these are found by name"
         )
-    labels = _either(path.with_name(path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")))
+    labels = _plain_or_gzipped(
+        path.with_name(path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1"))
+    )
     if labels is not None and _dimensions(labels) != 1:
         labels = None  # the name of the images has none of those words, so this is the same file, or another kind
     beside = () if labels is None else ("labelled", labels)
@@ -50,39 +52,39 @@ def idx(path: Path) -> Source | None:
 
 @contextmanager
 def _open(path: Path, labels: Path | None) -> Iterator[Contents]:
-    yield contents_of(_read(path), str(path), None if labels is None else whole(_read(labels)), ground="black")
+    yield contents_of(_read(path), str(path), None if labels is None else read_all(_read(labels)), border="black")
 
 
-def _either(path: Path) -> Path | None:
-    """Find the file as it is or gzipped."""
-    return next((found for found in (path, path.with_name(f"{path.name}.gz")) if found.is_file()), None)
+def _plain_or_gzipped(path: Path) -> Path | None:
+    return next((file for file in (path, path.with_name(f"{path.name}.gz")) if file.is_file()), None)
 
 
 def _dimensions(path: Path) -> int | None:
-    """Count the dimensions that an IDX file of unsigned bytes has; None for any other file."""
-    with _opened(path) as file:
+    """Number of dimensions of an IDX file of unsigned bytes; None for any other file."""
+    with _open_plain(path) as file:
         start = file.read(4)
     return start[3] if len(start) == 4 and start.startswith(BYTES) else None
 
 
 def _read(path: Path) -> Rows | Array:
-    """Open an IDX file of unsigned bytes, or unpack a gzipped one."""
-    with reading(path), _opened(path) as file:
+    """The array of an IDX file of unsigned bytes: read in place, or unpacked where it is gzipped."""
+    with source_errors(path), _open_plain(path) as file:
         count = file.read(4)[3]
         shape: tuple[int, ...] = struct.unpack(f">{count}I", file.read(4 * count))
         size = math.prod(shape)
         if not isinstance(file, gzip.GzipFile) and path.stat().st_size == file.tell() + size > file.tell():
             return Rows(path, file.tell(), shape, np.dtype(np.uint8))
-        if size > LARGEST_LOADED:
+        if size > MAX_LOADED_BYTES:
             raise ValueError(f"its shape is {shape}, too large to be unpacked into memory")
-        values = file.read(size + 1)
+        values = file.read(size + 1)  # one byte more, to notice a longer file without unpacking all of it
         if len(values) != size:
             raise ValueError(f"its values are more or fewer than its shape {shape} says")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+def _open_plain(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Open a file for reading, unpacked if it is gzipped."""
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP
         file.seek(0)

@@ -1,6 +1,6 @@
 """Parquet and Arrow files, as the datasets library and others write them: one file, or a folder of the parts of a set.
 
-Parts are told by their names: `data/train-00000-of-00004.parquet`, `test/data-00000-of-00001.arrow`. Where there are
+Splits are read from the names: `data/train-00000-of-00004.parquet`, `test/data-00000-of-00001.arrow`. Where there are
 training images these are taken; `folder#test` takes another split.
 """
 
@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from equipoise.data.digests import Stored
-from equipoise.data.sources.base import Contents, Source, reading
+from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.columns import image_column, opener, read_labels
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
@@ -25,11 +25,11 @@ SPLITS = {"train": TRAIN, "training": TRAIN, "test": "test", "testing": "test"} 
     ("validation", "valid", "val", "dev"), "validation"
 )
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?(-[0-9a-f]{16})?$")  # which part of a split a file is
-PLAIN = ("", "data", "dataset", "part", "shard")  # file names that say nothing
+PLAIN = ("", "data", "dataset", "part", "shard")  # file names that name no split
 
 
 def parquet(path: Path) -> Source | None:
-    """Take a Parquet or Arrow file, or a folder that holds such files, of which the training images, if it has splits.
+    """Source of a Parquet or Arrow file, or of a folder of such files: of its training images, if it has splits.
 
     Raises:
         UsageError: the folder has splits or sets of which one must be chosen, or the extra is missing.
@@ -40,7 +40,7 @@ def parquet(path: Path) -> Source | None:
 
 
 def split_of_folder(name: str) -> Source | None:
-    """Take the split of a folder that is named behind a #, as in `photos#test`.
+    """Source of the split of a folder that is named behind a #, as in `photos#test`.
 
     Raises:
         UsageError: the folder has no such split.
@@ -57,14 +57,14 @@ def split_of_folder(name: str) -> Source | None:
 
 
 def is_table(name: str) -> bool:
-    """Say whether a file's name is that of images in Parquet or Arrow, rather than of notes about them."""
+    """Whether a file's name is that of images in Parquet or Arrow, rather than of notes about them."""
     path = PurePosixPath(name)
     notes = path.name.startswith((".", "cache-")) or path.stem == "metadata"  # as the datasets library leaves them
     return path.suffix.lower() in (*PARQUET, *ARROW) and not notes
 
 
 def choose(names: Sequence[str], split: str | None, data: str) -> list[str]:
-    """Choose the files of a split, or of the training images, or all where there are no splits; Parquet over Arrow.
+    """Files of a split, or of the training images, or all where there are no splits; Parquet rather than Arrow.
 
     Raises:
         UsageError: there is no such split, or it is not clear which files are wanted.
@@ -74,15 +74,15 @@ def choose(names: Sequence[str], split: str | None, data: str) -> list[str]:
     splits: dict[str, list[str]] = {}
     for name in parquets or tables:
         splits.setdefault(split_of(name), []).append(name)
-    wanted = TRAIN if split is None else SPLITS.get(split.lower(), split)
-    if wanted in splits:
-        return _one_set(splits[wanted], data)
+    chosen = TRAIN if split is None else SPLITS.get(split.lower(), split)
+    if chosen in splits:
+        return _one_set(splits[chosen], data)
     known = [name for name in splits if name in SPLITS.values()]
     if split is None and (not known or len(splits) == 1):
         return parquets or tables
     listed = ", ".join(sorted(splits)) or "none"
-    asked = "no training images" if split is None else f"no split {split!r}"
-    raise UsageError(f"{data} has {asked}, but the splits {listed}: choose one by writing #name behind it")
+    missing = "no training images" if split is None else f"no split {split!r}"
+    raise UsageError(f"{data} has {missing}, but the splits {listed}: choose one by writing #name behind it")
 
 
 def split_of(name: str) -> str:
@@ -99,7 +99,7 @@ def split_of(name: str) -> str:
 
 
 def source_of(paths: Sequence[Path], root: Path, name: str, identity: tuple[str, ...] | None = None) -> Source:
-    """Make a source of files below `root`, told apart by `identity` or else by their content.
+    """Source of files below `root`, identified by `identity` or else by their content.
 
     Raises:
         UsageError: the extra is missing.
@@ -112,7 +112,7 @@ def source_of(paths: Sequence[Path], root: Path, name: str, identity: tuple[str,
 
 @contextmanager
 def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Contents]:
-    """Open the images and labels in the rows of Parquet or Arrow files, one file after the other.
+    """Images and labels in the rows of Parquet or Arrow files, one file after the other.
 
     Raises:
         UsageError: a file is damaged, has no images, or has other columns than the first.
@@ -125,7 +125,7 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
             raise UsageError(f"{path} has not the same column {column!r} as {paths[0]}: give one set of data at a time")
     if not sum(tables.counts):
         raise UsageError(f"{name} has no rows: write it again")
-    with reading(paths[0]):
+    with source_errors(paths[0]):
         labels, classes = read_labels(tables.schemas[0], tables.whole, name)
     starts = list(accumulate(tables.counts, initial=0))
     value, stored = tables.column(column), opener(type_, root)
@@ -137,21 +137,18 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
 
 
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
-    with reading(path):
-        names = list(_tables_below(path))
+    names = []
+    with source_errors(path):
+        for here, folders, files in os.walk(path):
+            folders[:] = [folder for folder in folders if not folder.startswith(".")]  # in place: os.walk enters these
+            names += [Path(here, file).relative_to(path).as_posix() for file in files if is_table(file)]
     if not names:
         return None
     return source_of([path / chosen for chosen in choose(names, split, name)], path, name)
 
 
-def _tables_below(path: Path) -> Iterator[str]:
-    for here, folders, files in os.walk(path):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        yield from (Path(here, file).relative_to(path).as_posix() for file in files if is_table(file))
-
-
 def _one_set(names: list[str], data: str) -> list[str]:
-    """Check that files of one split lie together, rather than in folders of different sets."""
+    """The files of one split, if they lie together rather than in folders of different sets."""
     folders = {str(_set_of(name)) for name in names}
     if len(folders) > 1 and "default" not in folders:
         listed = ", ".join(sorted(folders))

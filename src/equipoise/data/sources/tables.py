@@ -1,4 +1,4 @@
-"""Parquet and Arrow files: one column of many files, read row by row, in memory that does not grow with the files."""
+"""Parquet and Arrow files: one column of many files, read row by row in bounded memory."""
 
 from bisect import bisect_right
 from collections import OrderedDict
@@ -10,15 +10,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from equipoise.data.sources.arrays import LARGEST_LOADED
-from equipoise.data.sources.base import reading
+from equipoise.data.sources.arrays import MAX_LOADED_BYTES
+from equipoise.data.sources.base import source_errors
 
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".arrows", ".feather", ".ipc")
 
 BATCH_ROWS, BATCH_BYTES = 64, 2**22  # rows decoded together: no more than either
-KEPT_BYTES = 2**27  # of decoded rows, for threads that lag behind
-OPEN_GROUPS = 32  # row groups that threads are in the midst of
+CACHE_BYTES = 2**27  # of decoded rows, kept for threads that lag behind
+OPEN_GROUPS = 32  # row groups that are decoded in part, and can be decoded on
 
 Column = Callable[[int], Any]  # gives the pyarrow scalar of a row
 ArrowSchema = Any  # pyarrow comes without types
@@ -26,13 +26,13 @@ ArrowSchema = Any  # pyarrow comes without types
 
 @dataclass(frozen=True)
 class Tables:
-    """The rows of several files, one file after the other.
+    """Rows of several files, one file after the other.
 
     Attributes:
         schemas: of each file, in order.
         counts: the rows of each file.
-        column: opens the column of that name for reading row by row, from any thread, in nearly increasing order.
-        whole: reads a whole column, meant for small values.
+        column: opens the column of that name, to be read row by row, from any thread, in nearly increasing order.
+        whole: reads a whole column, of small values.
     """
 
     schemas: Sequence[ArrowSchema]
@@ -42,7 +42,7 @@ class Tables:
 
 
 def open_tables(paths: Sequence[Path]) -> Tables:
-    """Open files that are all Parquet or all Arrow, by their suffix.
+    """Open files that are all Parquet or all Arrow, as their suffix says.
 
     Raises:
         UsageError: one of them is damaged.
@@ -56,7 +56,7 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
 
     schemas, counts, groups = [], [], []
     for path in paths:
-        with reading(path), pq.ParquetFile(path) as file:
+        with source_errors(path), pq.ParquetFile(path) as file:
             schemas.append(file.schema_arrow)
             counts.append(file.metadata.num_rows)
             for index in range(file.num_row_groups):
@@ -66,27 +66,27 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
     def whole(name: str) -> Any:
         chunks = []
         for path in paths:
-            with reading(path), pq.ParquetFile(path) as file:
+            with source_errors(path), pq.ParquetFile(path) as file:
                 chunks += file.read(columns=[name]).column(name).chunks
         return pa.chunked_array(chunks)
 
-    return Tables(schemas, counts, lambda name: _Forward(groups, name).value, whole)
+    return Tables(schemas, counts, lambda name: _SequentialColumn(groups, name).value, whole)
 
 
 def _open_arrow(paths: Sequence[Path]) -> Tables:
-    """Map the record batches of all files; those compressed are unpacked into memory, up to LARGEST_LOADED."""
+    """Map the record batches of all files; those compressed are unpacked into memory, up to MAX_LOADED_BYTES."""
     import pyarrow as pa
 
     unpacked = pa.total_allocated_bytes()
     schemas, counts, batches = [], [], []
     for path in paths:
-        with reading(path):
-            schema, found = _record_batches(path)
-            if pa.total_allocated_bytes() - unpacked > LARGEST_LOADED:
-                raise ValueError(f"unpacked it takes more than {LARGEST_LOADED} bytes, so save it uncompressed")
+        with source_errors(path):
+            schema, file_batches = _record_batches(path)
+            if pa.total_allocated_bytes() - unpacked > MAX_LOADED_BYTES:
+                raise ValueError(f"unpacked it takes more than {MAX_LOADED_BYTES} bytes, so save it uncompressed")
         schemas.append(schema)
-        counts.append(sum(batch.num_rows for batch in found))
-        batches += found
+        counts.append(sum(batch.num_rows for batch in file_batches))
+        batches += file_batches
     starts = list(accumulate((batch.num_rows for batch in batches), initial=0))
 
     def column(name: str) -> Column:
@@ -131,18 +131,18 @@ class _Group:
         return max(1, min(BATCH_ROWS, BATCH_BYTES * self.rows // max(1, self.size)))
 
 
-class _Forward:
-    """A column of row groups, each of which can only be decoded from its start.
+class _SequentialColumn:
+    """Column of row groups, each of which can only be decoded from its start.
 
-    How far each group was decoded is remembered, so that reading in order decodes it once; and what was decoded last
-    is kept, as threads that read in order are a little apart.
+    Every group has a decoder that goes on where it was, so that reading in order decodes each row once; and the rows
+    decoded last are cached, as threads that read in order are a little apart.
     """
 
-    def __init__(self, groups: Sequence[_Group], column: str) -> None:
-        self.groups, self.column = groups, column
+    def __init__(self, groups: Sequence[_Group], column: str, max_cached_bytes: int = CACHE_BYTES) -> None:
+        self.groups, self.column, self.max_cached_bytes = groups, column, max_cached_bytes
         self.starts = list(accumulate((group.rows for group in groups), initial=0))
-        self.kept: OrderedDict[tuple[int, int], Any] = OrderedDict()  # by group and batch, the oldest first
-        self.kept_bytes = 0
+        self.cached: OrderedDict[tuple[int, int], Any] = OrderedDict()  # by group and batch, the oldest first
+        self.cached_bytes = 0
         self.decoders: OrderedDict[int, _Decoder] = OrderedDict()  # by group, the longest unused first
         self.lock = Lock()
 
@@ -150,43 +150,43 @@ class _Forward:
         index = bisect_right(self.starts, row) - 1
         batch, offset = divmod(row - self.starts[index], self.groups[index].batch_rows)
         with self.lock:
-            while (index, batch) not in self.kept:
+            while (index, batch) not in self.cached:
                 self._decode(index, batch)
-            return self.kept[index, batch][offset]
+            return self.cached[index, batch][offset]
 
     def _decode(self, index: int, batch: int) -> None:
-        """Decode and keep the next batch of a group, from its start again if that is past the one wanted."""
+        """Decode and cache the next batch of a group, from its start again if that is past the batch needed."""
         decoder = self.decoders.pop(index, None)
         if decoder is None or decoder.next > batch:
             decoder = _Decoder(self.groups[index], self.column)
         values = decoder.decode()
         if not decoder.done:
             self.decoders[index] = decoder
-        self._keep((index, decoder.next - 1), values)
+        self._cache((index, decoder.next - 1), values)
         while len(self.decoders) > OPEN_GROUPS:
             self.decoders.popitem(last=False)
 
-    def _keep(self, key: tuple[int, int], values: Any) -> None:
-        dropped = self.kept.pop(key, None)
-        self.kept_bytes += values.nbytes - (0 if dropped is None else dropped.nbytes)
-        self.kept[key] = values
-        while self.kept_bytes > KEPT_BYTES and len(self.kept) > 1:
-            self.kept_bytes -= self.kept.popitem(last=False)[1].nbytes
+    def _cache(self, key: tuple[int, int], values: Any) -> None:
+        dropped = self.cached.pop(key, None)
+        self.cached_bytes += values.nbytes - (0 if dropped is None else dropped.nbytes)
+        self.cached[key] = values
+        while self.cached_bytes > self.max_cached_bytes and len(self.cached) > 1:
+            self.cached_bytes -= self.cached.popitem(last=False)[1].nbytes
 
 
 class _Decoder:
-    """A row group on its way from start to end; `next` is the number of the batch that comes next."""
+    """Decoder of a row group from start to end; `next` is the number of the batch that comes next."""
 
     def __init__(self, group: _Group, column: str) -> None:
-        self.group, self.next, self.batches = group, 0, _decoded(group, column)
+        self.group, self.next, self.batches = group, 0, _batches(group, column)
 
     @property
     def done(self) -> bool:
         return self.next * self.group.batch_rows >= self.group.rows
 
     def decode(self) -> Any:
-        """Give the next batch; raises UsageError if the file is damaged."""
-        with reading(self.group.path):
+        """The next batch; raises UsageError if the file is damaged."""
+        with source_errors(self.group.path):
             values = next(self.batches, ())
             if len(values) != min(self.group.batch_rows, self.group.rows - self.next * self.group.batch_rows):
                 raise ValueError("it has fewer rows than it says")
@@ -194,7 +194,7 @@ class _Decoder:
         return values
 
 
-def _decoded(group: _Group, column: str) -> Iterator[Any]:
+def _batches(group: _Group, column: str) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     with closing(pq.ParquetFile(group.path, buffer_size=BATCH_BYTES, pre_buffer=False)) as file:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_tools import png, tar
 
-from equipoise.data.shards.samples import samples
+from equipoise.data.shards.samples import read_samples
 from equipoise.data.shards.tar import DamagedTarError, Tar
 
 IMAGE = png(1)
@@ -27,7 +27,7 @@ def names(path: str | Path) -> list[str]:
 
 def found(path: str | Path) -> list[tuple[str, int | None]]:
     with Path(path).open("rb") as file:
-        return [(sample.name, sample.label) for sample in samples(Tar(file))]
+        return [(sample.name, sample.label) for sample in read_samples(Tar(file))]
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -119,7 +119,9 @@ def test_an_archive_that_was_cut_off_anywhere_is_refused(tmp_path: Path, compres
 
 
 def found_in(data: bytes) -> list[str]:
-    return [sample.name for sample in samples(Tar(io.BytesIO(data) if data[:2] != b"\x1f\x8b" else buffered(data)))]
+    return [
+        sample.name for sample in read_samples(Tar(io.BytesIO(data) if data[:2] != b"\x1f\x8b" else buffered(data)))
+    ]
 
 
 def buffered(data: bytes) -> io.BufferedReader:

@@ -9,7 +9,7 @@ import pytest
 from equipoise.data import open_images
 from equipoise.data.decode import Pixels
 from equipoise.data.sources import find_source
-from equipoise.data.sources.faces import FREE, STYLES, Options, _parsed
+from equipoise.data.sources.faces import FREE, STYLES, Options, _parse_options
 from equipoise.errors import UsageError
 
 dicebear = pytest.importorskip("dicebear")
@@ -50,7 +50,7 @@ def test_faces_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     images = open_images("faces:count=10", 64)
     np.testing.assert_array_equal(images.pixels, np.stack(drawn("faces", 10)).transpose(0, 3, 1, 2))
     assert images.labels is None
-    monkeypatch.setattr(sys.modules["equipoise.data.sources.faces"], "_artist", None)
+    monkeypatch.setattr(sys.modules["equipoise.data.sources.faces"], "_drawer", None)
     assert open_images("faces:count=10", 64).fingerprint == images.fingerprint
     with pytest.raises(TypeError):
         open_images("faces:count=10,seed=1", 64)
@@ -63,8 +63,8 @@ def test_size() -> None:
 
 
 def test_options() -> None:
-    assert _parsed("") == Options(count=10_000, seed=0, style="lorelei", size=64)
-    assert _parsed("count=20000, seed=7,style=moods") == Options(count=20_000, seed=7, style="moods")
+    assert _parse_options("") == Options(count=10_000, seed=0, style="lorelei", size=64)
+    assert _parse_options("count=20000, seed=7,style=moods") == Options(count=20_000, seed=7, style="moods")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_inspect_sums_up_the_values_of_each_channel(tmp_path: Path) -> None:
     for seen, channel in zip(inspect(tmp_path / "a.npy", 8).values, pixels.transpose(1, 0, 2, 3), strict=True):
         assert seen.mean == pytest.approx(channel.mean(dtype=np.float64), rel=1e-12)
         assert seen.std == pytest.approx(channel.std(dtype=np.float64), rel=1e-12)
-        assert (seen.least, seen.most) == (channel.min(), channel.max())
+        assert (seen.minimum, seen.maximum) == (channel.min(), channel.max())
 
 
 def test_grays_among_colours_count_in_every_channel(save: Saver) -> None:

@@ -306,12 +306,12 @@ def test_each_batch_is_decoded_once_while_threads_read_in_order(
     assert len(decoded) == len(set(decoded)) > 1
 
 
-def test_any_order_gives_the_same_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "KEPT_BYTES", 40_000)
+def test_any_order_gives_the_same_in_bounded_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", table(300), row_group_size=150)
     opened = tables.open_tables([path])
-    column = tables._Forward([tables._Group(path, index, 150, 1) for index in (0, 1)], "image")
+    groups = [tables._Group(path, index, 150, 1) for index in (0, 1)]
+    column = tables._SequentialColumn(groups, "image", max_cached_bytes=40_000)
     assert opened.counts == [300]
     for row in np.random.default_rng(0).integers(0, 300, 100).tolist():
         assert column.value(row).as_py()["bytes"] == png(PIXELS[row])
-        assert column.kept_bytes == sum(values.nbytes for values in column.kept.values()) <= 40_000
+        assert column.cached_bytes == sum(values.nbytes for values in column.cached.values()) <= 40_000

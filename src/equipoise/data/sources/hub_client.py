@@ -1,4 +1,4 @@
-"""Asking the Hugging Face Hub: again if it is busy, and in one sentence if it cannot give what was asked."""
+"""Calls of the Hugging Face Hub: repeated where it is busy, and explained in one sentence where they fail."""
 
 import time
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from equipoise.errors import UsageError
 
-WAITS = (1.0, 2.0, 4.0)  # seconds before asking again
-BUSY = (408, 429, 500, 502, 503, 504)  # what a server says that may do better soon
-CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")  # which of them depends on huggingface_hub's version
+WAITS = (1.0, 2.0, 4.0)  # seconds before each repetition
+BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may do better soon
+CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")  # used by one or another version of huggingface_hub
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 Answer = TypeVar("Answer")
@@ -19,11 +19,11 @@ class MissingRevisionError(UsageError):
 
 
 class OutOfReachError(UsageError):
-    """The hub does not answer, or is not to be asked."""
+    """The hub does not answer, or HF_HUB_OFFLINE forbids to call it."""
 
 
-def ask(request: Callable[[], Answer], name: str) -> Answer:
-    """Give what `request`, a call of huggingface_hub, returns; it is repeated while the hub is out of reach.
+def call_hub(request: Callable[[], Answer], name: str) -> Answer:
+    """Result of `request`, a call of huggingface_hub, which is repeated while the hub is out of reach.
 
     Raises:
         MissingRevisionError, OutOfReachError: as they say.
@@ -33,17 +33,17 @@ def ask(request: Callable[[], Answer], name: str) -> Answer:
         try:
             return request()
         except Exception as error:  # each version of huggingface_hub lets others through
-            explained = _explained(error, name)
+            explained = _explain(error, name)
             if explained is None:
                 raise
-            if wait is None or not isinstance(explained, OutOfReachError) or _offline(error):
+            if wait is None or not isinstance(explained, OutOfReachError) or _is_offline(error):
                 raise explained from error
         time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
-def _explained(error: Exception, name: str) -> UsageError | None:
-    """Say what went wrong, or None if this is no fault of the hub or the network."""
+def _explain(error: Exception, name: str) -> UsageError | None:
+    """The error in one sentence, or None if this is no fault of the hub or the network."""
     from huggingface_hub import errors
 
     match error:
@@ -59,7 +59,7 @@ def _explained(error: Exception, name: str) -> UsageError | None:
             return UsageError(f"the hub refuses {name} ({str(error).splitlines()[0]}): check its name")
         case errors.HFValidationError():
             return UsageError(f"{name} is no name of a data set on the hub: {str(error).splitlines()[0]}")
-    if _offline(error):
+    if _is_offline(error):
         return OutOfReachError(f"{name} was not downloaded before, and HF_HUB_OFFLINE forbids it now: unset it")
     if isinstance(error, errors.HfHubHTTPError | errors.LocalEntryNotFoundError) or _of_client(error):
         return OutOfReachError(f"cannot reach the hub for {name} ({_cause(error)}): check the network and try again")
@@ -69,10 +69,10 @@ def _explained(error: Exception, name: str) -> UsageError | None:
     return None
 
 
-def _offline(error: BaseException | None) -> bool:
+def _is_offline(error: BaseException | None) -> bool:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    return error is not None and (isinstance(error, OfflineModeIsEnabled) or _offline(error.__cause__))
+    return error is not None and (isinstance(error, OfflineModeIsEnabled) or _is_offline(error.__cause__))
 
 
 def _of_client(error: Exception) -> bool:

@@ -66,7 +66,7 @@ def test_npz_without_labels(tmp_path: Path) -> None:
 
 
 def test_uncompressed_members_are_mapped_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "LARGEST_LOADED", 100)
+    monkeypatch.setattr(arrays, "MAX_LOADED_BYTES", 100)
     np.testing.assert_array_equal(open_images(npz(tmp_path, images=GRAY), 8).pixels[:, 0], GRAY)
     with pytest.raises(UsageError, match=r"unpacks to 448 bytes: save it with np\.savez, uncompressed"):
         open_images(npz(tmp_path, True, images=GRAY), 8)

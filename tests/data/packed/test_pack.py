@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 
 from equipoise.data import Images, indices, open_images, pack
+from equipoise.data.decode import Pixels, parse_framing
+from equipoise.data.packed.workers import prepare_all
+from equipoise.data.sources import Contents
 from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
@@ -240,15 +243,18 @@ def test_a_cache_that_may_only_be_read_is_enough_to_open(folder: Path, cache: Pa
     assert not list((cache / "images").glob("*.lock"))  # a hit writes nothing
 
 
-def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[int] = []
-    monkeypatch.setattr("equipoise.data.packed.workers.CHUNK_BYTES", 64)
-    monkeypatch.setattr("equipoise.data.packed.workers._cores", lambda: 2)
-    real = Image.fromarray
-    monkeypatch.setattr(Image, "fromarray", lambda values: opened.append(1) or real(values))
-    np.save(tmp_path / "a.npy", np.zeros((200, 8, 8), np.uint8))
+def test_memory_stays_flat() -> None:
+    read: list[int] = []
+    contents = Contents([""] * 200, lambda index: read.append(index) or np.zeros((8, 8), np.uint8))
+    done: list[int] = []
     ahead: list[int] = []
-    open_images(tmp_path / "a.npy", 8, progress=lambda done, total: ahead.append(len(opened) - done))
+
+    def append(pixels: Pixels) -> None:
+        done.append(1)
+        ahead.append(len(read) - len(done))
+
+    prepare_all(contents, parse_framing(8, None, "crop", "white"), append, chunk_bytes=64, workers=2)
+    assert len(done) == 200
     assert max(ahead) <= 7
 
 

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from equipoise.data import duplicates_sheet, inspect
-from equipoise.data.decode import frame, prepare
-from equipoise.data.inspection.duplicates import MOST_BITS, candidates, near, picture_hash, same
+from equipoise.data.decode import parse_framing, prepare
+from equipoise.data.inspection.duplicates import (
+    MAX_BITS,
+    candidate_pairs,
+    exact_duplicates,
+    near_duplicates,
+    perceptual_hash,
+)
 
 
 def picture(seed: int, side: int = 160) -> Image.Image:
@@ -30,7 +36,7 @@ def picture(seed: int, side: int = 160) -> Image.Image:
 def looks(image: Image.Image, kind: str = "PNG", **options: Any) -> np.ndarray:
     data = io.BytesIO()
     image.save(data, kind, **options)
-    return prepare(data.getvalue, frame(64, None, "crop", "white")).pixels
+    return prepare(data.getvalue, parse_framing(64, None, "crop", "white")).pixels
 
 
 def bits(one: int, other: int) -> int:
@@ -52,21 +58,21 @@ def test_variants_are_alike_and_others_are_not(variant: str) -> None:
     originals = [looks(picture(seed)) for seed in range(8)]
     variants = [VARIANTS[variant](picture(seed)) for seed in range(8)]
     images = originals + variants
-    hashes = np.array([picture_hash(image) for image in images], np.uint64)
-    assert max(bits(int(hashes[k]), int(hashes[k + 8])) for k in range(8)) <= MOST_BITS
-    assert near(hashes, images.__getitem__) == [(k, k + 8) for k in range(8)]
+    hashes = np.array([perceptual_hash(image) for image in images], np.uint64)
+    assert max(bits(int(hashes[k]), int(hashes[k + 8])) for k in range(8)) <= MAX_BITS
+    assert near_duplicates(hashes, images.__getitem__) == [(k, k + 8) for k in range(8)]
 
 
 def test_equal_hashes_of_unlike_images_are_not_alike() -> None:
     images = [looks(picture(seed)) for seed in range(4)]
-    assert near(np.zeros(4, np.uint64), images.__getitem__) == []
-    assert near(np.zeros(4, np.uint64), lambda _: None) == []
+    assert near_duplicates(np.zeros(4, np.uint64), images.__getitem__) == []
+    assert near_duplicates(np.zeros(4, np.uint64), lambda _: None) == []
 
 
 def test_plain_images_are_alike_if_their_colour_is() -> None:
     grays = [np.full((1, 8, 8), value, np.uint8) for value in (10, 11, 200, 10)]
-    hashes = np.array([picture_hash(gray) for gray in grays], np.uint64)
-    assert near(hashes, grays.__getitem__) == [(0, 1, 3)]
+    hashes = np.array([perceptual_hash(gray) for gray in grays], np.uint64)
+    assert near_duplicates(hashes, grays.__getitem__) == [(0, 1, 3)]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=16), st.data())
@@ -74,8 +80,8 @@ def test_candidates_are_all_near_pairs_of_few(hashes: list[int], data: Any) -> N
     if hashes:
         flips = data.draw(st.lists(st.integers(0, 63), max_size=7))
         hashes.append(hashes[0] ^ sum({1 << flip for flip in flips}))
-    near_pairs = {(i, j) for j in range(len(hashes)) for i in range(j) if bits(hashes[i], hashes[j]) <= MOST_BITS}
-    found = candidates(np.array(hashes, np.uint64)).tolist()
+    near_pairs = {(i, j) for j in range(len(hashes)) for i in range(j) if bits(hashes[i], hashes[j]) <= MAX_BITS}
+    found = candidate_pairs(np.array(hashes, np.uint64)).tolist()
     assert {tuple(pair) for pair in found} == near_pairs
     distances = [bits(hashes[i], hashes[j]) for i, j in found]
     assert distances == sorted(distances)
@@ -86,14 +92,14 @@ def test_candidates_of_many_are_found() -> None:
     for place in range(500):
         flips = np.random.default_rng(place).choice(64, 4, replace=False)
         hashes[25_000 + place] = hashes[place] ^ np.uint64(sum(1 << int(flip) for flip in flips))
-    found = {tuple(pair) for pair in candidates(hashes).tolist()}
+    found = {tuple(pair) for pair in candidate_pairs(hashes).tolist()}
     assert sum((place, 25_000 + place) in found for place in range(500)) >= 495
 
 
 def test_same_groups_equal_digests() -> None:
-    assert same(np.array([5, 0, 5, 7, 0, 5], np.uint64)) == [(0, 2, 5), (1, 4)]
-    assert same(np.array([0, 2**64 - 1], np.uint64)) == []
-    assert same(np.array([], np.uint64)) == []
+    assert exact_duplicates(np.array([5, 0, 5, 7, 0, 5], np.uint64)) == [(0, 2, 5), (1, 4)]
+    assert exact_duplicates(np.array([0, 2**64 - 1], np.uint64)) == []
+    assert exact_duplicates(np.array([], np.uint64)) == []
 
 
 def test_inspect_names_copies_and_images_alike(tmp_path: Path) -> None:

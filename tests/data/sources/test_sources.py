@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unprivileged import as_nobody
 
 import equipoise.data
 from equipoise.data import BUNDLED, open_images
@@ -15,27 +16,6 @@ from equipoise.data.sources import find_source
 from equipoise.errors import UsageError
 
 NOTICE = Path(equipoise.data.__file__).with_name("NOTICE").read_text()
-
-
-def as_nobody(action: Callable[[], object]) -> str:
-    """Run `action` in a child without the rights of root, and give the message of its UsageError."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setuid(65534)
-        try:
-            action()
-        except UsageError as error:
-            os.write(write, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        message = pipe.read()
-    os.waitpid(child, 0)
-    return message
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def config(tmp_path: Path, small: TrainConfig) -> TrainConfig:
 @pytest.fixture
 def server(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serve the same shards to those who wait briefly."""
-    monkeypatch.setattr("equipoise.data.shards.stream.Patience", lambda: QUICK)
+    monkeypatch.setattr("equipoise.data.shards.stream.RetryPolicy", lambda: QUICK)
     with serving(Path(config.data).parent) as told:
         yield told
 

@@ -6,11 +6,11 @@ from threading import Event, Semaphore, Thread
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-POLL = 0.2  # seconds after which a wait lets signals through
+POLL_SECONDS = 0.2
 
 
-class Ahead(Generic[Item]):
-    """Take the items of an endless generator, of which one is made while another is in use.
+class Prefetcher(Generic[Item]):
+    """Items of an endless generator, of which one is made while another is in use.
 
     Args:
         items: run in a thread of its own; what it raises is raised by `next`, again and again.
@@ -20,16 +20,18 @@ class Ahead(Generic[Item]):
     def __init__(self, items: Generator[Item, None, None], stop: Event) -> None:
         self.stop = stop
         self._ready: SimpleQueue[Item | BaseException] = SimpleQueue()
+        # A bounded queue would hold one item more: the one that waits for a place in it. Items are large.
         self._wanted = Semaphore(0)
         self._failure: BaseException | None = None
-        self._thread = Thread(target=self._work, args=(items,), name="equipoise-stream", daemon=True)
+        # A daemon, so that a thread that waits for a server does not hold up the end of the program.
+        self._thread = Thread(target=self._make, args=(items,), name="equipoise-stream", daemon=True)
         self._thread.start()
 
     def next(self) -> Item:
-        """Give the next item, and have the one after it made."""
+        """The next item; the one after it is then made."""
         while self._failure is None:
             try:
-                item = self._ready.get(timeout=POLL)
+                item = self._ready.get(timeout=POLL_SECONDS)  # without a timeout, Ctrl-C would wait for the item
             except Empty:
                 continue
             self._wanted.release()
@@ -38,17 +40,17 @@ class Ahead(Generic[Item]):
             self._failure = item
         raise self._failure
 
-    def close(self, patience: float = 2.0) -> None:
+    def close(self, timeout: float = 2.0) -> None:
         """End the thread; one that waits for a server ends by itself, at the latest when its time is out."""
         self.stop.set()
         self._wanted.release()
-        self._thread.join(patience)
+        self._thread.join(timeout)
 
-    def _work(self, items: Generator[Item, None, None]) -> None:
+    def _make(self, items: Generator[Item, None, None]) -> None:
         try:
             for item in items:
                 self._ready.put(item)
-                del item  # else it would be held beside the next
+                del item  # else it would be held beside the next one
                 self._wanted.acquire()
                 if self.stop.is_set():
                     break

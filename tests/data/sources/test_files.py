@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from equipoise.data import Images, open_images
-from equipoise.data.decode import frame, prepare
-from equipoise.data.sources.labels import class_labels
+from equipoise.data.decode import parse_framing, prepare
+from equipoise.data.sources.labels import folder_labels
 from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
@@ -36,7 +36,7 @@ def test_a_folder_of_mixed_images_is_sorted_by_name_at_any_depth(save: Saver) ->
     assert images.shape == (3, 16, 16)
     names = ["a/deep/er/x.webp", "a/z.JPG", "b.png", "c.gif", "gray.png"]
     for image, name in zip(images.pixels, names, strict=True):
-        alone = prepare((folder / name).read_bytes, frame(16, 3, "crop", "white"))
+        alone = prepare((folder / name).read_bytes, parse_framing(16, 3, "crop", "white"))
         np.testing.assert_array_equal(image, alone.pixels)
     assert images.skipped == []
     assert images.labels is None
@@ -96,7 +96,7 @@ def test_class_folders_give_labels_and_skipped_images_take_theirs_along(save: Sa
     ],
 )
 def test_labels_need_every_image_one_folder_deep(names: list[str], labels: list[int] | None) -> None:
-    found, _ = class_labels(names)
+    found, _ = folder_labels(names)
     assert (None if found is None else found.tolist()) == labels
 
 

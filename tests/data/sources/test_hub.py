@@ -26,8 +26,8 @@ CONVERTED = "c" * 40
 SCRIPT = """
 import sys
 from equipoise.data import open_images
-from equipoise.data.sources import reach
-reach.WAITS = (0.01, 0.02)
+from equipoise.data.sources import hub_client
+hub_client.WAITS = (0.01, 0.02)
 for name in sys.argv[1:]:
     try:
         images = open_images(name, 8)

@@ -17,12 +17,12 @@ import torch
 import webdataset
 from PIL import Image
 from shard_tools import numbers, png, shards, tar
-from test_sources import as_nobody
+from unprivileged import as_nobody
 
 from equipoise.data import inspect, open_images
 from equipoise.data.shards import Stream, StreamBroken, is_stream, open_stream
 from equipoise.data.shards import shards as source
-from equipoise.data.shards.order import deal
+from equipoise.data.shards.order import assign_shards
 from equipoise.errors import UsageError
 
 COUNTS = [50, 43, 0, 61, 7, 39]
@@ -68,7 +68,7 @@ def test_processes_share_an_epoch_without_overlap_or_loss(stream: Opener, size: 
     """Each process sees its share before its next epoch begins, and the shares make the whole."""
     one, shares = stream(), []
     for rank in range(size):
-        length = sum(part.length(COUNTS[part.shard]) for part in deal(len(COUNTS), 0, 0, rank, size))
+        length = sum(part.length(COUNTS[part.shard]) for part in assign_shards(len(COUNTS), 0, 0, rank, size))
         shares.append(numbers(one.draw(length * size, 0, 0, rank, size).images))
     assert sorted(image for share in shares for image in share) == list(range(200))
 
@@ -153,23 +153,27 @@ def test_the_fingerprint_is_of_the_content_and_not_of_its_place(tmp_path: Path, 
 
 def test_held_out_images_are_never_drawn_and_nothing_is_lost(stream: Opener) -> None:
     one = stream(held_out=0.3)
-    aside, rest = once(one, held_out=True), once(one, held_out=False)
+    aside, rest = single_pass(one, held_out=True), single_pass(one, held_out=False)
     assert 30 < len(aside) < 90
     assert sorted(aside + rest) == list(range(200))
     assert sorted(walk(one, len(rest))) == sorted(rest)
     assert numbers(stream(held_out=0.3).draw(3, 0, 2 * len(rest)).images) == walk(one, 2 * len(rest) + 3)[-3:]
 
 
-def once(stream: Stream, *, held_out: bool = False) -> list[int]:
-    return [numbers(image.pixels[None])[0] for _, image in stream.once(held_out=held_out) if not isinstance(image, str)]
+def single_pass(stream: Stream, *, held_out: bool = False) -> list[int]:
+    return [
+        numbers(image.pixels[None])[0]
+        for _, image in stream.single_pass(held_out=held_out)
+        if not isinstance(image, str)
+    ]
 
 
 def test_all_images_can_be_read_once_in_an_order_of_the_shards(stream: Opener) -> None:
-    found = once(stream())
+    found = single_pass(stream())
     assert sorted(found) == list(range(200))
     assert found != sorted(found)
-    assert found == once(stream())
-    assert not once(stream(), held_out=True)
+    assert found == single_pass(stream())
+    assert not single_pass(stream(), held_out=True)
 
 
 def test_images_are_framed(tmp_path: Path, stream: Opener) -> None:
@@ -191,7 +195,7 @@ def test_an_image_that_cannot_be_used_is_skipped_and_another_takes_its_place(tmp
     assert len(one.skipped) == 9
     assert dict(one.skipped)["a.tar/0.png"] == "not an image of a known kind"
     assert numbers(stream(str(tmp_path / "a.tar")).draw(5, 0, 60).images) == seen[60:65]
-    assert len(once(one)) == 32
+    assert len(single_pass(one)) == 32
 
 
 def test_images_without_labels_among_those_with_are_skipped(tmp_path: Path, stream: Opener) -> None:
@@ -242,10 +246,9 @@ def test_a_shard_that_changes_or_goes_during_training_is_an_error(tmp_path: Path
         walk(other, 120)
 
 
-def test_few_images_are_held_at_a_time(tmp_path: Path, stream: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_are_held_at_a_time(tmp_path: Path) -> None:
     """The block shrinks with the images' size: images of 1 MiB, of which 8 MiB may be held."""
-    monkeypatch.setattr("equipoise.data.shards.stream.LARGEST_BLOCK", 8 * 2**20)
-    one = open_stream(shards(tmp_path / "big", [60]), 1024)
+    one = open_stream(shards(tmp_path / "big", [60]), 1024, max_block_bytes=8 * 2**20)
     assert one.plan.block == 8
     one.close()
 

@@ -70,9 +70,9 @@ def test_a_part_gives_its_own_images_and_labels() -> None:
     assert train.labels is not None
     assert images.labels is not None
     for part in (train, held_out):
-        assert part.chosen is not None
-        np.testing.assert_array_equal(part.batch([0, 5, 9]), images.batch(part.chosen[[0, 5, 9]]))
-        np.testing.assert_array_equal(part.labels, images.labels[part.chosen])
+        assert part.selection is not None
+        np.testing.assert_array_equal(part.batch([0, 5, 9]), images.batch(part.selection[[0, 5, 9]]))
+        np.testing.assert_array_equal(part.labels, images.labels[part.selection])
         again = pickle.loads(pickle.dumps(part))
         np.testing.assert_array_equal(again.batch([3, 4]), part.batch([3, 4]))
         assert (len(again), again.fingerprint) == (len(part), part.fingerprint)
