@@ -1,8 +1,8 @@
 """Where to compute, in which precision, and how the processes of a run are started."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -89,6 +89,19 @@ def make_launcher(device: Device, devices: int) -> Launcher:
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
+
+
+@contextmanager
+def leaving_together(launcher: Launcher) -> Iterator[None]:
+    """Let the processes that `launcher` has started end together, unless one of them fails.
+
+    A process that ends while the threads of its process group run, or while another still talks to it, is now and then
+    aborted by C++ ("terminate called without an active exception").
+    """
+    yield
+    launcher.barrier()
+    if launcher.world_size > 1:
+        torch.distributed.destroy_process_group()
 
 
 def processes_were_started() -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.data import normalise
-from equipoise.devices import Device, Launcher, make_launcher
+from equipoise.devices import Device, Launcher, leaving_together, make_launcher
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import extractor_name, image_statistics
 from equipoise.evaluation.image_sets import ImageSets, open_sets
@@ -130,9 +130,8 @@ def _evaluate_in_process(launcher: Launcher, settings: dict[str, Any], quiet: bo
             result = vars(_compute_scores(share, merged, request))
         except UsageError as refusal:
             result = str(refusal)
-    result = launcher.broadcast(result)
-    launcher.barrier()  # a process that ends while another still receives from it can bring both down
-    return result
+    with leaving_together(launcher):
+        return launcher.broadcast(result)
 
 
 def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:

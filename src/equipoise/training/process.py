@@ -7,7 +7,7 @@ from typing import cast
 
 from equipoise.config.datasets import open_dataset
 from equipoise.data import Dataset
-from equipoise.devices import Launcher
+from equipoise.devices import Launcher, leaving_together
 from equipoise.errors import UsageError
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
@@ -37,7 +37,7 @@ def train_process(
     run = Run.open(cast(Path, launcher.broadcast(path)))
     distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
     first = distributed.rank == 0
-    with freed_memory_kept(), ExitStack() as stack:
+    with leaving_together(launcher), freed_memory_kept(), ExitStack() as stack:
         # Lock: nobody else writes into the run until this process ends
         lock = partial(_lock, run, images, stack if first else None)
         if refused := on_all(distributed, lock):
@@ -62,7 +62,6 @@ def train_process(
             outcome = train_loop(run, train_state, dataset, distributed, recorder, stop)
             if refused := on_all(distributed, lambda: recorder.close() if recorder else None):
                 outcome = Outcome("refused", train_state.images, refused)
-        launcher.barrier()
     return run.path, outcome
 
 

@@ -227,19 +227,23 @@ def progress_bar(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
     bar = Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
     )
-    started: list[TaskID] = []
+    shown: TaskID | None = None
+    ended = quiet
 
     def update(done: int, total: int) -> None:
-        if not started and not quiet:
+        nonlocal shown
+        if ended:
+            return  # nobody would stop a bar that begins now
+        if shown is None:
             bar.start()
-            started.append(bar.add_task(task, total=total))
-        for each in started:
-            bar.update(each, completed=done)
+            shown = bar.add_task(task, total=total)
+        bar.update(shown, completed=done)
 
     try:
         yield update
     finally:
-        if started:
+        ended = True
+        if shown is not None:
             bar.stop()
 
 
