@@ -1,7 +1,8 @@
-"""The command as a person uses it: real processes, real files, real mistakes."""
+"""The command as a person uses it: real files, real mistakes, and where the process is the point, real processes."""
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from PIL import Image
 
 from command import Command
 from equipoise import Run
+from equipoise.cli.main import COMMANDS, main
 
 TINY = [
     *["--width", "4", "--latent", "8", "--resolution", "16", "--images", "160", "--batch", "16"],
@@ -41,14 +43,24 @@ def refused(done: "subprocess.CompletedProcess[str]", words: str) -> None:
     assert re.search(words, message), message
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that the tests of this file copy, so that it is trained once."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        assert main(["train", "began", *TINY, "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.fixture
-def run(equipoise: Command, tmp_path: Path) -> Path:
-    done = equipoise("train", "began", *TINY, "--out", "run")
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "run"
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_help_explains_itself(within: Command) -> None:
+    for usage, text in COMMANDS.items():
+        assert re.search(rf"^  {re.escape(usage)} +{re.escape(text)}$", within("--help").stdout, flags=re.M)
     for words in ([], ["--help"], ["train"], ["train", "--help"], ["train", "began", "--help"], ["resume", "--help"]):
         done = within(*words)
         assert done.returncode == 0, done
@@ -72,7 +84,8 @@ def test_nothing_is_imported_before_it_is_needed(module: str, unneeded: list[str
     assert done.stdout == "[]\n"
 
 
-def test_train_says_where_everything_lies(equipoise: Command, tmp_path: Path) -> None:
+def test_train_says_where_everything_lies(equipoise: Command, within: Command, tmp_path: Path) -> None:
+    """In a real process; a second run finds the next free folder."""
     done = equipoise("train", "began", *TINY)
     assert done.returncode == 0, done.stderr
     for line in ("run:", "samples:", "curves:", "report:"):
@@ -80,31 +93,31 @@ def test_train_says_where_everything_lies(equipoise: Command, tmp_path: Path) ->
         assert path is not None
         assert (tmp_path / path[1]).exists()
     assert (tmp_path / "runs" / "began-digits-16-001").is_dir()
-    assert equipoise("train", "began", *TINY).returncode == 0
+    assert within("train", "began", *TINY).returncode == 0
     assert (tmp_path / "runs" / "began-digits-16-002").is_dir()
 
 
 def test_flags_win_over_a_configuration_and_a_configuration_makes_its_run_again(
-    equipoise: Command, run: Path, tmp_path: Path
+    within: Command, run: Path, tmp_path: Path
 ) -> None:
-    again = equipoise("train", "--config", run / "config.yaml", "--out", "again", "--quiet")
+    again = within("train", "--config", run / "config.yaml", "--out", "again", "--quiet")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again" / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
-    other = equipoise("train", "began", "--config", run / "config.yaml", "--gamma", "0.3", "--out", "other", "--quiet")
+    other = within("train", "began", "--config", run / "config.yaml", "--gamma", "0.3", "--out", "other", "--quiet")
     assert other.returncode == 0, other.stderr
     config = yaml.safe_load((tmp_path / "other" / "config.yaml").read_text())
     assert config["objective"]["gamma"] == 0.3
     assert config["network"]["width"] == 4
 
 
-def test_resume_and_resume_if_exists(equipoise: Command, run: Path) -> None:
-    done = equipoise("resume", run, "--images", "192", "--quiet")
+def test_resume_and_resume_if_exists(within: Command, run: Path) -> None:
+    done = within("resume", run, "--images", "192", "--quiet")
     assert done.returncode == 0, done.stderr
     assert Run.open(run).rows()[-1]["images"] == 192
-    same = equipoise("train", "--config", run / "config.yaml", "--out", run, "--resume-if-exists")
+    same = within("train", "--config", run / "config.yaml", "--out", run, "--resume-if-exists")
     assert same.returncode == 0, same.stderr
     words = ["train", "--config", run / "config.yaml", "--lr", "0.1", "--out", run, "--resume-if-exists"]
-    refused(equipoise(*words), "was made with another lr .*choose another --out")
+    refused(within(*words), "was made with another lr .*choose another --out")
 
 
 def test_sample_as_grid_array_and_folder(within: Command, run: Path, tmp_path: Path) -> None:
