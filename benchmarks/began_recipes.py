@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import equipoise
-from benchmarks.digits_judge import PeriodicKID
+from benchmarks.digit_evaluator import DigitEvaluator
 from equipoise import PRESETS, TrainConfig
 from equipoise.sampling.sample import sample
 from equipoise.sampling.save import save_images
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--only", default="", help="recipes whose name holds this")
     options = parser.parse_args()
-    judge = PeriodicKID()
+    evaluate = DigitEvaluator()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = [HEADER]
     for number, (name, recipe) in enumerate(recipes().items()):
@@ -67,12 +67,12 @@ def main() -> None:
         config = recipe.with_changes(images=options.images, seed=options.seed, sample_every=options.images)
         run = equipoise.train(config, options.runs / f"{number:02d}-{options.seed}", quiet=True)
         pictures = sample(run, 1000)
-        verdict = judge(pictures)
+        row = evaluate(pictures)
         save_images(pictures[:64], options.out / f"began-recipe-{number:02d}.png")
-        last = next(row for row in reversed(run.rows()) if "k" in row)
+        last = next(metrics for metrics in reversed(run.rows()) if "k" in metrics)
         lines.append(
-            f"| {name} | {verdict.seen} | {verdict.entropy:.2f} | {verdict.sure:.0%} | {verdict.diversity:.2f} | "
-            f"{verdict.kid:.1f} | {last['k']:.3f} | {last['balance']:.2f} |"
+            f"| {name} | {row.distinct} | {row.entropy:.2f} | {row.recognisable:.0%} | {row.diversity:.2f} | "
+            f"{row.kid:.1f} | {last['k']:.3f} | {last['balance']:.2f} |"
         )
         print(lines[-1], flush=True)
         (options.out / "began-recipes.md").write_text("\n".join(lines) + "\n")

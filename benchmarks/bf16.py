@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.digits import told
+from benchmarks.digits import mean_and_spread
 from equipoise import PRESETS, Run
 from equipoise.training.train import resume_if_exists
 
@@ -55,9 +55,9 @@ def table(runs: dict[str, list[Run]]) -> str:
     for loss in LOSSES:
         ours = [100 * apart(*pair, loss) for pair in zip(runs["fp32"], runs["bf16"], strict=True)]
         seeds = [100 * apart(*pair, loss) for pair in combinations(runs["fp32"], 2)]
-        lines.append(f"| {loss} | {told(ours, 2)} % | {told(seeds, 2)} % |")
+        lines.append(f"| {loss} | {mean_and_spread(ours, 2)} % | {mean_and_spread(seeds, 2)} % |")
     kids = {
-        precision: told([next(row["kid"] for row in run.rows()[::-1] if "kid" in row) for run in each], 2)
+        precision: mean_and_spread([next(row["kid"] for row in run.rows()[::-1] if "kid" in row) for run in each], 2)
         for precision, each in runs.items()
     }
     return "\n".join([*lines, f"| KID | {kids['bf16']} in bf16 | {kids['fp32']} in fp32 |"])

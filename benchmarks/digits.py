@@ -22,9 +22,10 @@ import torch
 from PIL import Image
 
 import equipoise
-from benchmarks.digits_judge import PeriodicKID, Verdict
+from benchmarks.digit_evaluator import DigitEvaluator, DigitStatistics
 from equipoise import PRESETS, Diverged, Run, TrainConfig
-from equipoise.objectives import WGAN, Tasks
+from equipoise.objectives import Tasks
+from equipoise.objectives.wgan import WGAN
 from equipoise.sampling.sample import sample
 from equipoise.views.figures import grid
 from equipoise.views.report import draw_curves
@@ -85,8 +86,10 @@ def otherwise(images: int) -> dict[str, TrainConfig]:
     return {name: known[objective].with_changes(**changes) for name, (objective, changes) in OTHERWISE.items()}
 
 
-def measured(name: str, config: TrainConfig, folder: Path, judge: PeriodicKID) -> tuple[Run, Verdict, dict[str, float]]:
-    """Train, or take up what was trained before; the final verdict, and the run's own KIDs and time."""
+def train_and_evaluate(
+    name: str, config: TrainConfig, folder: Path, evaluator: DigitEvaluator
+) -> tuple[Run, DigitStatistics, dict[str, float]]:
+    """Train unless `folder` holds the run; statistics of its final samples, and the run's own KIDs and minutes."""
     done = folder / "benchmark.json"
     started = time.process_time()
     try:
@@ -98,7 +101,7 @@ def measured(name: str, config: TrainConfig, folder: Path, judge: PeriodicKID) -
         done.write_text(json.dumps({"seconds": time.process_time() - started}))
     kids = [1000 * row["kid"] for row in run.rows() if "kid" in row]
     minutes = json.loads(done.read_text())["seconds"] / 60
-    return run, judge(sample(run, 1000)), {"final": kids[-1], "best": min(kids), "minutes": minutes}
+    return run, evaluator(sample(run, 1000)), {"final": kids[-1], "best": min(kids), "minutes": minutes}
 
 
 def picture(run: Run, out: Path) -> None:
@@ -129,22 +132,22 @@ def sheet(runs: dict[str, Run], out: Path) -> None:
     figure.savefig(out)
 
 
-def line(name: str, found: list[tuple[Run, Verdict, dict[str, float]]]) -> str:
+def line(name: str, results: list[tuple[Run, DigitStatistics, dict[str, float]]]) -> str:
     """A row of the table."""
-    verdicts, figures = [verdict for _, verdict, _ in found], [figure for _, _, figure in found]
+    rows, figures = [row for _, row, _ in results], [figure for _, _, figure in results]
     cells = [
-        told([figure["final"] for figure in figures], 0),
-        told([figure["best"] for figure in figures], 0),
-        told([verdict.seen for verdict in verdicts], 1),
-        told([verdict.entropy for verdict in verdicts], 2),
-        told([100 * verdict.sure for verdict in verdicts], 0) + " %",
-        told([verdict.diversity for verdict in verdicts], 2),
-        told([figure["minutes"] for figure in figures], 1),
+        mean_and_spread([figure["final"] for figure in figures], 0),
+        mean_and_spread([figure["best"] for figure in figures], 0),
+        mean_and_spread([row.distinct for row in rows], 1),
+        mean_and_spread([row.entropy for row in rows], 2),
+        mean_and_spread([100 * row.recognisable for row in rows], 0) + " %",
+        mean_and_spread([row.diversity for row in rows], 2),
+        mean_and_spread([figure["minutes"] for figure in figures], 1),
     ]
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def told(values: list[float], digits: int) -> str:
+def mean_and_spread(values: list[float], digits: int) -> str:
     """Mean and, of several seeds, standard deviation."""
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.{digits}f}{spread}"
@@ -160,18 +163,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    judge, lines, firsts = PeriodicKID(), [HEADER], dict[str, Run]()
+    evaluator, lines, firsts = DigitEvaluator(), [HEADER], dict[str, Run]()
     for name, config in {**configs(options.images), **otherwise(options.images)}.items():
         if options.only and name not in options.only.split(","):
             continue
         plain = name.replace(" ", "-")
-        found = [
-            measured(name, config.with_changes(seed=seed), options.runs / f"{plain}-{config.images}-{seed}", judge)
+        prefix = f"{plain}-{config.images}"
+        results = [
+            train_and_evaluate(
+                name, config.with_changes(seed=seed), folder.with_name(f"{folder.name}-{seed}"), evaluator
+            )
             for seed in range(options.seeds)
         ]
-        firsts[name] = found[0][0]
+        firsts[name] = results[0][0]
         picture(firsts[name], options.out / "objectives" / f"{plain}.png")
-        lines.append(line(name, found))
+        lines.append(line(name, results))
         print(lines[-1], flush=True)
     if not options.only:
         about = (

@@ -1,4 +1,4 @@
-"""What each part of a fast step gives: BEGAN's step as it is, and with one part left out at a time, turn by turn.
+"""Ablation of the fast step: BEGAN's step as it is, and with one part left out at a time, timed in alternation.
 
 On a CPU; writes docs/results/parts-PRECISION.md.
 
@@ -8,26 +8,26 @@ On a CPU; writes docs/results/parts-PRECISION.md.
 import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from equipoise.bench.report import ROUNDS, Case
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from equipoise.bench import Textbook
+from equipoise.bench.benchmark import ROUNDS, SYNTHETIC_BATCHES, Case
 from equipoise.bench.machine import describe
-from equipoise.bench.steps import Step, SyntheticFeed, take_step, textbook
-from equipoise.bench.timing import memory, race, work
+from equipoise.bench.steps import Step, SyntheticFeed, equipoise_step, textbook_step
+from equipoise.bench.timing import count_flops, peak_memory, time_interleaved
 from equipoise.devices import SingleProcess
 from equipoise.networks.autoencoder import upsample
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
-from equipoise.training.batch import make_batch
-from equipoise.training.distributed import make_distributed
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import Optimizers
 
@@ -54,6 +54,11 @@ def two_steps(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return out
 
 
+def without_keeping(*, keep: bool = True) -> None:
+    """Stand-in for `keep_freed_memory` that leaves torch's usual behaviour."""
+    keep_freed_memory(keep=False)
+
+
 AUTOENCODER = "equipoise.networks.autoencoder"
 LEFT_OUT: dict[str, tuple[Change | None, Patch]] = {
     "nothing left out": (None, nullcontext),
@@ -71,25 +76,32 @@ LEFT_OUT: dict[str, tuple[Change | None, Patch]] = {
         lambda: patch("equipoise.networks.convolution.MAX_PIXELS_GRADIENT", 0),
     ),
     "activations in place": (None, lambda: patch(f"{AUTOENCODER}.elu", F.elu)),
-    "freed memory kept": (None, lambda: patch(f"{__name__}.KEEP", new=False)),
+    "freed memory kept": (None, lambda: patch("equipoise.bench.steps.keep_freed_memory", without_keeping)),
     "fused Adam": (with_plain_adam, nullcontext),
 }
-KEEP = True
 
 
-def ours(case: Case, change: Change | None, patched: Patch) -> Step:
-    """A step as `equipoise train` takes it, but for what is changed in it."""
-    config, feed, launcher = case.config("cpu"), SyntheticFeed(case.shape, 16 * case.batch), SingleProcess(CPU)
-    distributed, train_state = make_distributed(launcher, config.precision), TrainState(config, DataSpec.of(feed), CPU)
+def ablated_step(case: Case, change: Change | None, patched: Patch) -> Step:
+    """Equipoise's step with one part left out: by a change of the state, or by a patch while it runs."""
+    train_state = TrainState(case.config("cpu"), DataSpec(case.shape), CPU)
     if change:
         change(train_state)
+    plain_step = equipoise_step(train_state, synthetic_feed(case), SingleProcess(CPU))
 
     def step() -> None:
         with patched():
-            keep_freed_memory(keep=KEEP)
-            take_step(train_state, make_batch(config, feed, train_state.images, distributed, CPU), distributed)
+            plain_step()
 
     return step
+
+
+def plain_textbook_step(case: Case) -> Step:
+    config = case.config("cpu")
+    return textbook_step(Textbook(config, config.build(case.shape)), synthetic_feed(case), SingleProcess(CPU))
+
+
+def synthetic_feed(case: Case) -> SyntheticFeed:
+    return SyntheticFeed(case.shape, SYNTHETIC_BATCHES * case.batch)
 
 
 def main() -> None:
@@ -102,23 +114,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     case = Case("began", options.resolution, options.width, options.batch, options.precision)
-    starts: dict[str, Callable[[], Step]] = {
-        name: lambda how=how: ours(case, *how)  # type: ignore[misc]
-        for name, how in LEFT_OUT.items()
+    builders: dict[str, Callable[[], Step]] = {
+        name: partial(ablated_step, case, change, patched) for name, (change, patched) in LEFT_OUT.items()
     }
-    starts["everything: the textbook's step"] = lambda: textbook(case.config("cpu"), case.shape, SingleProcess(CPU))
-    steps = {name: start() for name, start in starts.items()}
-    times = race(steps, CPU, cycle=1, rounds=ROUNDS, limit=options.seconds)
+    builders["everything: the textbook's step"] = partial(plain_textbook_step, case)
+    steps = {name: build() for name, build in builders.items()}
+    times = time_interleaved(steps, CPU, cycle=1, rounds=ROUNDS, limit=options.seconds)
     whole, *_ = times.values()
     lines = [
         "| left out | images/s | so many times as fast with it | GFLOP an image | memory of a step |",
         "|---|---|---|---|---|",
     ]
-    for name, start in starts.items():
-        median, least, most = whole.ratio_to(times[name])
-        slower = "-" if times[name] is whole else f"{median:.2f} ({least:.2f}-{most:.2f})"
-        rate, flops = case.batch / times[name].median, work(steps[name], 1) / case.batch / 1e9
-        lines.append(f"| {name} | {rate:.1f} | {slower} | {flops:.1f} | {memory(start, CPU, 1) / 2**20:.0f} MiB |")
+    for name, build in builders.items():
+        median, low, high = whole.ratio_to(times[name])
+        slower = "-" if times[name] is whole else f"{median:.2f} ({low:.2f}-{high:.2f})"
+        rate, flops = case.batch / times[name].median, count_flops(steps[name], 1) / case.batch / 1e9
+        lines.append(f"| {name} | {rate:.1f} | {slower} | {flops:.1f} | {peak_memory(build, CPU, 1) / 2**20:.0f} MiB |")
         print(lines[-1], flush=True)
     machine = describe(CPU)
     about = (

@@ -24,47 +24,46 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from benchmarks.digits import told
+from benchmarks.digits import mean_and_spread
 from equipoise.bench import Textbook
-from equipoise.bench.steps import take_step
+from equipoise.bench.steps import Step, equipoise_step, textbook_step
 from equipoise.config.datasets import open_dataset
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
+from equipoise.data import Feed
 from equipoise.devices import Launcher, make_launcher
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
 from equipoise.sampling.sample import sample_batches
-from equipoise.training.allocator import keep_freed_memory
-from equipoise.training.batch import make_batch
-from equipoise.training.distributed import make_distributed
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.figures import grid
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-LOOKS = 30  # scores of each run
+SCORES = 30  # of each run
 KID = 0.5  # the quality: strokes that read as digits, most of them
-SHOWN = 48  # samples of the end, of each
+SAMPLES = 48  # in the figure, of the end of each run
 
 
-class Look(NamedTuple):
-    """One score: after so many seconds of steps and so many images."""
+class Score(NamedTuple):
+    """KID after so many seconds of steps and so many images."""
 
     seconds: float
     images: int
     kid: float
 
 
-class Entrant(NamedTuple):
-    """Whoever trains: a step, and the generator that it is judged by."""
+class Trainer(NamedTuple):
+    """A training step, the number of images trained on so far, and the generator to score."""
 
-    step: Callable[[], int]
-    generator: Callable[[], nn.Module]
+    step: Step
+    images: Callable[[], int]
+    generator: nn.Module
 
 
 def configs() -> dict[str, TrainConfig]:
-    """Who takes part by name, `textbook` apart: the demo, and the demo with something changed."""
+    """Configurations of equipoise by name: the demo, and the demo with one setting changed."""
     demo = PRESETS["began"]["demo"]
     return {
         "ours": demo,
@@ -84,108 +83,101 @@ def replace_width(config: TrainConfig, width: int) -> Autoencoder:
 
 
 def paper() -> TrainConfig:
-    """The paper's objective, rates and first weights, in networks as small as the demo's."""
-    demo, theirs = PRESETS["began"]["demo"], PRESETS["began"]["paper"]
-    assert isinstance(theirs.network, Autoencoder)
+    """The paper's objective, learning rates and initial weights, with networks as small as the demo's."""
+    demo, published = PRESETS["began"]["demo"], PRESETS["began"]["paper"]
+    assert isinstance(published.network, Autoencoder)
     assert isinstance(demo.network, Autoencoder)
-    small = replace(theirs.network, width=demo.network.width, latent=demo.network.latent)
-    return theirs.with_changes(objective=BEGAN.paper(), network=small, data=demo.data, resolution=demo.resolution)
+    small = replace(published.network, width=demo.network.width, latent=demo.network.latent)
+    return published.with_changes(objective=BEGAN.paper(), network=small, data=demo.data, resolution=demo.resolution)
 
 
-def ours(config: TrainConfig, launcher: Launcher) -> Entrant:
-    """As `equipoise train` takes its steps."""
-    feed, distributed = open_dataset(config).feed, make_distributed(launcher, config.precision_on(launcher.device.type))
+def equipoise_trainer(config: TrainConfig, feed: Feed, launcher: Launcher) -> Trainer:
+    """Training as by `equipoise train`."""
     train_state = TrainState(config, DataSpec.of(feed), launcher.device)
-
-    def step() -> int:
-        keep_freed_memory()
-        take_step(train_state, make_batch(config, feed, train_state.images, distributed, launcher.device), distributed)
-        return train_state.images
-
-    return Entrant(step, lambda: train_state.ema)
+    return Trainer(equipoise_step(train_state, feed, launcher), lambda: train_state.images, train_state.ema)
 
 
-def textbook(config: TrainConfig, launcher: Launcher) -> Entrant:
-    """As most public code takes them."""
-    feed, distributed = open_dataset(config).feed, make_distributed(launcher, "fp32")
+def textbook_trainer(config: TrainConfig, feed: Feed, launcher: Launcher) -> Trainer:
+    """Training as by most public code."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         players = config.build(feed.shape)
-    book = Textbook(config, Players(*(player.to(launcher.device) for player in players)))
-
-    def step() -> int:
-        keep_freed_memory(keep=False)
-        book.step(make_batch(config, feed, book.steps * config.batch, distributed, launcher.device))
-        return book.steps * config.batch
-
-    return Entrant(step, lambda: players.generator)
+    textbook = Textbook(config, Players(*(player.to(launcher.device) for player in players)))
+    step = textbook_step(textbook, feed, launcher)
+    return Trainer(step, lambda: textbook.steps * config.batch, textbook.players.generator)
 
 
-def trained(entrant: Entrant, config: TrainConfig, seconds: float, launcher: Launcher) -> tuple[list[Look], Tensor]:
-    """Train for so long, and look LOOKS times; the scores, and samples (SHOWN, C, H, W) of the end."""
-    judge, looks, spent, images = PeriodicKID(config, open_dataset(config), launcher.device), list[Look](), 0.0, 0
-    for number in range(1, LOOKS + 1):
+def train(trainer: Trainer, config: TrainConfig, kid: PeriodicKID, seconds: float) -> tuple[list[Score], Tensor]:
+    """Train for `seconds` of steps, interrupted for SCORES scores.
+
+    Returns:
+        The scores, and samples (SAMPLES, C, H, W) of the trained generator.
+    """
+    scores, spent = list[Score](), 0.0
+    for number in range(1, SCORES + 1):
         start = time.process_time()
-        while spent + time.process_time() - start < seconds * number / LOOKS:
-            images = entrant.step()
+        while spent + time.process_time() - start < seconds * number / SCORES:
+            trainer.step()
         spent += time.process_time() - start
-        looks.append(Look(spent, images, judge(entrant.generator())["value"]))
-    samples = torch.cat(list(sample_batches(entrant.generator(), config, range(SHOWN), config.seed)))
-    return looks, samples
+        scores.append(Score(spent, trainer.images(), kid(trainer.generator)["value"]))
+    samples = torch.cat(list(sample_batches(trainer.generator, config, range(SAMPLES), config.seed)))
+    return scores, samples
 
 
-def seconds_to(looks: list[Look], kid: float = KID) -> float:
+def seconds_to(scores: list[Score], kid: float = KID) -> float:
     """Seconds until the score is at most `kid`, infinite if it never is."""
-    return next((look.seconds for look in looks if look.kid <= kid), math.inf)
+    return next((score.seconds for score in scores if score.kid <= kid), math.inf)
 
 
-def measured(name: str, seed: int, seconds: float, runs: Path, launcher: Launcher) -> tuple[list[Look], Tensor]:
-    """Train one, or read what was kept of it."""
-    kept = runs / f"{name}-{seed}-{seconds:.0f}.pt"
-    if not kept.exists():
+def train_or_load(name: str, seed: int, seconds: float, runs: Path, launcher: Launcher) -> tuple[list[Score], Tensor]:
+    """Scores and samples of one run, which is trained only if `runs` does not hold it."""
+    file = runs / f"{name}-{seed}-{seconds:.0f}.pt"
+    if not file.exists():
         config = (paper() if name == "textbook" else configs()[name]).with_changes(seed=seed)
-        entrant = (textbook if name == "textbook" else ours)(config, launcher)
-        looks, samples = trained(entrant, config, seconds, launcher)
+        dataset = open_dataset(config)
+        trainer = (textbook_trainer if name == "textbook" else equipoise_trainer)(config, dataset.feed, launcher)
+        scores, samples = train(trainer, config, PeriodicKID(config, dataset, launcher.device), seconds)
         runs.mkdir(parents=True, exist_ok=True)
-        torch.save({"looks": json.dumps(looks), "samples": samples}, kept)
-    found = torch.load(kept, weights_only=True)
-    return [Look(*look) for look in json.loads(found["looks"])], found["samples"]
+        torch.save({"looks": json.dumps(scores), "samples": samples}, file)
+    saved = torch.load(file, weights_only=True)
+    return [Score(*score) for score in json.loads(saved["looks"])], saved["samples"]
 
 
-def figure(found: dict[str, list[tuple[list[Look], Tensor]]], out: Path) -> None:
-    """KID over seconds, and below it the samples of each one's first run."""
+def figure(results: dict[str, list[tuple[list[Score], Tensor]]], out: Path) -> None:
+    """KID over seconds, and below it samples of the first run of each configuration."""
     picture = Figure(figsize=(11, 7), dpi=100, facecolor="white", layout="constrained")
-    curves, *sheets = picture.subplot_mosaic([["curves"] * len(found), list(found)]).values()
-    for number, (name, each) in enumerate(found.items()):
-        for run, (looks, _) in enumerate(each):
-            label = name if run == 0 else None
-            curves.plot([look.seconds for look in looks], [look.kid for look in looks], color=f"C{number}", label=label)
+    curves, *sheets = picture.subplot_mosaic([["curves"] * len(results), list(results)]).values()
+    for number, (name, runs) in enumerate(results.items()):
+        for number_of_run, (scores, _) in enumerate(runs):
+            label = name if number_of_run == 0 else None
+            seconds, kids = [score.seconds for score in scores], [score.kid for score in scores]
+            curves.plot(seconds, kids, color=f"C{number}", label=label)
     curves.axhline(KID, color="#8a8a8a", linewidth=1, linestyle=":")
     curves.set(xlabel="seconds of one core", ylabel="KID", yscale="log")
     curves.legend(frameon=False)
-    for axes, (name, each) in zip(sheets, found.items(), strict=True):
-        axes.imshow(grid(each[0][1]), cmap="gray")
+    for axes, (name, runs) in zip(sheets, results.items(), strict=True):
+        axes.imshow(grid(runs[0][1]), cmap="gray")
         axes.set_title(f"{name}, at the end", loc="left", size=10)
         axes.set_axis_off()
     picture.savefig(out)
 
 
-def table(found: dict[str, list[tuple[list[Look], Tensor]]], seconds: float) -> str:
-    """A row each: seconds to the quality, the score at the end, images a second."""
+def table(results: dict[str, list[tuple[list[Score], Tensor]]], seconds: float) -> str:
+    """Table with a row a configuration: seconds to the quality, the last score, images a second."""
     lines = [f"| | seconds to KID {KID} | reached | KID after {seconds:.0f} s | images/s |", "|---|---|---|---|---|"]
-    for name, each in found.items():
-        times = [seconds_to(looks) for looks, _ in each]
+    for name, runs in results.items():
+        times = [seconds_to(scores) for scores, _ in runs]
         reached = [spent for spent in times if spent < math.inf]
         lines.append(
             f"| {name} | {statistics.median(times) if len(reached) * 2 > len(times) else math.inf:.0f} "
-            f"| {len(reached)} of {len(times)} | {told([looks[-1].kid for looks, _ in each], 2)} "
-            f"| {told([looks[-1].images / looks[-1].seconds for looks, _ in each], 0)} |"
+            f"| {len(reached)} of {len(times)} | {mean_and_spread([scores[-1].kid for scores, _ in runs], 2)} "
+            f"| {mean_and_spread([scores[-1].images / scores[-1].seconds for scores, _ in runs], 0)} |"
         )
     return "\n".join(lines).replace("| inf |", "| never |")
 
 
 def main() -> None:
-    """Train who is asked for, and write the table and the figure of the first two."""
+    """Train the configurations that are named, print the table, and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=["ours", "textbook"], help=f"textbook, {', '.join(configs())}")
     parser.add_argument("--seconds", type=float, default=300)
@@ -195,13 +187,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # then a process's time is that of its core, whatever else runs
     launcher = make_launcher("cpu", 1)
-    found = {
-        name: [measured(name, seed, options.seconds, options.runs, launcher) for seed in range(options.seeds)]
+    results = {
+        name: [train_or_load(name, seed, options.seconds, options.runs, launcher) for seed in range(options.seeds)]
         for name in options.names
     }
-    print(table(found, options.seconds))
+    print(table(results, options.seconds))
     options.out.mkdir(parents=True, exist_ok=True)
-    figure(found, options.out / "time-to-quality.png")
+    figure(results, options.out / "time-to-quality.png")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 import equipoise
-from benchmarks.digits import told
+from benchmarks.digits import mean_and_spread
 from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.sampling.load import load_discriminator
 from equipoise.sampling.sample import sample
@@ -92,7 +92,7 @@ def line(name: str, found: list[Found]) -> str:
     """A row of the table."""
     columns = list(zip(*(one[1:] for one in found), strict=True))
     digits = [1, 1, 0, 0, 2, 1, 3, 0]
-    cells = [told(list(values), places) for values, places in zip(columns, digits, strict=True)]
+    cells = [mean_and_spread(list(values), places) for values, places in zip(columns, digits, strict=True)]
     cells[2], cells[3] = f"{cells[2]} %", f"{cells[3]} %"
     return f"| {name} | {' | '.join(cells)} |"
 

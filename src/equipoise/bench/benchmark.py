@@ -3,21 +3,24 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from equipoise.bench.machine import BackgroundLoad, convolution_peaks, matmul_peak
-from equipoise.bench.steps import Step, equipoise_step, textbook_step
-from equipoise.bench.textbook import TEXTBOOK
+from equipoise.bench.steps import Step, SyntheticFeed, equipoise_step, textbook_step
+from equipoise.bench.textbook import TEXTBOOK, Textbook
 from equipoise.bench.timing import count_flops, peak_memory, profile_step, time_interleaved
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, Precision, resolve_precision
+from equipoise.players import Players
 from equipoise.training.compile import NOT_COMPILED
-from equipoise.training.state import Shape
+from equipoise.training.state import DataSpec, Shape, TrainState
 
 ROUNDS = 7
+SYNTHETIC_BATCHES = 16  # in memory; then they repeat
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 
 
@@ -94,16 +97,10 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
     Returns:
         The figures, by their names in `bench --json`.
     """
-    device = launcher.device
-    config, shape = case.config(device.type), case.shape
+    device, config = launcher.device, case.config(launcher.device.type)
     dtype, cycle = DTYPES[config.precision], config.n_critic
-    builders: dict[str, Callable[[], Step]] = {"equipoise": lambda: equipoise_step(config, shape, launcher)}
-    if case.objective in TEXTBOOK:
-        builders["textbook"] = lambda: textbook_step(config, shape, launcher)
-        if config.precision == "bf16":
-            builders["autocast"] = lambda: textbook_step(config, shape, launcher, autocast=True)
-    if case.compiled:
-        builders["compiled"] = lambda: equipoise_step(config, shape, launcher, compile=True)
+    builders = _step_builders(case, config, launcher)
+    equipoise = builders["equipoise"]
     load = BackgroundLoad()
     steps = {name: build() for name, build in builders.items()}
     warning = _compile(steps["compiled"]) if case.compiled else ""
@@ -112,7 +109,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
     times = time_interleaved(steps, device, cycle=cycle, rounds=rounds, limit=limit)
     busy_cores = load.busy_cores()
     # Of new steps: on a GPU, those that were timed are CUDA graphs by now, whose replay shows no operators.
-    seconds, flops = times["equipoise"].median, count_flops(builders["equipoise"](), cycle)
+    seconds, flops = times["equipoise"].median, count_flops(equipoise(), cycle)
     peaks = convolution_peaks(device, dtype, limit)
     figures = {
         **vars(case),
@@ -124,11 +121,11 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         "convolution_passes": {name: peak / 1e9 for name, peak in peaks.items()},
         "product_peak": matmul_peak(device, dtype, limit) / 1e9,
         "share_of_peak": flops / seconds / peaks["forward"],
-        "memory_mib": peak_memory(builders["equipoise"], device, cycle) / 2**20,
+        "memory_mib": peak_memory(equipoise, device, cycle) / 2**20,
         "others_busy_cores": busy_cores,
         "warning": warning,
     }
-    figures["time"], figures["operators"] = profile_step(builders["equipoise"](), cycle, device)
+    figures["time"], figures["operators"] = profile_step(equipoise(), cycle, device)
     if "compiled" in steps:
         figures["compiled_images_per_second"] = case.batch / times["compiled"].median
         figures["compiled_gain"], *figures["compiled_gain_range"] = times["compiled"].ratio_to(times["equipoise"])
@@ -143,6 +140,27 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         figures["textbook_memory_mib"] = memory
         figures["memory_ratio"] = figures["memory_mib"] / memory
     return figures
+
+
+def _step_builders(case: Case, config: TrainConfig, launcher: Launcher) -> dict[str, Callable[[], Step]]:
+    """Functions that build the steps to compare, all on the same data: each call builds new networks."""
+    device, feed = launcher.device, SyntheticFeed(case.shape, SYNTHETIC_BATCHES * case.batch)
+
+    def equipoise(*, compile: bool = False) -> Step:
+        return equipoise_step(TrainState(config, DataSpec.of(feed), device), feed, launcher, compile=compile)
+
+    def textbook(*, autocast: bool = False) -> Step:
+        players = Players(*(player.to(device) for player in config.build(case.shape)))
+        return textbook_step(Textbook(config, players), feed, launcher, autocast=autocast)
+
+    builders: dict[str, Callable[[], Step]] = {"equipoise": equipoise}
+    if case.objective in TEXTBOOK:
+        builders["textbook"] = textbook
+        if config.precision == "bf16":
+            builders["autocast"] = partial(textbook, autocast=True)
+    if case.compiled:
+        builders["compiled"] = partial(equipoise, compile=True)
+    return builders
 
 
 def _compile(step: Step) -> str:

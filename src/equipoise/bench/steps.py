@@ -6,21 +6,18 @@ from contextlib import nullcontext
 import torch
 
 from equipoise.bench.textbook import Textbook
-from equipoise.config.train_config import TrainConfig
-from equipoise.data import FeedBatch
+from equipoise.data import Feed, FeedBatch
 from equipoise.devices import Launcher
-from equipoise.players import Players
 from equipoise.training.allocator import keep_freed_memory
 from equipoise.training.batch import StepInputs, make_batch
 from equipoise.training.compile import CompilePolicy
 from equipoise.training.distributed import Distributed, make_distributed
 from equipoise.training.loop import next_step
-from equipoise.training.state import DataSpec, Shape, TrainState
+from equipoise.training.state import Shape, TrainState
 
 Step = Callable[[], None]
 """One step of training, batch included; calling it again takes the next one."""
 MAKE_BATCH = "equipoise: make batch"  # the profiler's name for that part of a step
-SYNTHETIC_BATCHES = 16  # in memory; then they repeat
 
 
 class SyntheticFeed:
@@ -45,11 +42,17 @@ class SyntheticFeed:
         """Nothing to close."""
 
 
-def equipoise_step(config: TrainConfig, shape: Shape, launcher: Launcher, *, compile: bool = False) -> Step:
-    """A training step as `equipoise train` takes it, from the batch to the moving average."""
-    feed = SyntheticFeed(shape, SYNTHETIC_BATCHES * config.batch)
-    distributed = make_distributed(launcher, config.precision)
-    train_state = TrainState(config, DataSpec.of(feed), launcher.device)
+def equipoise_step(train_state: TrainState, feed: Feed, launcher: Launcher, *, compile: bool = False) -> Step:
+    """A training step as `equipoise train` takes it, from the batch to the moving average.
+
+    Args:
+        train_state: what the step changes.
+        feed: what it trains on.
+        launcher: the device.
+        compile: whether the first call compiles the networks.
+    """
+    config = train_state.config
+    distributed = make_distributed(launcher, config.precision_on(launcher.device.type))
     policy = CompilePolicy(train_state)
     policy.due = compile
 
@@ -71,12 +74,11 @@ def take_step(train_state: TrainState, inputs: StepInputs, distributed: Distribu
     train_state.finish_step(objective_state, measures)
 
 
-def textbook_step(config: TrainConfig, shape: Shape, launcher: Launcher, *, autocast: bool = False) -> Step:
+def textbook_step(textbook: Textbook, feed: Feed, launcher: Launcher, *, autocast: bool = False) -> Step:
     """The textbook's step: in fp32, or with `autocast` as a whole under autocast to bf16."""
-    feed = SyntheticFeed(shape, SYNTHETIC_BATCHES * config.batch)
+    config = textbook.config
     # fp32 here keeps equipoise's own autocast off; the textbook's, if any, is the one below.
     distributed = make_distributed(launcher, "fp32")
-    textbook = Textbook(config, Players(*(player.to(launcher.device) for player in config.build(shape))))
 
     def step() -> None:
         # As torch comes: keeping freed memory between steps is an optimization of equipoise, set for the whole process.
