@@ -170,9 +170,7 @@ def main() -> None:
         plain = name.replace(" ", "-")
         prefix = f"{plain}-{config.images}"
         results = [
-            train_and_evaluate(
-                name, config.with_changes(seed=seed), folder.with_name(f"{folder.name}-{seed}"), evaluator
-            )
+            train_and_evaluate(name, config.with_changes(seed=seed), options.runs / f"{prefix}-{seed}", evaluator)
             for seed in range(options.seeds)
         ]
         firsts[name] = results[0][0]

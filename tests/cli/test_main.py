@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from command import Command
-from equipoise import Run
+from equipoise import Run, cli
 from equipoise.cli.main import COMMANDS, main
 
 TINY = [
@@ -58,9 +58,21 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
+@pytest.mark.parametrize("usage", COMMANDS)
+def test_every_command_is_in_the_general_help_and_has_its_own(within: Command, usage: str) -> None:
+    assert re.search(rf"^  {re.escape(usage)} +{re.escape(COMMANDS[usage])}$", within().stdout, flags=re.M)
+    name = [word for word in usage.split() if word.islower()]
+    done = within(*name, "--help")
+    assert done.returncode == 0, done
+    assert f"usage: equipoise {' '.join(name)}" in done.stdout
+
+
+def test_every_file_with_a_command_is_in_the_table() -> None:
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__", "main", "flags"}
+    assert files == {usage.split()[0] for usage in COMMANDS}
+
+
 def test_help_explains_itself(within: Command) -> None:
-    for usage, text in COMMANDS.items():
-        assert re.search(rf"^  {re.escape(usage)} +{re.escape(text)}$", within("--help").stdout, flags=re.M)
     for words in ([], ["--help"], ["train"], ["train", "--help"], ["train", "began", "--help"], ["resume", "--help"]):
         done = within(*words)
         assert done.returncode == 0, done
