@@ -1,4 +1,4 @@
-"""What the fixtures `within` and `equipoise` give: a call of the command with these words."""
+"""Type of the fixtures `within` and `equipoise`, which run the command with the words that they are called with."""
 
 import subprocess
 from collections.abc import Callable

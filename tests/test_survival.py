@@ -106,7 +106,7 @@ def images_logged(run: Path) -> int:
 def wait_until(process: Forked, happened: Any) -> None:
     deadline = time.monotonic() + 120
     while process.alive and not happened():
-        assert time.monotonic() < deadline, process.told.read_text()
+        assert time.monotonic() < deadline, process.output.read_text()
         time.sleep(0.0005)
 
 

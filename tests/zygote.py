@@ -1,7 +1,7 @@
-"""A process that has imported everything, and runs the real command in forks of itself: each starts at once.
+"""Server process that imports torch once, and runs the real command in forks of itself, which start at once.
 
-Python takes seconds to import torch. Here one process does that, and trains nothing itself; every fork of it is a
-process of its own, with its own session, signals and death.
+Importing torch takes seconds. The server trains nothing itself; each fork is a process with its own session, signals
+and exit. Requests and replies are lines of JSON on the server's stdin and stdout.
 """
 
 import json
@@ -30,7 +30,7 @@ class Zygote:
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        assert self.ask({}) == {"ready": True}
+        assert self.request() == {"ready": True}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,10 +38,11 @@ class Zygote:
         self.process.stdin.close()
         self.process.wait(timeout=60)
 
-    def ask(self, question: Mapping[str, Any]) -> Any:
+    def request(self, **fields: Any) -> Any:
+        """Send a request, and wait for the reply."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.write(json.dumps(fields) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
@@ -50,25 +51,23 @@ class Zygote:
     ) -> "Forked":
         """Start `equipoise WORDS` in `cwd`; each fsync takes `slow_disk` seconds longer."""
         note_command(*words)
-        told = cwd / f"told-{time.monotonic_ns()}.txt"
-        told.touch()
-        pid = self.ask(
-            {
-                "words": [str(word) for word in words],
-                "cwd": str(cwd),
-                "told": str(told),
-                "slow_disk": slow_disk,
-                "environment": dict(environment or {}),
-            }
-        )["pid"]
-        return Forked(self, pid, told)
+        output = cwd / f"output-{time.monotonic_ns()}.txt"
+        output.touch()
+        reply = self.request(
+            words=[str(word) for word in words],
+            cwd=str(cwd),
+            output=str(output),
+            slow_disk=slow_disk,
+            environment=dict(environment or {}),
+        )
+        return Forked(self, reply["pid"], output)
 
     def run(self, *words: object, cwd: Path, **options: Any) -> tuple[int, str]:
-        """Start the command and wait for it: its exit code, and what it printed."""
+        """Start the command and wait for it: exit code and output."""
         return self.start(*words, cwd=cwd, **options).wait()
 
     def ranks(self, count: int, *words: object, cwd: Path) -> "list[Forked]":
-        """Start the command as torchrun would, in so many processes that find each other."""
+        """Start the command as torchrun would, in `count` processes that communicate."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -86,10 +85,10 @@ class Zygote:
 
 
 class Forked:
-    """One command on its way."""
+    """A running command."""
 
-    def __init__(self, zygote: Zygote, pid: int, told: Path) -> None:
-        self.zygote, self.pid, self.told = zygote, pid, told
+    def __init__(self, zygote: Zygote, pid: int, output: Path) -> None:
+        self.zygote, self.pid, self.output = zygote, pid, output
         self.code: int | None = None
 
     def kill(self, number: int) -> None:
@@ -98,15 +97,15 @@ class Forked:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether it still runs; it is a zombie after its end, since the server waits for it only on request."""
         return self.code is None and Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
     def wait(self) -> tuple[int, str]:
-        """Its exit code (minus the signal that killed it), and what it printed on either stream."""
+        """Exit code, or minus the signal that killed it; and stdout and stderr together."""
         if self.code is None:
-            self.code = int(self.zygote.ask({"wait": self.pid})["code"])
-            self.text = self.told.read_text(errors="replace")
-            self.told.unlink()
+            self.code = int(self.zygote.request(wait=self.pid)["code"])
+            self.text = self.output.read_text(errors="replace")
+            self.output.unlink()
         return self.code, self.text
 
 
@@ -120,38 +119,38 @@ def _serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    answers = os.fdopen(os.dup(1), "w")  # forks print elsewhere
+    replies = os.fdopen(os.dup(1), "w")  # a copy, since forks replace their stdout
     for line in sys.stdin:
-        question = json.loads(line)
-        if "wait" in question:
-            answer = {"code": os.waitstatus_to_exitcode(os.waitpid(question["wait"], 0)[1])}
-        elif "words" in question:
+        request = json.loads(line)
+        if "wait" in request:
+            reply = {"code": os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])}
+        elif "words" in request:
             pid = os.fork()
             if pid == 0:
-                _run(question)
-            answer = {"pid": pid}
+                _run(request)
+            reply = {"pid": pid}
         else:
-            answer = {"ready": True}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+            reply = {"ready": True}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
 
 
-def _run(question: dict[str, Any]) -> None:
-    """Be the command, from its first to its last moment."""
+def _run(request: dict[str, Any]) -> None:
+    """Run the command in this fork, and exit without returning to the server's loop."""
     os.setsid()
-    os.chdir(question["cwd"])
-    os.environ.update(question["environment"])
-    told = os.open(question["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.chdir(request["cwd"])
+    os.environ.update(request["environment"])
+    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
-        os.dup2(told, stream)
-    if question["slow_disk"]:
+        os.dup2(output, stream)
+    if request["slow_disk"]:
         sync = os.fsync
-        os.fsync = lambda file: (time.sleep(question["slow_disk"]), sync(file))[1]  # type: ignore[assignment]
+        os.fsync = lambda file: (time.sleep(request["slow_disk"]), sync(file))[1]  # type: ignore[assignment]
     code = 1
     try:
         from equipoise.cli.main import main
 
-        code = main(question["words"])
+        code = main(request["words"])
     except SystemExit as stop:
         code = int(stop.code or 0)
     except BaseException:
