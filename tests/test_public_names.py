@@ -1,7 +1,11 @@
 """What `import equipoise` offers, in processes that have imported nothing else."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import equipoise
 
 PUBLIC = {
     *("BEGAN", "PRESETS", "Autoencoder", "Diverged", "Interrupted", "Run", "Scores", "TrainConfig", "UsageError"),
@@ -30,3 +34,10 @@ assert {name: getattr(equipoise, name).__name__ for name in dir(equipoise) if na
 print(*(name for name in dir() if name[0] != "_" and name != "equipoise"))
 """
     assert set(printed(code).split()) == PUBLIC
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(equipoise.__file__).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "equipoise" in str(node.module)]
+    seen = {alias.asname: str(node.module).removeprefix("equipoise.") for node in imports for alias in node.names}
+    assert seen == equipoise._MODULES

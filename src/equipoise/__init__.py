@@ -5,11 +5,10 @@
 >>> generator = equipoise.load_generator(run)  # doctest: +SKIP
 """
 
-import typing as _typing
-from functools import cache as _cache
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if _typing.TYPE_CHECKING:  # the public names, for type checkers and editors; at run time `__getattr__` imports them
+if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr__`; a test compares this with _MODULES
     from equipoise.config.presets import PRESETS as PRESETS
     from equipoise.config.train_config import TrainConfig as TrainConfig
     from equipoise.errors import Diverged as Diverged
@@ -25,37 +24,36 @@ if _typing.TYPE_CHECKING:  # the public names, for type checkers and editors; at
     from equipoise.training.train import resume as resume
     from equipoise.training.train import train as train
 
+_MODULES = {
+    "BEGAN": "objectives",
+    "PRESETS": "config.presets",
+    "Autoencoder": "networks",
+    "Diverged": "errors",
+    "Interrupted": "errors",
+    "Run": "runs.run",
+    "Scores": "evaluation.scores",
+    "TrainConfig": "config.train_config",
+    "UsageError": "errors",
+    "evaluate": "evaluation.evaluate",
+    "load_generator": "sampling.load",
+    "resume": "training.train",
+    "sample": "sampling.sample",
+    "train": "training.train",
+}
+"""Module of each public name, imported when the name is first used, so that `equipoise --help` waits for no torch."""
 
-@_cache
-def _modules() -> dict[str, str]:
-    """Module of each public name.
-
-    Read from the imports above, which Python itself skips: a second list by hand could differ from them.
-    """
-    import ast
-    from pathlib import Path
-
-    statements = ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8")))
-    imports = [node for node in statements if isinstance(node, ast.ImportFrom)]
-    return {
-        alias.name: node.module
-        for node in imports
-        if node.module and node.module.startswith("equipoise.")
-        for alias in node.names
-    }
+__all__ = list(_MODULES)
 
 
-def __getattr__(name: str) -> _typing.Any:
-    """Import a public name when it is first used, so that `equipoise --help` does not wait for torch."""
-    if name == "__all__":
-        return sorted(_modules())
-    if name.startswith("__") or name not in _modules():
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'equipoise' has no attribute {name!r}")
-    value = getattr(_import_module(_modules()[name]), name)
+    value = getattr(_import_module(f"equipoise.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     """Public names, imported or not, and what Python gives every module."""
-    return sorted({*_modules(), *(name for name in globals() if name.startswith("__"))})
+    return sorted({*_MODULES, *(name for name in globals() if name.startswith("__"))})

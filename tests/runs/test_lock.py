@@ -42,6 +42,13 @@ def test_the_second_writer_is_refused_and_told_who_is_the_first(tmp_path: Path) 
         assert (tmp_path / LOCK).read_text().startswith(f"process {os.getpid()} on ")
 
 
+def test_a_lock_that_is_a_link_holds_too(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / LOCK).symlink_to(tmp_path / "elsewhere")
+    with held_elsewhere(tmp_path), pytest.raises(UsageError, match="is being written by"):
+        sole_writer(tmp_path, timeout=0.1).__enter__()
+
+
 def test_a_holder_that_is_just_dying_is_waited_for(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as first:
         killer = os.fork()

@@ -34,7 +34,7 @@ def sole_writer(folder: Path, timeout: float = TIMEOUT) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot write in {folder}: {error.strerror}; make it writable, or copy the run") from error
     # filelock's fallback for systems without flock is a marker file, which would outlive a killed holder.
-    # Of the real path: filelock follows no symbolic link, and its refusal would be taken for a file system without locks.
+    # Of the real path: filelock follows no symbolic link, and would fail as on a file system without locks.
     lock = FileLock(path.resolve(), fallback_to_soft=False)
     try:
         lock.acquire(timeout)
