@@ -7,6 +7,7 @@ in a command that they started, or through a fixture; `pytest --asked-auto` runs
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from equipoise import devices
 from equipoise.bench import benchmark
 from equipoise.config import train_config
 
+NOTE_FILE = "EQUIPOISE_TESTS_ASKED_AUTO"  # names a file that a forked command makes when it asks
 NOTE = "equipoise/asked-auto"  # in pytest's cache, for the next run
 asked: list[str] = []  # one entry each time
 fixtures: set[str] = set()  # those that outlive a test and have asked
@@ -24,9 +26,11 @@ tests: set[str] = set()
 
 
 def resolve(precision: devices.Precision, device: str) -> devices.Precision:
-    """`devices.resolve_precision`, which notes that `auto` was asked for."""
+    """`devices.resolve_precision`, which notes that `auto` was asked for, in a fork for the process that started it."""
     if precision == "auto":
         asked.append(device)
+        if file := os.environ.get(NOTE_FILE):
+            Path(file).touch()
     return devices.resolve_precision(precision, device)
 
 
@@ -67,9 +71,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput") and session.config.cache and tests:
-        known = set(session.config.cache.get(NOTE, []))
-        session.config.cache.set(NOTE, sorted(known | tests))
+    cache = getattr(session.config, "cache", None)  # which `-p no:cacheprovider` leaves out
+    if not hasattr(session.config, "workerinput") and cache and not session.config.getoption("--asked-auto"):
+        cache.set(NOTE, sorted(tests))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from precision import note_command
+from precision import NOTE_FILE, asked
 
 IMPORTED = (
     *("cli.main", "cli.train", "cli.resume", "cli.sample"),
@@ -50,7 +50,6 @@ class Zygote:
         self, *words: object, cwd: Path, slow_disk: float = 0.0, environment: Mapping[str, str] | None = None
     ) -> "Forked":
         """Start `equipoise WORDS` in `cwd`; each fsync takes `slow_disk` seconds longer."""
-        note_command(*words)
         output = cwd / f"output-{time.monotonic_ns()}.txt"
         output.touch()
         reply = self.request(
@@ -58,7 +57,7 @@ class Zygote:
             cwd=str(cwd),
             output=str(output),
             slow_disk=slow_disk,
-            environment=dict(environment or {}),
+            environment={**(environment or {}), NOTE_FILE: f"{output}.asked"},
         )
         return Forked(self, reply["pid"], output)
 
@@ -106,6 +105,10 @@ class Forked:
             self.code = int(self.zygote.request(wait=self.pid)["code"])
             self.text = self.output.read_text(errors="replace")
             self.output.unlink()
+            note = Path(f"{self.output}.asked")
+            if note.exists():  # the command asked what precision `auto` means (see precision.py)
+                asked.append("cpu")
+                note.unlink()
         return self.code, self.text
 
 
