@@ -69,13 +69,9 @@ def evaluate(
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-
-    def address(source: Run | Path | str) -> str:
-        return str(source.path if isinstance(source, Run) else source)
-
     request = Request(
-        images=address(images),
-        reference=None if reference is None else address(reference),
+        images=str(images.path if isinstance(images, Run) else images),
+        reference=None if reference is None else str(reference.path if isinstance(reference, Run) else reference),
         features=features,
         weights=weights,
         metrics=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
