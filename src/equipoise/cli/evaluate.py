@@ -37,9 +37,9 @@ def evaluate(
 ) -> int:
     """Scores of a run's samples beside the images held out from its training, or of any images beside any others.
 
-    As in: equipoise evaluate runs/photos --json scores.json
+    Example: equipoise evaluate runs/photos --json scores.json
 
-    Or: equipoise evaluate --images made/ --reference photos/ --resolution 64 --metrics kid,fid
+    Example: equipoise evaluate --images made/ --reference photos/ --resolution 64 --metrics kid,fid
 
     Args:
         run: Folder of a run.
