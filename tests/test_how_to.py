@@ -50,8 +50,9 @@ class Copy:
         shutil.copy(PROJECT / "pyproject.toml", folder)
         self.files: list[str] = []
         for block in self.blocks("python"):
-            name, _, code = block.partition("\n")
-            self.add(name.removeprefix("# "), code)
+            if block.startswith("# src/"):
+                name, _, code = block.partition("\n")
+                self.add(name.removeprefix("# "), code)
         for block in self.blocks("diff"):
             name, *hunks = block.split("@@\n")
             self.change(name.strip().removeprefix("--- "), hunks)
@@ -123,20 +124,37 @@ def succeeded(*outputs: str) -> bool:
 def test_objective(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", "objective")
     copy.lint()
-    objectives, settings, train = copy.commands()
-    assert succeeded(objectives, settings, train)
+    objectives, settings, train, sample = copy.commands()
+    assert succeeded(objectives, settings, train, sample)
     assert "hinge default, toy" in objectives
     assert "equipoise train hinge" in settings
     config = (copy.folder / "runs/hinge/config.yaml").read_text()
     for setting in ("name: hinge", "update: alternating", "beta1: 0.0", "beta2: 0.9"):  # the recipe's, and the default
         assert setting in config
     assert copy.rows("runs/hinge")[-1]["images"] == 320
-    assert {"score_real", "score_fake"} <= copy.rows("runs/hinge")[-1].keys()
+    assert {"score_real", "score_fake"} <= {name for row in copy.rows("runs/hinge") for name in row}
+
+
+def test_objective_in_a_program_of_its_own(tmp_path: Path) -> None:
+    """In equipoise as it is; afterwards the run is found again under the objective's name."""
+    file, program = Copy(tmp_path / "copy", "objective").blocks("python")
+    code = [file, program, "assert equipoise.Run.open(run.path).config == run.config, run.config"]
+    code += ["assert run.config.objective_name == 'hinge'", "assert run.rows()[-1]['images'] == 320"]
+    (tmp_path / "program.py").write_text("\n".join(code))
+    importlib.import_module("precision").note_command("train")
+    environment = {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env={**os.environ, **environment}, check=True)
+
+
+def test_objective_takes_a_dozen_lines(tmp_path: Path) -> None:
+    file, _ = Copy(tmp_path / "copy", "objective").blocks("python")
+    body = file[file.index("class ") :]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 12
 
 
 def test_objective_passes_the_tests_of_its_family(tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", "objective")
-    output = copy.python("-m", "pytest", "tests/test_family.py", "-k", "hinge", "-v", "-p", "no:cacheprovider")
+    output = copy.python("-m", "pytest", "tests/test_family.py", "-k", "hinge", "-vv")
     for test in ("test_losses_equal_the_reference_values", "test_step_equals_the_reference"):
         assert re.search(rf"{test}\[.*hinge\] PASSED", output), output
 
@@ -160,15 +178,31 @@ def test_metric(tmp_path: Path) -> None:
     copy.lint()
     noise = np.random.default_rng(0).integers(0, 256, (100, 16, 16), dtype=np.uint8)
     np.save(copy.folder / "samples.npy", noise)
-    *evaluations, comparison = copy.commands()
-    assert succeeded(*evaluations, comparison)
-    a, b, c = (json.loads((copy.folder / f"{name}.json").read_text()) for name in "abc")
-    assert a["two-sample"] == c["two-sample"] == 1.0  # noise is unlike digits
-    assert b["two-sample"] == 0.0  # the nearest neighbour of a digit is its copy, in the other set
-    assert "kid" in b
-    assert "kid" not in a
-    assert "two-sample 1 lower is better accuracy of a nearest-neighbour classifier" in evaluations[0]
-    assert "two-sample 0* 1" in comparison
+    np.save(copy.folder / "others.npy", np.tile(noise[:1], (100, 1, 1)))
+    default, *by_name, comparison = copy.commands()
+    assert succeeded(default, *by_name, comparison)
+    assert "two-sample" in default
+    assert "fid" in default
+    a, b = (json.loads((copy.folder / f"{name}.json").read_text()) for name in "ab")
+    assert "fid" not in a
+    assert a["two-sample"] == b["two-sample"] == 1.0  # noise is unlike digits
+    assert "two-sample 1 lower is better accuracy of a nearest-neighbour classifier" in by_name[0]
+    assert "two-sample 1 1" in comparison
+
+
+def test_metric_of_known_sets(tmp_path: Path) -> None:
+    """0.5 for sets of one distribution, 0 for a set and its copy, 1 for sets far apart."""
+    copy = Copy(tmp_path / "copy", "metric")
+    code = """
+import torch
+from equipoise.metrics.two_sample import two_sample_accuracy as accuracy
+
+x, y = torch.randn(2, 2000, 4, generator=torch.Generator().manual_seed(0))
+print(accuracy(x, x), accuracy(x, y + 100), accuracy(x, y))
+"""
+    equal, apart, alike = map(float, copy.python("-c", code).split())
+    assert (equal, apart) == (0, 1)
+    assert alike == pytest.approx(0.5, abs=0.05)
 
 
 def test_data_source(tmp_path: Path) -> None:
