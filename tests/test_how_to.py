@@ -33,6 +33,23 @@ for line in sys.stdin:
 """
 
 
+def python(*words: str, folder: Path, source: Path, text: str = "") -> str:
+    """Output of Python in a folder, with equipoise from `source`; it must succeed."""
+    environment = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        input=text,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 class Copy:
     """A copy of equipoise, changed as a page says.
 
@@ -82,19 +99,7 @@ class Copy:
 
     def python(self, *words: str, text: str = "") -> str:
         """Output of Python in the copy, which must succeed."""
-        environment = {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            input=text,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        return python(*words, folder=self.folder, source=self.folder / "src", text=text)
 
     def lint(self) -> None:
         """Check style and format of the files, by the project's own rules."""
@@ -140,10 +145,8 @@ def test_objective_in_a_program_of_its_own(tmp_path: Path) -> None:
     file, program = Copy(tmp_path / "copy", "objective").blocks("python")
     code = [file, program, "assert equipoise.Run.open(run.path).config == run.config, run.config"]
     code += ["assert run.config.objective_name == 'hinge'", "assert run.rows()[-1]['images'] == 320"]
-    (tmp_path / "program.py").write_text("\n".join(code))
     importlib.import_module("precision").note_command("train")
-    environment = {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env={**os.environ, **environment}, check=True)
+    python("-c", "\n".join(code), folder=tmp_path, source=PROJECT / "src")
 
 
 def test_objective_takes_a_dozen_lines(tmp_path: Path) -> None:
@@ -230,6 +233,13 @@ def test_network(tmp_path: Path) -> None:
     assert "width: 8" in config
     with np.load(copy.folder / "samples.npz") as samples:
         assert [samples[name].shape[0] for name in samples.files] == [4]
+
+
+def test_network_passes_the_tests_of_networks(tmp_path: Path) -> None:
+    copy = Copy(tmp_path / "copy", "network")
+    output = copy.python("-m", "pytest", "tests/networks/test_networks.py", "-k", "upsampling or registry", "-vv")
+    assert output.count("PASSED") > 10
+    assert "test_the_names_are_those_of_the_registry PASSED" in output
 
 
 def test_command(tmp_path: Path) -> None:
