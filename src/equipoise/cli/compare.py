@@ -15,7 +15,7 @@ def main(words: list[str]) -> int:
     def compare(files: Positional[tuple[Path, ...]]) -> int:
         """Scores side by side, the better ones marked; refused where their protocols differ.
 
-        As in: equipoise compare a.json b.json
+        Example: equipoise compare a.json b.json
 
         Args:
             files: Files that `equipoise evaluate --json` wrote.
