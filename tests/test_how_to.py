@@ -4,7 +4,6 @@ In a page, a block of Python whose first line names a file is that file, a diff 
 blocks of `sh` are commands.
 """
 
-import importlib
 import json
 import os
 import re
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from precision import note_command
 
 PROJECT = Path(__file__).parents[1]
 PAGES = PROJECT / "docs/how-to"
@@ -111,9 +112,9 @@ class Copy:
 
         One process, as each would spend seconds on importing torch.
         """
-        lines = "".join(self.blocks("sh"))
+        lines = "".join(self.blocks("sh")).replace("\\\n", "")
         for line in lines.splitlines():
-            importlib.import_module("precision").note_command(*line.split()[1:])
+            note_command(*line.split()[1:])
         outputs = re.split(r"^\$ .*\n", self.python("-c", RUN_COMMANDS, text=lines), flags=re.M)
         return [" ".join(output.split()) for output in outputs[1:]]
 
@@ -145,7 +146,7 @@ def test_objective_in_a_program_of_its_own(tmp_path: Path) -> None:
     file, program = Copy(tmp_path / "copy", "objective").blocks("python")
     code = [file, program, "assert equipoise.Run.open(run.path).config == run.config, run.config"]
     code += ["assert run.config.objective_name == 'hinge'", "assert run.rows()[-1]['images'] == 320"]
-    importlib.import_module("precision").note_command("train")
+    note_command("train")
     python("-c", "\n".join(code), folder=tmp_path, source=PROJECT / "src")
 
 
