@@ -4,7 +4,6 @@ In a page, a block of Python whose first line names a file is that file, a diff 
 blocks of `sh` are commands.
 """
 
-import importlib
 import json
 import os
 import re
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from precision import note_command
 
 PROJECT = Path(__file__).parents[1]
 PAGES = PROJECT / "docs/how-to"
@@ -106,14 +107,14 @@ class Copy:
         self.python("-m", "ruff", "check", "--no-cache", *self.files)
         self.python("-m", "ruff", "format", "--check", "--no-cache", *self.files)
 
-    def commands(self) -> list[str]:
-        """Outputs of the page's commands, run one after the other in one process, each with its exit code at the end.
+    def commands(self, more: str = "") -> list[str]:
+        """Outputs of the page's commands and `more`, run in one process, each with its exit code at the end.
 
         One process, as each would spend seconds on importing torch.
         """
-        lines = "".join(self.blocks("sh"))
+        lines = "".join(self.blocks("sh")).replace("\\\n", "") + more
         for line in lines.splitlines():
-            importlib.import_module("precision").note_command(*line.split()[1:])
+            note_command(*line.split()[1:])
         outputs = re.split(r"^\$ .*\n", self.python("-c", RUN_COMMANDS, text=lines), flags=re.M)
         return [" ".join(output.split()) for output in outputs[1:]]
 
@@ -145,7 +146,7 @@ def test_objective_in_a_program_of_its_own(tmp_path: Path) -> None:
     file, program = Copy(tmp_path / "copy", "objective").blocks("python")
     code = [file, program, "assert equipoise.Run.open(run.path).config == run.config, run.config"]
     code += ["assert run.config.objective_name == 'hinge'", "assert run.rows()[-1]['images'] == 320"]
-    importlib.import_module("precision").note_command("train")
+    note_command("train")
     python("-c", "\n".join(code), folder=tmp_path, source=PROJECT / "src")
 
 
@@ -215,11 +216,34 @@ def test_data_source(tmp_path: Path) -> None:
     folder.mkdir()
     np.random.default_rng(0).integers(0, 256, 24 * 3 * 96 * 96, dtype=np.uint8).tofile(folder / "train_X.bin")
     (np.arange(24, dtype=np.uint8) % 10 + 1).tofile(folder / "train_y.bin")
-    inspect, train = copy.commands()
-    assert succeeded(inspect, train)
-    assert "24 images" in inspect
-    assert "96x96" in inspect
+    (folder / "unlabeled_X.bin").write_bytes((folder / "train_X.bin").read_bytes())
+    (folder / "test_X.bin").write_bytes(b"cut short")
+    others = "equipoise data inspect stl10/unlabeled_X.bin\nequipoise data inspect stl10/test_X.bin\n"
+    inspect, train, unlabeled, damaged = copy.commands(others)
+    assert succeeded(inspect, train, unlabeled)
+    for output in (inspect, unlabeled):
+        assert "24 of 24 images" in output
+        assert "sizes 96x96" in output
+    assert "classes 10" in inspect
+    assert "classes" not in unlabeled
+    assert re.search("damaged.* exit code 2$", damaged)
     assert copy.rows("runs/stl10")[-1]["images"] == 64
+
+
+def test_data_source_arranges_the_pixels(tmp_path: Path) -> None:
+    """Planes of red, green and blue, each column by column."""
+    copy = Copy(tmp_path / "copy", "data-source")
+    code = """
+from pathlib import Path
+import numpy as np
+from equipoise.data.sources import find_source
+
+image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+Path("train_X.bin").write_bytes(b"".join(image[:, :, channel].T.tobytes() for channel in range(3)) * 2)
+with find_source(Path("train_X.bin")).contents() as contents:
+    print(len(contents.names), (contents.read(1) == image).all())
+"""
+    assert copy.python("-c", code) == "2 True\n"
 
 
 def test_network(tmp_path: Path) -> None:
