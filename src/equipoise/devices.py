@@ -85,10 +85,32 @@ def make_launcher(device: Device, devices: int) -> Launcher:
     from lightning_fabric import Fabric
 
     if joined:
+        if kind == "cpu" and "TORCHELASTIC_RUN_ID" in os.environ and not torch.distributed.is_initialized():
+            _join_attempt()
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(devices)))
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
+
+
+def _join_attempt() -> None:
+    """Form the group of the processes that torchrun has started, in this attempt.
+
+    With a fixed port torchrun keeps one store over all its restarts, in which gloo would find the addresses of
+    processes that have died: so the names in it carry the attempt's number. Fabric takes a group that is there already.
+    """
+    environment = os.environ
+    rank, world_size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    torchrun_has_it = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+        environment["MASTER_ADDR"],
+        int(environment["MASTER_PORT"]),
+        world_size,
+        is_master=rank == 0 and not torchrun_has_it,
+    )
+    attempt = f"attempt {environment.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    named = torch.distributed.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+    torch.distributed.init_process_group("gloo", store=named, rank=rank, world_size=world_size)
 
 
 @contextmanager
