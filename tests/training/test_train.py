@@ -78,6 +78,15 @@ def test_a_run_in_float64_goes_the_same_way(small: TrainConfig, tmp_path: Path) 
     assert second["energy_real"] != first["energy_real"]
 
 
+def test_a_refused_precision_leaves_no_folder(
+    small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EQUIPOISE_AUTO_PRECISION", "fp16")
+    with pytest.raises(UsageError, match="EQUIPOISE_AUTO_PRECISION"):
+        equipoise.train(small.with_changes(precision="auto"), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_draw_is_a_function_of_seed_and_position(small: TrainConfig) -> None:
     feed, cpu = open_dataset(small).feed, torch.device("cpu")
     for position in (0, 4_992, 100_000):

@@ -35,6 +35,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
     """
     launcher = make_launcher(config.device, config.devices)
+    config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
     if not is_first_process():  # torchrun or a scheduler has started this process; the first one makes the folder
         with forwarding_signals():
             path, outcome = launcher.launch(train_process, None, None, None, quiet)
