@@ -6,9 +6,8 @@ from pathlib import Path
 from equipoise.cli.flags import parse_and_call, plain_dataclass, pop_flag
 from equipoise.config.defaults import network_for
 from equipoise.config.messages import suggestion
-from equipoise.config.presets import PRESETS
+from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig, read_yaml
-from equipoise.data import TOYS
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS
 from equipoise.runs.run import Run
@@ -60,8 +59,7 @@ def main(words: list[str]) -> int:
 def _read_preset(objective: str, preset: str | None, words: list[str]) -> TrainConfig:
     presets = PRESETS[objective]
     if preset is None:
-        data = pop_flag(list(words), "--data")  # of a copy: tyro reads --data too
-        preset = "toy" if "toy" in presets and data in TOYS else "default"
+        preset = default_preset(objective, pop_flag(list(words), "--data"))  # of a copy: tyro reads --data too
     if preset not in presets:
         near = suggestion(preset, presets)
         raise UsageError(f"unknown preset {preset!r}{near}: {objective} has {', '.join(presets)}")

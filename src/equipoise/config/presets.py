@@ -1,6 +1,7 @@
 """Ready-made configurations, by objective and name."""
 
 from equipoise.config.train_config import TrainConfig
+from equipoise.data import TOYS
 from equipoise.networks import DCGAN, Autoencoder
 from equipoise.objectives import BEGAN, OBJECTIVES, Objective
 
@@ -13,6 +14,11 @@ def presets_of(kind: type[Objective]) -> dict[str, TrainConfig]:
     for name, (objective, settings) in kind.presets().items():
         presets[name] = TrainConfig(**{"objective": objective, **settings})
     return presets
+
+
+def default_preset(objective: str, data: str | None) -> str:
+    """Name of the preset that applies if none is named: `toy` for points in the plane, where there is one."""
+    return "toy" if data in TOYS and "toy" in PRESETS[objective] else "default"
 
 
 PRESETS: dict[str, dict[str, TrainConfig]] = {name: presets_of(kind) for name, kind in OBJECTIVES.items()}

@@ -1,5 +1,6 @@
 """The configuration of a training run, `TrainConfig`, and its YAML form."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -171,20 +172,31 @@ class TrainConfig:
         """
         return "fp32" if self.precision == "auto" and self.toy else resolve_precision(self.precision, device)
 
+    def precision_message(self, device: str) -> str:
+        """The precision on a kind of device, and the reason, in a sentence."""
+        precision, where = self.precision_on(device), {"cpu": "the CPU", "cuda": "the GPU"}.get(device, device)
+        if self.precision != "auto":
+            reason = "as asked"
+        elif self.toy:
+            reason = "as always for points in the plane"
+        elif "EQUIPOISE_AUTO_PRECISION" in os.environ:
+            reason = "as EQUIPOISE_AUTO_PRECISION says"
+        else:
+            reason = f"which {'multiplies it' if precision == 'bf16' else 'does not multiply bf16'} natively"
+        return f"computing in {precision} on {where}, {reason}"
+
     @property
     def run_name(self) -> str:
         """Objective, data and, where they have one, the images' resolution, such as `began-digits-32`."""
-        parts = [self.objective_name, Path(self.data).stem, *([] if self.toy else [str(self.resolution)])]
-        return "-".join(parts)
+        return "-".join([self.objective_name, Path(self.data).stem, *([] if self.toy else [str(self.resolution)])])
 
     @property
     def shapes(self) -> list[list[int]]:
         """Shapes [C, H, W] that the data can have: a toy's points, or gray and colour images of the resolution."""
         if self.toy:
             return [list(self.toy.shape)]
-        height, width = parse_resolution(self.resolution)
-        channels = [self.channels] if self.channels else [1, 3]
-        return [[each, height, width] for each in channels]
+        sides = parse_resolution(self.resolution)
+        return [[channels, *sides] for channels in ([self.channels] if self.channels else [1, 3])]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,13 +1,11 @@
 """What a run leaves behind while it trains: lines of metrics, TensorBoard, samples, scores, events, a report."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
@@ -69,7 +67,7 @@ class Recorder:
             if self.config.compile == "always" and not train_state.finished:
                 self.event("info", "compile", "compiling the networks first, which takes about half a minute")
             if new:
-                self.event("info", "precision", _precision_message(self.config, train_state.device.type))
+                self.event("info", "precision", self.config.precision_message(train_state.device.type))
                 if feed.skipped:
                     names = ", ".join(f"{name} ({reason})" for name, reason in feed.skipped[:SKIPPED_NAMES])
                     rest = len(feed.skipped) - SKIPPED_NAMES
@@ -166,17 +164,3 @@ class Recorder:
         if row and not (best and images_of(best) == row["images"]):
             self.run.keep_best(row["images"])
         return row
-
-
-def _precision_message(config: TrainConfig, device: str) -> str:
-    """Which precision training takes on a kind of device, and why."""
-    precision, where = config.precision_on(device), {"cpu": "the CPU", "cuda": "the GPU"}.get(device, device)
-    if config.precision != "auto":
-        reason = "as asked"
-    elif config.toy:
-        reason = "as always for points in the plane"
-    elif "EQUIPOISE_AUTO_PRECISION" in os.environ:
-        reason = "as EQUIPOISE_AUTO_PRECISION says"
-    else:
-        reason = f"which {'multiplies it' if precision == 'bf16' else 'does not multiply bf16'} natively"
-    return f"computing in {precision} on {where}, {reason}"
