@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
+from equipoise.config.numbers import Count
 from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
@@ -25,6 +26,7 @@ def main(words: list[str]) -> int:
 def inspect(
     data: Positional[str],
     resolution: str = "64",
+    crop: Count | None = None,
     held_out: float = 0.1,
     out: Path | None = None,
     duplicates: Path | None = None,
@@ -36,15 +38,16 @@ def inspect(
     Args:
         data: Data set, as for `equipoise train --data`.
         resolution: Resolution at which values and duplicates are compared.
+        crop: Side in pixels of the centred square that is taken of each image first.
         held_out: Share of the images that is held out.
         out: Contact sheet of 64 images to write, as a PNG.
         duplicates: Sheet of pairs of equal or nearly equal images to write, as a PNG.
     """
     with progress_bar(f"reading {data}") as count:
-        inspection = inspect_data(data, resolution, share=held_out, progress=count)
+        inspection = inspect_data(data, resolution, crop=crop, share=held_out, progress=count)
     print(inspection)
     if out is not None:
-        contact_sheet(data).save(out)
+        contact_sheet(data, crop=crop).save(out)
         print(f"contact sheet: {out}")
     if duplicates is not None:
         pairs = duplicates_sheet(inspection)
@@ -59,6 +62,7 @@ def pack(
     resolution: str,
     out: Path | None = None,
     channels: Literal[1, 3] | None = None,
+    crop: Count | None = None,
     fit: Fit = "crop",
     background: str = "white",
 ) -> int:
@@ -71,10 +75,13 @@ def pack(
         resolution: Side in pixels, or width and height as in 64x48.
         out: File to write, .npy, or .npz with the labels; either can be trained on.
         channels: Channels, 1 for grayscale, 3 for RGB; by default 1 if every image is grayscale.
+        crop: Side in pixels of the centred square that is taken of each image first.
         fit: How an image of another shape is fitted.
         background: Colour behind transparent images and around padded ones.
     """
     with progress_bar(f"packing {data}") as count:
-        images = pack_data(data, resolution, out, channels=channels, fit=fit, background=background, progress=count)
+        images = pack_data(
+            data, resolution, out, channels=channels, crop=crop, fit=fit, background=background, progress=count
+        )
     print(f"{len(images):,} images, {len(images.skipped):,} skipped: {out or images.path}")
     return 0

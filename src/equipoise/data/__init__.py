@@ -12,9 +12,9 @@
 """
 
 from equipoise.data.cache import cache_folder
-from equipoise.data.decode import Fit
 from equipoise.data.digests import content_digest, held_out
 from equipoise.data.feed import Feed, FeedBatch
+from equipoise.data.framing import Fit
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
 from equipoise.data.open import Dataset, Part, open_dataset

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from equipoise.data.cache import cache_folder, require_room
-from equipoise.data.decode import Fit
+from equipoise.data.decode import quiet_pillow
 from equipoise.data.feed import Feed
+from equipoise.data.framing import Fit
 from equipoise.data.packed.images import IMAGES, Images
 from equipoise.data.packed.pack import FORMAT, finish_pack, open_images, open_or_pack
 from equipoise.data.packed.workers import ProgressCallback, ReadReport
@@ -32,6 +33,7 @@ def open_dataset(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
@@ -46,11 +48,12 @@ def open_dataset(
         channels: 1, 3 or None.
         fit: how images are brought into the frame.
         background: the colour behind and around them.
+        crop: side in pixels of the centred square that is taken of each image first; by default none is.
         held_out: share of the images that do not train, chosen by their content.
         cache: folder of packed data; see `cache_folder`.
         progress: called while packing.
     """
-    options = {"channels": channels, "fit": fit, "background": background, "cache": cache}
+    options = {"channels": channels, "fit": fit, "background": background, "crop": crop, "cache": cache}
     return Dataset(os.fspath(data), resolution, options, held_out, progress)
 
 
@@ -141,6 +144,7 @@ class Dataset:
             require_room(partial, max_images * channels * height * width)
             report, labels = ReadReport(), []
             with (
+                quiet_pillow(),
                 Writer(partial / IMAGES, height, width, channels) as writer,
                 closing(stream.single_pass(held_out=part == "held-out")) as images,
             ):

@@ -74,6 +74,8 @@ class Recorder:
                     more = f" and {rest} more" if rest > 0 else ""
                     message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
                     self.event("warning", "skipped", message)
+                for note in feed.notes:
+                    self.event("info", "data", note)
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:

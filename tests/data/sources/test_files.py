@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from equipoise.data import Images, open_images
-from equipoise.data.decode import parse_framing, prepare
+from equipoise.data.decode import prepare
+from equipoise.data.framing import parse_framing
 from equipoise.data.sources.labels import folder_labels
 from equipoise.errors import UsageError
 
@@ -106,6 +107,14 @@ def test_links_are_followed_once(folder: Path, tmp_path: Path) -> None:
     (linked / "faces").symlink_to(folder)
     (folder / "loop").symlink_to(linked)
     assert len(open_images(linked, 8)) == 5
+
+
+def test_a_link_to_itself_costs_nothing_but_itself(folder: Path) -> None:
+    for name in ("loop.png", "folder"):
+        (folder / name).symlink_to(folder / name)
+    images = open_images(folder, 8)
+    assert len(images) == 5
+    assert images.skipped == [("loop.png", "Too many levels of symbolic links")]
 
 
 def test_odd_names_are_read_and_shown_escaped(save: Saver) -> None:

@@ -9,8 +9,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.decode import Framing, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
 from equipoise.data.digests import held_out
+from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
 from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all, printable
 from equipoise.data.sizes import Sizes, summarise
@@ -44,6 +45,8 @@ class Inspection:
         sizes: their sizes in the files, or None where none can be read.
         modes: Pillow's pixel formats and how many images are in each.
         skipped: name and reason of every image that would be left out.
+        notes: what else is there and would not be used, and what to know of the labels, in sentences.
+        crop: side of the centred square that is taken of each image first, or None.
         labels: readable images of each class, by its name or number, or None.
         copies: names of images whose stored content is the same, group by group.
         alike: names of images that look nearly the same, group by group; of copies, only the first stands here.
@@ -59,6 +62,8 @@ class Inspection:
     sizes: Sizes | None
     modes: dict[str, int]
     skipped: list[tuple[str, str]]
+    notes: list[str]
+    crop: int | None
     labels: dict[str, int] | None
     copies: list[tuple[str, ...]]
     alike: list[tuple[str, ...]]
@@ -75,6 +80,8 @@ class Inspection:
             lines.append(f"  sizes     {smallest}" if same else f"  sizes     {smallest} to {largest}, median {median}")
             modes = ", ".join(f"{mode} {count:,}" for mode, count in self.modes.items())
             lines.append(f"  channels  {self.channels} ({modes})")
+        if self.crop is not None:
+            lines.append(f"  crop      the central {self.crop}x{self.crop} pixels of each")
         names = ("gray",) if self.channels == 1 else ("red", "green", "blue")
         for name, v in zip(names, self.values, strict=False):
             spread = f"mean {v.mean:.1f}, standard deviation {v.std:.1f}, from {v.minimum} to {v.maximum}"
@@ -96,6 +103,7 @@ class Inspection:
                 lines.append(f"            {', '.join(group[:GROUPS])}{more}")
             if len(groups) > GROUPS:
                 lines.append("            ...")
+        lines += [f"  note      {note}" for note in self.notes]
         lines += [f"  skipped   {name}: {reason}" for name, reason in self.skipped[:NAMED]]
         if len(self.skipped) > NAMED:
             lines.append(f"  skipped   {len(self.skipped) - NAMED:,} more")
@@ -106,6 +114,7 @@ def inspect(
     data: str | os.PathLike[str],
     resolution: int | str = 64,
     *,
+    crop: int | None = None,
     share: float = 0.1,
     progress: ProgressCallback | None = None,
 ) -> Inspection:
@@ -114,6 +123,7 @@ def inspect(
     Args:
         data: as in `open_images`.
         resolution: as in `open_images`; values and looks are those of the images at this resolution.
+        crop: as in `open_images`.
         share: of the images, to be held out; from 0 to 1.
         progress: called with the number of images done, and of all.
 
@@ -121,7 +131,7 @@ def inspect(
         UsageError: there is no such data, or it is damaged as a whole.
     """
     source = find_source(data)
-    framing = parse_framing(resolution, None, "crop", "white")
+    framing = parse_framing(resolution, None, "crop", "white", crop)
     histograms = np.zeros((3, 256), np.int64)  # of the values in each channel
     hashes = array("Q")
     channels = 0
@@ -133,7 +143,7 @@ def inspect(
         histograms[:] += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
         hashes.append(perceptual_hash(pixels))
 
-    with source.contents() as contents:
+    with quiet_pillow(), source.contents() as contents:
         report = prepare_all(contents, framing, measure, progress)
         copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
     names = [printable(contents.names[index]) for index in report.readable]
@@ -151,6 +161,8 @@ def inspect(
         sizes=summarise(report.sizes) if report.sizes else None,
         modes=dict(report.modes.most_common()),
         skipped=report.skipped,
+        notes=[printable(note) for note in (*contents.notes, *report.notes)],
+        crop=crop,
         labels=labels,
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],

@@ -35,6 +35,7 @@ class Images:
         classes: how many there are in all that was packed; 0 without labels, or where some are below 0.
         class_names: of the labels 0, 1, .., where the data gives them.
         skipped: name and reason of every image that could not be used.
+        notes: what else is there and was not used, and what to know of the labels, in sentences.
         fingerprint: SHA-256 of the packed pixels, their shape and their labels, in hexadecimal: all that training
             depends on.
         rows: all images that were packed, in the file.
@@ -47,6 +48,7 @@ class Images:
     classes: int = field(repr=False)
     class_names: tuple[str, ...] | None = field(repr=False)
     skipped: list[tuple[str, str]] = field(repr=False)
+    notes: list[str] = field(repr=False)
     fingerprint: str
     rows: Rows = field(repr=False, compare=False)
     digests: Digests = field(repr=False, compare=False)
@@ -140,6 +142,7 @@ def read_images(folder: Path) -> Images:
         classes=0 if labels is None or labels.min() < 0 else max(len(names), int(labels.max()) + 1),
         class_names=names or None,
         skipped=[(name, reason) for name, reason in about["skipped"]],
+        notes=[str(note) for note in about["notes"]],
         fingerprint=about["fingerprint"],
         rows=rows,
         digests=digests,

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from equipoise.data.cache import (
     remove_abandoned,
     require_room,
 )
-from equipoise.data.decode import Fit, parse_framing
+from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.packed.images import ABOUT, DIGESTS, IMAGES, LABELS, Images, read_images
 from equipoise.data.packed.workers import ProgressCallback, ReadReport, common_size, prepare_all
 from equipoise.data.packed.writer import Writer
@@ -31,7 +31,7 @@ from equipoise.data.sources import find_source
 from equipoise.data.sources.base import Labels, source_errors
 from equipoise.errors import UsageError
 
-FORMAT = 3  # part of every key: raise it when the same data would be packed differently
+FORMAT = 4  # part of every key: raise it when the same data would be packed differently
 
 
 def open_images(
@@ -41,6 +41,7 @@ def open_images(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Images:
@@ -53,26 +54,29 @@ def open_images(
         channels: 1 or 3, or None for 1 if no image has colour, else 3.
         fit: crop the centre, pad to the whole frame, or stretch to it.
         background: the colour behind transparent pixels and around padded images.
+        crop: side in pixels of the centred square that is taken of each image before it is resized; smaller images
+            are skipped.
         cache: where packed data goes; see `cache_folder`.
         progress: called with the images done and their total while packing.
 
     Raises:
         UsageError: the data cannot be used, an option is not one of those offered, or the cache cannot be written.
     """
-    framing = parse_framing(1 if resolution is None else resolution, channels, fit, background)
+    framing = parse_framing(crop or 1 if resolution is None else resolution, channels, fit, background, crop)
     source, folder = find_source(data), cache_folder(cache)
 
     def fill(partial: Path) -> None:
         with source.contents() as contents:
             frame = framing
-            if resolution is None:
+            if resolution is None and crop is None:  # else all squares to crop have one size
                 width, height = common_size(contents, source.name)
                 frame = replace(framing, width=width, height=height)
             require_room(partial, len(contents.names) * (frame.channels or 1) * frame.height * frame.width)
             with Writer(partial / IMAGES, frame.height, frame.width, frame.channels) as writer:
                 report = prepare_all(contents, frame, writer.append, progress)
                 labels = None if contents.labels is None else contents.labels[np.array(report.readable, np.int64)]
-                finish_pack(writer, report, labels, contents.classes, source=source.name, framing=repr(frame))
+                facts = {"source": source.name, "framing": repr(frame)}
+                finish_pack(writer, report, labels, contents.classes, contents.notes, **facts)
 
     # The key says what would be packed: the same for the same content and options, and for nothing else.
     parts = [str(FORMAT), repr(framing), *(["as they are"] if resolution is None else [])]
@@ -119,6 +123,7 @@ def pack(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Images:
@@ -136,7 +141,7 @@ def pack(
     if path is not None and path.exists():
         raise UsageError(f"{path} is there already: remove it, or choose another name")
     images = open_images(
-        data, resolution, channels=channels, fit=fit, background=background, cache=cache, progress=progress
+        data, resolution, channels=channels, fit=fit, background=background, crop=crop, cache=cache, progress=progress
     )
     if path is None:
         return images
@@ -161,7 +166,12 @@ def _read_if_whole(folder: Path) -> Images | None:
 
 
 def finish_pack(
-    writer: Writer, report: ReadReport, labels: Labels | None, classes: tuple[str, ...] | None, **facts: str
+    writer: Writer,
+    report: ReadReport,
+    labels: Labels | None,
+    classes: tuple[str, ...] | None,
+    notes: Sequence[str] = (),
+    **facts: str,
 ) -> None:
     """Write what belongs beside the images: digests, labels (N,) and names of the classes if any, and about.json."""
     report.require_any(facts["source"])
@@ -180,5 +190,6 @@ def finish_pack(
         "labelled": labels is not None,
         "classes": classes,
         "skipped": report.skipped,
+        "notes": [*notes, *report.notes],
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare, worker_count
+from equipoise.data.decode import Pixels, Prepared, UnreadableError, prepare, worker_count
 from equipoise.data.digests import content_digest, held_out
+from equipoise.data.framing import Framing
 from equipoise.data.order import indices
 from equipoise.data.shards.broken import StreamBroken
 from equipoise.data.shards.counts import ShardCounts

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from equipoise.data.cache import cache_folder
-from equipoise.data.decode import Fit, parse_framing
+from equipoise.data.decode import quiet_pillow
 from equipoise.data.feed import FeedBatch
+from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.shards.blocks import MAX_BLOCK_BYTES, Block, Decoded, Plan, blocks, decode_samples, read_shard
 from equipoise.data.shards.counts import ShardCounts
 from equipoise.data.shards.fetch import RetryPolicy
@@ -47,6 +48,7 @@ class Stream:
     retry: RetryPolicy = field(repr=False)
     classes: int = field(default=0, init=False)  # the number of classes is known only from all shards together
     class_names: tuple[str, ...] | None = field(default=None, init=False)
+    notes: list[str] = field(default_factory=list, init=False)
     _key: tuple[int, int, int] = field(default=(-1, -1, -1), init=False, repr=False)  # seed, rank and size
     _prefetcher: Prefetcher[Block] | None = field(default=None, init=False, repr=False)
     _block: Block | None = field(default=None, init=False, repr=False)
@@ -147,6 +149,7 @@ def open_stream(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
     retry: RetryPolicy | None = None,
@@ -162,6 +165,7 @@ def open_stream(
         channels: 1 or 3, or None for 1 if none of the first images has colour, else 3.
         fit: crop the centre, pad or stretch.
         background: the colour behind transparent pixels and around padded images.
+        crop: side in pixels of the centred square that is taken of each image first.
         held_out: the share of images that training leaves out, chosen by their content.
         cache: where the number of images in each shard is noted; see `cache_folder`.
         retry: how to wait for servers.
@@ -173,7 +177,7 @@ def open_stream(
         UsageError: the pattern or an option is none, or a shard is not there, or there are no images.
         StreamBroken: a shard cannot be read.
     """
-    framing, retry = parse_framing(resolution, channels, fit, background), retry or RetryPolicy()
+    framing, retry = parse_framing(resolution, channels, fit, background, crop), retry or RetryPolicy()
     if not 0 <= held_out < 1:
         raise UsageError(f"the share held out must be from 0 to less than 1, not {held_out}")
     shards = find_shards(pattern, retry)
@@ -184,7 +188,7 @@ def open_stream(
     # Decoding empties the samples, so their digest comes first.
     stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in first)).hexdigest()
     labelled = bool(first) and all(sample.label is not None for sample in first)
-    with closing(decode_samples(iter(first), probe)) as images:
+    with quiet_pillow(), closing(decode_samples(iter(first), probe)) as images:
         depths = [len(image.pixels) for _, image in images if not isinstance(image, str)]
     if not depths:
         reasons = ", ".join(f"{name} ({reason})" for name, reason in list(probe.skipped.items())[:3])

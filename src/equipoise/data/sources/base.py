@@ -30,6 +30,7 @@ class Contents:
     labels: Labels | None = None
     classes: tuple[str, ...] | None = None  # names of the labels 0, 1, ..
     border: str | None = None  # the plain colour that surrounds every image, where there is one
+    notes: tuple[str, ...] = ()  # what is there and not used, and what a user should know of the labels, in sentences
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
+from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.labels import DATASET, label_images
 from equipoise.errors import UsageError
@@ -113,12 +115,19 @@ def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
         visited.add((here.st_dev, here.st_ino))
         with os.scandir(root / prefix) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                name = prefix + entry.name
-                if entry.is_dir() and is_image(f"{entry.name}/a.png"):
+                name, stat = prefix + entry.name, _stat(entry)
+                if S_ISDIR(stat.st_mode) and is_image(f"{entry.name}/a.png"):
                     pending.append(f"{name}/")
-                elif is_image(entry.name) and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
-                    stat = entry.stat(follow_symlinks=entry.is_file())  # a link to nothing is skipped with a reason
+                elif is_image(entry.name) and (S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode)):
                     yield name, stat.st_size, stat.st_mtime_ns
+
+
+def _stat(entry: "os.DirEntry[str]") -> os.stat_result:
+    """Status of what an entry leads to; of a link to nowhere or to itself its own, so that it is skipped in words."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
 
 
 def _no_images(path: Path, holds_anything: bool) -> str:
@@ -127,17 +136,24 @@ def _no_images(path: Path, holds_anything: bool) -> str:
 
 
 def read_image(
-    path: Path, resolution: int | str, *, channels: int | None = None, fit: Fit = "crop", background: str = "white"
+    path: Path,
+    resolution: int | str,
+    *,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    background: str = "white",
+    crop: int | None = None,
 ) -> Pixels:
     """Image of a file as uint8 (C, H, W); the options are those of `open_images`.
 
     Raises:
         UsageError: an option is wrong, or the file is missing, no image, or damaged.
     """
-    framing = parse_framing(resolution, channels, fit, background)
+    framing = parse_framing(resolution, channels, fit, background, crop)
     with source_errors(path):
         stored = read_file(path)
     try:
-        return prepare(lambda: stored, framing).pixels
+        with quiet_pillow():
+            return prepare(lambda: stored, framing).pixels
     except UnreadableError as error:
         raise UsageError(f"cannot read {path}: {error}; give another image") from error
