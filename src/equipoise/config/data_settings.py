@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from equipoise.config.numbers import Count, Resolution
+from equipoise.config.numbers import Count, HeldOutShare, Resolution
 from equipoise.data import TOYS, Fit, Toy, parse_resolution
 from equipoise.data.sizes import MAX_SIDE
 
@@ -19,6 +19,8 @@ class DataSettings:
 
     data: str = "digits"
     """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
+    label: str | None = None
+    """Column of labels, such as `Smiling` in CelebA, where the data has several; by default its usual one."""
     resolution: Resolution = 32
     """Image size in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None
@@ -29,8 +31,9 @@ class DataSettings:
     """Handling of other aspect ratios: centre crop, padding, or stretching."""
     background: str = "white"
     """Background colour of transparent and padded images."""
-    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the images held out for evaluation, chosen by a hash of each image's content."""
+    held_out: HeldOutShare = "auto"
+    """Share of the images held out for evaluation, chosen by a hash of each image's content; auto holds out what the
+    data itself does, as CelebA's validation and test, else 0.1."""
     flip: bool = False
     """Random horizontal flips."""
 

@@ -15,6 +15,7 @@ def open_dataset(config: DataSettings, progress: ProgressCallback | None = None)
     return data.open_dataset(
         config.data,
         config.resolution,
+        label=config.label,
         channels=config.channels,
         crop=config.crop,
         fit=config.fit,

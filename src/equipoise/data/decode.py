@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from io import BytesIO
 from typing import NamedTuple, TypeVar
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from equipoise.data.digests import Stored, content_digest
+from equipoise.data.formats import HEAD, missing_plugin, readable_formats
 from equipoise.data.framing import Framing
 from equipoise.data.png import without_texts
 from equipoise.data.sizes import Size
@@ -24,7 +24,6 @@ Result = TypeVar("Result")
 
 GRAY_MODES = ("1", "L")
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray, of more than 8 bits
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
 TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -134,8 +133,6 @@ def _classified_errors() -> Iterator[None]:
         yield
     except (UnreadableError, UsageError):
         raise
-    except UnidentifiedImageError as error:
-        raise UnreadableError("not an image of a known kind") from error
     except OSError as error:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
@@ -144,18 +141,17 @@ def _classified_errors() -> Iterator[None]:
         raise UnreadableError(f"damaged ({type(error).__name__}: {error})") from error
 
 
-@lru_cache(maxsize=1)
-def readable_formats() -> tuple[str, ...]:
-    """Formats to offer `Image.open`: plain images only, none that runs another program (as EPS does)."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
 def _open(stored: Stored) -> Image.Image:
     """Open an image file, of which only the head is read by this, or an array."""
-    if isinstance(stored, bytes):
+    if not isinstance(stored, bytes):
+        return Image.fromarray(np.ascontiguousarray(stored))
+    try:
         return Image.open(BytesIO(stored), formats=readable_formats())
-    return Image.fromarray(np.ascontiguousarray(stored))
+    except UnidentifiedImageError as error:
+        plugin = missing_plugin(stored[:HEAD])
+        if plugin is None:
+            raise UnreadableError("not an image of a known kind") from error
+        raise UnreadableError(f"{plugin.format}, which is read after `pip install {plugin.package}`") from error
 
 
 def _with_or_without_texts(stored: Stored, work: Callable[[Stored], Result]) -> Result:

@@ -88,7 +88,7 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
             raise UsageError(f"all of {config.data} was trained on: add --split train, or give --reference")
         training = stored_images(dataset.split("train"), config.data, MAX_TRAINING, seed)
     reference = stored_images(images, config.data, count, seed)
-    split = request.split if request.split == "all" else f"{request.split} {config.held_out:g}"
+    split = request.split if request.split == "all" else f"{request.split} {dataset.holds_out}"
     return ImageSets(samples, reference, training, config.data, split, config)
 
 

@@ -104,9 +104,14 @@ def check(config: TrainConfig, dataset: Dataset) -> None:
     """
     feed = dataset.feed
     if feed.count is not None and feed.count < config.batch:
-        beside = ", the held-out ones aside" if config.held_out else ""
+        beside = ", the held-out ones aside" if config.held_out != 0 else ""
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
-    config.tasks.check(feed.shape, feed.classes, config.objective.needs)
+    try:
+        config.tasks.check(feed.shape, feed.classes, config.objective.needs)
+    except UsageError as error:
+        if config.tasks.classify and feed.classes < 2 and feed.notes:  # which may say why there are no labels
+            raise UsageError(f"{error}; {'; '.join(feed.notes)}") from error
+        raise
     if config.score_every:
         kid_reference(config, dataset)
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn

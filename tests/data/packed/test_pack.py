@@ -254,7 +254,7 @@ def test_a_cache_that_may_only_be_read_is_enough_to_open(folder: Path, cache: Pa
 
 def test_memory_stays_flat() -> None:
     read: list[int] = []
-    contents = Contents([""] * 200, lambda index: read.append(index) or np.zeros((8, 8), np.uint8))
+    contents = Contents(names=[""] * 200, read=lambda index: read.append(index) or np.zeros((8, 8), np.uint8))
     done: list[int] = []
     ahead: list[int] = []
 
