@@ -13,13 +13,13 @@ from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
 from equipoise.data.digests import AUTO_SHARE, HeldOut, held_out
 from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
-from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all, printable
+from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
-from equipoise.data.sources.labels import open_labelled
+from equipoise.data.sources.labels import COLUMNS, listed, open_labelled
+from equipoise.errors import printable
 
 NAMED = 20  # classes and skipped images that the report names
-COLUMNS = 64  # of labels that the report names
 GROUPS = 5  # of duplicates that the report names, and as many members of each
 PAIRS = 32  # of duplicates to draw
 CACHE_BYTES = 64 * 2**20  # of images kept in memory while they are compared
@@ -96,8 +96,7 @@ class Inspection:
             more = ", ..." if len(self.labels) > NAMED else ""
             lines.append(f"  classes   {len(self.labels)} ({counts}{more})")
         if len(self.columns) > 1:
-            more = ", ..." if len(self.columns) > COLUMNS else ""
-            lines.append(f"  labels    {len(self.columns)} to choose from ({', '.join(self.columns[:COLUMNS])}{more})")
+            lines.append(f"  labels    {len(self.columns)} to choose from ({listed(self.columns, COLUMNS)})")
         how = "as the data has it" if self.share is None else f"at a share of {self.share:g}"
         lines.append(f"  held out  {self.held_out:,}, {how}")
         for word, groups, what in (
@@ -180,7 +179,7 @@ def inspect(
         notes=[printable(note) for note in (*source.notes, *contents.notes, *report.notes)],
         crop=crop,
         labels=labels,
-        columns=[printable(column) for column in contents.columns],
+        columns=list(contents.columns),
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],
         share=share if partition is None else None,
