@@ -10,7 +10,8 @@ from equipoise.data import Feed
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
-from equipoise.runs.run import Run, images_of
+from equipoise.runs.numbered import images_of
+from equipoise.runs.run import Run
 from equipoise.training.health import diagnose
 from equipoise.training.sample_grid import SampleGrid
 from equipoise.training.state import TrainState
