@@ -119,10 +119,12 @@ def _train(base: TrainConfig, words: list[str]) -> int:
 
 
 def print_paths(run: Run) -> None:
-    """Print where the files of a trained run are, and how to go on."""
+    """Print where the files of a trained run are, how to go on, and how good it is."""
     grids = run.samples()
     print(f"run:     {run.path}")
     print(f"samples: {grids[-1] if grids else 'none yet'}")
     print(f"curves:  {run.path / 'curves.png'}")
     print(f"report:  {run.path / 'report.html'}")
     print(f"more:    equipoise sample {run.path} --count 64 --out grid.png")
+    if sentence := run.closing_score():
+        print(f"score:   {sentence}")
