@@ -32,7 +32,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     Raises:
         UsageError: the configuration, the data or the folder cannot work; nothing was written.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
-        Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
+        Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     launcher = make_launcher(config.device, config.devices)
     config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
@@ -66,7 +66,7 @@ def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) 
     Raises:
         UsageError: there is no run, no readable checkpoint, or its data has changed or gone.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
-        Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
+        Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     run = Run.open(path)
     if images is not None:
