@@ -17,7 +17,7 @@ from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
 from equipoise.data.sources.labels import COLUMNS, listed, open_labelled
-from equipoise.errors import printable
+from equipoise.errors import UsageError, printable
 
 NAMED = 20  # classes and skipped images that the report names
 GROUPS = 5  # of duplicates that the report names, and as many members of each
@@ -139,8 +139,10 @@ def inspect(
         progress: called with the number of images done, and of all.
 
     Raises:
-        UsageError: there is no such data, or it is damaged as a whole.
+        UsageError: there is no such data, an option is not one of those offered, or it is damaged as a whole.
     """
+    if share != "auto" and (isinstance(share, str) or not 0 <= share <= 1):
+        raise UsageError(f"the share held out must be from 0 to 1, or auto, not {share}")
     source = find_source(data)
     framing = parse_framing(resolution, None, "crop", "white", crop)
     histograms = np.zeros((3, 256), np.int64)  # of the values in each channel
@@ -159,8 +161,8 @@ def inspect(
         copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
         readable = np.array(report.readable, np.int64)
         partition = contents.held_out[readable] if share == "auto" and contents.held_out is not None else None
-    share = AUTO_SHARE if share == "auto" else share
-    held = held_out(np.array(report.digests, np.uint64), share) if partition is None else partition
+    chosen = AUTO_SHARE if share == "auto" else share
+    held = held_out(np.array(report.digests, np.uint64), chosen) if partition is None else partition
     names = [printable(contents.names[index]) for index in report.readable]
     labels = None
     if contents.labels is not None:
@@ -182,7 +184,7 @@ def inspect(
         columns=list(contents.columns),
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],
-        share=share if partition is None else None,
+        share=chosen if partition is None else None,
         held_out=int(held.sum()),
         pairs=pairs,
     )

@@ -38,7 +38,8 @@ def numbered(contents: Contents) -> Contents:
         return contents
     values, numbers = np.unique(contents.labels, return_inverse=True)
     if contents.classes is not None:
-        empty = [name for number, name in enumerate(contents.classes) if number not in set(values.tolist())]
+        present = set(values.tolist())
+        empty = [name for number, name in enumerate(contents.classes) if number not in present]
         if not empty:
             return contents
         note = f"{len(empty):,} of {len(contents.classes):,} classes have no images: {listed(empty)}"
