@@ -51,14 +51,19 @@ class DCGAN(Network):
     """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
     @classmethod
-    def default(cls, *, independent: bool) -> "DCGAN":
-        """The published networks; with `independent`, LayerNorm in the discriminator, as WGAN-GP's paper recommends."""
-        return cls(norm="layer" if independent else "batch")
+    def default(cls, *, independent: bool, independent_g: bool) -> "DCGAN":
+        """The published networks, with LayerNorm, which WGAN-GP's paper recommends, where BatchNorm must not be."""
+        return cls(norm="layer" if independent else "batch", generator_norm="layer" if independent_g else "batch")
 
     @property
     def independent(self) -> bool:
         """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
+
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
