@@ -35,12 +35,13 @@ class Network(ABC):
     """Length of the latent."""
 
     @classmethod
-    def default(cls, *, independent: bool, independent_g: bool) -> "Network":
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "Network":
         """The network with default sizes.
 
         Args:
             independent: let no score depend on the rest of the batch.
             independent_g: let no generated image depend on the rest of the batch of latents.
+            smooth: let the discriminator's gradient be continuous, if it can be.
         """
         return cls()
 
