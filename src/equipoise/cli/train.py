@@ -121,10 +121,13 @@ def _train(base: TrainConfig, words: list[str]) -> int:
 
 
 def print_paths(run: Run) -> None:
-    """Print where the files of a trained run are, and how to go on, if anybody reads it: the run is whole without."""
-    grids, out = run.samples(), LossyStream(sys.stdout)
+    """Print where a trained run's files are, how to go on, and how good it is, if anybody reads it."""
+    grids, out = run.samples(), LossyStream(sys.stdout)  # the run is whole, whether or not this can be written
     print(f"run:     {run.path}", file=out)
     print(f"samples: {grids[-1] if grids else 'none yet'}", file=out)
     print(f"curves:  {run.path / 'curves.png'}", file=out)
     print(f"report:  {run.path / 'report.html'}", file=out)
-    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png", file=out, flush=True)
+    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png", file=out)
+    if sentence := run.closing_score():
+        print(f"score:   {sentence}", file=out)
+    out.flush()
