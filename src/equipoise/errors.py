@@ -1,6 +1,11 @@
 """The errors that are meant for the person at the keyboard; the command line shows them without a traceback."""
 
 
+def printable(name: str) -> str:
+    """The name with escapes for control characters, with which a file could rewrite what the terminal shows."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
 class UsageError(ValueError):
     """Something that was given cannot work; the message is one sentence that says what to do. Exit code 2."""
 

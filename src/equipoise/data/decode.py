@@ -36,6 +36,7 @@ TRANSPOSES = {
 QUARTER_TURNS = [TRANSPOSES[orientation] for orientation in (5, 6, 7, 8)]
 FILE_ERRORS = (None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ELOOP)  # others are the disk's
 MAX_WORKERS = 16
+MAX_REASON = 200  # characters of a decoder's own words
 
 
 class UnreadableError(ValueError):
@@ -138,7 +139,8 @@ def _classified_errors() -> Iterator[None]:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
         raise UnreadableError(error.strerror or str(error)) from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
-        raise UnreadableError(f"damaged ({type(error).__name__}: {error})") from error
+        words = " ".join(str(error).split())[:MAX_REASON]
+        raise UnreadableError(f"damaged ({type(error).__name__}: {words})") from error
 
 
 def _open(stored: Stored) -> Image.Image:

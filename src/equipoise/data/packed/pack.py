@@ -30,7 +30,7 @@ from equipoise.data.sizes import summarise
 from equipoise.data.sources import find_source
 from equipoise.data.sources.base import Annotations, source_errors
 from equipoise.data.sources.labels import open_labelled
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 
 FORMAT = 4  # part of every key: raise it when the same data would be packed differently
 
@@ -89,7 +89,7 @@ def open_images(
         else:
             parts.append(part)
     images = open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
-    return replace(images, notes=[*source.notes, *images.notes])
+    return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
 
 
 def open_or_pack(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
