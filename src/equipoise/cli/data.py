@@ -10,6 +10,7 @@ from equipoise.cli.flags import parse_and_call
 from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
+from equipoise.runs.files import save_picture
 from equipoise.views.terminal import progress_bar
 
 
@@ -44,12 +45,12 @@ def inspect(
         inspection = inspect_data(data, resolution, share=held_out, progress=count)
     print(inspection)
     if out is not None:
-        contact_sheet(data).save(out)
+        save_picture(out, contact_sheet(data))
         print(f"contact sheet: {out}")
     if duplicates is not None:
         pairs = duplicates_sheet(inspection)
         if pairs is not None:
-            pairs.save(duplicates)
+            save_picture(duplicates, pairs)
         print(f"duplicates: {duplicates if pairs is not None else 'none'}")
     return 0
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from equipoise.errors import Diverged, Interrupted, UsageError
+from equipoise.errors import Diverged, Interrupted, UsageError, quoted
+from equipoise.views.characters import write_anything
 
 COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 success, 1 training diverged, 2 usage error, 128 + N stopped by signal N.
     """
+    write_anything()
     command, *words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     names = list(dict.fromkeys(usage.split()[0] for usage in COMMANDS))
     if command in {"-h", "--help"}:
@@ -66,8 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"equipoise {version('equipoise')}")
         return 0
     if command not in names:
-        return _fail(f"unknown command {command!r}: use one of {', '.join(names)}", 2)
+        return _fail(f"unknown command {quoted(command)}: use one of {', '.join(names)}", 2)
     try:
+        for word in words:  # none of which may hold what no file can be called
+            import_module("equipoise.reading").check_name(word)
         return int(import_module(f"equipoise.cli.{command}").main(words))
     except UsageError as error:
         return _fail(str(error), 2)

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 
 from equipoise.data.digests import Stored, content_digest
 from equipoise.data.sizes import Size, parse_resolution
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted, reason
 
 Fit = Literal["crop", "pad", "stretch"]
 Pixels = NDArray[np.uint8]
@@ -89,11 +89,11 @@ def parse_framing(resolution: int | str, channels: int | None, fit: str, backgro
         raise UsageError(f"channels must be 1 (gray), 3 (RGB) or left out to follow the images, not {channels}")
     known = [known for known in FITS if known == fit]
     if not known:
-        raise UsageError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
+        raise UsageError(f"fit must be one of {', '.join(FITS)}, not {quoted(fit)}")
     try:
         red, green, blue = ImageColor.getrgb(background)[:3]
     except (ValueError, AttributeError) as error:
-        raise UsageError(f"{background!r} is no colour: give a name such as white, or #rrggbb") from error
+        raise UsageError(f"{quoted(background)} is no colour: give a name such as white, or #rrggbb") from error
     return Framing(height, width, channels, known[0], (red, green, blue))
 
 
@@ -163,9 +163,9 @@ def _classified_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
-        raise UnreadableError(error.strerror or str(error)) from error
+        raise UnreadableError(reason(error)) from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
-        raise UnreadableError(f"damaged ({type(error).__name__}: {error})") from error
+        raise UnreadableError(f"damaged ({type(error).__name__}: {reason(error)})") from error
 
 
 @lru_cache(maxsize=1)

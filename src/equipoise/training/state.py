@@ -11,10 +11,11 @@ from torch.optim import Adam, Adamax, Optimizer, RMSprop
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
+from equipoise.errors import reason
 from equipoise.objectives.base import State
 from equipoise.players import Players
 from equipoise.randomness import keyed_generator
-from equipoise.runs.checkpoint import CheckpointError
+from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.training.accumulator import MetricAccumulator
 from equipoise.training.cuda_graphs import CUDAGraphStep
 from equipoise.training.schedule import Plateau, warmup
@@ -214,7 +215,7 @@ class TrainState:
             if not _same_types(expected, {key: facts[key] for key in expected}):
                 raise ValueError("its facts are of other kinds")
             for name, module in [*self.players._asdict().items(), ("ema", self.ema)]:
-                cast(nn.Module, module).load_state_dict(part(name))
+                fill(cast(nn.Module, module), part(name))
             for name in Optimizers._fields:
                 _restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
             state, sums = part("objective"), part("window")
@@ -231,8 +232,7 @@ class TrainState:
             self.steps_per_epoch, self.rollbacks = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
-            words = " ".join(str(error).split())
-            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {words}") from error
+            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
 
 
 def _same_types(expected: Any, value: Any) -> bool:

@@ -29,7 +29,8 @@ from equipoise.data.packed.writer import Writer
 from equipoise.data.sizes import summarise
 from equipoise.data.sources import find_source
 from equipoise.data.sources.base import Labels, source_errors
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
+from equipoise.reading import expand_home
 
 FORMAT = 3  # part of every key: raise it when the same data would be packed differently
 
@@ -130,7 +131,7 @@ def pack(
     Raises:
         UsageError: as `open_images`; or `out` is of another kind, is there already, or cannot be written.
     """
-    path = None if out is None else Path(out).expanduser()
+    path = None if out is None else expand_home(out)
     if path is not None and path.suffix.lower() not in (".npy", ".npz"):
         raise UsageError(f"packed images are written as .npy, or with their labels as .npz, not as {path.name}")
     if path is not None and path.exists():
@@ -155,7 +156,7 @@ def pack(
 
 
 def _read_if_whole(folder: Path) -> Images | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError):
         return read_images(folder)
     return None
 
@@ -173,12 +174,12 @@ def finish_pack(
     sizes = summarise(report.sizes)
     about = {
         "format": FORMAT,
-        **facts,
+        **{key: printable(fact) for key, fact in facts.items()},
         "shape": writer.shape,
         "fingerprint": fingerprint,
         "sizes": {"smallest": sizes.smallest, "median": sizes.median, "largest": sizes.largest},
         "labelled": labels is not None,
-        "classes": classes,
-        "skipped": report.skipped,
+        "classes": None if classes is None else [printable(name) for name in classes],
+        "skipped": [(printable(name), printable(why)) for name, why in report.skipped],
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))

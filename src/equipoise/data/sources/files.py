@@ -1,5 +1,6 @@
 """Image files, in a folder however deep or in a .zip."""
 
+import errno
 import hashlib
 import os
 import zipfile
@@ -11,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
 from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.labels import DATASET, label_images
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
+from equipoise.reading import read_bytes
 
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
@@ -74,10 +76,12 @@ def _open_archive(path: Path) -> Iterator[Contents]:
 
 def read_file(path: Path) -> bytes:
     """Bytes of a file, of no more than MAX_FILE_BYTES."""
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise UnreadableError(f"{size} bytes, of which {MAX_FILE_BYTES} are read at most")
-    return path.read_bytes()
+    try:
+        return read_bytes(path, MAX_FILE_BYTES)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise UnreadableError(reason(error)) from error
 
 
 def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -91,7 +95,7 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         with opened.open(entry) as file:
             return file.read(entry.file_size + 1)  # without a number, zipfile unpacks all before it cuts
     except zipfile.BadZipFile as error:
-        raise UnreadableError(f"damaged in the .zip ({error})") from error
+        raise UnreadableError(f"damaged in the .zip ({reason(error)})") from error
 
 
 def is_image(name: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from equipoise.data.sources.base import Labels
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
 NAMED = 3  # images named in a message
@@ -26,7 +26,7 @@ def label_images(names: Sequence[str], dataset: bytes | None, where: str) -> Lab
     try:
         known = json.loads(dataset)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{DATASET} in {where} is damaged: {error}; mend or remove it") from error
+        raise UsageError(f"{DATASET} in {where} is damaged: {reason(error)}; mend or remove it") from error
     if not isinstance(known, dict) or "labels" not in known:
         return folder_labels(names)
     return (None if known["labels"] is None else _listed(names, known["labels"], where)), None
