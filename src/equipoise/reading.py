@@ -114,6 +114,15 @@ def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
     return counts[node]
 
 
+def is_text(path: str | os.PathLike[str]) -> bool:
+    """Whether a name is text, or holds bytes of another encoding than UTF-8, which some libraries cannot open."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_name(path: str | os.PathLike[str]) -> None:
     """Refuse what no file can be called, before anything is done with it.
 

@@ -147,7 +147,7 @@ def _measure_run(
         raise AssertionError("no score is due")
 
     with BackgroundWriter(run) as writer, Display(config.images, "", start_at=0, quiet=True) as display:
-        recorder = Recorder(run, writer, train_state, feed, no_kid, display)
+        recorder = Recorder(run, writer, train_state, feed, no_kid, lambda generator, images: None, display)
 
         def checkpoint_stall() -> float:
             writer.wait()  # for the one before, which would be waited for within the stall
@@ -172,7 +172,7 @@ def _measure_run(
             "sample_share": _median(recorder.samples, launcher, limit) / config.sample_every * images_per_second,
             "report_share": REPORT_SHARE,
         }
-        recorder.close()
+        recorder.close(finished=False)
     return figures
 
 

@@ -7,8 +7,10 @@ size is believed: reading takes no more memory than the file has bytes, and a he
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError, quoted, reason
-from equipoise.reading import open_plain
+from equipoise.reading import is_text, open_plain
 from equipoise.runs.files import write_atomically, writing
 
 FORMAT = 2
@@ -55,7 +57,7 @@ def load(path: Path) -> Contents:
             length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
             if not 0 < length <= min(LARGEST_HEADER, size - 8):
                 raise ValueError("it is cut short, or no checkpoint")
-        with safe_open(path, framework="pt", device="cpu") as tensors_file:
+        with _name_in_utf8(path) as name, safe_open(name, framework="pt", device="cpu") as tensors_file:
             metadata: dict[str, str] = tensors_file.metadata() or {}
             tensors = {name: tensors_file.get_tensor(name) for name in tensors_file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
@@ -83,6 +85,18 @@ def load(path: Path) -> Contents:
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is no checkpoint of format {written}: {reason(error)}") from error
     return contents
+
+
+@contextmanager
+def _name_in_utf8(path: Path) -> Iterator[Path]:
+    """`path`, or a link to it where its name is no text: safetensors opens files of names in UTF-8 alone."""
+    if is_text(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, "checkpoint")
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from equipoise.data.cache import atomic_file
-from equipoise.errors import UsageError, quoted, reason
-from equipoise.reading import check_name
+from equipoise.errors import UsageError, printable, quoted, reason
+from equipoise.reading import check_name, is_text
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # kinds by suffix
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
@@ -56,16 +56,21 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """`value` as JSON, with null for the numbers that JSON does not have: NaN and the infinities."""
-    return json.dumps(_without_infinite(value), indent=indent, allow_nan=False)
+    """`value` as JSON that every reader takes: null for NaN and infinities, escapes for what is no text in UTF-8."""
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
 
-def _without_infinite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_infinite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _plain(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {_plain(key): _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case str():
+            return value if is_text(value) else printable(value)
+    return value
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import nn
 
 from equipoise.data import Feed
 from equipoise.errors import printable
@@ -42,6 +43,7 @@ class Recorder:
         train_state: TrainState,
         feed: Feed,
         kid: Callable[[], PeriodicKID],
+        closing_score: Callable[[nn.Module, int], str | None],
         display: Display,
         skipped_checkpoints: Sequence[str] = (),
     ) -> None:
@@ -53,13 +55,14 @@ class Recorder:
             train_state: of the run.
             feed: what it trains on.
             kid: makes what scores the samples, when the first score is due.
+            closing_score: a sentence on the averaged generator after so many images, for the end.
             display: for a person.
             skipped_checkpoints: why newer checkpoints than the one that was restored could not be read.
         """
         self.run, self.writer, self.train_state, self.display = run, writer, train_state, display
         self.config, self.data_fingerprint = run.config, feed.fingerprint
         self.grid = SampleGrid(run.config, feed)
-        self.make_kid = kid
+        self.make_kid, self.closing_score = kid, closing_score
         self.kid: PeriodicKID | None = None
         self.report_due = time.monotonic() + REPORT_SECONDS
         new = not run.checkpoints()
@@ -79,6 +82,8 @@ class Recorder:
                     more = f" and {rest} more" if rest > 0 else ""
                     message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
                     self.event("warning", "skipped", message)
+                for note in feed.notes:
+                    self.event("info", "data", note)
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:
@@ -143,10 +148,15 @@ class Recorder:
             seconds = time.monotonic() - started
             self.report_due = started + max(REPORT_SECONDS, seconds / REPORT_SHARE)
 
-    def close(self) -> None:
-        """Wait for the last checkpoint, and draw the curves and the report as they stand at the end."""
+    def close(self, *, finished: bool) -> None:
+        """Wait for the last checkpoint, score a finished run, and draw the curves and the report as they now stand."""
         self.writer.wait()
         with writing(self.run.path):
+            if finished and not self.run.closing_score():
+                images = self.train_state.images
+                if sentence := self.closing_score(self.train_state.ema.eval(), images):
+                    row = {"images": images, "level": "info", "kind": "score", "message": sentence}
+                    self.run.append("events.jsonl", row)  # not shown: the command line ends with it
             self.board.flush()
             write_report(self.run.path)
             self.board.close()

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from equipoise.reading import is_text
+
 
 class NoBoard:
     """In place of TensorBoard's files where it cannot write them: takes all that it takes, and writes nothing."""
@@ -18,8 +20,4 @@ def open_board(folder: Path, purge_step: int) -> SummaryWriter | NoBoard:
 
     A `NoBoard` where the folder's name is no text in UTF-8, which TensorBoard cannot write.
     """
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        return NoBoard()
-    return SummaryWriter(str(folder), purge_step=purge_step)
+    return SummaryWriter(str(folder), purge_step=purge_step) if is_text(folder) else NoBoard()

@@ -149,6 +149,7 @@ def _page(summary: RunSummary, curves_png: bytes) -> str:
     picture = f'<img class="curves" src="{_embedded(curves_png)}" alt="{_e(_curves_in_words(summary))}">'
     sections = [
         f"<header><h1>{title}</h1><p>{done:,}{share}{percent}</p></header>",
+        *_score(summary),
         _figures(summary),
         _health(summary),
         _slider("Samples", summary.pictures),
@@ -163,6 +164,12 @@ def _page(summary: RunSummary, curves_png: bytes) -> str:
         f"<title>{title}</title><style>{STYLE}</style></head>\n"
         f"<body><main>\n{body}\n</main><script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _score(summary: RunSummary) -> list[str]:
+    """The sentence with which the training ended, if it has."""
+    sentences = [event.message for event in summary.events if event.kind == "score" and event.images == summary.images]
+    return [f"<section><h2>Score</h2><p>{_e(sentence)}.</p></section>" for sentence in sentences[-1:]]
 
 
 def _figures(summary: RunSummary) -> str:
