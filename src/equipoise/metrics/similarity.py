@@ -122,6 +122,8 @@ def _compute(inputs: MetricInputs) -> MetricResult:
 MS_SSIM = Metric(
     compute=_compute,
     needs=frozenset({"pictures"}),
+    minimum=2,  # one pair
+    minimum_side=WINDOW,
     better="reference",
     ideal=None,
     description="similarity of random pairs of samples: high is collapse",

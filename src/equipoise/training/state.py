@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
+from equipoise.errors import reason
 from equipoise.objectives.base import State
 from equipoise.players import Players
 from equipoise.randomness import keyed_generator
-from equipoise.runs.checkpoint import CheckpointError
+from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.training.accumulator import MetricAccumulator
 from equipoise.training.cuda_graphs import CUDAGraphStep
 from equipoise.training.optimizers import make_optimizer, moments_of, restore_moments
@@ -224,7 +225,7 @@ class TrainState:
             if not _same_types(expected, {key: facts[key] for key in expected}):
                 raise ValueError("its facts are of other kinds")
             for name, module in [*self.players._asdict().items(), ("ema", self.ema)]:
-                cast(nn.Module, module).load_state_dict(part(name))
+                fill(cast(nn.Module, module), part(name))
             for name in Optimizers._fields:
                 restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
             state, sums, schedule = part("objective"), part("window"), part("schedule")
@@ -242,8 +243,7 @@ class TrainState:
             self.steps_per_epoch, self.rollbacks = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
-            words = " ".join(str(error).split())
-            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {words}") from error
+            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
 
     def _accumulated(self, sums: Mapping[str, Tensor], counts: dict[str, int], steps: int) -> MetricAccumulator:
         """An accumulator as it was, its sums in the order of `counts`."""
