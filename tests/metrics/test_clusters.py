@@ -44,14 +44,18 @@ def test_missing_is_few_of_what_is_due_and_by_scipy_no_chance() -> None:
             chance = hypergeom.cdf(here, 512 + 256, there + here, 256)
             expected.append(bool(here < SHARE * 256 * there / 512 and chance < CHANCE))
         assert missing_clusters(real, torch.tensor(samples)).tolist() == expected
-    assert not missing_clusters(torch.tensor([509, 3]), torch.tensor([256, 0])).any(), "3 of 512 may well be none of 256"
+    assert not missing_clusters(torch.tensor([509, 3]), torch.tensor([256, 0])).any(), (
+        "3 of 512 may well be none of 256"
+    )
 
 
 def test_equal_distributions_hardly_ever_miss_anything() -> None:
     generator = torch.Generator().manual_seed(0)
     alarms = 0
     for _ in range(300):
-        real, samples = (torch.randint(16, (count,), generator=generator).bincount(minlength=16) for count in (512, 256))
+        real, samples = (
+            torch.randint(16, (count,), generator=generator).bincount(minlength=16) for count in (512, 256)
+        )
         alarms += bool(missing_clusters(real, samples).any())
     assert alarms <= 3
 

@@ -16,7 +16,7 @@ from equipoise.views.toy_scatter import realness_score, toy_measures, toy_scatte
 
 TOY_POINTS = 2_000  # samples of a toy, all of which are shown and measured
 MEASURED = 256  # samples that are compared with the data
-REAL = 512  # images of the data that they are compared with
+REAL = 768  # images of the data that they are compared with
 IN_GRID = 64  # of which a grid shows the first
 
 
