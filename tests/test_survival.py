@@ -176,7 +176,9 @@ def test_killed_while_every_checkpoint_is_written(zygote: Zygote, here: Path, wh
     assert_same(run, whole)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)]
+)
 def test_stopped_on_request(zygote: Zygote, here: Path, whole: Path, number: int, code: int) -> None:
     """A checkpoint within a few steps, and nothing lost by the signal: it stands where training stood."""
     run = here / "run"

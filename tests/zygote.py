@@ -6,6 +6,7 @@ and exit. Requests and replies are lines of JSON on the server's stdin and stdou
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -141,6 +142,8 @@ def _serve() -> None:
 def _run(request: dict[str, Any]) -> None:
     """Run the command in this fork, and exit without returning to the server's loop."""
     os.setsid()
+    for number in (signal.SIGINT, signal.SIGHUP):  # which whoever started the tests may have had ignored
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.chdir(request["cwd"])
     os.environ.update(request["environment"])
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

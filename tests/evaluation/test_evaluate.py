@@ -272,6 +272,22 @@ def test_gray_beside_colour_and_runs_beside_images(run: Run, tmp_path: Path) -> 
     assert 0 < value(itself, "coverage") < 1, "other samples of the same generator"
 
 
+def test_other_images_are_cropped_as_the_run_was(run: Run, tmp_path: Path) -> None:
+    images = digits()[0][:60]
+    large = saved(tmp_path / "large.npy", np.pad(images, ((0, 0), (0, 0), (8, 8), (8, 8))))
+    how: dict[str, Any] = {"quiet": True, "device": "cpu", "features": "pixels", "metrics": ("coverage",), "count": 60}
+    cropped = saved(tmp_path / "cropped.npy", images)
+    expected = evaluate(run, cropped, **how).protocol["reference"]["identity"]
+    assert evaluate(run, large, crop=32, **how).protocol["reference"]["identity"] == expected
+    run = Run.open(shutil.copytree(run.path, tmp_path / "run"))
+    run.change_config(run.config.with_changes(crop=32))
+    assert evaluate(run, large, **how).protocol["reference"]["identity"] == expected
+    assert evaluate(run, large, crop=0, **how).protocol["reference"]["identity"] != expected
+    itself = evaluate(large, cropped, crop=32, **how)
+    assert itself.protocol["shape"] == [1, 32, 32]
+    assert value(itself, "coverage") == 1
+
+
 def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
     images = digits()[0]
     small = saved(tmp_path / "small.npy", images[:40, :, :20, :20])
@@ -291,6 +307,8 @@ def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
         ((large,), {}, "is not a run: give --reference"),
         ((large, tmp_path / "nowhere"), {}, "nowhere"),
         ((run,), {"resolution": 32}, "leave --resolution out"),
+        ((run,), {"crop": 8}, "cropped as it has them: leave --crop out"),
+        ((large, small), {"crop": 30}, r"none of the 40 images in .*small.npy .*20x20, too small to crop 30x30"),
         ((run,), {"count": 0}, "kid needs 20 images"),
         ((run, small), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
     ]

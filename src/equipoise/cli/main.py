@@ -4,12 +4,12 @@ A command NAME is the file cli/NAME.py with a function `main(words) -> int`, and
 imports neither torch nor tyro, so that `equipoise --help` answers at once; a command's file is imported when called.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from equipoise.errors import Diverged, Interrupted, UsageError
+from equipoise.views.streams import LossyStream, flush_standard_streams
 
 COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
@@ -23,6 +23,8 @@ COMMANDS = {
     "data pack PATH": "pack a data set by hand",
 }
 """Usage and help of each command, in the order of the general help; the first word is the command's name."""
+
+READER_LEFT = 141  # what the shell reports for SIGPIPE
 
 HELP = """\
 usage: equipoise COMMAND ...
@@ -55,6 +57,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 success, 1 training diverged, 2 usage error, 128 + N stopped by signal N.
     """
     command, *words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = _run(command, words)
+    finally:  # also where tyro exits by itself
+        failed = flush_standard_streams()
+    if failed is None or code:
+        return code
+    return READER_LEFT if isinstance(failed, BrokenPipeError) else _fail(f"the system refuses: {failed}", 2)
+
+
+def _run(command: str, words: list[str]) -> int:
+    """Run a command, and tell in one sentence what stopped it."""
+    try:
+        return _call(command, words)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except Diverged as error:
+        return _fail(str(error), 1)
+    except Interrupted as error:
+        return _fail(str(error), 128 + error.signal)
+    except BrokenPipeError:  # as `| head` does
+        return READER_LEFT
+    except OSError as error:  # in printing too, where nothing is kept in memory
+        return _fail(f"the system refuses: {error}", 2)
+    except KeyboardInterrupt:
+        return _fail("stopped at once; what was saved before is intact", 130)
+
+
+def _call(command: str, words: list[str]) -> int:
     names = list(dict.fromkeys(usage.split()[0] for usage in COMMANDS))
     if command in {"-h", "--help"}:
         width = max(map(len, COMMANDS))
@@ -66,24 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"equipoise {version('equipoise')}")
         return 0
     if command not in names:
-        return _fail(f"unknown command {command!r}: use one of {', '.join(names)}", 2)
-    try:
-        return int(import_module(f"equipoise.cli.{command}").main(words))
-    except UsageError as error:
-        return _fail(str(error), 2)
-    except Diverged as error:
-        return _fail(str(error), 1)
-    except Interrupted as error:
-        return _fail(str(error), 128 + error.signal)
-    except BrokenPipeError:
-        # The reader of the pipe has left, as `| head` does. Python flushes stdout once more at exit, which would fail
-        # again, with a message: let that go nowhere. 141 is what the shell reports for SIGPIPE.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt:
-        return _fail("stopped at once; what was saved before is intact", 130)
+        raise UsageError(f"unknown command {command!r}: use one of {', '.join(names)}")
+    return int(import_module(f"equipoise.cli.{command}").main(words))
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"equipoise: {message}", file=sys.stderr)
+    print(f"equipoise: {message}", file=LossyStream(sys.stderr), flush=True)
     return code

@@ -1,5 +1,6 @@
 """equipoise train: train a new run from an objective's preset, or from a configuration file."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from equipoise.networks import NETWORKS
 from equipoise.runs.run import Run
 from equipoise.training.train import resume_if_exists as resume_or_train
 from equipoise.training.train import train as start_training
+from equipoise.views.streams import LossyStream
 
 HELP = """\
 usage: equipoise train OBJECTIVE [--preset NAME] [--config FILE] [--out FOLDER] [settings]
@@ -119,12 +121,13 @@ def _train(base: TrainConfig, words: list[str]) -> int:
 
 
 def print_paths(run: Run) -> None:
-    """Print where the files of a trained run are, how to go on, and how good it is."""
-    grids = run.samples()
-    print(f"run:     {run.path}")
-    print(f"samples: {grids[-1] if grids else 'none yet'}")
-    print(f"curves:  {run.path / 'curves.png'}")
-    print(f"report:  {run.path / 'report.html'}")
-    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png")
+    """Print where a trained run's files are, how to go on, and how good it is, if anybody reads it."""
+    grids, out = run.samples(), LossyStream(sys.stdout)  # the run is whole, whether or not this can be written
+    print(f"run:     {run.path}", file=out)
+    print(f"samples: {grids[-1] if grids else 'none yet'}", file=out)
+    print(f"curves:  {run.path / 'curves.png'}", file=out)
+    print(f"report:  {run.path / 'report.html'}", file=out)
+    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png", file=out)
     if sentence := run.closing_score():
-        print(f"score:   {sentence}")
+        print(f"score:   {sentence}", file=out)
+    out.flush()

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from tyro.constructors import PrimitiveConstructorSpec
 
-from equipoise.data import parse_resolution
+from equipoise.data import HeldOut, parse_resolution
+from equipoise.data.packed.images import MAX_HELD_OUT
 
 
 def parse_count(text: Any) -> Any:
@@ -50,6 +51,33 @@ def _canonical_resolution(resolution: Any) -> int | str:
     """A side, or 'WIDTHxHEIGHT' if they differ, so that equal resolutions compare equal."""
     height, width = parse_resolution(resolution)
     return width if width == height else f"{width}x{height}"
+
+
+def _parse_held_out(share: Any) -> Any:
+    """A share of the images, or 'auto'."""
+    if share == "auto":
+        return share
+    if isinstance(share, bool) or not isinstance(share, int | float | str):
+        raise ValueError(HELD_OUT_KINDS)
+    try:
+        number = float(share)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(HELD_OUT_KINDS) from error
+    if not 0 <= number <= MAX_HELD_OUT:
+        raise ValueError(HELD_OUT_KINDS)
+    return number
+
+
+HELD_OUT_KINDS = f"should be a share from 0 to {MAX_HELD_OUT}, or auto"
+HELD_OUT = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="SHARE|auto",
+    instance_from_str=lambda arguments: arguments[0],
+    is_instance=lambda value: isinstance(value, float | str),
+    str_from_instance=lambda value: [str(value)],
+)
+HeldOutShare = Annotated[HeldOut, BeforeValidator(_parse_held_out), HELD_OUT]
+"""A share of the images, or `auto`."""
 
 
 RESOLUTION = PrimitiveConstructorSpec(

@@ -40,6 +40,7 @@ def evaluate(
     count: int = 5000,
     split: Split = "held-out",
     resolution: int | str | None = None,
+    crop: int | None = None,
     seed: int = 0,
     ema: bool = True,
     best: bool = False,
@@ -59,6 +60,8 @@ def evaluate(
         count: number of images of each set, at most.
         split: part of the run's data to compare with.
         resolution: to which images are brought that are no run's; by default they must be of one size.
+        crop: side in pixels of the centred square that is taken of each image first that is no run's; 0 for none; by
+            default as the run that is named does.
         seed: of the samples, and of every random choice.
         ema: use the moving average of the generator's weights.
         best: use the checkpoint with the best KID, instead of the last.
@@ -78,6 +81,7 @@ def evaluate(
         count=count,
         split=split,
         resolution=resolution,
+        crop=crop,
         seed=seed,
         ema=ema,
         best=best,

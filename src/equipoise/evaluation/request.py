@@ -21,6 +21,7 @@ class Request:
     count: int = 5000
     split: Split = "held-out"
     resolution: int | str | None = None
+    crop: int | None = None
     seed: int = 0
     ema: bool = True
     best: bool = False

@@ -1,12 +1,15 @@
 """Files written whole or not at all, and what the disk refuses said in one sentence."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from equipoise.errors import UsageError
+
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 class WriteError(UsageError):
@@ -28,7 +31,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a crash at any instant leaves the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # as LEFTOVER says
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -40,6 +43,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files in `folder` that `write_atomically` had begun when its process was killed."""
+    return [path for path in folder.glob(".*.tmp") if LEFTOVER.fullmatch(path.name) and path.is_file()]
 
 
 def write_where_asked(path: Path, text: str) -> None:

@@ -18,8 +18,10 @@ from equipoise.errors import UsageError
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
+from equipoise.runs.numbered import images_of, numbered_files, numbered_name
 
 CONFIG = "config.yaml"  # first file of a run; a folder without it is no run
+CHECKPOINT, BEST, GRID = ".safetensors", "best-", ".png"  # ends and beginning of files named by images seen
 
 
 class Run:
@@ -105,10 +107,12 @@ class Run:
             WriteError: the disk refuses.
         """
         with files.writing(self.path):
-            for leftover in self.path.rglob(".*.tmp"):
-                leftover.unlink()
-            for folder in ("checkpoints", "samples"):
-                (self.path / folder).mkdir(exist_ok=True)
+            folders = [self.path / name for name in ("checkpoints", "samples")]
+            for folder in folders:
+                folder.mkdir(exist_ok=True)
+            for folder in (self.path, *folders):
+                for leftover in files.leftovers(folder):
+                    leftover.unlink()
             best = self.best_checkpoint()
             for file in [*self.samples(), *self.checkpoints(), *([best] if best else [])]:
                 if images_of(file) > images:  # a later checkpoint is one that could not be read
@@ -120,11 +124,11 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""
-        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+        return numbered_files(self.path / "checkpoints", CHECKPOINT)
 
     def samples(self) -> list[Path]:
         """Sample grids, oldest first."""
-        return sorted((self.path / "samples").glob("[0-9]*.png"))
+        return numbered_files(self.path / "samples", GRID)
 
     def save_checkpoint(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
         """Write a checkpoint, and drop those beyond the last `config.keep` that `config.keep_every` does not keep.
@@ -134,7 +138,7 @@ class Run:
         """
         for file in ("metrics.jsonl", "events.jsonl"):
             files.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
-        path = self.path / "checkpoints" / f"{images:012d}.safetensors"
+        path = self.path / "checkpoints" / numbered_name(images, CHECKPOINT)
         checkpoint.save(path, tensors, {**facts, "images": images})
         every = self.config.keep_every
         for old in self.checkpoints()[: -self.config.keep]:
@@ -150,14 +154,14 @@ class Run:
         Raises:
             WriteError: the disk refuses.
         """
-        path, data = self.path / "samples" / f"{images:012d}.png", io.BytesIO()
+        path, data = self.path / "samples" / numbered_name(images, GRID), io.BytesIO()
         picture.save(data, "PNG")
         with files.writing(path):
             files.write_atomically(path, data.getvalue())
 
     def best_checkpoint(self) -> Path | None:
         """The checkpoint with the best score, where scores were taken."""
-        return max((self.path / "checkpoints").glob("best-*.safetensors"), default=None)
+        return next(reversed(numbered_files(self.path / "checkpoints", CHECKPOINT, BEST)), None)
 
     def keep_best(self, images: int) -> None:
         """Keep the checkpoint at `images` images as the best, beside the last ones, and let go of the one before.
@@ -165,11 +169,11 @@ class Run:
         Raises:
             WriteError: the disk refuses; the best one before is untouched.
         """
-        source = self.path / "checkpoints" / f"{images:012d}.safetensors"
-        final = source.with_name(f"best-{source.name}")
+        folder = self.path / "checkpoints"
+        source, final = (folder / numbered_name(images, CHECKPOINT, prefix) for prefix in ("", BEST))
         with files.writing(final):
             files.write_atomically(final, source.read_bytes())
-            for before in set(source.parent.glob("best-*.safetensors")) - {final}:
+            for before in set(numbered_files(folder, CHECKPOINT, BEST)) - {final}:
                 before.unlink()
 
     def load_checkpoint(
@@ -213,11 +217,6 @@ class Run:
         if facts.get("images") != images_of(path) or not isinstance(facts.get("data"), str):
             raise CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")
         return tensors, facts
-
-
-def images_of(file: Path) -> int:
-    """Images seen by the time of a checkpoint or a sample grid, which are its name."""
-    return int(file.stem.removeprefix("best-"))
 
 
 def _refuse_existing(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 from equipoise.config.datasets import open_dataset
 from equipoise.data import Dataset
+from equipoise.data.decode import quiet_pillow
 from equipoise.devices import Launcher, leaving_together
 from equipoise.errors import UsageError
 from equipoise.evaluation.closing_score import closing_score
@@ -38,7 +39,7 @@ def train_process(
     run = Run.open(cast(Path, launcher.broadcast(path)))
     distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
     first = distributed.rank == 0
-    with leaving_together(launcher), freed_memory_kept(), ExitStack() as stack:
+    with leaving_together(launcher), freed_memory_kept(), quiet_pillow(), ExitStack() as stack:
         # Lock: nobody else writes into the run until this process ends
         lock = partial(_lock, run, images, stack if first else None)
         if refused := on_all(distributed, lock):

@@ -11,7 +11,8 @@ from equipoise.data import Feed
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
-from equipoise.runs.run import Run, images_of
+from equipoise.runs.numbered import images_of
+from equipoise.runs.run import Run
 from equipoise.training.health import diagnose
 from equipoise.training.sample_grid import SampleGrid
 from equipoise.training.state import TrainState
@@ -77,6 +78,8 @@ class Recorder:
                     more = f" and {rest} more" if rest > 0 else ""
                     message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
                     self.event("warning", "skipped", message)
+                for note in feed.notes:
+                    self.event("info", "data", note)
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:

@@ -1,4 +1,4 @@
-"""Stopping on request: SIGINT, SIGTERM and SIGUSR1 are noted when they come, and acted on between two steps."""
+"""Stopping on request: signals are noted when they come, and acted on between two steps."""
 
 import multiprocessing
 import os
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-NOTICES = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))  # as schedulers send
+# As schedulers send, and a terminal that is closed; Windows has SIGTERM alone.
+NOTICES = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 HANDLED = (signal.SIGINT, *NOTICES)
 
 Handler = Callable[[int, FrameType | None], None]
@@ -42,33 +43,47 @@ def noting_signals() -> Iterator[Stop]:
 
 
 @contextmanager
-def forwarding_signals() -> Iterator[None]:
+def forwarding_signals() -> Iterator[Callable[[], int]]:
     """Inside, the processes that this one has started are those to stop, and signals are sent on to them.
 
-    But for SIGINT: a terminal sends that to all of them by itself; others come to this one alone.
+    But for SIGINT: a terminal sends that to all of them by itself; others come to this one alone. Before there are any
+    processes there is nothing to lose yet, and a signal does what it did outside.
+
+    Yields:
+        The number of the first signal that was sent on, or 0.
     """
+    sent = 0
 
     def forward(number: int, _: FrameType | None) -> None:
+        nonlocal sent
         children = multiprocessing.active_children()
-        if not children:  # still starting: there is nothing to lose yet
-            raise KeyboardInterrupt
+        if not children:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+        sent = sent or number
         for child in children if number in NOTICES else []:
             if child.pid:
                 os.kill(child.pid, number)
 
-    with _handling(forward):
-        yield
+    with _handling(forward) as before:
+        yield lambda: sent
 
 
 @contextmanager
-def _handling(handler: Handler) -> Iterator[None]:
-    """Inside, `handler` takes the signals of HANDLED; outside the main thread Python allows that to nobody."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in HANDLED}
+def _handling(handler: Handler) -> Iterator[dict[int, "signal._HANDLER"]]:
+    """Inside, `handler` takes the signals of HANDLED; yields what took them before.
+
+    Those that this process was started to ignore it goes on to ignore, as `nohup` wants. Outside the main thread Python
+    allows nobody to take a signal.
+    """
+    before: dict[int, signal._HANDLER] = {}
+    if threading.current_thread() is threading.main_thread():
+        theirs = {number: signal.getsignal(number) for number in HANDLED}
+        before = {number: old for number, old in theirs.items() if old not in {signal.SIG_IGN, None}}
+    for number in before:
+        signal.signal(number, handler)
     try:
-        yield
+        yield before
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -133,14 +133,17 @@ class TrainState:
 
         Its half-life is `config.ema` images, or a twentieth of the images seen while that is less (the ramp-up of
         Karras et al. 2022, arXiv:2206.00364), so that early samples are not those of the first weights.
+
+        BatchNorm's running means and variances are averaged with the weights: those of the newest weights do not fit
+        the average of many (docs/architecture.md). Buffers of whole numbers are copied.
         """
         half_life = min(self.config.ema, self.images / 20)
         decay = 0.5 ** (images / half_life) if half_life else 0.0
-        average: list[Tensor] = list(self.ema.parameters())
-        weights: list[Tensor] = list(self.players.generator.parameters())
-        torch._foreach_lerp_(average, weights, 1 - decay)
-        for average_buffer, buffer in zip(self.ema.buffers(), self.players.generator.buffers(), strict=True):
-            average_buffer.copy_(buffer)
+        pairs = list(zip(_weights_and_buffers(self.ema), _weights_and_buffers(self.players.generator), strict=True))
+        averaged, newest = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averaged, newest, 1 - decay)
+        for count, newest_count in (pair for pair in pairs if not pair[0].is_floating_point()):
+            count.copy_(newest_count)
 
     def update_schedule(self, means: Mapping[str, float], steps: int) -> bool:
         """Let the learning rate follow the convergence measure's mean over so many steps; whether it was halved."""
@@ -233,6 +236,10 @@ class TrainState:
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
             words = " ".join(str(error).split())
             raise CheckpointError(f"the checkpoint does not fit the run's configuration: {words}") from error
+
+
+def _weights_and_buffers(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
 
 
 def _same_types(expected: Any, value: Any) -> bool:

@@ -32,7 +32,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     Raises:
         UsageError: the configuration, the data or the folder cannot work; nothing was written.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
-        Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
+        Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     launcher = make_launcher(config.device, config.devices)
     config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
@@ -66,7 +66,7 @@ def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) 
     Raises:
         UsageError: there is no run, no readable checkpoint, or its data has changed or gone.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
-        Interrupted: SIGINT, SIGTERM or SIGUSR1; a checkpoint was written.
+        Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     run = Run.open(path)
     if images is not None:
@@ -104,9 +104,14 @@ def check(config: TrainConfig, dataset: Dataset) -> None:
     """
     feed = dataset.feed
     if feed.count is not None and feed.count < config.batch:
-        beside = ", the held-out ones aside" if config.held_out else ""
+        beside = ", the held-out ones aside" if config.held_out != 0 else ""
         raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
-    config.tasks.check(feed.shape, feed.classes, config.objective.needs)
+    try:
+        config.tasks.check(feed.shape, feed.classes, config.objective.needs)
+    except UsageError as error:
+        if config.tasks.classify and feed.classes < 2 and feed.notes:  # which may say why there are no labels
+            raise UsageError(f"{error}; {'; '.join(feed.notes)}") from error
+        raise
     if config.score_every:
         kid_reference(config, dataset)
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn

@@ -4,7 +4,6 @@ import base64
 import html
 import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +15,7 @@ import yaml
 
 from equipoise.runs import jsonl
 from equipoise.runs.files import write_atomically
+from equipoise.runs.numbered import images_of, numbered_files
 from equipoise.views.figures import Mark, Series, curves
 from equipoise.views.labels import MEASURES, Measure
 
@@ -23,7 +23,6 @@ MAX_MARKS = 60  # vertical lines in the curves
 MAX_EVENTS = 200  # lines in the report, the latest ones
 MAX_PICTURES = 24  # embedded for each slider
 PNG_END = b"IEND\xaeB`\x82"  # a picture without it is still being written, or was cut short
-PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
 DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
 
 
@@ -44,14 +43,14 @@ class RunSummary:
     config: Mapping[str, Any]
     measures: Mapping[str, Series]
     events: Sequence[Event]
-    pictures: Mapping[str, Sequence[tuple[int, Path]]]
-    """By kind ("" for samples): images seen and file, in order."""
+    pictures: Sequence[tuple[int, Path]]
+    """Images seen and the file of the samples, in order."""
 
     @property
     def images(self) -> int:
         """Images seen at the last sign of life."""
         measured = [series.images[-1] for series in self.measures.values()]
-        pictured = [images for pictures in self.pictures.values() for images, _ in pictures]
+        pictured = [images for images, _ in self.pictures]
         return int(max([*measured, *pictured], default=0))
 
     @property
@@ -97,12 +96,8 @@ def read_summary(folder: Path) -> RunSummary:
         for row in jsonl.read(folder / "events.jsonl")
         if isinstance(row["images"], int)
     ]
-    pictures: dict[str, list[tuple[int, Path]]] = {"": []}
-    for path in folder.glob("samples/*.png"):
-        if match := PICTURE.fullmatch(path.name):
-            pictures.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
-    in_order = {kind: sorted(pictures[kind]) for kind in sorted(pictures)}
-    return RunSummary(text, config if isinstance(config, dict) else {}, measures, events, in_order)
+    pictures = [(images_of(path), path) for path in numbered_files(folder / "samples", ".png")]
+    return RunSummary(text, config if isinstance(config, dict) else {}, measures, events, pictures)
 
 
 def draw_curves(folder: Path) -> Path:
@@ -143,7 +138,7 @@ def _page(summary: RunSummary, curves_png: bytes) -> str:
         *_score(summary),
         _figures(summary),
         _health(summary),
-        *(_slider(kind or "samples", pictures) for kind, pictures in summary.pictures.items()),
+        _slider("Samples", summary.pictures),
         f"<section><h2>Curves</h2>{picture}</section>",
         f"<section><h2>Configuration</h2><pre>{_e(summary.config_text) or 'no config.yaml'}</pre></section>",
         f"<footer>{_e(_versions(summary))}</footer>",
@@ -192,9 +187,8 @@ def _health(summary: RunSummary) -> str:
     return f'<section><h2>Health</h2><p class="{worst}">{sentence}.</p><ol>{items}</ol></section>'
 
 
-def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
+def _slider(heading: str, pictures: Sequence[tuple[int, Path]]) -> str:
     """Pictures over time with a slider; without scripts, and on paper, the last one."""
-    heading = _e(kind.replace("_", " ").capitalize())
     evenly = np.linspace(0, len(pictures) - 1, min(len(pictures), MAX_PICTURES)).round().astype(int)
     chosen = [pictures[index] for index in evenly]  # with the first and the last
     shown = [(images, png) for images, path in chosen if (png := path.read_bytes()).endswith(PNG_END)]

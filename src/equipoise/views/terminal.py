@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TextIO, cast
 
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, OverflowMethod, RenderableType, RenderResult
@@ -21,6 +21,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from equipoise.views.labels import MEASURES
+from equipoise.views.streams import LossyStream
 
 ASCII = str.maketrans({"ℒ": "L", "γ": "gamma", "λ": "lambda", "×": "x", "·": "-", "–": "-", "…": "...", "—": "-"})
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
@@ -143,7 +144,7 @@ class Display:
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or error_console()
         self.quiet, self.clock, self.start_at = quiet, clock, start_at
         self.view = View(title, total_images, start_at or 0, clock(), clock)
         self._speed, self._history = SpeedMeter(), deque[float](maxlen=SPARKLINE_UPDATES)
@@ -224,9 +225,7 @@ def progress_bar(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
 
     The bar appears with the first call, so that a task that was already done shows nothing.
     """
-    bar = Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
-    )
+    bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), console=error_console(), transient=True)
     shown: TaskID | None = None
     ended = quiet
 
@@ -245,6 +244,11 @@ def progress_bar(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
         ended = True
         if shown is not None:
             bar.stop()
+
+
+def error_console() -> Console:
+    """Standard error, whose reader may leave at any time: what is shown there is not worth ending the work for."""
+    return Console(file=cast(TextIO, LossyStream(sys.stderr)))
 
 
 def encodable(text: str, console: Console) -> str:

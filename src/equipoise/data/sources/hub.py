@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from equipoise.data.cache import cache_folder, write_note
+from equipoise.data.formats import is_image
 from equipoise.data.sources.base import Contents, Source
 from equipoise.data.sources.extras import extra
-from equipoise.data.sources.files import archive, is_image
+from equipoise.data.sources.files import archive
 from equipoise.data.sources.hub_client import MissingRevisionError, OutOfReachError, call_hub
 from equipoise.data.sources.parquet import choose, is_table, open_files
 from equipoise.errors import UsageError

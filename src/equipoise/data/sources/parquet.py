@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from equipoise.data.digests import Stored
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.data.sources.columns import image_column, opener, read_labels
+from equipoise.data.sources.columns import annotate, image_column, opener
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
 from equipoise.errors import UsageError
@@ -126,14 +126,14 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
     if not sum(tables.counts):
         raise UsageError(f"{name} has no rows: write it again")
     with source_errors(paths[0]):
-        labels, classes = read_labels(tables.schemas[0], tables.whole, name)
+        annotations = annotate(tables.schemas[0], tables.whole, name, images=column)
     starts = list(accumulate(tables.counts, initial=0))
     value, stored = tables.column(column), opener(type_, root)
 
     def read(row: int) -> Stored:
         return stored(value(row), paths[bisect_right(starts, row) - 1].parent)
 
-    yield Contents([f"row {row}" for row in range(starts[-1])], read, labels, classes)
+    yield Contents(names=[f"row {row}" for row in range(starts[-1])], read=read, **vars(annotations))
 
 
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
