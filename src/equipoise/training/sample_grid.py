@@ -36,7 +36,7 @@ class SampleGrid:
         stored = feed.draw(min(REAL, feed.count or REAL), config.seed, 0).images
         real = normalise(stored[:MEASURED])
         self.data_diversity = diversity(real)
-        self.likeness = Likeness(stored)
+        self.likeness = None if config.toy else Likeness(stored)
         images = real[torch.arange(count) % len(real)]
         draws = Draws(config.seed, -1, count, slice(None))
         self.conditions = make_conditions(config, feed.classes, draws, images, training=False)
@@ -57,6 +57,7 @@ class SampleGrid:
             score = realness_score(train_state.players.discriminator, self.config.objective)
             picture, measures = toy_scatter(toy, points, score), toy_measures(toy, points)
         else:
+            assert self.likeness is not None, "of all but toys"  # noqa: S101
             samples = samples.clamp(-1, 1)
             picture = grid(to_uint8(samples[:IN_GRID]))
             measures = self.likeness.measures(samples, codes_of(train_state.players.discriminator, self.config))
