@@ -23,7 +23,7 @@ class Diverged(MessageError, RuntimeError):  # noqa: N818
     """A loss stopped being finite; the last good checkpoint was kept. The message says what to try. Exit code 1."""
 
 
-class Interrupted(MessageError):
+class Interrupted(MessageError):  # noqa: N818
     """A signal stopped training; a checkpoint was written. Exit code 128 + the signal's number.
 
     Attributes:

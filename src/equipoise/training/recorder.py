@@ -115,17 +115,19 @@ class Recorder:
         self._log({"images": self.train_state.images, "lr": self.train_state.lr, **means})
 
     def samples(self) -> None:
-        """Draw the samples, log what was measured of them, and warn of what is newly wrong with the run."""
+        """Draw the samples, log what was measured of them, and say what is newly wrong, or right again."""
         images = self.train_state.images
         picture, measures = self.grid.draw(self.train_state)
         self.run.save_samples(images, picture)
         self.board.add_image("samples", np.atleast_3d(np.asarray(picture)), images, dataformats="HWC")
         self._log({"images": images, **measures})
-        findings = diagnose(self.rows, self.config)
-        for finding in findings:
-            if finding.kind not in self.known_findings:
-                self.event(finding.level, finding.kind, finding.message)
-        self.known_findings = {finding.kind for finding in findings}
+        findings = {finding.kind: finding for finding in diagnose(self.rows, self.config)}
+        for kind, finding in findings.items():
+            if kind not in self.known_findings:
+                self.event(finding.level, kind, finding.message)
+        for kind in sorted(self.known_findings - findings.keys()):
+            self.event("info", kind, f"{kind.replace('-', ' ')}: no longer")
+        self.known_findings = set(findings)
 
     def score(self) -> None:
         """Log the KID of the averaged generator; `checkpoint` then keeps the best."""
