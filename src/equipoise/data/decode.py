@@ -17,7 +17,7 @@ from equipoise.data.formats import HEAD, missing_plugin, readable_formats
 from equipoise.data.framing import Framing
 from equipoise.data.png import without_texts
 from equipoise.data.sizes import Size
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 Pixels = NDArray[np.uint8]
 Result = TypeVar("Result")
@@ -36,7 +36,6 @@ TRANSPOSES = {
 QUARTER_TURNS = [TRANSPOSES[orientation] for orientation in (5, 6, 7, 8)]
 FILE_ERRORS = (None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ELOOP)  # others are the disk's
 MAX_WORKERS = 16
-MAX_REASON = 200  # characters of a decoder's own words
 
 
 class UnreadableError(ValueError):
@@ -137,10 +136,9 @@ def _classified_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
-        raise UnreadableError(error.strerror or str(error)) from error
+        raise UnreadableError(reason(error)) from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
-        words = " ".join(str(error).split())[:MAX_REASON]
-        raise UnreadableError(f"damaged ({type(error).__name__}: {words})") from error
+        raise UnreadableError(f"damaged ({type(error).__name__}: {reason(error)})") from error
 
 
 def _open(stored: Stored) -> Image.Image:
