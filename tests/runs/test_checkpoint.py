@@ -172,7 +172,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_gone_is_told_in_words(tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match="cannot write .*make room, then resume"):
+    with pytest.raises(WriteError, match="cannot write .*mend that, then resume"):
         save(tmp_path / "gone" / "c", TENSORS, FACTS)
 
 

@@ -83,7 +83,7 @@ def page(tmp_path_factory):
 
 def test_a_summary_reads_what_is_there_and_passes_over_a_half_written_line(folder):
     summary = read_summary(folder)
-    assert (summary.images, summary.total, summary.gamma) == (40_000, 100_000, 0.5)
+    assert (summary.images, summary.config.images, summary.gamma) == (40_000, 100_000, 0.5)
     assert summary.measures["lr"].images[-1] == 40_000
     assert len(summary.measures["k"].values) == len(summary.measures["diversity"].values) == 40
     assert [event.kind for event in summary.events] == ["resumed", "k-at-0"]

@@ -11,6 +11,7 @@ from equipoise.config.numbers import Count, HeldOutShare
 from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
+from equipoise.runs.files import save_picture
 from equipoise.views.terminal import progress_bar
 
 
@@ -49,12 +50,12 @@ def inspect(
         inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)
     print(inspection)
     if out is not None:
-        contact_sheet(data, crop=crop).save(out)
+        save_picture(out, contact_sheet(data, crop=crop))
         print(f"contact sheet: {out}")
     if duplicates is not None:
         pairs = duplicates_sheet(inspection)
         if pairs is not None:
-            pairs.save(duplicates)
+            save_picture(duplicates, pairs)
         print(f"duplicates: {duplicates if pairs is not None else 'none'}")
     return 0
 

@@ -19,12 +19,13 @@ from equipoise.config.defaults import default_settings, network_for
 from equipoise.config.messages import check_keys, construct, suggestion
 from equipoise.config.numbers import Count, CountOrZero
 from equipoise.devices import Compile, Device, Precision, resolve_precision
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 from equipoise.networks import DCGAN, NETWORKS, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
 from equipoise.objectives.base import Update
 from equipoise.players import Players
 from equipoise.randomness import Prior
+from equipoise.reading import parse_yaml
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -236,16 +237,12 @@ def read_yaml(text: str, origin: str) -> TrainConfig:
         UsageError: not YAML, not a mapping, an unknown key, or a value out of range.
     """
     try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise UsageError(f"{origin} is not valid YAML: {problem}") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UsageError(f"{origin} must hold a mapping of settings, such as `data: digits`")
-    values.pop("made_with", None)
-    try:
+        values = parse_yaml(text)
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise UsageError("it must hold a mapping of settings, such as `data: digits`")
+        values.pop("made_with", None)
         return TrainConfig.from_dict(values)
-    except UsageError as error:
+    except ValueError as error:  # UsageError is one, too
         raise UsageError(f"{origin}: {error}") from error
 
 
@@ -264,7 +261,8 @@ def _from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
         value = {"name": value}
     name = value.get("name") if isinstance(value, dict) else value
     if not isinstance(name, str) or name not in registry:
-        raise UsageError(f"unknown {key} {name!r}{suggestion(str(name), registry)}: use one of {', '.join(registry)}")
+        near = suggestion(str(name), registry)
+        raise UsageError(f"unknown {key} {quoted(name)}{near}: use one of {', '.join(registry)}")
     kind = registry[name]
     settings = dict(value)
     del settings["name"]

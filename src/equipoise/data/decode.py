@@ -17,7 +17,7 @@ from equipoise.data.formats import HEAD, missing_plugin, readable_formats
 from equipoise.data.framing import Framing
 from equipoise.data.png import without_texts
 from equipoise.data.sizes import Size
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 Pixels = NDArray[np.uint8]
 Result = TypeVar("Result")
@@ -136,9 +136,9 @@ def _classified_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
-        raise UnreadableError(error.strerror or str(error)) from error
+        raise UnreadableError(reason(error)) from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
-        raise UnreadableError(f"damaged ({type(error).__name__}: {error})") from error
+        raise UnreadableError(f"damaged ({type(error).__name__}: {reason(error)})") from error
 
 
 def _open(stored: Stored) -> Image.Image:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from PIL import ImageColor
 
 from equipoise.data.sizes import MAX_SIDE, parse_resolution
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -58,11 +58,11 @@ def parse_framing(
         raise UsageError(f"channels must be 1 (gray), 3 (RGB) or left out to follow the images, not {channels}")
     known = [known for known in FITS if known == fit]
     if not known:
-        raise UsageError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
+        raise UsageError(f"fit must be one of {', '.join(FITS)}, not {quoted(fit)}")
     if crop is not None and not 1 <= crop <= MAX_SIDE:
         raise UsageError(f"crop must be the side of a square from 1 to {MAX_SIDE} pixels, not {crop}")
     try:
         red, green, blue = ImageColor.getrgb(background)[:3]
     except (ValueError, AttributeError) as error:
-        raise UsageError(f"{background!r} is no colour: give a name such as white, or #rrggbb") from error
+        raise UsageError(f"{quoted(background)} is no colour: give a name such as white, or #rrggbb") from error
     return Framing(height, width, channels, known[0], (red, green, blue), crop)

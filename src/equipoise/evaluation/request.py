@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from equipoise.reading import expand_home
 from equipoise.runs.run import CONFIG, Run
 
 Split = Literal["held-out", "train", "all"]
@@ -33,5 +34,5 @@ def open_run(name: str) -> Run | None:
     Raises:
         UsageError: its configuration cannot be read.
     """
-    path = Path(name).expanduser()
+    path = expand_home(name)
     return Run.open(path) if (path / CONFIG).is_file() else None

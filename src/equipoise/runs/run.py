@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
+from equipoise.reading import check_name, read_text
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
@@ -40,6 +41,7 @@ class Run:
         Raises:
             UsageError: there is already something at `path`, or it cannot be written.
         """
+        check_name(path)
         path = Path(path)
         try:
             _refuse_existing(path)
@@ -58,13 +60,15 @@ class Run:
         Raises:
             UsageError: there is none, or its configuration cannot be read.
         """
+        check_name(path)
         path = Path(path)
         file = path / CONFIG
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(file)
+        except OSError as error:
             raise UsageError(
-                f"{path} is not a run: it has no readable config.yaml; give the folder that `equipoise train` made"
+                f"{path} is not a run, it has no readable config.yaml ({reason(error)}): give the folder that "
+                "`equipoise train` made"
             ) from error
         return cls(path, read_yaml(text, str(file)))
 
@@ -89,7 +93,11 @@ class Run:
         jsonl.append(self.path / file, row)
 
     def rows(self, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
-        """The lines of `file`; one that a crash cut short is passed over."""
+        """The lines of `file`, without what is no number; one that a crash cut short is passed over.
+
+        Raises:
+            UsageError: it is no plain file, or may not be read.
+        """
         return jsonl.read(self.path / file)
 
     def closing_score(self) -> str | None:

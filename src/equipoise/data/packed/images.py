@@ -1,15 +1,14 @@
 """Packed images: a folder with one array, the images' digests, their labels if any, and about.json."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
 from equipoise.data.decode import Pixels
@@ -20,10 +19,28 @@ from equipoise.data.packed.rows import Rows
 from equipoise.data.sources.arrays import npy_rows
 from equipoise.data.sources.base import Labels
 from equipoise.errors import UsageError
+from equipoise.reading import parse_json, read_bytes
 
 IMAGES, LABELS, DIGESTS, ABOUT = "images.npy", "labels.npy", "digests.npy", "about.json"
 HELD_OUT = "held_out.npy"
 MAX_HELD_OUT = 0.5
+MOST_ABOUT = 2**30  # bytes of about.json, where most of millions of images were skipped
+
+
+class _About(BaseModel):
+    """What is read of about.json."""
+
+    model_config = ConfigDict(strict=True)
+    shape: tuple[int, int, int, int]
+    fingerprint: str
+    labelled: bool
+    classes: tuple[str, ...] | None
+    partitioned: bool
+    skipped: list[tuple[str, str]]
+    notes: list[str]
+
+
+ABOUT_FILE = TypeAdapter(_About)
 
 
 @dataclass(frozen=True)
@@ -138,26 +155,26 @@ def read_images(folder: Path) -> Images:
     """Open the images that were packed into `folder`.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: the folder is not there, or not whole.
+        OSError, ValueError: the folder is not there, or not whole.
     """
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    about = parse_json(ABOUT_FILE, read_bytes(folder / ABOUT, MOST_ABOUT))
     rows = npy_rows(folder / IMAGES)
-    if not isinstance(rows, Rows) or list(rows.shape) != about["shape"] or rows.dtype != np.uint8:
-        raise ValueError(f"{folder} holds {rows.dtype} {rows.shape}, not the uint8 {about['shape']} packed there")
+    if not isinstance(rows, Rows) or rows.shape != about.shape or rows.dtype != np.uint8:
+        raise ValueError(f"{folder} holds {rows.dtype} {rows.shape}, not the uint8 {about.shape} packed there")
     digests = np.load(folder / DIGESTS, allow_pickle=False)
     if digests.shape != (len(rows),) or digests.dtype != np.uint64:
         raise ValueError(f"{folder} holds {len(rows)} images and {digests.dtype} {digests.shape} digests")
-    labels = np.load(folder / LABELS, allow_pickle=False) if about["labelled"] else None
-    partition = np.load(folder / HELD_OUT, allow_pickle=False) if about["partitioned"] else None
-    names = tuple(about["classes"] or ())
+    labels = np.load(folder / LABELS, allow_pickle=False) if about.labelled else None
+    partition = np.load(folder / HELD_OUT, allow_pickle=False) if about.partitioned else None
+    names = about.classes or ()
     return Images(
         path=folder / IMAGES,
         labels=labels,
         classes=0 if labels is None else max(len(names), int(labels.max()) + 1),
         class_names=names or None,
-        skipped=[(name, reason) for name, reason in about["skipped"]],
-        notes=[str(note) for note in about["notes"]],
-        fingerprint=about["fingerprint"],
+        skipped=about.skipped,
+        notes=about.notes,
+        fingerprint=about.fingerprint,
         rows=rows,
         digests=digests,
         partition=partition,

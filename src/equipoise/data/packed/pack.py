@@ -30,7 +30,8 @@ from equipoise.data.sizes import summarise
 from equipoise.data.sources import find_source
 from equipoise.data.sources.base import Annotations, source_errors
 from equipoise.data.sources.labels import open_labelled
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
+from equipoise.reading import expand_home
 
 FORMAT = 4  # part of every key: raise it when the same data would be packed differently
 
@@ -89,7 +90,7 @@ def open_images(
         else:
             parts.append(part)
     images = open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
-    return replace(images, notes=[*source.notes, *images.notes])
+    return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
 
 
 def open_or_pack(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
@@ -140,7 +141,7 @@ def pack(
     Raises:
         UsageError: as `open_images`; or `out` is of another kind, is there already, or cannot be written.
     """
-    path = None if out is None else Path(out).expanduser()
+    path = None if out is None else expand_home(out)
     if path is not None and path.suffix.lower() not in (".npy", ".npz"):
         raise UsageError(f"packed images are written as .npy, or with their labels as .npz, not as {path.name}")
     if path is not None and path.exists():
@@ -174,7 +175,7 @@ def pack(
 
 
 def _read_if_whole(folder: Path) -> Images | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError):
         return read_images(folder)
     return None
 
@@ -193,14 +194,14 @@ def finish_pack(writer: Writer, report: ReadReport, known: Annotations, **facts:
     sizes = summarise(report.sizes)
     about = {
         "format": FORMAT,
-        **facts,
+        **{key: printable(fact) for key, fact in facts.items()},
         "shape": writer.shape,
         "fingerprint": fingerprint,
         "sizes": {"smallest": sizes.smallest, "median": sizes.median, "largest": sizes.largest},
         "labelled": known.labels is not None,
-        "classes": known.classes,
+        "classes": None if known.classes is None else [printable(name) for name in known.classes],
         "partitioned": known.held_out is not None,
-        "skipped": report.skipped,
-        "notes": [*known.notes, *report.notes],
+        "skipped": [(printable(name), printable(why)) for name, why in report.skipped],
+        "notes": [printable(note) for note in (*known.notes, *report.notes)],
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))

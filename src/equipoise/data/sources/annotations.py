@@ -17,7 +17,7 @@ import numpy as np
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
 from equipoise.data.sources.labels import counted, listed, one_hot, require_all
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
 EXPECTED = '{} must hold {{"labels": [["name.png", 3], ..]}} with integers from 0, or one-hot: mend or remove it'
@@ -93,7 +93,7 @@ def read_dataset(content: bytes, images: Sequence[str], where: str) -> Annotatio
     try:
         known = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is damaged: {error}; mend or remove it") from error
+        raise UsageError(f"{where} is damaged: {reason(error)}; mend or remove it") from error
     pairs = known["labels"] if isinstance(known, dict) and "labels" in known else known
     if pairs is None:
         return Annotations(label=DATASET, notes=(f"{where} says that there are no labels",))

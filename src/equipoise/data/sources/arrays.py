@@ -19,12 +19,13 @@ from equipoise.data.packed.rows import Array, Rows
 from equipoise.data.pixels import to_uint8
 from equipoise.data.sources.base import Contents, LabelsAndClasses, Source, source_errors
 from equipoise.data.sources.labels import one_hot, truth_names
-from equipoise.errors import UsageError
+from equipoise.errors import MOST_QUOTED, MOST_REASON, UsageError, one_line, quoted, reason
 
 IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
 HELD_OUT = "held_out"  # array of truth values: the images that the data itself holds out
 MAX_LOADED_BYTES = 8 * 2**30  # of a compressed array, unpacked into memory; all others are read row by row
+MAX_AXES = 32  # as many as every version of numpy allows
 CHUNK = 1024  # images whose range is computed at a time
 TOLERANCE = 1e-4  # by which floats may miss their range
 HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
@@ -123,7 +124,7 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
     deep = [key for key, shape in shapes.items() if len(shape) in (3, 4)]
     if len(deep) == 1:
         return deep[0]
-    listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items()) or "nothing"
+    listed = one_line(", ".join(f"{key} {shape}" for key, shape in shapes.items()), MOST_REASON) or "nothing"
     raise UsageError(f"{path} holds no array named {', '.join(IMAGE_KEYS)}, but {listed}: save the images as 'images'")
 
 
@@ -186,26 +187,33 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
     try:
         shape, fortran, dtype = read(file)
     except Exception as error:  # numpy parses it as Python, and damaged ones raise nearly anything
-        raise ValueError(f"its header is damaged ({error})") from error
+        raise ValueError(f"its header is damaged ({reason(error)})") from error
+    if not _is_shape(shape):
+        raise ValueError(f"its shape {quoted(shape)} is none")
     if dtype.hasobject:
         raise UsageError(f"an array holds pickled objects, which are never loaded: {HINT}")
     # A header can claim any shape; what the file cannot hold must not be allocated.
     if math.prod(shape) * dtype.itemsize > size - file.tell():
-        raise ValueError(f"it is shorter than its shape {shape} says")
+        raise ValueError(f"it is shorter than its shape {quoted(shape)} says")
     return shape, fortran, dtype
+
+
+def _is_shape(shape: tuple[Any, ...]) -> bool:
+    """Whether these are lengths of axes: True and -1 are integers for numpy's reader, too."""
+    return len(shape) <= MAX_AXES and all(type(length) is int and 0 <= length < 2**63 for length in shape)
 
 
 def _arrangement(shape: tuple[int, ...], name: str) -> Callable[[Array], Array]:
     """Function that rearranges images of any layout to (n, H, W), (n, H, W, 3) or (n, H, W, 4)."""
     if 0 in shape:
-        raise UsageError(f"{name} has the shape {shape}, no images at all: {HINT}")
+        raise UsageError(f"{name} has the shape {quoted(shape)}, no images at all: {HINT}")
     if len(shape) == 3 and shape[-1] not in (3, 4):
         return lambda images: images
     if len(shape) == 4 and shape[-1] in (1, 3, 4):
         return (lambda images: images[..., 0]) if shape[-1] == 1 else lambda images: images
     if len(shape) == 4 and shape[1] in (1, 3, 4):
         return (lambda images: images[:, 0]) if shape[1] == 1 else lambda images: np.moveaxis(images, 1, -1)
-    raise UsageError(f"{name} has the shape {shape}: {HINT}")
+    raise UsageError(f"{name} has the shape {quoted(shape)}: {HINT}")
 
 
 def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
@@ -213,7 +221,7 @@ def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
     if pixels.dtype == np.uint8:
         return lambda values: values
     if not np.issubdtype(pixels.dtype, np.floating):
-        raise UsageError(f"{name} holds {pixels.dtype}: {HINT}")
+        raise UsageError(f"{name} holds {one_line(str(pixels.dtype), MOST_QUOTED)}: {HINT}")
     chunks = (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK))
     extremes = np.array([(float(chunk.min()), float(chunk.max())) for chunk in chunks])
     low, high = float(extremes.min()), float(extremes.max())
@@ -233,7 +241,7 @@ def as_labels(labels: Array, count: int, classes: tuple[str, ...] | None, name: 
     numbers = one_hot(labels)
     labels = labels if numbers is None else numbers
     if labels.shape not in ((count,), (count, 1)) or not np.issubdtype(labels.dtype, np.integer):
-        found = f"{labels.dtype} {labels.shape}"
+        found = f"{one_line(str(labels.dtype), MOST_QUOTED)} {quoted(labels.shape)}"
         raise UsageError(
             f"the labels in {name} must be {count} integers, one an image, not {found}: mend or remove them"
         )

@@ -23,7 +23,7 @@ import numpy as np
 from equipoise.data.packed.rows import Array
 from equipoise.data.sources.arrays import as_labels, contents_of
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 BATCH = re.compile(r"(data_batch_\d+|test_batch|train|test)(\.bin)?")
 TRAINING = re.compile(r"(data_batch_\d+|train)(\.bin)?")
@@ -150,7 +150,7 @@ def _unpickle(data: bytes, name: str) -> dict[str, Any]:
         content = _InertUnpickler(io.BytesIO(data), encoding="bytes").load()
         return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
     except Exception as error:  # a damaged pickle raises anything
-        raise ValueError(f"{name} is no pickle of CIFAR ({error})") from error
+        raise ValueError(f"{name} is no pickle of CIFAR ({reason(error)})") from error
 
 
 def _as_array(value: Any) -> Array | None:

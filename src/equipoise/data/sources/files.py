@@ -1,5 +1,6 @@
 """Image files, in a folder however deep or in a .zip."""
 
+import errno
 import hashlib
 import os
 import zipfile
@@ -18,7 +19,8 @@ from equipoise.data.sources import celeba
 from equipoise.data.sources.annotations import annotate, is_annotation
 from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.labels import counted
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
+from equipoise.reading import read_bytes
 
 MAX_FILE_BYTES = 256 * 2**20  # of one image, unpacked
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # whose output zipfile can bound, unlike that of others
@@ -146,10 +148,12 @@ def _entry_looks_like_image(opened: zipfile.ZipFile, name: str, entry: zipfile.Z
 
 def read_file(path: Path) -> bytes:
     """Bytes of a file, of no more than MAX_FILE_BYTES."""
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise UnreadableError(f"{size} bytes, of which {MAX_FILE_BYTES} are read at most")
-    return path.read_bytes()
+    try:
+        return read_bytes(path, MAX_FILE_BYTES)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise UnreadableError(reason(error)) from error
 
 
 def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -163,7 +167,7 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         with opened.open(entry) as file:
             return file.read(entry.file_size + 1)  # without a number, zipfile unpacks all before it cuts
     except zipfile.BadZipFile as error:
-        raise UnreadableError(f"damaged in the .zip ({error})") from error
+        raise UnreadableError(f"damaged in the .zip ({reason(error)})") from error
 
 
 def _walk(root: Path) -> Iterator[File]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from equipoise.data.sources.base import Annotations, LabelsAndClasses
 from equipoise.data.sources.labels import LABELS, counted, listed, number_values, require_all
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 NAME = "file_name"
 
@@ -30,7 +30,7 @@ def read_csv(content: bytes, images: Sequence[str], where: str) -> Annotations:
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{where} is damaged: {error}; mend or remove it") from error
+        raise UsageError(f"{where} is damaged: {reason(error)}; mend or remove it") from error
     return _annotate([{key: value or None for key, value in row.items() if key} for row in rows], images, where)
 
 
@@ -43,7 +43,7 @@ def read_jsonl(content: bytes, images: Sequence[str], where: str) -> Annotations
     try:
         rows = [json.loads(line) for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is damaged: {error}; mend or remove it") from error
+        raise UsageError(f"{where} is damaged: {reason(error)}; mend or remove it") from error
     if not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{where} must hold a JSON object a line: mend or remove it")
     return _annotate(rows, images, where)
