@@ -106,8 +106,8 @@ class DCGANAutoencoder(Network):
     """Channels at half of the image size, doubled at each further halving."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 64
     """Length of the latent."""
-    code: Annotated[int, Field(ge=0, le=65536)] = 0
-    """Length of the autoencoder's code; 0 for the latent's."""
+    code: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Length of the autoencoder's code."""
     norm: Norm = "batch"
     """Normalisation in the autoencoder, except in its first and last layers."""
     generator_norm: Norm = "batch"
@@ -116,19 +116,24 @@ class DCGANAutoencoder(Network):
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors."""
 
     @classmethod
-    def default(cls, *, independent: bool) -> "DCGANAutoencoder":
-        """The published networks; with `independent`, LayerNorm in the discriminator."""
-        return cls(norm="layer" if independent else "batch")
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "DCGANAutoencoder":
+        """Normalisation by batches; where scores or images must not depend on them, by layers."""
+        return cls(norm="layer" if independent else "batch", generator_norm="layer" if independent_g else "batch")
 
     @property
-    def codes(self) -> bool:
-        """True: the encoder's."""
-        return True
+    def codes(self) -> int:
+        """Length of the encoder's codes."""
+        return self.code
 
     @property
     def independent(self) -> bool:
         """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
+
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
@@ -137,15 +142,14 @@ class DCGANAutoencoder(Network):
             UsageError: the images' sides do not halve down to 4 or a little more.
         """
         bottleneck, widths = _sizes(shape, self.width)
-        code = self.code or self.latent
-        encoder = nn.Sequential(
-            *_encoder([shape[0], *widths], self.norm, "leaky"), Conv2d(widths[-1], code, bottleneck), nn.Flatten()
-        )
-        decoder = nn.Sequential(*_decoder([code, *reversed(widths), shape[0]], bottleneck, self.norm), nn.Tanh())
+        down, up = [shape[0], *widths], [self.code, *reversed(widths), shape[0]]
+        to_code = Conv2d(widths[-1], self.code, bottleneck)
+        encoder = nn.Sequential(*_encoder(down, self.norm, "leaky"), to_code, nn.Flatten())
+        decoder = nn.Sequential(*_decoder(up, bottleneck, self.norm), nn.Tanh())
         players = Players(_generator(self, shape, options), EnergyDiscriminator(encoder, decoder, self.eta))
         for player in players:
             player.apply(_init)
-        add_tasks(players.discriminator, code, options.logits)
+        add_tasks(players.discriminator, self.code, options.logits)
         return players
 
 
