@@ -35,7 +35,7 @@ class BEGAN(Objective):
     """
 
     convergence_measure: ClassVar[str | None] = "m_global"
-    recipe = {"network": "dcgan-autoencoder", "update": "simultaneous", "lr": 1.5e-3, "warmup": 2_000}  # noqa: RUF012
+    recipe = {"network": "dcgan-autoencoder", "update": "simultaneous", "lr": 3e-3, "warmup": 2_000}  # noqa: RUF012
     toy_recipe = {  # noqa: RUF012
         "update": "simultaneous",
         "lr_ratio": 2.0,
