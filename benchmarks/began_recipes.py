@@ -21,7 +21,7 @@ HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 def recipes() -> dict[str, TrainConfig]:
     """One change at a time: towards all remedies from the paper, and away from all of them."""
-    demo, paper = PRESETS["began"]["demo"], PRESETS["began"]["paper"]
+    demo, paper = PRESETS["began"]["remedies"], PRESETS["began"]["paper"]
     ours = demo.with_changes(objective=replace(demo.objective, match=1.0))
 
     def changed(*, network: dict[str, object] | None = None, **objective: object) -> TrainConfig:

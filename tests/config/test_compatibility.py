@@ -6,7 +6,7 @@ import pytest
 
 from equipoise import BEGAN, UsageError
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
-from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, MLPAutoencoder
+from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, DCGANAutoencoder, MLPAutoencoder
 from equipoise.objectives import OBJECTIVES
 from equipoise.objectives.bgan import BGANDiscrete
 from equipoise.objectives.boundary_constrained import BCGAN
@@ -18,7 +18,8 @@ from equipoise.objectives.wgan import WGANGP
     ("objective", "network", "words"),
     [
         (GAN(), Autoencoder(), "logit.*--network dcgan or mlp"),
-        (BEGAN(), DCGAN(), "energy.*--network autoencoder or mlp-autoencoder"),
+        (BEGAN(), DCGAN(), "energy.*--network autoencoder or dcgan-autoencoder or mlp-autoencoder"),
+        (BEGAN(match=0.1), DCGANAutoencoder(), "codes of length 256 with latents of length 64: use --code 64"),
         (WGANGP(), DCGAN(), "BatchNorm.*--norm layer or --norm none"),
         (BCGAN(), DCGAN(norm="layer"), "BatchNorm in the generator.*--generator-norm layer or --generator-norm none"),
         (BCGAN(constraint=0), DCGAN(generator_norm="layer"), "BatchNorm in the discriminator"),

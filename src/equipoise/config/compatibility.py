@@ -25,6 +25,11 @@ def check_pairing(objective: Objective, network: Network) -> None:
         )
     if needs.codes and not network.codes:
         raise UsageError(f"{name} with these settings needs a discriminator with codes: use --network autoencoder")
+    if needs.latent_codes and network.codes != network.latent:
+        raise UsageError(
+            f"{name} with these settings compares codes of length {network.codes} with latents of length "
+            f"{network.latent}: use --code {network.latent}"
+        )
     if needs.independent and not network.independent:
         raise UsageError(
             f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "

@@ -57,9 +57,9 @@ class Autoencoder(Network):
         return cls(width=128, latent=64, eta=1, init="normal", skips=skips, residual=residual)
 
     @property
-    def codes(self) -> bool:
-        """True: the encoder's."""
-        return True
+    def codes(self) -> int:
+        """Length of the encoder's codes, that of the latent."""
+        return self.latent
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).

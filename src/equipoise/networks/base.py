@@ -46,9 +46,9 @@ class Network(ABC):
         return cls()
 
     @property
-    def codes(self) -> bool:
-        """Whether the discriminator returns codes."""
-        return False
+    def codes(self) -> int:
+        """Length of the discriminator's codes, or 0 if it returns none."""
+        return 0
 
     @property
     def independent(self) -> bool:

@@ -100,9 +100,9 @@ class MLPAutoencoder(Network):
     """Power of the error in the energy: 2 for squared, 1 for absolute errors."""
 
     @property
-    def codes(self) -> bool:
-        """True: the encoder's."""
-        return True
+    def codes(self) -> int:
+        """Length of the encoder's codes, that of the latent."""
+        return self.latent
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""

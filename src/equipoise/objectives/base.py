@@ -43,6 +43,7 @@ class Needs:
     Attributes:
         score: meaning of the discriminator's score.
         codes: whether the discriminator must return codes.
+        latent_codes: whether these must be as long as the latents.
         independent: whether an image's score must not depend on the rest of the batch, as it does under BatchNorm.
         independent_g: whether a generated image must not depend on the rest of the batch of latents either.
         smooth: whether the discriminator is better smooth, which the default networks then are.
@@ -53,6 +54,7 @@ class Needs:
 
     score: ScoreKind
     codes: bool = False
+    latent_codes: bool = False
     independent: bool = False
     independent_g: bool = False
     smooth: bool = False
