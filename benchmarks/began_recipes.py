@@ -21,7 +21,7 @@ HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 def recipes() -> dict[str, TrainConfig]:
     """One change at a time: towards all remedies from the paper, and away from all of them."""
-    demo, paper = PRESETS["began"]["demo"], PRESETS["began"]["paper"]
+    demo, paper = PRESETS["began"]["remedies"], PRESETS["began"]["paper"]
     ours = demo.with_changes(objective=replace(demo.objective, match=1.0))
 
     def changed(*, network: dict[str, object] | None = None, **objective: object) -> TrainConfig:
@@ -29,7 +29,9 @@ def recipes() -> dict[str, TrainConfig]:
             objective=replace(ours.objective, **objective), network=replace(ours.network, **(network or {}))
         )
 
-    small = paper.with_changes(network=replace(paper.network, width=16), lr=ours.lr, ema=ours.ema)
+    small = paper.with_changes(
+        network=replace(paper.network, width=16), lr=ours.lr, ema=ours.ema, separate_latents=False, precision="auto"
+    )
     scaled = small.with_changes(network=replace(small.network, init="scaled"))
     squared = scaled.with_changes(network=replace(scaled.network, eta=2))
     relative = squared.with_changes(objective=replace(paper.objective, relative=True, lambda_k=0.003))

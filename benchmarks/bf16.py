@@ -24,7 +24,7 @@ LOSSES = ["energy_real", "energy_fake", "m_global"]
 
 def trained(precision: str, seed: int, home: Path) -> Run:
     """The run, trained if it is not there."""
-    demo = PRESETS["began"]["demo"]
+    demo = PRESETS["began"]["remedies"]
     images = STEPS * demo.batch
     config = demo.with_changes(
         precision=precision,

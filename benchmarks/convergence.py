@@ -52,7 +52,7 @@ class Pairing(NamedTuple):
 
 def configurations(scale: float) -> dict[str, TrainConfig]:
     """What is trained, by the name of its data."""
-    demo = PRESETS["began"]["demo"]
+    demo = PRESETS["began"]["remedies"]
     images = round(IMAGES * scale)
     every = images // SCORES
     common = {

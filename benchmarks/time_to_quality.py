@@ -64,7 +64,7 @@ class Trainer(NamedTuple):
 
 def configs() -> dict[str, TrainConfig]:
     """Configurations of equipoise by name: the demo, and the demo with one setting changed."""
-    demo = PRESETS["began"]["demo"]
+    demo = PRESETS["began"]["remedies"]
     return {
         "ours": demo,
         "batch-32": demo.with_changes(batch=32, lr=7e-4),
@@ -84,11 +84,12 @@ def replace_width(config: TrainConfig, width: int) -> Autoencoder:
 
 def paper() -> TrainConfig:
     """The paper's objective, learning rates and initial weights, with networks as small as the demo's."""
-    demo, published = PRESETS["began"]["demo"], PRESETS["began"]["paper"]
+    demo, published = PRESETS["began"]["remedies"], PRESETS["began"]["paper"]
     assert isinstance(published.network, Autoencoder)
     assert isinstance(demo.network, Autoencoder)
     small = replace(published.network, width=demo.network.width, latent=demo.network.latent)
-    return published.with_changes(objective=BEGAN.paper(), network=small, data=demo.data, resolution=demo.resolution)
+    same = {"data": demo.data, "resolution": demo.resolution, "images": demo.images, "precision": "auto"}
+    return published.with_changes(objective=BEGAN.paper(), network=small, separate_latents=False, **same)
 
 
 def equipoise_trainer(config: TrainConfig, feed: Feed, launcher: Launcher) -> Trainer:

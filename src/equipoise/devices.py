@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 
 Value = TypeVar("Value")
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -159,7 +159,7 @@ def resolve_precision(precision: Precision, device: str) -> Precision:
         return precision
     if asked := os.environ.get("EQUIPOISE_AUTO_PRECISION"):
         if asked not in {"fp32", "bf16"}:
-            raise UsageError(f"EQUIPOISE_AUTO_PRECISION is fp32 or bf16, not {asked!r}: set it to one of them")
+            raise UsageError(f"EQUIPOISE_AUTO_PRECISION is fp32 or bf16, not {quoted(asked)}: set it to one of them")
         return "bf16" if asked == "bf16" else "fp32"
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

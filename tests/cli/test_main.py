@@ -176,6 +176,44 @@ def test_anybodys_images_train(within: Command, tmp_path: Path, kind: str) -> No
     assert gray.returncode == 0, gray.stderr
 
 
+def test_labels_partition_and_crop_of_celeba(within: Command, tmp_path: Path) -> None:
+    names = [f"{number:06d}.jpg" for number in range(1, 41)]
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "w") as archive:
+        for name in names:
+            with archive.open(f"img_align_celeba/{name}", "w") as file:
+                Image.fromarray(random.integers(0, 256, (218, 178, 3), dtype=np.uint8)).save(file, "JPEG")
+        archive.writestr("img_align_celeba/readme.txt", "no image")
+    rows = [f"{name} {1 if number % 3 else -1} -1" for number, name in enumerate(names)]
+    (tmp_path / "list_attr_celeba.txt").write_text("\n".join(["40", "Smiling Young", *rows]))
+    (tmp_path / "list_eval_partition.txt").write_text("\n".join(f"{name} {n // 20}" for n, name in enumerate(names)))
+    how = ["--data", "img_align_celeba.zip", "--crop", "108", "--label", "Smiling", "--classify-d", "1"]
+    for share, held_out in (("auto", "20, as the data has it"), ("0.5", "at a share of 0.5")):
+        done = within("data", "inspect", "img_align_celeba.zip", *how[2:6], "--held-out", share)
+        assert f"{held_out}\n" in done.stdout
+        assert "  classes   2 (not Smiling 14, Smiling 26)\n" in done.stdout
+    for share in ("2", "own", "nan"):
+        refused(within("data", "inspect", "img_align_celeba.zip", "--held-out", share), "from 0 to 1, or auto, not")
+    done = within("train", "gan", *TINY[2:], "--width", "4", *how, "--out", "run")
+    assert done.returncode == 0, done
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["crop"], config["label"], config["held_out"]) == (108, "Smiling", "auto")
+    events = (tmp_path / "run" / "events.jsonl").read_text()
+    assert "left out: 1 file of no known kind of image: 1 .txt (such as img_align_celeba/readme.txt)" in events
+    assert "of classes" not in events
+    done = within("evaluate", "run", "--features", "pixels", "--metrics", "coverage", "--count", "20")
+    assert done.returncode == 0, done
+    assert within("sample", "run", "--label", "1", "--count", "2").returncode == 0
+    refused(within("sample", "run", "--label", "2"), "classes 0 to 1")
+    refused(
+        within("train", "gan", *TINY, *how[:4], "--label", "Smilin"),
+        "no labels called 'Smilin': did you mean 'Smiling'?",
+    )
+    refused(within("train", "gan", *TINY, *how[:2], "--crop", "179"), "178x218, too small to crop 179x179 pixels of it")
+    refused(within("train", "gan", *TINY, *how[:2], "--held-out", "0.7"), "should be a share from 0 to 0.5, or auto")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_inspect(within: Command, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "pictures")
     (folder / "broken.png").write_bytes(b"not an image")

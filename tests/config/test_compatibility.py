@@ -6,9 +6,10 @@ import pytest
 
 from equipoise import BEGAN, UsageError
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
-from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, MLPAutoencoder
+from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, DCGANAutoencoder, MLPAutoencoder
 from equipoise.objectives import OBJECTIVES
 from equipoise.objectives.bgan import BGANDiscrete
+from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
 from equipoise.objectives.wgan import WGANGP
 
@@ -17,8 +18,11 @@ from equipoise.objectives.wgan import WGANGP
     ("objective", "network", "words"),
     [
         (GAN(), Autoencoder(), "logit.*--network dcgan or mlp"),
-        (BEGAN(), DCGAN(), "energy.*--network autoencoder or mlp-autoencoder"),
+        (BEGAN(), DCGAN(), "energy.*--network autoencoder or dcgan-autoencoder or mlp-autoencoder"),
+        (BEGAN(match=0.1), DCGANAutoencoder(), "codes of length 256 with latents of length 64: use --code 64"),
         (WGANGP(), DCGAN(), "BatchNorm.*--norm layer or --norm none"),
+        (BCGAN(), DCGAN(norm="layer"), "BatchNorm in the generator.*--generator-norm layer or --generator-norm none"),
+        (BCGAN(constraint=0), DCGAN(generator_norm="layer"), "BatchNorm in the discriminator"),
     ],
 )
 def test_networks_that_an_objective_cannot_use(objective: Any, network: Any, words: str) -> None:
@@ -27,7 +31,14 @@ def test_networks_that_an_objective_cannot_use(objective: Any, network: Any, wor
 
 
 @pytest.mark.parametrize(
-    ("objective", "network"), [(GAN(), MLP()), (BEGAN(), MLPAutoencoder()), (WGANGP(), DCGAN(norm="none"))]
+    ("objective", "network"),
+    [
+        (GAN(), MLP()),
+        (BEGAN(), MLPAutoencoder()),
+        (WGANGP(), DCGAN(norm="none")),
+        (BCGAN(constraint_g=0), DCGAN(norm="layer")),
+        (BCGAN(constraint=0, constraint_g=0), DCGAN()),
+    ],
 )
 def test_networks_that_it_can(objective: Any, network: Any) -> None:
     check_pairing(objective, network)

@@ -7,7 +7,7 @@ import pytest
 from equipoise import BEGAN, TrainConfig
 from equipoise.config.defaults import TOY_RECIPE, default_settings
 from equipoise.config.train_config import read_yaml
-from equipoise.networks import DCGAN, MLP, Autoencoder, MLPAutoencoder
+from equipoise.networks import DCGAN, MLP, Autoencoder, DCGANAutoencoder, MLPAutoencoder
 from equipoise.objectives import OBJECTIVES, Needs, Objective
 from equipoise.objectives.gan import GAN
 
@@ -40,7 +40,8 @@ def test_an_objective_without_a_recipe_is_trained_as_any_gan_is(monkeypatch: pyt
 
 def test_without_an_objective_it_is_began_by_its_recipe() -> None:
     assert TrainConfig() == TrainConfig(objective=BEGAN()) == read_yaml("data: digits", "it")
-    assert {name: getattr(TrainConfig(), name) for name in BEGAN.recipe} == BEGAN.recipe
+    settings = {**BEGAN.recipe, "network": DCGANAutoencoder()}
+    assert {name: getattr(TrainConfig(), name) for name in settings} == settings
     assert TrainConfig(data="grid25") == TrainConfig(objective=BEGAN(), data="grid25")
 
 
@@ -66,7 +67,8 @@ def test_what_is_given_wins_over_every_recipe() -> None:
 @pytest.mark.parametrize(
     ("objective", "images", "points"),
     [
-        ("began", Autoencoder(), MLPAutoencoder()),
+        ("began", DCGANAutoencoder(), MLPAutoencoder()),
+        ("ebgan", Autoencoder(), MLPAutoencoder()),
         ("gan", DCGAN(), MLP()),
         ("ls-gan", DCGAN(), MLP()),
         ("wgan-gp", DCGAN(norm="layer"), MLP()),

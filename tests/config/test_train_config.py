@@ -21,6 +21,9 @@ from equipoise.config.train_config import read_yaml, write_yaml
         images=st.integers(1, 10**12),
         lr=st.floats(1e-9, 1),
         channels=st.sampled_from([None, 1, 3]),
+        held_out=st.just("auto") | st.floats(0, 0.5),
+        label=st.none() | st.text(min_size=1).filter(str.isprintable),
+        crop=st.none() | st.integers(1, 8192),
     )
 )
 def test_yaml_there_and_back(config: TrainConfig) -> None:
@@ -38,6 +41,14 @@ def test_yaml_there_and_back(config: TrainConfig) -> None:
         ("objective: {name: began, gamma: 0}", "gamma: input should be greater than 0, not 0"),
         ("objective: {name: began, gamma: 1.5}", "gamma: input should be less than or equal to 1, not 1.5"),
         ("batch: 0", "batch: input should be greater than or equal to 1, not 0"),
+        ("crop: 0", "crop: input should be greater than or equal to 1, not 0"),
+        ("crop: 9000", "crop: input should be less than or equal to 8192, not 9000"),
+        ("held_out: 0.6", "held-out: should be a share from 0 to 0.5, or auto, not 0.6"),
+        ("held_out: -1", "held-out: should be a share from 0 to 0.5, or auto, not -1"),
+        ("held_out: own", "held-out: should be a share from 0 to 0.5, or auto, not 'own'"),
+        ("held_out: .nan", "held-out: should be a share from 0 to 0.5, or auto, not nan"),
+        ("held_out: [0.1]", r"held-out: should be a share from 0 to 0.5, or auto, not \[0.1\]"),
+        ("held_out: true", "held-out: should be a share from 0 to 0.5, or auto, not True"),
         ("lr: fast", "lr: input should be a valid number.*not 'fast'"),
         ("images: 1.5", "images: "),
         ("device: tpu", "device: input should be 'auto', 'cpu', 'cuda' or 'mps', not 'tpu'"),

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data.decode import Pixels, UnreadableError, parse_framing, prepare, upright_size
+from equipoise.data.decode import Pixels, UnreadableError, prepare, upright_size
+from equipoise.data.digests import content_digest
+from equipoise.data.framing import parse_framing
 from equipoise.errors import UsageError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -17,9 +19,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 
 
 def load(
-    path: Path, resolution: int = 8, channels: int | None = None, fit: str = "crop", background: str = "white"
+    path: Path,
+    resolution: int = 8,
+    channels: int | None = None,
+    fit: str = "crop",
+    background: str = "white",
+    crop: int | None = None,
 ) -> Pixels:
-    return prepare(path.read_bytes, parse_framing(resolution, channels, fit, background)).pixels
+    return prepare(path.read_bytes, parse_framing(resolution, channels, fit, background, crop)).pixels
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -49,6 +56,35 @@ def test_crop_takes_the_centre(tmp_path: Path) -> None:
     image.paste("blue", (8, 0, 16, 8))
     assert (load(stored(tmp_path, image)) == np.array([0, 0, 255])[:, None, None]).all()
     assert (load(stored(tmp_path, image.rotate(90, expand=True))) == np.array([0, 0, 255])[:, None, None]).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_square_is_cropped_before_resizing(save: Callable[..., Path], fit: str) -> None:
+    path = save("a.png", size=(178, 218))
+    whole = np.asarray(Image.open(path)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(load(path, 108, fit=fit, crop=108), whole[:, 55 : 55 + 108, 35 : 35 + 108])
+    square = save("b.png", size=(178, 218))
+    Image.open(path).crop((35, 55, 35 + 108, 55 + 108)).save(square)
+    np.testing.assert_array_equal(load(path, 64, fit=fit, crop=108), load(square, 64))
+    assert load(path, 1, crop=178).shape == (3, 1, 1)
+
+
+def test_a_square_to_crop_counts_pixels_of_the_whole_jpeg(tmp_path: Path) -> None:
+    image = Image.new("L", (800, 800), 0)
+    image.paste(255, (350, 350, 450, 450))
+    assert (load(stored(tmp_path, image, "a.jpg", quality=95), crop=100) > 240).all()
+
+
+def test_a_square_larger_than_the_image_cannot_be_cropped(save: Callable[..., Path]) -> None:
+    with pytest.raises(UnreadableError, match=r"^10x20, too small to crop 11x11 pixels of it$"):
+        load(save("a.png", size=(10, 20)), crop=11)
+
+
+def test_framing_without_crop_is_called_as_ever() -> None:
+    assert repr(parse_framing("8x6", 3, "pad", "white")) == (
+        "Framing(height=6, width=8, channels=3, fit='pad', background=(255, 255, 255))"
+    )
+    assert repr(parse_framing(8, 3, "pad", "white", 7)).endswith("background=(255, 255, 255), crop=7)")
 
 
 def test_pad_keeps_everything_on_the_background(tmp_path: Path) -> None:
@@ -163,6 +199,51 @@ def test_what_is_transparent_shows_the_background(tmp_path: Path, mode: str) -> 
     assert pixels[:, 0, 0].tolist() == [10, 20, 30]
 
 
+def test_the_transparent_value_of_16_bits_shows_the_background(tmp_path: Path) -> None:
+    values = np.full((8, 8), 40_000, np.uint16)
+    values[:, :4] = 12_345
+    path = stored(tmp_path, Image.fromarray(values), transparency=12_345)
+    red, green, blue = load(path, background="red")
+    assert (red[:, :4] == 255).all()
+    assert (green[:, :4] == 0).all()
+    assert (blue[:, 4:] == round(40_000 / 257)).all()
+
+
+def test_the_transparent_colour_of_16_bits_shows_the_background(tmp_path: Path) -> None:
+    rows = b"".join(b"\0" + struct.pack(">3H", 5000, 6000, 7000) + struct.pack(">3H", 5000, 6000, 60000) for _ in "ab")
+    head = chunk(b"IHDR", struct.pack(">2I5B", 2, 2, 16, 2, 0, 0, 0)) + chunk(
+        b"tRNS", struct.pack(">3H", 5000, 6000, 7000)
+    )
+    (tmp_path / "a.png").write_bytes(PNG + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    pixels = load(tmp_path / "a.png", 2, background="lime")
+    assert pixels[:, 0].T.tolist() == [[0, 255, 0], [5000 >> 8, 6000 >> 8, 60000 >> 8]]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (b"iCCP", b"profile\0\0" + zlib.compress(bytes(1_200_000))),
+        (b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 1_200_000)),
+        (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(b"a" * 1_200_000)),
+    ],
+)
+def test_texts_and_profiles_of_any_length_do_not_cost_the_image(
+    save: Callable[..., Path], kind: bytes, data: bytes, last: bool
+) -> None:
+    path = save("a.png", size=(8, 8))
+    expected, png = load(path), path.read_bytes()
+    place = png.index(b"IEND") - 4 if last else png.index(b"IDAT") - 4
+    path.write_bytes(png[:place] + chunk(kind, data) + png[place:])
+    assert upright_size(path.read_bytes) == (8, 8)
+    tracemalloc.start()
+    np.testing.assert_array_equal(load(path), expected)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    digest = prepare(path.read_bytes, parse_framing(8, None, "crop", "white")).digest
+    assert digest == content_digest(path.read_bytes())  # of the whole file, so that no image changes its side
+
+
 def test_half_transparent_is_blended_before_resizing(tmp_path: Path) -> None:
     image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))  # invisible red must not bleed
     image.paste((0, 0, 0, 255), (32, 0, 64, 64))
@@ -260,6 +341,7 @@ def test_bombs_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"resolution": 0}, "resolution must be a side"),
         ({"resolution": 99_999}, "resolution must be a side"),
         ({"channels": 2}, "channels must be 1"),
+        ({"crop": 0}, "crop must be the side of a square from 1 to 8192 pixels, not 0"),
         ({"fit": "squash"}, "crop, pad, stretch"),
         ({"background": "greenish"}, "no colour"),
     ],

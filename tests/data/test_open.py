@@ -79,6 +79,17 @@ def test_nothing_held_out_is_no_image(pattern: str, folder: str) -> None:
         assert (len(nothing), nothing.shape) == (0, (1, 4, 4))
 
 
+def test_auto_holds_out_a_tenth_where_the_data_says_nothing(pattern: str, folder: str) -> None:
+    for data in (pattern, folder):
+        auto, tenth = open_dataset(data, 4, held_out="auto"), open_dataset(data, 4, held_out=0.1)
+        assert auto.holds_out == tenth.holds_out == "0.1"
+        assert auto.feed.fingerprint == tenth.feed.fingerprint
+        for part in ("train", "held-out", "all"):
+            assert auto.split(part).fingerprint == tenth.split(part).fingerprint
+        auto.close()
+        tenth.close()
+
+
 def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     for number in range(256):  # another image, until one is held out by a share of a half
         np.save(tmp_path / "one.npy", np.full((1, 8, 8), number, np.uint8))

@@ -211,7 +211,7 @@ def test_two_processes_equal_one(run: Run) -> None:
 @pytest.mark.long
 def test_two_processes_refuse_as_one(run: Run) -> None:
     with pytest.raises(UsageError, match="kid needs 20 images or more, not 3"):
-        evaluate(run, devices=2, count=3, quiet=True, device="cpu")
+        evaluate(run, devices=2, count=3, quiet=True, device="cpu", metrics="kid")
 
 
 def test_reference_statistics_are_cached_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,8 +253,34 @@ def test_what_is_computed_by_default_with_all_and_by_name() -> None:
         "memorisation",
         "modes",
     }
-    with pytest.raises(UsageError, match="kid needs 20"):
-        choose_metrics(("all",), everything, (200, 19))
+
+
+def test_too_few_and_too_small_images_leave_out_what_nobody_asked_for() -> None:
+    """What can be computed is, and what cannot is said once, with what to do."""
+    everything = Available(side=32, classes=10, training=True, generator=True)
+    assert choose_metrics(("all",), everything, (200, 19), "do this") == (
+        ["ms-ssim", "reconstruction"],
+        [
+            "kid, fid, inception-score, precision, recall, density, coverage, sliced-wasserstein, memorisation, modes: "
+            "left out, for there are only 19 images in a set: do this"
+        ],
+    )
+    with pytest.raises(UsageError, match=r"nothing can be scored \(kid, .*only 1 images in a set: do this\)"):
+        choose_metrics(None, everything, (200, 1), "do this")
+    names, notes = choose_metrics(None, Available(side=8), (200, 200))
+    assert names == ["kid", "fid", "precision", "recall", "density", "coverage"]
+    assert notes == ["sliced-wasserstein, ms-ssim: left out, for the images have 8 pixels a side"]
+    with pytest.raises(UsageError, match="ms-ssim needs 11 pixels a side: leave it out of --metrics"):
+        choose_metrics(("ms-ssim",), Available(side=8), (200, 200))
+
+
+def test_the_remedy_is_for_who_reads_it(tmp_path: Path, run: Run) -> None:
+    path = saved(tmp_path / "a.npy", digits()[0][:19, :, :8, :8])
+    with pytest.raises(UsageError, match="8 pixels a side; kid, .* only 19 images in a set: give more images"):
+        evaluate(path, path, quiet=True, device="cpu", features="pixels")
+    scores = evaluate(run, count=12, quiet=True, device="cpu")
+    assert list(scores.figures) == ["ms-ssim"]
+    assert any("only 12 images in a set: raise --count" in note for note in scores.notes)
 
 
 def test_gray_beside_colour_and_runs_beside_images(run: Run, tmp_path: Path) -> None:
@@ -270,6 +296,22 @@ def test_gray_beside_colour_and_runs_beside_images(run: Run, tmp_path: Path) -> 
     assert turned.protocol["shape"] == [1, 16, 16]
     itself = evaluate(run, run, count=60, **how)
     assert 0 < value(itself, "coverage") < 1, "other samples of the same generator"
+
+
+def test_other_images_are_cropped_as_the_run_was(run: Run, tmp_path: Path) -> None:
+    images = digits()[0][:60]
+    large = saved(tmp_path / "large.npy", np.pad(images, ((0, 0), (0, 0), (8, 8), (8, 8))))
+    how: dict[str, Any] = {"quiet": True, "device": "cpu", "features": "pixels", "metrics": ("coverage",), "count": 60}
+    cropped = saved(tmp_path / "cropped.npy", images)
+    expected = evaluate(run, cropped, **how).protocol["reference"]["identity"]
+    assert evaluate(run, large, crop=32, **how).protocol["reference"]["identity"] == expected
+    run = Run.open(shutil.copytree(run.path, tmp_path / "run"))
+    run.change_config(run.config.with_changes(crop=32))
+    assert evaluate(run, large, **how).protocol["reference"]["identity"] == expected
+    assert evaluate(run, large, crop=0, **how).protocol["reference"]["identity"] != expected
+    itself = evaluate(large, cropped, crop=32, **how)
+    assert itself.protocol["shape"] == [1, 32, 32]
+    assert value(itself, "coverage") == 1
 
 
 def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
@@ -291,6 +333,8 @@ def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
         ((large,), {}, "is not a run: give --reference"),
         ((large, tmp_path / "nowhere"), {}, "nowhere"),
         ((run,), {"resolution": 32}, "leave --resolution out"),
+        ((run,), {"crop": 8}, "cropped as it has them: leave --crop out"),
+        ((large, small), {"crop": 30}, r"none of the 40 images in .*small.npy .*20x20, too small to crop 30x30"),
         ((run,), {"count": 0}, "kid needs 20 images"),
         ((run, small), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
     ]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from equipoise.errors import UsageError
-from equipoise.networks import DCGAN
+from equipoise.networks import DCGAN, DCGANAutoencoder
 
 
 def expected(width: int, channels: int, latent: int, levels: int) -> tuple[int, int]:
@@ -29,6 +29,17 @@ def test_parameters_are_as_many_as_published(side: int, levels: int, channels: i
     with torch.device("meta"):
         players = DCGAN().build((channels, side, side))
     assert tuple(map(count, players)) == expected(64, channels, 100, levels)
+
+
+@pytest.mark.parametrize(("side", "levels"), [(16, 2), (32, 3), (64, 4)])
+def test_the_autoencoder_has_both_players_layers(side: int, levels: int) -> None:
+    """Its encoder is the discriminator's with a code for the score, its decoder the generator of that code."""
+    generator, discriminator = DCGANAutoencoder(width=8, latent=5, code=7).build((3, side, side))
+    down, up = discriminator.encoder, discriminator.decoder
+    assert count(generator) == expected(8, 3, 5, levels)[0]
+    assert count(up) == expected(8, 3, 7, levels)[0]
+    assert count(down) == expected(8, 3, 7, levels)[1] + 6 * 16 * (8 << (levels - 1)) + 7
+    assert discriminator.reconstruct(torch.zeros(2, 3, side, side)).shape == (2, 3, side, side)
 
 
 def test_at_64_pixels_they_are_the_well_known_numbers() -> None:

@@ -172,7 +172,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_gone_is_told_in_words(tmp_path: Path) -> None:
-    with pytest.raises(WriteError, match="cannot write .*make room, then resume"):
+    with pytest.raises(WriteError, match="cannot write .*mend that, then resume"):
         save(tmp_path / "gone" / "c", TENSORS, FACTS)
 
 
@@ -226,3 +226,18 @@ def test_a_checkpoint_of_another_run_is_passed_over(
     assert found["images"] == 16
     assert "was renamed" in passed_over[0]
     assert why in passed_over[1]
+
+
+def test_weights_of_another_network_are_told_in_one_short_line() -> None:
+    network = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(100)))
+    weights = network.state_dict()
+    checkpoint.fill(network, weights)
+    for changed, told in (
+        (weights | {"7.weight": torch.zeros(2, 2)}, r"'7.weight' is \(2, 2\), not \(3, 3\)"),
+        ({name: tensor for name, tensor in weights.items() if name != "9.bias"}, r"'9.bias' is missing, not \(3,\)"),
+        (weights | {"x" * 10**6: torch.zeros(1)}, r"x' is \(1,\), not expected"),
+    ):
+        with pytest.raises(ValueError, match=told) as error:
+            checkpoint.fill(network, changed)
+        assert len(str(error.value)) < 200
+        assert "\n" not in str(error.value)

@@ -38,6 +38,11 @@ def test_a_healthy_run_has_no_findings() -> None:
         ({"m_global": lambda n: 0.1 + abs(n - 10) / 100}, "rising", "--lr"),
         ({"diversity": lambda n: 0.9 if n < 40 else 0.2}, "collapse", "--pull"),
         ({"diversity": 0.25}, "collapse", "--pull"),
+        ({"grain": 0.5, "detail": 2.1}, "grain", "--gamma"),
+        ({"grain": 0.6, "detail": 0.2}, "blur", "--width"),
+        ({"grain": 0.1, "detail": 2.1}, "harsh-detail", "--ema"),
+        ({"detail": lambda n: 1.0 if n < 40 else 0.2}, "blur", "--width"),
+        ({"clusters": 0.8}, "missing-clusters", "--match"),
     ],
 )
 def test_each_symptom_is_named_with_evidence_and_remedy(values: dict[str, object], kind: str, remedy: str) -> None:
@@ -51,6 +56,37 @@ def test_a_symptom_must_last() -> None:
     assert kinds(rows(k=lambda n: 0.0 if n > 42 else 0.3)) == []
     assert kinds(rows(k=lambda n: 0.0 if n > 38 else 0.3)) == ["k-at-0"]
     assert kinds(rows(count=15, k=0.0)) == [], "at the start k may still find its way"
+
+
+SAMPLED = {"diversity": 0.1, "detail": 0.2, "grain": 0.5, "clusters": 0.5}
+HEALTHY = {"diversity": 1.0, "detail": 1.0, "grain": 0.0, "clusters": 1.0}
+
+
+@pytest.mark.parametrize("every", [1, 5, 10, 25, 100])
+@pytest.mark.parametrize("measure", SAMPLED)
+def test_what_samples_show_is_withheld_until_it_outlasts_the_first_tenth(measure: str, every: int) -> None:
+    """With samples every so many thousand of 100,000 images: no warning that only the first tenth explains."""
+
+    def first_warning(mends_at: int | None) -> int | None:
+        lines = []
+        for images in range(0, 101, every):
+            ill = mends_at is None or images < mends_at
+            ill_or_well = {measure: SAMPLED[measure]} if ill else {}
+            lines.append({"images": 1000 * images, **HEALTHY, **ill_or_well})
+            if diagnose(lines, CONFIG):
+                return images
+        return None
+
+    assert first_warning(mends_at=11) is None
+    lasting = first_warning(mends_at=None)
+    assert lasting is not None
+    assert 20 <= lasting <= max(20, every)
+
+
+def test_collapse_after_a_good_time_is_told_once_it_lasts() -> None:
+    assert kinds(rows(count=45, diversity=lambda n: 0.9 if n < 40 else 0.2)) == []
+    assert kinds(rows(count=50, diversity=lambda n: 0.9 if n < 40 else 0.2)) == ["collapse"]
+    assert kinds(rows(count=50, diversity=lambda n: 1.8 if n < 8 else 0.7)) == [], "noise at the start is no best"
 
 
 def test_diversity_against_scipy() -> None:
@@ -100,6 +136,8 @@ def test_what_other_objectives_measure_shows_symptoms_too(values: dict[str, obje
     "values",
     [
         {"accuracy": 0.9, "score_real": 5.0},
+        {"detail": 1.4, "grain": 0.25, "clusters": 0.98, "diversity": 0.6},
+        {"grain": lambda n: 0.6 if n % 3 else 0.1, "detail": 1.0},
         {"accuracy": lambda n: 0.99 if n % 5 else 0.9},
         {**ENERGIES, "hinge_active": 0.5},
         {**ENERGIES, "hinge_active": 1.0, "balance": 1.1},  # EBGAN's equilibrium: all energies meet below the margin

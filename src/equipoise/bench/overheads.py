@@ -141,13 +141,13 @@ def _measure_run(
     device, distributed = launcher.device, make_distributed(launcher, config.precision)
     train_state, run = TrainState(config, DataSpec.of(feed), device), Run.create(folder / "recorded", config)
     take_step(train_state, make_batch(config, feed, 0, distributed, device), distributed)
-    means, _ = train_state.accumulator.close()
+    means = train_state.accumulator.close()
 
     def no_kid() -> PeriodicKID:
         raise AssertionError("no score is due")
 
     with BackgroundWriter(run) as writer, Display(config.images, "", start_at=0, quiet=True) as display:
-        recorder = Recorder(run, writer, train_state, feed, no_kid, display)
+        recorder = Recorder(run, writer, train_state, feed, no_kid, lambda generator, images: None, display)
 
         def checkpoint_stall() -> float:
             writer.wait()  # for the one before, which would be waited for within the stall
@@ -166,13 +166,13 @@ def _measure_run(
             "samples_per_second": BLOCK / _median(generate, launcher, limit),
             "checkpoint_stall_seconds": stalls[len(stalls) // 2],
             "checkpoint_seconds": timed(checkpoint, device),
-            "log_share": _median(lambda: recorder.metrics(means, halved=False), launcher, limit)
+            "log_share": _median(lambda: recorder.metrics(means), launcher, limit)
             / config.log_every
             * images_per_second,
             "sample_share": _median(recorder.samples, launcher, limit) / config.sample_every * images_per_second,
             "report_share": REPORT_SHARE,
         }
-        recorder.close()
+        recorder.close(finished=False)
     return figures
 
 

@@ -32,6 +32,7 @@ class SyntheticFeed:
         self.shape, self.count = shape, count
         self.images = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
         self.skipped: list[tuple[str, str]] = []
+        self.notes: list[str] = []
 
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """The next `batch` images in a fixed order, from the start again after the last one."""

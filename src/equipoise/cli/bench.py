@@ -1,6 +1,5 @@
 """equipoise bench: measure training speed on this machine, next to the textbook's step."""
 
-import json as json_module
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count
 from equipoise.config.presets import PRESETS
 from equipoise.devices import Device, Launcher, Precision, make_launcher
-from equipoise.errors import UsageError
-from equipoise.runs.files import write_where_asked
+from equipoise.errors import UsageError, quoted
+from equipoise.runs.files import to_json, write_where_asked
 
 BATCHES = {"began": 16}  # default batch size by objective; others 64
 LOADED = 0.15  # cores kept busy by other processes, above which timings are doubtful
@@ -64,7 +63,7 @@ def bench(
         json: File to write the figures to.
     """
     if objective not in PRESETS:
-        raise UsageError(f"unknown objective {objective!r}: use one of {', '.join(PRESETS)}")
+        raise UsageError(f"unknown objective {quoted(objective)}: use one of {', '.join(PRESETS)}")
     if not 0 < seconds <= 3600:
         raise UsageError("--seconds must be above 0, and 3600 at most")
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -81,7 +80,7 @@ def bench(
         print(f"\n{overheads_table(rows[0]['around'])}")
     if json is not None:
         report = {"machine": describe(launcher.device), **({"rows": rows} if table else rows[0])}
-        write_where_asked(json, json_module.dumps(report, indent=1) + "\n")
+        write_where_asked(json, to_json(report, indent=1) + "\n")
         print(f"figures: {json}")
     return 0
 

@@ -7,9 +7,11 @@ from typing import Literal
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
+from equipoise.config.numbers import Count, HeldOutShare
 from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
+from equipoise.runs.files import save_picture
 from equipoise.views.terminal import progress_bar
 
 
@@ -25,7 +27,9 @@ def main(words: list[str]) -> int:
 def inspect(
     data: Positional[str],
     resolution: str = "64",
-    held_out: float = 0.1,
+    crop: Count | None = None,
+    label: str | None = None,
+    held_out: HeldOutShare = "auto",
     out: Path | None = None,
     duplicates: Path | None = None,
 ) -> int:
@@ -36,20 +40,22 @@ def inspect(
     Args:
         data: Data set, as for `equipoise train --data`.
         resolution: Resolution at which values and duplicates are compared.
-        held_out: Share of the images that is held out.
+        crop: Side in pixels of the centred square that is taken of each image first.
+        label: Column of labels, where the data has several.
+        held_out: Share of the images that is held out; auto holds out what the data itself does, else 0.1.
         out: Contact sheet of 64 images to write, as a PNG.
         duplicates: Sheet of pairs of equal or nearly equal images to write, as a PNG.
     """
     with progress_bar(f"reading {data}") as count:
-        inspection = inspect_data(data, resolution, share=held_out, progress=count)
+        inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)
     print(inspection)
     if out is not None:
-        contact_sheet(data).save(out)
+        save_picture(out, contact_sheet(data, crop=crop))
         print(f"contact sheet: {out}")
     if duplicates is not None:
         pairs = duplicates_sheet(inspection)
         if pairs is not None:
-            pairs.save(duplicates)
+            save_picture(duplicates, pairs)
         print(f"duplicates: {duplicates if pairs is not None else 'none'}")
     return 0
 
@@ -59,8 +65,10 @@ def pack(
     resolution: str,
     out: Path | None = None,
     channels: Literal[1, 3] | None = None,
+    crop: Count | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    label: str | None = None,
 ) -> int:
     """Pack a data set by hand: into the cache, where training then finds it, and optionally into a file.
 
@@ -71,10 +79,22 @@ def pack(
         resolution: Side in pixels, or width and height as in 64x48.
         out: File to write, .npy, or .npz with the labels; either can be trained on.
         channels: Channels, 1 for grayscale, 3 for RGB; by default 1 if every image is grayscale.
+        crop: Side in pixels of the centred square that is taken of each image first.
         fit: How an image of another shape is fitted.
         background: Colour behind transparent images and around padded ones.
+        label: Column of labels, where the data has several.
     """
     with progress_bar(f"packing {data}") as count:
-        images = pack_data(data, resolution, out, channels=channels, fit=fit, background=background, progress=count)
+        images = pack_data(
+            data,
+            resolution,
+            out,
+            channels=channels,
+            crop=crop,
+            fit=fit,
+            background=background,
+            label=label,
+            progress=count,
+        )
     print(f"{len(images):,} images, {len(images.skipped):,} skipped: {out or images.path}")
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import Count, CountOrZero
 from equipoise.devices import Device, is_first_process
 from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import evaluate as score
@@ -27,6 +27,7 @@ def evaluate(
     count: Count = 5000,
     split: Split = "held-out",
     resolution: str | None = None,
+    crop: CountOrZero | None = None,
     seed: int = 0,
     ema: bool = True,
     best: bool = False,
@@ -53,6 +54,8 @@ def evaluate(
         count: Number of images of each set, at most.
         split: Part of the run's data to compare with.
         resolution: Resolution to which images are brought that are no run's; by default they must be of one size.
+        crop: Side in pixels of the centred square that is taken first of images that are no run's, 0 for none; by
+            default as the run does that they are compared with.
         seed: Seed of the samples, and of every random choice.
         ema: Use the moving average of the generator's weights.
         best: Use the checkpoint with the best KID (train with --score-every), not the last.
@@ -76,6 +79,7 @@ def evaluate(
         count=count,
         split=split,
         resolution=resolution,
+        crop=crop,
         seed=seed,
         ema=ema,
         best=best,

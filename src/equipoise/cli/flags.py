@@ -1,12 +1,17 @@
 """Flags of the commands: tyro reads them from a function's signature and docstring."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import field, fields, is_dataclass, make_dataclass
+from functools import partial, wraps
+from io import StringIO
+from itertools import groupby
 from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from equipoise.errors import UsageError
+from equipoise.errors import MOST_QUOTED, MOST_SHOWN, UsageError, one_line
 
 
 def parse_and_call(command: Callable[..., int], words: list[str], name: str) -> int:
@@ -21,9 +26,54 @@ def parse_and_call(command: Callable[..., int], words: list[str], name: str) -> 
         The exit code that `command` returns.
 
     Raises:
-        SystemExit: with 0 after `--help`, with 2 for words that are not its arguments.
+        SystemExit: with 0 after `--help`.
+        UsageError: words that are not its arguments; or as the command does.
     """
-    return tyro.cli(command, args=words, prog=f"equipoise {name}", config=(tyro.conf.OmitArgPrefixes,))
+    return _parse(command, words, f"equipoise {name}")()
+
+
+def _parse(command: Callable[..., int], words: list[str], prog: str) -> Callable[[], int]:
+    """`command` with its arguments, ready to be called."""
+
+    @wraps(command)
+    def parsed(*arguments: Any, **flags: Any) -> Callable[[], int]:
+        return partial(command, *arguments, **flags)
+
+    told = StringIO()
+    tyro._experimental_options["ansi_codes"] = not os.environ.get("NO_COLOR")  # which tyro does not know
+    with ExitStack() as stack:
+        if not {"-h", "--help"} & set(words):  # whose text is for a terminal, and as wide
+            stack.enter_context(redirect_stderr(told))
+            stack.enter_context(_columns(MOST_SHOWN))
+        try:
+            return tyro.cli(parsed, args=words, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+        except SystemExit as stop:
+            if not stop.code or not told.getvalue():
+                raise
+    raise UsageError(f"{_first_sentence(told.getvalue())}: see `{prog} --help`")
+
+
+def _first_sentence(box: str) -> str:
+    """What tyro says is wrong, and the flags that it takes for meant, of the box that it draws."""
+    lines = [line.strip("│|+ ") for line in box.splitlines()[1:-1]]
+    parts = [list(part) for is_rule, part in groupby(lines, lambda line: set(line) <= set("─-")) if not is_rule]
+    words = " ".join(parts[0]).replace(" (required)", "").removesuffix(".").split()
+    near = [line.split()[0] for part in parts if "meant" in part[0] for line in part if line.startswith("--")]
+    hint = f" (did you mean {' or '.join(dict.fromkeys(near))}?)" if near else ""
+    return " ".join(one_line(word, MOST_QUOTED) for word in words) + hint
+
+
+@contextmanager
+def _columns(count: int) -> Iterator[None]:
+    """Let a terminal seem so wide, that words are not broken at the end of a line."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(count)
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 def plain_dataclass(config: Any) -> Any:

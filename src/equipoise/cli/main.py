@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from equipoise.errors import Diverged, Interrupted, UsageError
+from equipoise.errors import Diverged, Interrupted, UsageError, quoted
+from equipoise.views.characters import write_anything
 from equipoise.views.streams import LossyStream, flush_standard_streams
 
 COMMANDS = {
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 success, 1 training diverged, 2 usage error, 128 + N stopped by signal N.
     """
+    write_anything()
     command, *words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = _run(command, words)
@@ -96,7 +98,9 @@ def _call(command: str, words: list[str]) -> int:
         print(f"equipoise {version('equipoise')}")
         return 0
     if command not in names:
-        raise UsageError(f"unknown command {command!r}: use one of {', '.join(names)}")
+        raise UsageError(f"unknown command {quoted(command)}: use one of {', '.join(names)}")
+    for word in words:  # none of which may hold what no file can be called
+        import_module("equipoise.reading").check_name(word)
     return int(import_module(f"equipoise.cli.{command}").main(words))
 
 

@@ -9,8 +9,9 @@ from equipoise.config.defaults import network_for
 from equipoise.config.messages import suggestion
 from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig, read_yaml
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted, reason
 from equipoise.networks import NETWORKS
+from equipoise.reading import read_text
 from equipoise.runs.run import Run
 from equipoise.training.train import resume_if_exists as resume_or_train
 from equipoise.training.train import train as start_training
@@ -42,7 +43,7 @@ def main(words: list[str]) -> int:
         return 0 if not words or words[0] in {"-h", "--help"} else 2
     if objective is not None and objective not in PRESETS:
         near = suggestion(objective, PRESETS)
-        raise UsageError(f"unknown objective {objective!r}{near}: use one of {', '.join(PRESETS)}")
+        raise UsageError(f"unknown objective {quoted(objective)}{near}: use one of {', '.join(PRESETS)}")
     if file is None:
         base = _read_preset(str(objective), preset, words)
     elif preset is None:
@@ -53,7 +54,7 @@ def main(words: list[str]) -> int:
     if network is not None:
         if network not in NETWORKS:
             near = suggestion(network, NETWORKS)
-            raise UsageError(f"unknown network {network!r}{near}: use one of {', '.join(NETWORKS)}")
+            raise UsageError(f"unknown network {quoted(network)}{near}: use one of {', '.join(NETWORKS)}")
         base = base.with_changes(network=network_for(base.objective, network))
     return _train(base, words)
 
@@ -64,16 +65,15 @@ def _read_preset(objective: str, preset: str | None, words: list[str]) -> TrainC
         preset = default_preset(objective, pop_flag(list(words), "--data"))  # of a copy: tyro reads --data too
     if preset not in presets:
         near = suggestion(preset, presets)
-        raise UsageError(f"unknown preset {preset!r}{near}: {objective} has {', '.join(presets)}")
+        raise UsageError(f"unknown preset {quoted(preset)}{near}: {objective} has {', '.join(presets)}")
     return presets[preset]
 
 
 def _read_config(file: str, objective: str | None) -> TrainConfig:
     try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"cannot read the configuration {file}: {reason}") from error
+        text = read_text(Path(file))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {file}: {reason(error)}") from error
     config = read_yaml(text, file)
     if objective not in {None, config.objective_name}:
         raise UsageError(f"{file} is for {config.objective_name}, not {objective}: leave one of them out")
@@ -121,10 +121,13 @@ def _train(base: TrainConfig, words: list[str]) -> int:
 
 
 def print_paths(run: Run) -> None:
-    """Print where the files of a trained run are, and how to go on, if anybody reads it: the run is whole without."""
-    grids, out = run.samples(), LossyStream(sys.stdout)
+    """Print where a trained run's files are, how to go on, and how good it is, if anybody reads it."""
+    grids, out = run.samples(), LossyStream(sys.stdout)  # the run is whole, whether or not this can be written
     print(f"run:     {run.path}", file=out)
     print(f"samples: {grids[-1] if grids else 'none yet'}", file=out)
     print(f"curves:  {run.path / 'curves.png'}", file=out)
     print(f"report:  {run.path / 'report.html'}", file=out)
-    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png", file=out, flush=True)
+    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png", file=out)
+    if sentence := run.closing_score():
+        print(f"score:   {sentence}", file=out)
+    out.flush()

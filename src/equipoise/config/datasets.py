@@ -1,12 +1,12 @@
 """The data set of a configuration."""
 
 from equipoise import data
-from equipoise.config.train_config import TrainConfig
+from equipoise.config.data_settings import DataSettings
 from equipoise.data.packed.workers import ProgressCallback
 
 
 def open_dataset(
-    config: TrainConfig, progress: ProgressCallback | None = None, place: str | None = None
+    config: DataSettings, progress: ProgressCallback | None = None, place: str | None = None
 ) -> data.Dataset:
     """The data set of a run, at its resolution; read on first use.
 
@@ -18,7 +18,9 @@ def open_dataset(
     return data.open_dataset(
         place or config.data,
         config.resolution,
+        label=config.label,
         channels=config.channels,
+        crop=config.crop,
         fit=config.fit,
         background=config.background,
         held_out=config.held_out,

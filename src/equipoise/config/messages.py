@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from equipoise.errors import UsageError
+from equipoise.errors import MOST_REASON, UsageError, one_line, quoted
 
 
 def check_keys(values: Mapping[str, Any], kind: type, where: str) -> None:
@@ -19,7 +19,7 @@ def check_keys(values: Mapping[str, Any], kind: type, where: str) -> None:
     known = [field.name for field in fields(kind)]
     for key in values:
         if key not in known:
-            raise UsageError(f"unknown key {key!r} in {where}{suggestion(str(key), known)}")
+            raise UsageError(f"unknown key {quoted(key)} in {where}{suggestion(str(key), known)}")
 
 
 def suggestion(unknown: str, known: Iterable[str]) -> str:
@@ -45,7 +45,7 @@ def explain(error: ValidationError) -> str:
     first = error.errors()[0]
     # Besides fields, `loc` names validators and union members, with capital letters: these mean nothing to a user.
     setting = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and not part[:1].isupper())
-    problem = first["msg"].removeprefix("Value error, ")
+    problem = one_line(first["msg"].removeprefix("Value error, "), MOST_REASON)
     if not setting:
         return problem
-    return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:]}, not {first['input']!r}"
+    return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:]}, not {quoted(first['input'])}"

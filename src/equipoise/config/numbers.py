@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from tyro.constructors import PrimitiveConstructorSpec
 
-from equipoise.data import parse_resolution
+from equipoise.data import HeldOut, parse_resolution
+from equipoise.data.packed.images import MAX_HELD_OUT
+from equipoise.errors import quoted
 
 
 def parse_count(text: Any) -> Any:
@@ -21,14 +23,14 @@ def parse_count(text: Any) -> Any:
     # Decimal, as 1.1 * 1_000_000 is not a whole number in binary floating point.
     value = Decimal(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]
     if value != int(value):
-        raise ValueError(f"{text} is not a whole number")
+        raise ValueError(f"{quoted(text)} is not a whole number")
     return int(value)
 
 
 def _parse_count_argument(arguments: list[str]) -> int:
     value = parse_count(arguments[0])
     if not isinstance(value, int):
-        raise ValueError(f"{arguments[0]!r} is not a number such as 300000, 300k or 1.5M")
+        raise ValueError(f"{quoted(arguments[0])} is not a number such as 300000, 300k or 1.5M")
     return value
 
 
@@ -50,6 +52,42 @@ def _canonical_resolution(resolution: Any) -> int | str:
     """A side, or 'WIDTHxHEIGHT' if they differ, so that equal resolutions compare equal."""
     height, width = parse_resolution(resolution)
     return width if width == height else f"{width}x{height}"
+
+
+def _parse_held_out(share: Any) -> Any:
+    """A share of the images, or 'auto'."""
+    if share == "auto":
+        return share
+    if isinstance(share, bool) or not isinstance(share, int | float | str):
+        raise ValueError(HELD_OUT_KINDS)
+    try:
+        number = float(share)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(HELD_OUT_KINDS) from error
+    if not 0 <= number <= MAX_HELD_OUT:
+        raise ValueError(HELD_OUT_KINDS)
+    return number
+
+
+HELD_OUT_KINDS = f"should be a share from 0 to {MAX_HELD_OUT}, or auto"
+
+
+def _held_out_argument(arguments: list[str]) -> float | str:
+    try:
+        return float(arguments[0])
+    except ValueError:
+        return arguments[0]  # auto, or what is refused in words where it is used
+
+
+HELD_OUT = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="SHARE|auto",
+    instance_from_str=_held_out_argument,
+    is_instance=lambda value: isinstance(value, float | str),
+    str_from_instance=lambda value: [str(value)],
+)
+HeldOutShare = Annotated[HeldOut, BeforeValidator(_parse_held_out), HELD_OUT]
+"""A share of the images, or `auto`."""
 
 
 RESOLUTION = PrimitiveConstructorSpec(

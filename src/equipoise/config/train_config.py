@@ -14,21 +14,22 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
+from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
 from equipoise.config.messages import check_keys, construct, suggestion
-from equipoise.config.numbers import Count, CountOrZero, Resolution
-from equipoise.data import TOYS, Fit, Toy, parse_resolution
+from equipoise.config.numbers import Count, CountOrZero
 from equipoise.devices import Compile, Device, Precision, resolve_precision
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 from equipoise.networks import DCGAN, NETWORKS, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
 from equipoise.objectives.base import Update
 from equipoise.players import Players
 from equipoise.randomness import Prior
+from equipoise.reading import parse_yaml
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
-class TrainConfig:
+class TrainConfig(DataSettings):
     """Configuration of a training run. Lengths are counted in images seen.
 
     The fields' defaults are neutral. An objective's `recipe` replaces them where its authors used other settings, and
@@ -45,21 +46,6 @@ class TrainConfig:
     """Generator and discriminator."""
     tasks: Tasks = Tasks()
     """Auxiliary tasks."""
-
-    data: str = "digits"
-    """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
-    resolution: Resolution = 32
-    """Image size in pixels: a side, or width and height as in 64x48."""
-    channels: Literal[1, 3] | None = None
-    """Colour channels: 1 for grayscale, 3 for RGB; by default grayscale if every image is."""
-    fit: Fit = "crop"
-    """Handling of other aspect ratios: centre crop, padding, or stretching."""
-    background: str = "white"
-    """Background colour of transparent and padded images."""
-    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the images held out for evaluation, chosen by a hash of each image's content."""
-    flip: bool = False
-    """Random horizontal flips."""
 
     images: Count = 300_000
     """Training length in images seen, with repetition."""
@@ -150,11 +136,6 @@ class TrainConfig:
             raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
 
     @property
-    def toy(self) -> Toy | None:
-        """The toy called `data`, or None for images."""
-        return TOYS.get(self.data)
-
-    @property
     def objective_name(self) -> str:
         """The objective's name in OBJECTIVES."""
         return name_of(self.objective, OBJECTIVES)
@@ -189,14 +170,6 @@ class TrainConfig:
     def run_name(self) -> str:
         """Objective, data and, where they have one, the images' resolution, such as `began-digits-32`."""
         return "-".join([self.objective_name, Path(self.data).stem, *([] if self.toy else [str(self.resolution)])])
-
-    @property
-    def shapes(self) -> list[list[int]]:
-        """Shapes [C, H, W] that the data can have: a toy's points, or gray and colour images of the resolution."""
-        if self.toy:
-            return [list(self.toy.shape)]
-        sides = parse_resolution(self.resolution)
-        return [[channels, *sides] for channels in ([self.channels] if self.channels else [1, 3])]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -264,16 +237,12 @@ def read_yaml(text: str, origin: str) -> TrainConfig:
         UsageError: not YAML, not a mapping, an unknown key, or a value out of range.
     """
     try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise UsageError(f"{origin} is not valid YAML: {problem}") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UsageError(f"{origin} must hold a mapping of settings, such as `data: digits`")
-    values.pop("made_with", None)
-    try:
+        values = parse_yaml(text)
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise UsageError("it must hold a mapping of settings, such as `data: digits`")
+        values.pop("made_with", None)
         return TrainConfig.from_dict(values)
-    except UsageError as error:
+    except ValueError as error:  # UsageError is one, too
         raise UsageError(f"{origin}: {error}") from error
 
 
@@ -292,7 +261,8 @@ def _from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
         value = {"name": value}
     name = value.get("name") if isinstance(value, dict) else value
     if not isinstance(name, str) or name not in registry:
-        raise UsageError(f"unknown {key} {name!r}{suggestion(str(name), registry)}: use one of {', '.join(registry)}")
+        near = suggestion(str(name), registry)
+        raise UsageError(f"unknown {key} {quoted(name)}{near}: use one of {', '.join(registry)}")
     kind = registry[name]
     settings = dict(value)
     del settings["name"]

@@ -3,7 +3,7 @@
 - `open`: data of any kind opened once, with what is held out from it; begin to read here.
 - `feed`: the interface to training: batches that are functions of their position.
 - `order`: which images come next, and which of them are mirrored.
-- `decode`, `sizes`, `pixels`, `digests`: one image, from its file to what networks see.
+- `formats`, `framing`, `decode`, `png`, `sizes`, `pixels`, `digests`: one image, from its file to what networks see.
 - `sources`: every kind of data that can be packed, a file a kind.
 - `packed`: images decoded once into one array on the disk, in the `cache`.
 - `shards`: WebDataset shards, streamed.
@@ -12,9 +12,9 @@
 """
 
 from equipoise.data.cache import cache_folder
-from equipoise.data.decode import Fit
-from equipoise.data.digests import content_digest, held_out
+from equipoise.data.digests import HeldOut, content_digest, held_out
 from equipoise.data.feed import Feed, FeedBatch
+from equipoise.data.framing import Fit
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
 from equipoise.data.open import Dataset, Part, open_dataset, place_of
@@ -36,6 +36,7 @@ __all__ = [
     "Feed",
     "FeedBatch",
     "Fit",
+    "HeldOut",
     "Images",
     "Inspection",
     "Part",

@@ -9,12 +9,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
 
 from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from equipoise.errors import UsageError
+from equipoise.reading import parse_json, read_bytes
 
 PARTIAL = ".partial"
+
+
+class _DigestNote(BaseModel):
+    """A file's place, size and times of change, and the SHA-256 that it had then."""
+
+    model_config = ConfigDict(strict=True)
+    state: list[str | int]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+DIGEST_NOTE = TypeAdapter(_DigestNote)
 MIN_NOTED_BYTES = 64 * 2**20  # size from which a file's digest is worth a note
 
 
@@ -145,10 +159,10 @@ def file_digest(path: Path, notes: Path, *, min_noted_bytes: int = MIN_NOTED_BYT
     state = [str(path.resolve()), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     note = notes / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
     if stat.st_size >= min_noted_bytes:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            known = json.loads(note.read_text())
-            if known["state"] == state:
-                return str(known["sha256"])
+        with suppress(OSError, ValueError):
+            known = parse_json(DIGEST_NOTE, read_bytes(note))
+            if known.state == state:
+                return known.sha256
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if stat.st_size >= min_noted_bytes:

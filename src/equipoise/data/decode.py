@@ -2,28 +2,28 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from io import BytesIO
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from equipoise.data.digests import Stored, content_digest
-from equipoise.data.sizes import Size, parse_resolution
-from equipoise.errors import UsageError
+from equipoise.data.formats import HEAD, missing_plugin, readable_formats
+from equipoise.data.framing import Framing
+from equipoise.data.png import without_texts
+from equipoise.data.sizes import Size
+from equipoise.errors import UsageError, reason
 
-Fit = Literal["crop", "pad", "stretch"]
 Pixels = NDArray[np.uint8]
+Result = TypeVar("Result")
 
-FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 GRAY_MODES = ("1", "L")
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray, of more than 8 bits
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO", "PCX")
 TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,52 +49,7 @@ class Prepared(NamedTuple):
     size: Size  # (width, height) in the file
     mode: str  # Pillow's name of the file's pixel format
     digest: int  # of the stored bytes, whatever the framing; see `content_digest`
-
-
-@dataclass(frozen=True)
-class Framing:
-    """Shape of all images of a run, and how they are brought to it.
-
-    Its repr is part of the cache keys of packed data and of the fingerprints of shards: a renamed field would make
-    every image be packed again.
-    """
-
-    height: int
-    width: int
-    channels: int | None  # 1, 3, or None: 1 for an image without colour, else 3
-    fit: Fit
-    background: tuple[int, int, int]  # RGB behind transparent pixels and around padded images
-
-    def transposed(self) -> Self:
-        """The same with height and width exchanged."""
-        return replace(self, height=self.width, width=self.height)
-
-    @property
-    def mode(self) -> str | None:
-        """Pillow's mode before fitting, or None to keep gray images gray."""
-        if self.channels is not None:
-            return "L" if self.channels == 1 else "RGB"
-        # A gray image padded by a colour has colour.
-        return "RGB" if self.fit == "pad" and len(set(self.background)) > 1 else None
-
-
-def parse_framing(resolution: int | str, channels: int | None, fit: str, background: str) -> Framing:
-    """Framing of a run's images, from the options that a user gives.
-
-    Raises:
-        UsageError: an option is not one of those offered.
-    """
-    height, width = parse_resolution(resolution)
-    if channels not in (None, 1, 3):
-        raise UsageError(f"channels must be 1 (gray), 3 (RGB) or left out to follow the images, not {channels}")
-    known = [known for known in FITS if known == fit]
-    if not known:
-        raise UsageError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
-    try:
-        red, green, blue = ImageColor.getrgb(background)[:3]
-    except (ValueError, AttributeError) as error:
-        raise UsageError(f"{background!r} is no colour: give a name such as white, or #rrggbb") from error
-    return Framing(height, width, channels, known[0], (red, green, blue))
+    peak: int | None = None  # the largest value of a gray image of 16 bits
 
 
 def prepare(read: Callable[[], Stored], framing: Framing, border: str | None = None) -> Prepared:
@@ -111,25 +66,32 @@ def prepare(read: Callable[[], Stored], framing: Framing, border: str | None = N
     """
     with _classified_errors():
         stored = read()
-        with _open(stored) as image:
-            size, mode = image.size, image.mode
-            _check_size(size)
-            # A JPEG can be decoded to 1/2, 1/4 or 1/8 of its size, which saves most of the work on large photos. Twice
-            # the frame is left, so that resampling still decides on the result. The box is what is then left of the
-            # image, in fractions of pixels.
-            draft = image.draft(None, (2 * max(framing.height, framing.width),) * 2)
-            image.load()
-            width, height = draft[1][2:] if draft else image.size
-            # The image is turned upright after it was fitted, since a small image is turned faster; so one that lies
-            # on its side is fitted to a frame that does, too.
-            transpose = _upright_transpose(image)
-            upright = framing.transposed() if transpose in QUARTER_TURNS else framing
-            fitted = _fit(_flatten(image, framing), width, height, upright, border)
-            fitted = fitted if transpose is None else fitted.transpose(transpose)
-            pixels = np.atleast_3d(np.asarray(fitted)).transpose(2, 0, 1)
-            if framing.channels is None and bool((pixels == pixels[:1]).all()):
-                pixels = pixels[:1]  # RGB in the file, but without colour
-        return Prepared(pixels, size, mode, content_digest(stored))
+        prepared = _with_or_without_texts(stored, lambda file: _prepare(file, framing, border))
+        return prepared._replace(digest=content_digest(stored))
+
+
+def _prepare(stored: Stored, framing: Framing, border: str | None) -> Prepared:
+    with _open(stored) as image:
+        size, mode = image.size, image.mode
+        _check_size(size, framing.crop or 1)
+        # A JPEG can be decoded to 1/2, 1/4 or 1/8 of its size, which saves most of the work on large photos. Twice the
+        # frame is left, so that resampling still decides on the result. The box is what is then left of the image, in
+        # fractions of pixels. A square to crop is counted in the pixels of the whole image, so that is decoded.
+        draft = None if framing.crop else image.draft(None, (2 * max(framing.height, framing.width),) * 2)
+        image.load()
+        # The image is turned upright after it was fitted, since a small image is turned faster; so one that lies on its
+        # side is fitted to a frame that does, too.
+        transpose = _upright_transpose(image)
+        upright = framing.transposed() if transpose in QUARTER_TURNS else framing
+        peak = int(np.asarray(image).max()) if image.mode in DEEP_MODES and image.mode != "F" else None
+        flat = _flatten(_crop(image, framing.crop) if framing.crop else image, framing)
+        width, height = draft[1][2:] if draft else flat.size
+        fitted = _fit(flat, width, height, upright, border)
+        fitted = fitted if transpose is None else fitted.transpose(transpose)
+        pixels = np.atleast_3d(np.asarray(fitted)).transpose(2, 0, 1)
+        if framing.channels is None and bool((pixels == pixels[:1]).all()):
+            pixels = pixels[:1]  # RGB in the file, but without colour
+    return Prepared(pixels, size, mode, 0, peak)
 
 
 def upright_size(read: Callable[[], Stored]) -> Size:
@@ -138,11 +100,16 @@ def upright_size(read: Callable[[], Stored]) -> Size:
     Raises:
         UnreadableError, UsageError: as `prepare`.
     """
-    with _classified_errors(), _open(read()) as image:
-        _check_size(image.size)
-        width, height = image.size
-        upright = width == height or image.format == "TIFF"  # of a TIFF, Pillow gives the upright size
-        return (width, height) if upright or _upright_transpose(image) not in QUARTER_TURNS else (height, width)
+
+    def size_of(stored: Stored) -> Size:
+        with _open(stored) as image:
+            _check_size(image.size)
+            width, height = image.size
+            upright = width == height or image.format == "TIFF"  # of a TIFF, Pillow gives the upright size
+            return (width, height) if upright or _upright_transpose(image) not in QUARTER_TURNS else (height, width)
+
+    with _classified_errors():
+        return _with_or_without_texts(read(), size_of)
 
 
 def worker_count() -> int:
@@ -152,41 +119,59 @@ def worker_count() -> int:
 
 
 @contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Suppress Pillow's warnings on single images: what matters comes as a reason. For the main thread alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+@contextmanager
 def _classified_errors() -> Iterator[None]:
     """Raise UnreadableError for the fault of one image, and UsageError for that of the disk."""
     try:
         yield
     except (UnreadableError, UsageError):
         raise
-    except UnidentifiedImageError as error:
-        raise UnreadableError("not an image of a known kind") from error
     except OSError as error:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
-        raise UnreadableError(error.strerror or str(error)) from error
+        raise UnreadableError(reason(error)) from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
-        raise UnreadableError(f"damaged ({type(error).__name__}: {error})") from error
-
-
-@lru_cache(maxsize=1)
-def readable_formats() -> tuple[str, ...]:
-    """Formats to offer `Image.open`: plain images only, none that runs another program (as EPS does)."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+        raise UnreadableError(f"damaged ({type(error).__name__}: {reason(error)})") from error
 
 
 def _open(stored: Stored) -> Image.Image:
     """Open an image file, of which only the head is read by this, or an array."""
-    if isinstance(stored, bytes):
+    if not isinstance(stored, bytes):
+        return Image.fromarray(np.ascontiguousarray(stored))
+    try:
         return Image.open(BytesIO(stored), formats=readable_formats())
-    return Image.fromarray(np.ascontiguousarray(stored))
+    except UnidentifiedImageError as error:
+        plugin = missing_plugin(stored[:HEAD])
+        if plugin is None:
+            raise UnreadableError("not an image of a known kind") from error
+        raise UnreadableError(f"{plugin.format}, which is read after `pip install {plugin.package}`") from error
 
 
-def _check_size(size: Size) -> None:
+def _with_or_without_texts(stored: Stored, work: Callable[[Stored], Result]) -> Result:
+    """`work` on an image, or if Pillow refuses a PNG for the size of its texts or its profile, on its pixels alone."""
+    try:
+        return work(stored)
+    except ValueError:
+        bare = without_texts(stored) if isinstance(stored, bytes) else None
+        if bare is None:
+            raise
+        return work(bare)
+
+
+def _check_size(size: Size, at_least: int = 1) -> None:
     """Refuse a size before anything is decoded: a file of some bytes can claim to hold terabytes of pixels."""
     width, height = size
     if not width * height:
         raise UnreadableError("has no pixels")
+    if min(size) < at_least:
+        raise UnreadableError(f"{width}x{height}, too small to crop {at_least}x{at_least} pixels of it")
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise UnreadableError(f"{width}x{height} is more than the {Image.MAX_IMAGE_PIXELS} pixels that are decoded")
 
@@ -202,13 +187,12 @@ def _upright_transpose(image: Image.Image) -> Image.Transpose | None:
 def _flatten(image: Image.Image, framing: Framing) -> Image.Image:
     """Convert an image of any mode to L or RGB: 8 bits and opaque."""
     if image.mode in DEEP_MODES:
-        # Pillow's own conversion would clip 16 bits to 255. Floats are taken to lie in [0, 1].
-        values = np.asarray(image).astype(np.float32)
-        top = 1.0 if image.mode == "F" else 65535.0
-        if not (values.min() >= 0 and values.max() <= top):
-            raise UnreadableError(f"values from {values.min():g} to {values.max():g}, beyond [0, {top:g}]")
-        image = Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
-    elif image.has_transparency_data:
+        image = _shallow(image)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, tuple) and max(transparent) > 255:
+        # Of colours of 16 bits Pillow keeps the upper 8, and of the transparent one among them all 16.
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+    if image.has_transparency_data:
         # Transparent pixels have a colour too, often black, which must not shine through: alpha is blended over the
         # background before anything is resized.
         canvas = Image.new("RGBA", image.size, (*framing.background, 255))
@@ -216,6 +200,26 @@ def _flatten(image: Image.Image, framing: Framing) -> Image.Image:
         image = canvas.convert("RGB")
     mode = framing.mode or ("L" if image.mode in GRAY_MODES else "RGB")
     return image if image.mode == mode else image.convert(mode)
+
+
+def _shallow(image: Image.Image) -> Image.Image:
+    """Convert a gray image of more than 8 bits to L, or LA where one value is transparent."""
+    # Pillow's own conversion would clip 16 bits to 255. Floats are taken to lie in [0, 1].
+    values = np.asarray(image).astype(np.float32)
+    top = 1.0 if image.mode == "F" else 65535.0
+    if not (values.min() >= 0 and values.max() <= top):
+        raise UnreadableError(f"values from {values.min():g} to {values.max():g}, beyond [0, {top:g}]")
+    shallow = Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        shallow.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return shallow
+
+
+def _crop(image: Image.Image, side: int) -> Image.Image:
+    """The centred square of `side` pixels, whose corner is rounded down, so that no pixel is resampled."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
 
 def _fit(image: Image.Image, width: float, height: float, framing: Framing, border: str | None) -> Image.Image:

@@ -1,10 +1,13 @@
 """Digests of images' content in 64 bits, and the images that are held out by them."""
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+HeldOut = float | Literal["auto"]  # a share, or what the data itself holds out, else AUTO_SHARE
+AUTO_SHARE = 0.1
 Digests = NDArray[np.uint64]  # (N,)
 Stored = bytes | NDArray[np.uint8]  # an encoded image file, or an array (H, W), (H, W, 3) or (H, W, 4)
 

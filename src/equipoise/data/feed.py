@@ -19,6 +19,7 @@ class Feed(Protocol):
         shape: (C, H, W) of every image.
         fingerprint: changes when any batch would, and only then.
         skipped: name and reason of images that could not be used, as far as these are known.
+        notes: what else is there and was not used, and what to know of the labels, in sentences.
         classes: class numbers are from 0 to `classes` - 1; 0 where there are none, or it is not known how many.
         class_names: of the classes 0, 1, .., where the data gives them.
         count: images in an epoch; None where that is not known yet, or there is no end to them.
@@ -32,6 +33,9 @@ class Feed(Protocol):
 
     @property
     def skipped(self) -> list[tuple[str, str]]: ...  # noqa: D102
+
+    @property
+    def notes(self) -> list[str]: ...  # noqa: D102
 
     @property
     def classes(self) -> int: ...  # noqa: D102

@@ -11,16 +11,20 @@ from typing import Any, Literal
 import numpy as np
 
 from equipoise.data.cache import cache_folder, require_room
-from equipoise.data.decode import Fit
+from equipoise.data.decode import quiet_pillow
+from equipoise.data.digests import AUTO_SHARE, HeldOut
 from equipoise.data.feed import Feed
+from equipoise.data.framing import Fit
 from equipoise.data.packed.images import IMAGES, Images
 from equipoise.data.packed.pack import FORMAT, finish_pack, open_images, open_or_pack
 from equipoise.data.packed.workers import ProgressCallback, ReadReport
 from equipoise.data.packed.writer import Writer
 from equipoise.data.shards import Stream, is_stream, open_stream
 from equipoise.data.sources import BUNDLED
+from equipoise.data.sources.base import Annotations
 from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
+from equipoise.reading import expand_home
 
 Part = Literal["train", "held-out", "all"]
 MAX_SHARD_IMAGES = 10_000  # images of shards that are packed to compare with
@@ -33,7 +37,9 @@ def open_dataset(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
-    held_out: float = 0.0,
+    crop: int | None = None,
+    label: str | None = None,
+    held_out: HeldOut = 0.0,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> "Dataset":
@@ -47,22 +53,35 @@ def open_dataset(
         channels: 1, 3 or None.
         fit: how images are brought into the frame.
         background: the colour behind and around them.
-        held_out: share of the images that do not train, chosen by their content.
+        crop: side in pixels of the centred square that is taken of each image first; by default none is.
+        label: name of the column of labels, where the data has several; by default its usual one.
+        held_out: share of the images that do not train, chosen by their content; or auto for those that the data itself
+            holds out, else AUTO_SHARE.
         cache: folder of packed data; see `cache_folder`.
         progress: called while packing.
     """
-    options = {"channels": channels, "fit": fit, "background": background, "cache": cache}
+    options = {
+        "channels": channels,
+        "fit": fit,
+        "background": background,
+        "crop": crop,
+        "label": label,
+        "cache": cache,
+    }
     return Dataset(os.fspath(data), resolution, options, held_out, progress)
 
 
 def place_of(data: str) -> str | None:
     """The absolute path of data that lie on this machine now; None for bundled data, URLs, and what is not there."""
-    path = data.rpartition("#")[0] or data  # of tables, a split may be named behind a #
-    shards = "{" in data and is_stream(data) and "://" not in data
-    there = Path(path).expanduser().parent if shards else Path(path).expanduser()
-    if data in {*BUNDLED, *TOYS} or not (data and there.exists()):
+    path = expand_home(data.rpartition("#")[0] or data)  # of tables, a split may be named behind a #
+    shards = "{" in data and "://" not in data and is_stream(data)
+    try:
+        there = bool(data) and (path.parent if shards else path).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if data in {*BUNDLED, *TOYS} or not there:
         return None
-    return os.path.abspath(Path(data).expanduser())  # noqa: PTH100  # not resolved: links may be moved on purpose
+    return os.path.abspath(expand_home(data))  # noqa: PTH100  # not resolved: links may be moved on purpose
 
 
 class Dataset:
@@ -73,7 +92,7 @@ class Dataset:
         name: str,
         resolution: int | str,
         options: Mapping[str, Any],
-        held_out: float,
+        held_out: HeldOut,
         progress: ProgressCallback | None,
     ) -> None:
         self.name, self.resolution, self.options = name, resolution, options
@@ -115,11 +134,19 @@ class Dataset:
             if part == "all":
                 return self._images
             return self._images.split(self.held_out)[1 if part == "held-out" else 0]
-        if part == "all" and self.held_out:  # the stream that trains leaves out what is held out
+        share = AUTO_SHARE if self.held_out == "auto" else self.held_out
+        if part == "all" and share:  # the stream that trains leaves out what is held out
             return self._pack_stream(self._open_stream(0.0), part, max_images)
-        if part == "held-out" and not self.held_out:  # none are, but they have a shape
+        if part == "held-out" and not share:  # none are, but they have a shape
             return self._pack_stream(self._stream, "train", max_images).split(0.0)[1]
         return self._pack_stream(self._stream, part, max_images)
+
+    @property
+    def holds_out(self) -> str:
+        """What is held out, in a word: the share, or `own` for what the data itself holds out."""
+        if self.held_out == "auto" and not is_stream(self.name) and self._images.partition is not None:
+            return "own"
+        return f"{AUTO_SHARE if self.held_out == 'auto' else self.held_out:g}"
 
     def close(self) -> None:
         """End what runs in the background."""
@@ -138,8 +165,9 @@ class Dataset:
     def _stream(self) -> Stream:
         return self._open_stream(self.held_out)
 
-    def _open_stream(self, held_out: float) -> Stream:
-        return open_stream(self.name, self.resolution, **self.options, held_out=held_out)
+    def _open_stream(self, held_out: HeldOut) -> Stream:
+        share = AUTO_SHARE if held_out == "auto" else held_out
+        return open_stream(self.name, self.resolution, **self.options, held_out=share)
 
     def _pack_stream(self, stream: Stream, part: Part, max_images: int) -> Images:
         """Pack the first images of a part of shards, so that evaluation reads them like all others."""
@@ -152,25 +180,26 @@ class Dataset:
             require_room(partial, max_images * channels * height * width)
             report, labels = ReadReport(), []
             with (
+                quiet_pillow(),
                 Writer(partial / IMAGES, height, width, channels) as writer,
                 closing(stream.single_pass(held_out=part == "held-out")) as images,
             ):
                 for index, (sample, image) in enumerate(images):
+                    labels.append(sample.label or 0)
                     if isinstance(image, str):
                         report.skip(stream.plan.name_of(sample), image)
                         continue
                     writer.append(image.pixels)
                     report.add(index, image)
-                    labels.append(sample.label or 0)
                     if self.progress is not None:
                         self.progress(writer.count, max_images)
                     if writer.count == max_images:
                         break
-                if not labels and not report.skipped:
+                if not labels:
                     raise UsageError(
                         f"none of the images of {self.name} is held out: raise --held-out, or bring more images"
                     )
-                known = np.array(labels, np.int64) if stream.labelled else None
-                finish_pack(writer, report, known, None, source=self.name, framing=repr(stream.plan.framing))
+                known = Annotations(labels=np.array(labels, np.int64) if stream.labelled else None)
+                finish_pack(writer, report, known, source=self.name, framing=repr(stream.plan.framing))
 
         return open_or_pack(cache_folder(self.options["cache"]), key, fill)

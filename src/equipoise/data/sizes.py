@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 
 MAX_SIDE = 8192  # pixels
 Size = tuple[int, int]  # (width, height) in pixels
@@ -23,7 +23,7 @@ def parse_resolution(resolution: int | str) -> tuple[int, int]:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise UsageError(
             f"the resolution must be a side such as 64, or a width and height such as 64x48, "
-            f"from 1 to {MAX_SIDE} pixels, not {resolution}"
+            f"from 1 to {MAX_SIDE} pixels, not {quoted(resolution)}"
         )
     return height, width
 

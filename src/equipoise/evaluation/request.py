@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from equipoise.reading import expand_home
 from equipoise.runs.run import CONFIG, Run
 
 Split = Literal["held-out", "train", "all"]
@@ -21,6 +22,7 @@ class Request:
     count: int = 5000
     split: Split = "held-out"
     resolution: int | str | None = None
+    crop: int | None = None
     seed: int = 0
     ema: bool = True
     best: bool = False
@@ -32,5 +34,5 @@ def open_run(name: str) -> Run | None:
     Raises:
         UsageError: its configuration cannot be read.
     """
-    path = Path(name).expanduser()
+    path = expand_home(name)
     return Run.open(path) if (path / CONFIG).is_file() else None

@@ -1,18 +1,62 @@
 """Scores with the protocol by which they were computed: as JSON, as a table, side by side if their protocols agree."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.errors import UsageError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+
+from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
 from equipoise.metrics import METRICS, POINT_METRICS, MetricResult
-from equipoise.runs.files import write_where_asked
+from equipoise.reading import parse_json, read_bytes
+from equipoise.runs.files import to_json, write_where_asked
 
 ALL_METRICS = METRICS | POINT_METRICS
-PROTOCOL = 1  # raise it when the same images would be scored differently
+PROTOCOL = 2  # raise it when the same images would be scored differently
+
+
+class _Part(BaseModel):
+    """Part of a file of scores; what is not declared may be anything that JSON can hold."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, JsonValue]
+
+
+class _Reference(_Part):
+    count: int
+    split: str
+
+
+class _Features(_Part):
+    name: str
+
+
+class _Protocol(_Part):
+    reference: _Reference
+    features: _Features | None = None
+    shape: list[int] = []
+
+
+class _Subject(_Part):
+    name: str
+    count: int
+    beside: str
+
+
+class _ScoresFile(BaseModel):
+    """A file of scores: beside what is declared, the metrics' values by name; null for infinite ones."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float | None]
+    details: dict[str, dict[str, float | None]]
+    subject: _Subject
+    protocol: _Protocol
+    notes: tuple[str, ...]
+
+
+SCORES_FILE = TypeAdapter(_ScoresFile)
 
 
 @dataclass(frozen=True)
@@ -47,8 +91,7 @@ class Scores:
         values = {name: result["value"] for name, result in self.figures.items()}
         details = {name: {k: v for k, v in result.items() if k != "value"} for name, result in self.figures.items()}
         rest = {"subject": self.subject, "protocol": self.protocol, "notes": list(self.notes)}
-        finite = _null_for_infinite({**values, "details": details, **rest})
-        return json.dumps(finite, indent=1, allow_nan=False) + "\n"
+        return to_json({**values, "details": details, **rest}, indent=1) + "\n"
 
     def write(self, path: Path) -> None:
         """Write `to_json()` to a file, whole or not at all.
@@ -66,19 +109,20 @@ class Scores:
             UsageError: the file is missing, or holds no scores.
         """
         try:
-            contents = json.loads(path.read_text(encoding="utf-8"))
-            figures = {}
-            for name in contents:
-                if name in ALL_METRICS:
-                    result = {"value": contents[name], **contents["details"][name]}
-                    figures[name] = {key: math.inf if x is None else float(x) for key, x in result.items()}
-            return cls(figures, dict(contents["subject"]), dict(contents["protocol"]), tuple(contents["notes"]))
+            contents = parse_json(SCORES_FILE, read_bytes(path))
         except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"cannot read {path}: {reason(error)}; give a file of scores") from error
+        except ValueError as error:
             raise UsageError(
                 f"{path} holds no scores: make them with `equipoise evaluate ... --json {path}`"
             ) from error
+        values = {name: contents.__pydantic_extra__.get(name) for name in ALL_METRICS if name in contents.details}
+        results = {name: {"value": value, **contents.details[name]} for name, value in values.items()}
+        figures = {
+            name: {key: math.inf if x is None else x for key, x in result.items()} for name, result in results.items()
+        }
+        subject, protocol = (part.model_dump(exclude_unset=True) for part in (contents.subject, contents.protocol))
+        return cls(figures, subject, protocol, contents.notes)
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> str | None:
@@ -89,7 +133,7 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> 
             if inner := difference(x, y, f"{prefix}{key} "):
                 return inner
         elif x != y:
-            return f"{prefix}{key} ({x} and {y})"
+            return f"{prefix}{key} ({one_line(str(x), MOST_QUOTED)} and {one_line(str(y), MOST_QUOTED)})"
     return None
 
 
@@ -130,10 +174,3 @@ def _row(name: str, result: MetricResult) -> str:
     better = {"lower": "lower is better", "higher": "higher is better", "reference": "as the real ones"}[metric.better]
     better += f" ({result['real']:.3g})" if "real" in result else ""
     return f"{value:22}{better:27}{metric.description}"
-
-
-def _null_for_infinite(value: Any) -> Any:
-    """`value` with None in place of numbers that JSON does not have; `Scores.read` takes it for infinite."""
-    if isinstance(value, dict):
-        return {key: _null_for_infinite(each) for key, each in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

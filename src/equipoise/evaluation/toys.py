@@ -2,7 +2,7 @@
 
 import torch
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 from equipoise.evaluation.request import Request
 from equipoise.evaluation.scores import PROTOCOL, Scores
 from equipoise.metrics import POINT_METRICS, point_scores
@@ -36,7 +36,7 @@ def evaluate_toy(run: Run, request: Request) -> Scores:
     figures = point_scores(points, toy.held_out(request.count), toy_distribution(toy))
     names = list(figures) if request.metrics is None or "all" in request.metrics else request.metrics
     if unknown := next((name for name in names if name not in figures), None):
-        raise UsageError(f"{toy.name} has no score {unknown!r}: choose from {', '.join(figures)}")
+        raise UsageError(f"{toy.name} has no score {quoted(unknown)}: choose from {', '.join(figures)}")
     protocol = {
         "version": PROTOCOL,
         "toy": toy.name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 from equipoise.metrics.base import MetricResult, require
 from equipoise.metrics.frechet import FID
 from equipoise.metrics.inception import INCEPTION_SCORE
@@ -41,7 +41,7 @@ def check_metrics(names: Iterable[str], *counts: int) -> None:
     """
     for name in names:
         if name not in METRICS:
-            raise UsageError(f"there is no score {name!r}: choose from {', '.join(METRICS)}")
+            raise UsageError(f"there is no score {quoted(name)}: choose from {', '.join(METRICS)}")
         require(name, METRICS[name].minimum, *counts)
 
 

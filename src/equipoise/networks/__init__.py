@@ -3,14 +3,15 @@
 from equipoise.networks.autoencoder import Autoencoder
 from equipoise.networks.base import Network
 from equipoise.networks.conditional import build_players
-from equipoise.networks.dcgan import DCGAN
+from equipoise.networks.dcgan import DCGAN, DCGANAutoencoder
 from equipoise.networks.mlp import MLP, MLPAutoencoder
 
 NETWORKS: dict[str, type[Network]] = {
     "autoencoder": Autoencoder,
     "dcgan": DCGAN,
+    "dcgan-autoencoder": DCGANAutoencoder,
     "mlp": MLP,
     "mlp-autoencoder": MLPAutoencoder,
 }
 
-__all__ = ["DCGAN", "MLP", "NETWORKS", "Autoencoder", "MLPAutoencoder", "Network", "build_players"]
+__all__ = ["DCGAN", "MLP", "NETWORKS", "Autoencoder", "DCGANAutoencoder", "MLPAutoencoder", "Network", "build_players"]

@@ -1,5 +1,7 @@
 """Deep convolutional networks: a generator of transposed convolutions, and a discriminator that mirrors it.
 
+The discriminator is a classifier, or with the generator's layers behind it an autoencoder.
+
 Radford, Metz and Chintala (2015), "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", arXiv:1511.06434; layers and initial weights as in the authors' code, github.com/soumith/dcgan.torch.
 """
@@ -7,7 +9,7 @@ Networks", arXiv:1511.06434; layers and initial weights as in the authors' code,
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -18,6 +20,7 @@ from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.networks.norms import BatchNorm, Norm, add_spectral_norm, make_norm
 from equipoise.networks.players import (
     Discriminator,
+    EnergyDiscriminator,
     Generator,
     OutputConv2d,
     OutputConvTranspose2d,
@@ -47,18 +50,29 @@ class DCGAN(Network):
     """Normalisation in the discriminator, except in its first layer; a gradient penalty needs layer or none."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator, except in its last layer."""
+    activation: Literal["leaky", "silu"] = "leaky"
+    """Activation in the discriminator: leaky ReLU with a negative slope of 0.2, or SiLU, which is smooth."""
     spectral: bool = False
     """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
     @classmethod
-    def default(cls, *, independent: bool) -> "DCGAN":
-        """The published networks; with `independent`, LayerNorm in the discriminator, as WGAN-GP's paper recommends."""
-        return cls(norm="layer" if independent else "batch")
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "DCGAN":
+        """The published networks, with LayerNorm, which WGAN-GP's paper recommends, where BatchNorm must not be."""
+        return cls(
+            norm="layer" if independent else "batch",
+            generator_norm="layer" if independent_g else "batch",
+            activation="silu" if smooth else "leaky",
+        )
 
     @property
     def independent(self) -> bool:
         """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
+
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
@@ -66,16 +80,10 @@ class DCGAN(Network):
         Raises:
             UsageError: the images' sides do not halve down to 4 or a little more.
         """
-        channels, size = shape[0], shape[1:]
-        times = count_halvings(size, "DCGAN", longer=4, shorter=2)
-        bottleneck, widths = halve(size, times), [self.width * 2**level for level in range(times)]
-        features = nn.Sequential(*_encoder([channels, *widths], self.norm))
+        bottleneck, widths = _sizes(shape, self.width)
+        features = nn.Sequential(*_encoder([shape[0], *widths], self.norm, self.activation))
         score = OutputConv2d(widths[-1], 1, bottleneck, bias=False)
-        up = [self.latent + options.condition, *reversed(widths), output_channels(channels, options)]
-        decoder = nn.Sequential(*_decoder(up, bottleneck, self.generator_norm))
-        if not options.levels:  # else the output is logits
-            decoder.append(nn.Tanh())
-        players = Players(Generator(decoder), Discriminator(features, score))
+        players = Players(_generator(self, shape, options), Discriminator(features, score))
         for player in players:
             player.apply(_init)
         if self.spectral:
@@ -84,13 +92,94 @@ class DCGAN(Network):
         return players
 
 
-def _encoder(widths: list[int], norm: Norm) -> Iterator[nn.Module]:
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class DCGANAutoencoder(Network):
+    """The DCGAN paper's generator, and as discriminator an autoencoder of the same layers, as EBGAN has it.
+
+    Zhao, Mathieu and LeCun (2016), "Energy-based Generative Adversarial Network", arXiv:1609.03126, appendix. Takes a
+    third of the work of the BEGAN paper's `Autoencoder` an image.
+    """
+
+    score_kinds: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
+
+    width: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Channels at half of the image size, doubled at each further halving."""
+    latent: Annotated[int, Field(ge=1, le=65536)] = 64
+    """Length of the latent."""
+    code: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Length of the autoencoder's code."""
+    norm: Norm = "batch"
+    """Normalisation in the autoencoder, except in its first and last layers."""
+    generator_norm: Norm = "batch"
+    """Normalisation in the generator, except in its last layer."""
+    eta: Literal[1, 2] = 1
+    """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors."""
+
+    @classmethod
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "DCGANAutoencoder":
+        """Normalisation by batches; where scores or images must not depend on them, by layers."""
+        return cls(norm="layer" if independent else "batch", generator_norm="layer" if independent_g else "batch")
+
+    @property
+    def codes(self) -> int:
+        """Length of the encoder's codes."""
+        return self.code
+
+    @property
+    def independent(self) -> bool:
+        """False with batch normalisation in the discriminator."""
+        return self.norm != "batch"
+
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
+
+    def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
+        """Build both players for images of `shape` (C, H, W).
+
+        Raises:
+            UsageError: the images' sides do not halve down to 4 or a little more.
+        """
+        bottleneck, widths = _sizes(shape, self.width)
+        down, up = [shape[0], *widths], [self.code, *reversed(widths), shape[0]]
+        to_code = Conv2d(widths[-1], self.code, bottleneck)
+        encoder = nn.Sequential(*_encoder(down, self.norm, "leaky"), to_code, nn.Flatten())
+        decoder = nn.Sequential(*_decoder(up, bottleneck, self.norm), nn.Tanh())
+        players = Players(_generator(self, shape, options), EnergyDiscriminator(encoder, decoder, self.eta))
+        for player in players:
+            player.apply(_init)
+        add_tasks(players.discriminator, self.code, options.logits)
+        return players
+
+
+def _sizes(shape: Shape, width: int) -> tuple[Size, list[int]]:
+    """(height, width) of the bottleneck, and the channels at each halving on the way to it.
+
+    Raises:
+        UsageError: the images' sides do not halve down to 4 or a little more.
+    """
+    times = count_halvings(shape[1:], "DCGAN", longer=4, shorter=2)
+    return halve(shape[1:], times), [width * 2**level for level in range(times)]
+
+
+def _generator(spec: DCGAN | DCGANAutoencoder, shape: Shape, options: BuildOptions) -> Generator:
+    """The generator of images, or of the logits of discrete ones."""
+    bottleneck, widths = _sizes(shape, spec.width)
+    up = [spec.latent + options.condition, *reversed(widths), output_channels(shape[0], options)]
+    decoder = nn.Sequential(*_decoder(up, bottleneck, spec.generator_norm))
+    if not options.levels:  # else the output is logits
+        decoder.append(nn.Tanh())
+    return Generator(decoder)
+
+
+def _encoder(widths: list[int], norm: Norm, activation: str) -> Iterator[nn.Module]:
     """Convolutions that each halve the sides, without a bias where a normalisation follows, which has one."""
     for level, (n_in, n_out) in enumerate(pairwise(widths)):
         yield Conv2d(n_in, n_out, *HALVE, bias=norm == "none")
         if level > 0:
             yield make_norm(norm, n_out)
-        yield nn.LeakyReLU(0.2, inplace=True)
+        yield nn.SiLU(inplace=True) if activation == "silu" else nn.LeakyReLU(0.2, inplace=True)
 
 
 def _decoder(widths: list[int], bottleneck: Size, norm: Norm) -> Iterator[nn.Module]:

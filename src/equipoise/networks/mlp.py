@@ -58,6 +58,11 @@ class MLP(Network):
         """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
 
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
+
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden = [self.width] * self.depth
@@ -95,9 +100,9 @@ class MLPAutoencoder(Network):
     """Power of the error in the energy: 2 for squared, 1 for absolute errors."""
 
     @property
-    def codes(self) -> bool:
-        """True: the encoder's."""
-        return True
+    def codes(self) -> int:
+        """Length of the encoder's codes, that of the latent."""
+        return self.latent
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""

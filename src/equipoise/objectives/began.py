@@ -30,14 +30,13 @@ Weight = Annotated[float, Field(ge=0, le=1000)]
 class BEGAN(Objective):
     """Boundary Equilibrium GAN (Berthelot, Schumm and Metz 2017), arXiv:1703.10717, section 3.4.
 
-    The defaults are equipoise's own, for data on which the paper's collapse (docs/began-in-practice.md); `paper()`
-    gives the paper's.
+    The defaults are equipoise's own (docs/began-in-practice.md), `paper()` the paper's, and `remedies()` those that
+    keep the paper's networks diverse where they are small.
     """
 
     convergence_measure: ClassVar[str | None] = "m_global"
-    needs: ClassVar[Needs] = Needs("energy", codes=True)
-    recipe = {  # noqa: RUF012
-        "batch": 16,
+    recipe = {"network": "dcgan-autoencoder", "update": "simultaneous", "lr": 3e-3, "warmup": 2_000}  # noqa: RUF012
+    toy_recipe = {  # noqa: RUF012
         "update": "simultaneous",
         "lr_ratio": 2.0,
         "warmup": 2_000,
@@ -45,15 +44,15 @@ class BEGAN(Objective):
         "prior": "uniform",
     }
 
-    gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Diversity ratio: target for the energy of generated images over that of real ones (paper: 0.5)."""
-    lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.003
+    lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Proportional gain of k (paper: 0.001)."""
     relative: bool = True
     """Divide the error that moves k by the energy of real images, so that the gain has no unit (paper: no)."""
     recover: Weight = 0.0
     """Weight in both losses of the latent's reconstruction error from the code of G(z) (BEGAN-CS; paper: 0)."""
-    match: Weight = 0.1
+    match: Weight = 0.0
     """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
     pull: Weight = 0.3
     """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
@@ -61,7 +60,18 @@ class BEGAN(Objective):
     @classmethod
     def paper(cls) -> "BEGAN":
         """The paper's hyper-parameters, without any remedy."""
-        return cls(gamma=0.5, lambda_k=1e-3, relative=False, recover=0, match=0, pull=0)
+        return cls(gamma=0.5, lambda_k=1e-3, relative=False, pull=0)
+
+    @classmethod
+    def remedies(cls) -> "BEGAN":
+        """Against the collapse of small networks as the paper has them: code matching, pulling away, and gamma 1."""
+        return cls(gamma=1.0, lambda_k=3e-3, match=0.1, pull=0.3)
+
+    @property
+    def needs(self) -> Needs:
+        """An energy, and codes where a remedy is of them; those that are compared with latents are as long as they."""
+        compared = self.match > 0 or self.recover > 0
+        return Needs("energy", codes=compared or self.pull > 0, latent_codes=compared)
 
     def initial_state(self, steps_per_epoch: int) -> State:
         """The equilibrium term k = 0: the discriminator first learns to reconstruct real images."""

@@ -7,19 +7,22 @@ size is believed: reading takes no more memory than the file has bytes, and a he
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted, reason
+from equipoise.reading import is_text, open_plain
 from equipoise.runs.files import write_atomically, writing
 
-FORMAT = 2
+FORMAT = 3
 LARGEST_HEADER = 16 * 2**20  # bytes; that of a thousand tensors has a hundredth of them
 
 Contents = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and facts
@@ -49,16 +52,16 @@ def load(path: Path) -> Contents:
         CheckpointError: the file is missing, cut short, altered, or of a format this version does not know.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             # Before the library believes it: a length of 2**62 would be allocated.
             length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
             if not 0 < length <= min(LARGEST_HEADER, size - 8):
                 raise ValueError("it is cut short, or no checkpoint")
-        with safe_open(path, framework="pt", device="cpu") as tensors_file:
+        with _name_in_utf8(path) as name, safe_open(name, framework="pt", device="cpu") as tensors_file:
             metadata: dict[str, str] = tensors_file.metadata() or {}
             tensors = {name: tensors_file.get_tensor(name) for name in tensors_file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
+        raise CheckpointError(f"cannot read the checkpoint {path}: {reason(error)}") from error
 
     written, text = metadata.get("format", "none"), metadata.get("facts", "")
     if written not in {str(known) for known in (*UPGRADES, FORMAT)}:
@@ -80,8 +83,33 @@ def load(path: Path) -> Contents:
         for older in range(int(written), FORMAT):
             contents = UPGRADES[older](*contents)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is no checkpoint of format {written}: {error}") from error
+        raise CheckpointError(f"{path} is no checkpoint of format {written}: {reason(error)}") from error
     return contents
+
+
+@contextmanager
+def _name_in_utf8(path: Path) -> Iterator[Path]:
+    """`path`, or a link to it where its name is no text: safetensors opens files of names in UTF-8 alone."""
+    if is_text(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, "checkpoint")
+        link.symlink_to(path.resolve())
+        yield link
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights into a network.
+
+    Raises:
+        ValueError: names or shapes differ; the first one is named.
+    """
+    wanted, present = ({name: tuple(each.shape) for name, each in of.items()} for of in (network.state_dict(), weights))
+    for name in [*wanted, *present]:
+        if wanted.get(name) != present.get(name):
+            raise ValueError(f"{quoted(name)} is {present.get(name, 'missing')}, not {wanted.get(name, 'expected')}")
+    network.load_state_dict(weights)
 
 
 def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:
@@ -99,7 +127,13 @@ def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     }
 
 
-UPGRADES = {1: _count_generator_steps}
+def _open_a_window(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:
+    """Format 2 took the schedule's windows from lines of metrics; that which was open begins anew."""
+    plateau = {name: value for name, value in facts["plateau"].items() if name not in {"total", "images"}}
+    return tensors, {**facts, "plateau": plateau, "schedule_steps": 0}
+
+
+UPGRADES = {1: _count_generator_steps, 2: _open_a_window}
 """What turns each older format into the next."""
 
 

@@ -1,12 +1,24 @@
 """Files written whole or not at all, and what the disk refuses said in one sentence."""
 
+import errno
+import json
+import math
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from equipoise.errors import UsageError
+from PIL import Image
+
+from equipoise.data.cache import atomic_file
+from equipoise.errors import UsageError, printable, quoted, reason
+from equipoise.reading import check_name, is_text
+
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # kinds by suffix
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 class WriteError(UsageError):
@@ -23,12 +35,13 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}; make room, then resume") from error
+        remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+        raise WriteError(f"cannot write {path}: {reason(error)}; {remedy}, then resume") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a crash at any instant leaves the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # as LEFTOVER says
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -42,17 +55,64 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def write_where_asked(path: Path, text: str) -> None:
-    """Write `text` to a file that the user has named, whole or not at all, in a folder that need not be there.
+def to_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON that every reader takes: null for NaN and infinities, escapes for what is no text in UTF-8."""
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {_plain(key): _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case str():
+            return value if is_text(value) else printable(value)
+    return value
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files in `folder` that `write_atomically` had begun when its process was killed."""
+    return [path for path in folder.glob(".*.tmp") if LEFTOVER.fullmatch(path.name) and path.is_file()]
+
+
+@contextmanager
+def file_where_asked(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file to write, which takes the place that the user has named when it is whole, folders included.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or there is something else than a file.
     """
+    check_name(path)
+    if os.path.lexists(path) and not path.is_file():  # a device would be replaced, and a pipe waited for
+        raise UsageError(f"{path} is there and is no file: choose another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+        with atomic_file(path) as partial, partial.open("xb") as file:
+            yield file
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+        raise UsageError(f"cannot write {path}: {reason(error)}; choose another place") from error
+
+
+def write_where_asked(path: Path, text: str) -> None:
+    """Write `text` to a file that the user has named, as `file_where_asked`."""
+    with file_where_asked(path) as file:
+        file.write(text.encode())
+
+
+def save_picture(path: Path, picture: Image.Image) -> None:
+    """Write a picture to a file that the user has named, of a kind in PICTURES.
+
+    Raises:
+        UsageError: it is of another kind, or cannot be written.
+    """
+    kind = PICTURES.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(f"cannot write a picture as {quoted(path.name)}: use {' or '.join(PICTURES)}")
+    with file_where_asked(path) as file:
+        picture.save(file, kind)
 
 
 def sync(path: Path) -> None:

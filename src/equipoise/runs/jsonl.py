@@ -1,42 +1,92 @@
 """Files of JSON lines, one row each, that a crash can only cut short at their end."""
 
-import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from equipoise.runs.files import write_atomically, writing
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from equipoise.errors import UsageError, reason
+from equipoise.reading import open_plain, parse_json
+from equipoise.runs.files import to_json, write_atomically, writing
+
+MOST_LINE = 2**16  # bytes; a row of twenty measures has a hundredth of them
+
+Images = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class MetricsRow(BaseModel):
+    """A line of metrics.jsonl: measures by name, with null for one that was no number."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float | None]
+    images: Images
+
+
+class EventRow(BaseModel):
+    """A line of events.jsonl."""
+
+    model_config = ConfigDict(strict=True)
+    images: Images
+    level: str = ""
+    kind: str = ""
+    message: str = ""
+
+
+ROWS: dict[str, TypeAdapter[Any]] = {
+    "metrics.jsonl": TypeAdapter(MetricsRow),
+    "events.jsonl": TypeAdapter(EventRow),
+}
+"""What the lines of each file hold."""
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one line.
+    """Add one line; a number that JSON does not have, NaN or an infinity, becomes null.
 
     Raises:
         WriteError: the disk refuses; the lines before are untouched.
     """
     with writing(path), path.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(row) + "\n")
+        lines.write(to_json(row) + "\n")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows that count `images`; a line that a crash cut short is passed over, and no file has no rows."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and "images" in row:
-            rows.append(row)
-    return rows
+    """The rows of a file in ROWS, without what is no number; a line of another form is passed over.
+
+    Raises:
+        UsageError: it is there, but cannot be read.
+    """
+    return [row for _, row in _rows(path)]
 
 
 def cut(path: Path, images: int) -> None:
-    """Keep the rows up to `images` images.
+    """Keep the lines up to `images` images, as they stand.
 
     Raises:
+        UsageError: it is there, but cannot be read.
         WriteError: the disk refuses; the file is untouched.
     """
-    kept = "".join(json.dumps(row) + "\n" for row in read(path) if row["images"] <= images)
+    kept = b"".join(line.rstrip(b"\r\n") + b"\n" for line, row in _rows(path) if row["images"] <= images)
     with writing(path):
-        write_atomically(path, kept.encode())
+        write_atomically(path, kept)
+
+
+def _rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Lines and what they hold; none of a file that is not there."""
+    try:
+        with open_plain(path) as file:
+            while line := file.readline(MOST_LINE):
+                try:
+                    values = parse_json(ROWS[path.name], line).model_dump()
+                except ValueError:
+                    continue
+                yield line, {key: value for key, value in values.items() if _exists(value)}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {reason(error)}; move it away, or bring the old one back") from error
+
+
+def _exists(value: object) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))

@@ -7,23 +7,25 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 
 from equipoise.config.changes import forbidden_changes
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
 from equipoise.data import place_of
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
+from equipoise.reading import check_name, parse_yaml, read_text
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
+from equipoise.runs.numbered import images_of, numbered_files, numbered_name
 
 CONFIG = "config.yaml"  # first file of a run; a folder without it is no run
 DATA_PATH = "data_path"  # beside the versions in it: the absolute path of the data
+CHECKPOINT, BEST, GRID = ".safetensors", "best-", ".png"  # ends and beginning of files named by images seen
 
 
 class Run:
@@ -48,6 +50,7 @@ class Run:
         Raises:
             UsageError: there is already something at `path`, or it cannot be written.
         """
+        check_name(path)
         path = Path(path)
         try:
             _refuse_existing(path)
@@ -66,16 +69,18 @@ class Run:
         Raises:
             UsageError: there is none, or its configuration cannot be read.
         """
+        check_name(path)
         path = Path(path)
         file = path / CONFIG
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(file)
+        except OSError as error:
             raise UsageError(
-                f"{path} is not a run: it has no readable config.yaml; give the folder that `equipoise train` made"
+                f"{path} is not a run, it has no readable config.yaml ({reason(error)}): give the folder that "
+                "`equipoise train` made"
             ) from error
         config = read_yaml(text, str(file))
-        made_with = yaml.safe_load(text).get("made_with")
+        made_with = cast(dict[str, Any], parse_yaml(text)).get("made_with")
         return cls(path, config, place_of(str(made_with.get(DATA_PATH, ""))) if isinstance(made_with, dict) else None)
 
     def change_config(self, config: TrainConfig, place: str) -> None:
@@ -99,8 +104,20 @@ class Run:
         jsonl.append(self.path / file, row)
 
     def rows(self, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
-        """The lines of `file`; one that a crash cut short is passed over."""
+        """The lines of `file`, without what is no number; one that a crash cut short is passed over.
+
+        Raises:
+            UsageError: it is no plain file, or may not be read.
+        """
         return jsonl.read(self.path / file)
+
+    def closing_score(self) -> str | None:
+        """The sentence with which the training ended; None while it has not, or where there was none to say."""
+        rows, last = self.rows("events.jsonl"), self.rows()[-1:]
+        scores = [
+            row["message"] for row in rows if row.get("kind") == "score" and last and row["images"] == last[0]["images"]
+        ]
+        return scores[-1] if scores else None
 
     def rewind(self, images: int) -> None:
         """Drop what was logged after `images` images, and what a crash left half-written, before going on.
@@ -109,10 +126,12 @@ class Run:
             WriteError: the disk refuses.
         """
         with files.writing(self.path):
-            for leftover in self.path.rglob(".*.tmp"):
-                leftover.unlink()
-            for folder in ("checkpoints", "samples"):
-                (self.path / folder).mkdir(exist_ok=True)
+            folders = [self.path / name for name in ("checkpoints", "samples")]
+            for folder in folders:
+                folder.mkdir(exist_ok=True)
+            for folder in (self.path, *folders):
+                for leftover in files.leftovers(folder):
+                    leftover.unlink()
             best = self.best_checkpoint()
             for file in [*self.samples(), *self.checkpoints(), *([best] if best else [])]:
                 if images_of(file) > images:  # a later checkpoint is one that could not be read
@@ -124,11 +143,11 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint files, oldest first."""
-        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+        return numbered_files(self.path / "checkpoints", CHECKPOINT)
 
     def samples(self) -> list[Path]:
         """Sample grids, oldest first."""
-        return sorted((self.path / "samples").glob("[0-9]*.png"))
+        return numbered_files(self.path / "samples", GRID)
 
     def save_checkpoint(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
         """Write a checkpoint, and drop those beyond the last `config.keep` that `config.keep_every` does not keep.
@@ -138,7 +157,7 @@ class Run:
         """
         for file in ("metrics.jsonl", "events.jsonl"):
             files.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
-        path = self.path / "checkpoints" / f"{images:012d}.safetensors"
+        path = self.path / "checkpoints" / numbered_name(images, CHECKPOINT)
         checkpoint.save(path, tensors, {**facts, "images": images, "config": self.config.to_dict()})
         every = self.config.keep_every
         for old in self.checkpoints()[: -self.config.keep]:
@@ -154,14 +173,14 @@ class Run:
         Raises:
             WriteError: the disk refuses.
         """
-        path, data = self.path / "samples" / f"{images:012d}.png", io.BytesIO()
+        path, data = self.path / "samples" / numbered_name(images, GRID), io.BytesIO()
         picture.save(data, "PNG")
         with files.writing(path):
             files.write_atomically(path, data.getvalue())
 
     def best_checkpoint(self) -> Path | None:
         """The checkpoint with the best score, where scores were taken."""
-        return max((self.path / "checkpoints").glob("best-*.safetensors"), default=None)
+        return next(reversed(numbered_files(self.path / "checkpoints", CHECKPOINT, BEST)), None)
 
     def keep_best(self, images: int) -> None:
         """Keep the checkpoint at `images` images as the best, beside the last ones, and let go of the one before.
@@ -169,11 +188,11 @@ class Run:
         Raises:
             WriteError: the disk refuses; the best one before is untouched.
         """
-        source = self.path / "checkpoints" / f"{images:012d}.safetensors"
-        final = source.with_name(f"best-{source.name}")
+        folder = self.path / "checkpoints"
+        source, final = (folder / numbered_name(images, CHECKPOINT, prefix) for prefix in ("", BEST))
         with files.writing(final):
             files.write_atomically(final, source.read_bytes())
-            for before in set(source.parent.glob("best-*.safetensors")) - {final}:
+            for before in set(numbered_files(folder, CHECKPOINT, BEST)) - {final}:
                 before.unlink()
 
     def load_checkpoint(
@@ -232,11 +251,6 @@ class Run:
             return ", ".join(forbidden_changes(TrainConfig.from_dict(facts["config"]), self.config))
         except (UsageError, TypeError) as error:
             raise CheckpointError(f"the last checkpoint of {self.path} has no valid configuration: {error}") from error
-
-
-def images_of(file: Path) -> int:
-    """Images seen by the time of a checkpoint or a sample grid, which are its name."""
-    return int(file.stem.removeprefix("best-"))
 
 
 def _refuse_existing(path: Path) -> None:

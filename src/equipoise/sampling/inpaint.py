@@ -41,7 +41,14 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
     generator, facts = load_generator(run), run.load_checkpoint()[1]
     channels, height, width = facts["shape"]
-    pixels = read_image(image, config.resolution, channels=channels, fit=config.fit, background=config.background)
+    pixels = read_image(
+        image,
+        config.resolution,
+        channels=channels,
+        crop=config.crop,
+        fit=config.fit,
+        background=config.background,
+    )
     real = normalise(torch.from_numpy(pixels.copy())[None])
     hidden = _read_mask(mask, config, seed, height, width)
     conditions = Conditions(

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 from equipoise.players import Players
-from equipoise.runs.checkpoint import CheckpointError
+from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.runs.run import CONFIG, Run
 
 
@@ -48,7 +48,7 @@ def _filled(network: nn.Module, part: str, tensors: Mapping[str, Tensor]) -> nn.
     """`network` with the weights of `part`, channels-last as in training, so that samples have the same bits."""
     own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
     try:
-        network.load_state_dict(own)
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint does not fit the run's configuration: {error}") from error
+        fill(network, own)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
     return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]

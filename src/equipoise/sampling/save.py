@@ -1,19 +1,17 @@
 """Samples written to a grid, an array or a folder of pictures; a toy's points to a scatter or an array."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from equipoise.errors import UsageError
+from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
+from equipoise.reading import check_name
+from equipoise.runs.files import PICTURES, file_where_asked, save_picture
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_discriminator
 from equipoise.views.figures import grid
 from equipoise.views.toy_scatter import realness_score, toy_scatter
-
-PICTURES = {".png", ".jpg", ".jpeg"}
 
 
 def save_samples(samples: Tensor, out: Path, run: Run) -> None:
@@ -34,20 +32,17 @@ def save_images(images: Tensor, out: Path) -> None:
     Raises:
         UsageError: `out` cannot be written, or is a folder that already holds something.
     """
-    with _writing(out):
-        if out.suffix.lower() in PICTURES:
-            grid(images).save(out)
-        elif out.suffix.lower() == ".npz":
-            np.savez_compressed(out, images=images.numpy())
-        elif out.suffix:
-            raise UsageError(f"cannot write samples as {out.suffix}: use .png, .npz, or a folder's name")
-        elif out.exists() and any(out.iterdir()):
-            raise UsageError(f"{out} is not empty: choose another --out")
-        else:
-            out.mkdir(exist_ok=True)
-            digits = len(str(len(images) - 1))
-            for number, image in enumerate(images):
-                grid(image[None], gap=0, scale=1).save(out / f"{number:0{digits}d}.png")
+    if out.suffix.lower() in PICTURES:
+        save_picture(out, grid(images))
+    elif out.suffix.lower() == ".npz":
+        with file_where_asked(out) as file:
+            np.savez_compressed(file, images=images.numpy())
+    elif out.suffix:
+        raise UsageError(
+            f"cannot write samples as {one_line(out.suffix, MOST_QUOTED)}: use .png, .npz, or a folder's name"
+        )
+    else:
+        _save_folder(images, out)
 
 
 def save_points(points: Tensor, out: Path, run: Run) -> None:
@@ -58,20 +53,23 @@ def save_points(points: Tensor, out: Path, run: Run) -> None:
     """
     flat, toy = points.flatten(1), run.config.toy
     assert toy is not None, "a run on a toy"  # noqa: S101
-    with _writing(out):
-        if out.suffix.lower() in PICTURES:
-            toy_scatter(toy, flat, realness_score(load_discriminator(run), run.config.objective)).save(out)
-        elif out.suffix.lower() == ".npz":
-            np.savez_compressed(out, points=flat.numpy())
-        else:
-            raise UsageError(f"cannot write points as {out.suffix or 'a folder'}: use .png or .npz")
+    if out.suffix.lower() in PICTURES:
+        save_picture(out, toy_scatter(toy, flat, realness_score(load_discriminator(run), run.config.objective)))
+    elif out.suffix.lower() == ".npz":
+        with file_where_asked(out) as file:
+            np.savez_compressed(file, points=flat.numpy())
+    else:
+        raise UsageError(f"cannot write points as {one_line(out.suffix, MOST_QUOTED) or 'a folder'}: use .png or .npz")
 
 
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """Make the folder that `out` is to lie in; inside, what the disk refuses becomes one sentence."""
+def _save_folder(images: Tensor, out: Path) -> None:
+    check_name(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise UsageError(f"{out} is not empty: choose another --out")
     except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
+        raise UsageError(f"cannot write into {out}: {reason(error)}; choose another --out") from error
+    digits = len(str(len(images) - 1))
+    for number, image in enumerate(images):
+        save_picture(out / f"{number:0{digits}d}.png", grid(image[None], gap=0, scale=1))

@@ -13,7 +13,7 @@ from equipoise.training.symptoms import SYMPTOMS, Row
 
 GRACE = 0.1  # share of a run in which k, M_global and the samples may still find their way
 PATIENCE = 0.1  # share of a run over which a symptom must last
-FEWEST_ROWS = 10  # lines of metrics that make a symptom
+FEWEST_ROWS = 10  # lines of metrics that show a rise
 RISEN, GAP_RISEN = 1.3, 2.0  # times its best mean, from which on a measure that should fall has risen
 COLLAPSED = 0.3  # of the data's diversity: a warning below it ...
 FALLEN = 0.5  # ... or below this share of the run's own best
@@ -80,9 +80,12 @@ def last_good_images(rows: Sequence[Row], config: TrainConfig, problem: Finding)
 
 
 def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
-    """All warnings after the last of `rows` (lines of metrics.jsonl, oldest first)."""
+    """All warnings after the last of `rows` (lines of metrics.jsonl, oldest first).
+
+    What is wrong in the first GRACE of a run may mend itself; it is a warning once it has lasted PATIENCE beyond.
+    """
     recent = _recent(rows, config)
-    messages = [(symptom.kind, symptom.describe(recent, FEWEST_ROWS)) for symptom in SYMPTOMS]
+    messages = [(symptom.kind, symptom.describe(recent)) for symptom in SYMPTOMS]
     findings = [Finding(kind, "warning", message) for kind, message in messages if message is not None]
 
     convergence = config.objective.convergence_measure
@@ -104,21 +107,26 @@ def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
         )
         findings.append(Finding("gap-rising", "warning", message))
 
-    diversities = [row["diversity"] for row in rows if "diversity" in row]
-    if diversities and rows[-1]["images"] >= GRACE * config.images:
-        now, best = diversities[-1], max(diversities)
-        if now < COLLAPSED or now < FALLEN * best:
-            remedy = (
-                "raise --gamma, lower --lr, or raise --match and --pull or shorten --latent (docs/began-in-practice.md)"
-                if any("k" in row for row in rows)
-                else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, "
-                "wgan-gp"
-            )
-            message = (
-                f"samples look alike: their mean distance is {now:.2f} of the data's (best so far {best:.2f}); {remedy}"
-            )
-            findings.append(Finding("collapse", "warning", message))
+    if collapse := _collapse(rows, config):
+        findings.append(Finding("collapse", "warning", collapse))
     return findings
+
+
+def _collapse(rows: Sequence[Row], config: TrainConfig) -> str | None:
+    """Evidence and remedy, if all samples of late have been alike."""
+    recent = [row["diversity"] for row in _recent(rows, config) if "diversity" in row]
+    if not recent:
+        return None
+    highest, best = max(recent), max(value for _, value in _diversities(rows, config))
+    if highest >= max(COLLAPSED, FALLEN * best):
+        return None
+    remedy = (
+        "raise --gamma, lower --lr, or raise --match and --pull or shorten --latent (docs/began-in-practice.md)"
+        if any("k" in row for row in rows)
+        else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, wgan-gp"
+    )
+    evidence = f"their mean distance stays at most {highest:.2f} of the data's (best {best:.2f})"
+    return f"samples look alike: {evidence}; {remedy}"
 
 
 def _risen(rows: Sequence[Row], config: TrainConfig, name: str, factor: float) -> tuple[float, float] | None:

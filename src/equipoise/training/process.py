@@ -9,8 +9,10 @@ from typing import cast
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
+from equipoise.data.decode import quiet_pillow
 from equipoise.devices import Launcher, leaving_together
 from equipoise.errors import UsageError
+from equipoise.evaluation.closing_score import closing_score
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.lock import sole_writer
@@ -68,7 +70,7 @@ def train_process(
     run = Run.open(cast(Path, launcher.broadcast(path)))
     distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
     first = distributed.rank == 0
-    with leaving_together(launcher), freed_memory_kept(), ExitStack() as stack:
+    with leaving_together(launcher), freed_memory_kept(), quiet_pillow(), ExitStack() as stack:
         # Lock: nobody else writes into the run until this process ends
         if refused := on_all(distributed, lambda: stack.enter_context(sole_writer(run.path)) if first else None):
             return run.path, Outcome("refused", message=refused)
@@ -88,12 +90,14 @@ def train_process(
         display = Display(run.config.images, title, start_at=start, quiet=quiet or not first)
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
-            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, display, notes)
+            final_score = partial(closing_score, run.config, dataset, device=launcher.device)
+            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, notes)
             recorder = on_all(distributed, lambda: make_recorder() if first else None)
             if isinstance(recorder, str):
                 return run.path, Outcome("refused", start, recorder)
             outcome = train_loop(run, train_state, dataset, distributed, recorder, stop)
-            if refused := on_all(distributed, lambda: recorder.close() if recorder else None):
+            finished = outcome.kind == "finished"
+            if refused := on_all(distributed, lambda: recorder.close(finished=finished) if recorder else None):
                 outcome = Outcome("refused", train_state.images, refused)
     return run.path, outcome
 

@@ -1,20 +1,24 @@
 """What a run leaves behind while it trains: lines of metrics, TensorBoard, samples, scores, events, a report."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
+from torch import nn
 
 from equipoise.data import Feed
+from equipoise.errors import printable
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
-from equipoise.runs.run import Run, images_of
+from equipoise.runs.numbered import images_of
+from equipoise.runs.run import Run
 from equipoise.training.health import diagnose
 from equipoise.training.sample_grid import SampleGrid
 from equipoise.training.state import TrainState
+from equipoise.views.board import NoBoard, open_board
 from equipoise.views.report import write_report
 from equipoise.views.terminal import Display
 
@@ -57,6 +61,7 @@ class Recorder:
         train_state: TrainState,
         feed: Feed,
         kid: Callable[[], PeriodicKID],
+        closing_score: Callable[[nn.Module, int], str | None],
         display: Display,
         notes: Sequence[Note] = (),
     ) -> None:
@@ -68,13 +73,14 @@ class Recorder:
             train_state: of the run.
             feed: what it trains on.
             kid: makes what scores the samples, when the first score is due.
+            closing_score: a sentence on the averaged generator after so many images, for the end.
             display: for a person.
             notes: on the checkpoint that was restored.
         """
         self.run, self.writer, self.train_state, self.display = run, writer, train_state, display
         self.config, self.data_fingerprint = run.config, feed.fingerprint
         self.grid = SampleGrid(run.config, feed)
-        self.make_kid = kid
+        self.make_kid, self.closing_score = kid, closing_score
         self.kid: PeriodicKID | None = None
         self.report_due = time.monotonic() + REPORT_SECONDS
         new = not run.checkpoints()
@@ -86,12 +92,16 @@ class Recorder:
                 self.event("info", "compile", "compiling the networks first, which takes about half a minute")
             if new:
                 self.event("info", "precision", self.config.precision_message(train_state.device.type))
+                if isinstance(self.board, NoBoard):
+                    self.event("info", "board", "no files for TensorBoard, which needs a folder's name to be UTF-8")
                 if feed.skipped:
-                    names = ", ".join(f"{name} ({reason})" for name, reason in feed.skipped[:SKIPPED_NAMES])
+                    names = ", ".join(f"{printable(name)} ({reason})" for name, reason in feed.skipped[:SKIPPED_NAMES])
                     rest = len(feed.skipped) - SKIPPED_NAMES
                     more = f" and {rest} more" if rest > 0 else ""
                     message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
                     self.event("warning", "skipped", message)
+                for sentence in feed.notes:
+                    self.event("info", "data", sentence)
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:
@@ -107,7 +117,7 @@ class Recorder:
             {finding.kind for finding in diagnose(self.rows, self.config)} if self.rows else set[str]()
         )
         self.best = self._best_score()
-        self.board = SummaryWriter(str(self.run.path), purge_step=images + 1)
+        self.board = open_board(self.run.path, purge_step=images + 1)
 
     def event(self, level: str, kind: str, message: str, images: int | None = None) -> None:
         """Note in words that something happened, after `images` images or just now."""
@@ -115,28 +125,29 @@ class Recorder:
         self.run.append("events.jsonl", {"images": images, "level": level, "kind": kind, "message": message})
         self.display.message(level, message)
 
-    def metrics(self, means: dict[str, float], *, halved: bool) -> None:
-        """Log the means of the steps since the last line, and whether the learning rate was halved by them."""
-        state = self.train_state
-        if halved:
-            message = (
-                f"{self.config.objective.convergence_measure} has stalled: the learning rate is now {state.lr:.3g}"
-            )
-            self.event("info", "lr", message)
-        self._log({"images": state.images, "lr": state.lr, **means})
+    def learning_rate(self) -> None:
+        """Say that the learning rate has been halved."""
+        measure, rate = self.config.objective.convergence_measure, self.train_state.lr
+        self.event("info", "lr", f"{measure} has stalled: the learning rate is now {rate:.3g}")
+
+    def metrics(self, means: dict[str, float]) -> None:
+        """Log the means of the steps since the last line."""
+        self._log({"images": self.train_state.images, "lr": self.train_state.lr, **means})
 
     def samples(self) -> None:
-        """Draw the samples, log what was measured of them, and warn of what is newly wrong with the run."""
+        """Draw the samples, log what was measured of them, and say what is newly wrong, or right again."""
         images = self.train_state.images
         picture, measures = self.grid.draw(self.train_state)
         self.run.save_samples(images, picture)
         self.board.add_image("samples", np.atleast_3d(np.asarray(picture)), images, dataformats="HWC")
         self._log({"images": images, **measures})
-        findings = diagnose(self.rows, self.config)
-        for finding in findings:
-            if finding.kind not in self.known_findings:
-                self.event(finding.level, finding.kind, finding.message)
-        self.known_findings = {finding.kind for finding in findings}
+        findings = {finding.kind: finding for finding in diagnose(self.rows, self.config)}
+        for kind, finding in findings.items():
+            if kind not in self.known_findings:
+                self.event(finding.level, kind, finding.message)
+        for kind in sorted(self.known_findings - findings.keys()):
+            self.event("info", kind, f"{kind.replace('-', ' ')}: no longer")
+        self.known_findings = set(findings)
 
     def score(self) -> None:
         """Log the KID of the averaged generator; `checkpoint` then keeps the best."""
@@ -144,7 +155,7 @@ class Recorder:
         figures = self.kid(self.train_state.ema.eval())
         row = {"images": self.train_state.images, "kid": figures["value"], "kid_spread": figures["spread"]}
         self._log(row)
-        if not self.best or figures["value"] < self.best["kid"]:
+        if math.isfinite(row["kid"]) and (not self.best or row["kid"] < self.best["kid"]):
             self.best = row
 
     def checkpoint(self) -> None:
@@ -158,10 +169,15 @@ class Recorder:
             seconds = time.monotonic() - started
             self.report_due = started + max(REPORT_SECONDS, seconds / REPORT_SHARE)
 
-    def close(self) -> None:
-        """Wait for the last checkpoint, and draw the curves and the report as they stand at the end."""
+    def close(self, *, finished: bool) -> None:
+        """Wait for the last checkpoint, score a finished run, and draw the curves and the report as they now stand."""
         self.writer.wait()
         with writing(self.run.path):
+            if finished and not self.run.closing_score():
+                images = self.train_state.images
+                if sentence := self.closing_score(self.train_state.ema.eval(), images):
+                    row = {"images": images, "level": "info", "kind": "score", "message": sentence}
+                    self.run.append("events.jsonl", row)  # not shown: the command line ends with it
             self.board.flush()
             write_report(self.run.path)
             self.board.close()
@@ -169,7 +185,7 @@ class Recorder:
     def _log(self, row: dict[str, float]) -> None:
         """One line of metrics: into the file, TensorBoard and the display."""
         self.run.append("metrics.jsonl", row)
-        self.rows.append(row)
+        self.rows.append({name: value for name, value in row.items() if math.isfinite(value)})  # as they are read
         measures = {name: value for name, value in row.items() if name != "images"}
         for name, value in measures.items():
             self.board.add_scalar(name, value, int(row["images"]))

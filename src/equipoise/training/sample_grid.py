@@ -9,21 +9,23 @@ from equipoise.metrics.similarity import diversity
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.sampling.conditions import make_conditions
 from equipoise.sampling.sample import generate
+from equipoise.training.likeness import Likeness, codes_of
 from equipoise.training.state import TrainState
 from equipoise.views.figures import grid
 from equipoise.views.toy_scatter import realness_score, toy_measures, toy_scatter
 
 TOY_POINTS = 2_000  # samples of a toy, all of which are shown and measured
-MEASURED = 256  # samples whose diversity is measured
+MEASURED = 256  # samples that are compared with the data
+REAL = 768  # images of the data that they are compared with
 IN_GRID = 64  # of which a grid shows the first
 
 
 class SampleGrid:
-    """Draws a run's samples from fixed latents and conditions, and measures how diverse they are.
+    """Draws a run's samples from fixed latents and conditions, and measures how diverse and how like the data they are.
 
     Args:
         config: of the run.
-        feed: gives real images, whose diversity the samples' is compared with, and which are filled in where the run
+        feed: gives real images, which the samples are compared with, and which are filled in where the run
             inpaints.
     """
 
@@ -31,8 +33,10 @@ class SampleGrid:
         self.config = config
         count = TOY_POINTS if config.toy else MEASURED
         self.latents = latents(count, config.network.latent, config.prior, keyed_generator(config.seed, "samples"))
-        real = normalise(feed.draw(min(MEASURED, feed.count or MEASURED), config.seed, 0).images)
+        stored = feed.draw(min(REAL, feed.count or REAL), config.seed, 0).images
+        real = normalise(stored[:MEASURED])
         self.data_diversity = diversity(real)
+        self.likeness = None if config.toy else Likeness(stored)
         images = real[torch.arange(count) % len(real)]
         draws = Draws(config.seed, -1, count, slice(None))
         self.conditions = make_conditions(config, feed.classes, draws, images, training=False)
@@ -45,7 +49,7 @@ class SampleGrid:
 
         Returns:
             A grid of images, or of a toy all points over the data's with the discriminator's landscape behind; and
-            `diversity`, the samples' mean distance over the data's, and a toy's measures.
+            `diversity`, the samples' mean distance over the data's, and an image's or a toy's further measures.
         """
         samples = generate(train_state.ema.eval(), self.config, self.latents, self.conditions)
         if toy := self.config.toy:
@@ -53,6 +57,8 @@ class SampleGrid:
             score = realness_score(train_state.players.discriminator, self.config.objective)
             picture, measures = toy_scatter(toy, points, score), toy_measures(toy, points)
         else:
+            assert self.likeness is not None, "of all but toys"  # noqa: S101
             samples = samples.clamp(-1, 1)
-            picture, measures = grid(to_uint8(samples[:IN_GRID])), {}
+            picture = grid(to_uint8(samples[:IN_GRID]))
+            measures = self.likeness.measures(samples, codes_of(train_state.players.discriminator, self.config))
         return picture, {"diversity": diversity(samples[:MEASURED]) / self.data_diversity, **measures}

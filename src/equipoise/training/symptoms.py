@@ -18,6 +18,7 @@ class Symptom:
         below: ... or below; one of the two is given.
         beside: measures of the runs that this concerns, each within (lowest, highest).
         without: measures of runs that this does not concern.
+        lines: with the measure that make a symptom; one of samples averages hundreds of images, and is enough.
         means: what it means and what to do, after the evidence.
     """
 
@@ -27,16 +28,17 @@ class Symptom:
     below: float | None = None
     beside: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    lines: int = 10
     means: str
 
-    def describe(self, rows: Sequence[Row], fewest: int) -> str | None:
-        """Evidence and remedy, if at least `fewest` of `rows` have the measure and all of them show the symptom."""
+    def describe(self, rows: Sequence[Row]) -> str | None:
+        """Evidence and remedy, if at least `lines` of `rows` have the measure and all of them show the symptom."""
         measured = [row for row in rows if self.measure in row]
         for row in measured:
             in_range = all(name in row and low <= row[name] <= high for name, (low, high) in self.beside.items())
             if not in_range or self.without & row.keys():
                 return None  # a run that this does not concern
-        if len(measured) < fewest:
+        if len(measured) < self.lines:
             return None
         values = [row[self.measure] for row in measured]
         if self.above is not None and min(values) > self.above:
@@ -45,7 +47,8 @@ class Symptom:
             evidence = f"at most {max(values):.4g}"
         else:
             return None
-        return f"{self.measure} stays {evidence} over the last {len(measured)} lines: {self.means}"
+        lines = f"the last {len(measured)} lines" if len(measured) > 1 else "the last line"
+        return f"{self.measure} stays {evidence} over {lines}: {self.means}"
 
 
 ANY: tuple[float, float] = (float("-inf"), float("inf"))
@@ -140,6 +143,40 @@ SYMPTOMS = (
         measure="mixing_active",
         below=1e-3,
         means="real images no longer count in the discriminator's loss; lower --distance-scale",
+    ),
+    Symptom(
+        kind="grain",
+        measure="grain",
+        above=0.3,
+        beside={"detail": (0.4, float("inf"))},  # in what is blurred, grain is too faint to be seen
+        lines=1,
+        means="of the samples' finest detail, by that much a larger share than of the data's is spread evenly over the "
+        "image: they are grainy; lower --gamma where there is one, lower --lr, raise --ema, or train longer",
+    ),
+    Symptom(
+        kind="harsh-detail",
+        measure="detail",
+        above=1.5,
+        beside={"grain": (float("-inf"), 0.3)},
+        lines=1,
+        means="samples have that many times the data's share of power in the finest octave of the spectrum: broken "
+        "edges, a pattern of checks, or more of the data's own grain; lower --lr, raise --ema, or train longer",
+    ),
+    Symptom(
+        kind="blur",
+        measure="detail",
+        below=0.4,
+        lines=1,
+        means="samples have no more than that of the data's share of power in the finest octave of the spectrum: they "
+        "are blurred; train longer, raise --gamma where there is one, or widen the networks with --width",
+    ),
+    Symptom(
+        kind="missing-clusters",
+        measure="clusters",
+        below=0.97,
+        lines=1,
+        means="the rest of the data lies in clusters which the samples hardly reach, so whole kinds of images are "
+        "missing; train longer, raise --match or --gamma where there is one, lower --lr, or take another --seed",
     ),
 )
 """Everything that is wrong where a measure stays there; what a single line shows is no symptom."""

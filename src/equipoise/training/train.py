@@ -17,6 +17,8 @@ from equipoise.training.process import Changes, train_process
 from equipoise.training.signals import forwarding_signals
 from equipoise.views.terminal import progress_bar
 
+FEWEST = 2  # images to train on
+
 
 def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
     """Train a new run to its end.
@@ -113,9 +115,17 @@ def check(config: TrainConfig, dataset: Dataset) -> None:
     """
     feed = dataset.feed
     if feed.count is not None and feed.count < config.batch:
-        beside = ", the held-out ones aside" if config.held_out else ""
-        raise UsageError(f"{config.data} has only {feed.count} images{beside}: use --batch {feed.count} or less")
-    config.tasks.check(feed.shape, feed.classes, config.objective.needs)
+        beside = ", the held-out ones aside" if config.held_out != 0 else ""
+        found = f"{config.data} has only {feed.count} image{'' if feed.count == 1 else 's'}{beside}"
+        if feed.count < FEWEST:  # of which no batch has two that could be compared
+            raise UsageError(f"{found}: add images, training needs {FEWEST} or more")
+        raise UsageError(f"{found}: use --batch {feed.count} or less")
+    try:
+        config.tasks.check(feed.shape, feed.classes, config.objective.needs)
+    except UsageError as error:
+        if config.tasks.classify and feed.classes < 2 and feed.notes:  # which may say why there are no labels
+            raise UsageError(f"{error}; {'; '.join(feed.notes)}") from error
+        raise
     if config.score_every:
         kid_reference(config, dataset)
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn

@@ -212,6 +212,26 @@ PANELS = (
         ideal=1.0,
     ),
     Panel(
+        title="Fine detail of samples",
+        unit="share of the finest octave, samples / data",
+        lines={"detail": Measure("detail", "fine detail of the samples", "1: as sharp as the data")},
+        limits=POSITIVE,
+        ideal=1.0,
+    ),
+    Panel(
+        title="Grain of samples",
+        unit="share of the finest detail, samples − data",
+        lines={"grain": Measure("grain", "grain of the samples", "0: as little as in the data")},
+        ideal=0.0,
+    ),
+    Panel(
+        title="Clusters reached by samples",
+        unit="share of the data",
+        lines={"clusters": Measure("clusters", "share of the data in clusters that samples reach", "ideal 1")},
+        limits=SHARE,
+        ideal=1.0,
+    ),
+    Panel(
         title="KID of samples beside held-out images",
         unit="squared distance",
         lines={"kid": Measure("KID", "KID of the samples", "falls to 0")},

@@ -3,27 +3,29 @@
 import base64
 import html
 import io
-import math
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-import yaml
+from pydantic import BaseModel, BeforeValidator, Field
 
+from equipoise.errors import printable
+from equipoise.reading import parse_yaml, read_bytes
 from equipoise.runs import jsonl
 from equipoise.runs.files import write_atomically
+from equipoise.runs.numbered import images_of, numbered_files
 from equipoise.views.figures import Mark, Series, curves
 from equipoise.views.labels import MEASURES, Measure
 
 MAX_MARKS = 60  # vertical lines in the curves
 MAX_EVENTS = 200  # lines in the report, the latest ones
-MAX_PICTURES = 24  # embedded for each slider
+MAX_PICTURES = 24  # embedded
+MOST_PICTURE = 2**26  # bytes of one
 PNG_END = b"IEND\xaeB`\x82"  # a picture without it is still being written, or was cut short
-PICTURE = re.compile(r"(?:(?P<kind>.+)-)?(?P<images>\d{9,})\.png")
 DOTS_PER_INCH = 200  # 9 inches at 200 stay sharp at 900 pixels on a screen of twice that density
 
 
@@ -36,73 +38,80 @@ class Event(NamedTuple):
     message: str
 
 
+class Objective(BaseModel):
+    """What a report says of an objective."""
+
+    name: str = ""
+    gamma: float | None = None
+
+
+def _as_mapping(value: object) -> object:
+    """An objective may be given by its name alone."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Config(BaseModel):
+    """What a report says of a configuration, however old; nothing of one that is damaged."""
+
+    objective: Annotated[Objective, BeforeValidator(_as_mapping)] = Objective()
+    data: str = ""
+    resolution: int | str = ""
+    images: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Images to train on; 0 where the configuration does not say."""
+    made_with: dict[str, str] = {}
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """What a run folder says; every part may be empty."""
 
     config_text: str
-    config: Mapping[str, Any]
+    config: Config
     measures: Mapping[str, Series]
     events: Sequence[Event]
-    pictures: Mapping[str, Sequence[tuple[int, Path]]]
-    """By kind ("" for samples): images seen and file, in order."""
+    pictures: Sequence[tuple[int, Path]]
+    """Images seen and the file of the samples, in order."""
 
     @property
     def images(self) -> int:
         """Images seen at the last sign of life."""
         measured = [series.images[-1] for series in self.measures.values()]
-        pictured = [images for pictures in self.pictures.values() for images, _ in pictures]
+        pictured = [images for images, _ in self.pictures]
         return int(max([*measured, *pictured], default=0))
-
-    @property
-    def total(self) -> int:
-        """Images to train on; 0 where the configuration does not say."""
-        total = self.config.get("images")
-        return total if isinstance(total, int) else 0
 
     @property
     def gamma(self) -> float | None:
         """Diversity ratio of the objective, if it has one."""
-        objective = self.config.get("objective")
-        gamma = objective.get("gamma") if isinstance(objective, dict) else None
-        return float(gamma) if isinstance(gamma, int | float) else None
+        return self.config.objective.gamma
 
     @property
     def title(self) -> str:
         """Objective, data and resolution, such as `BEGAN on digits, 32×32`."""
-        objective, data, side = (self.config.get(key) for key in ("objective", "data", "resolution"))
-        name = objective.get("name") if isinstance(objective, dict) else objective
-        title = f"{str(name).upper()} on {Path(str(data)).name or data}" if name and data else "A training run"
+        name, data, side = self.config.objective.name, printable(self.config.data), self.config.resolution
+        title = f"{name.upper()} on {Path(data).name or data}" if name and data else "A training run"
         return f"{title}, {side}×{side}" if side else title
 
 
 def read_summary(folder: Path) -> RunSummary:
     """Read a run folder; files that are missing, empty or cut off in their last line are no error."""
-    file = folder / "config.yaml"
-    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     try:
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        config = None
+        text = read_bytes(folder / "config.yaml").decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    config = Config()
+    with suppress(ValueError):
+        config = Config.model_validate(parse_yaml(text))
 
     points: dict[str, dict[int, float]] = {}  # by measure and images: what a resumed run measured again counts once
     for row in jsonl.read(folder / "metrics.jsonl"):
-        for name, value in row.items() if isinstance(row["images"], int) else ():
-            if name != "images" and type(value) in (int, float) and math.isfinite(value):
-                points.setdefault(name, {})[row["images"]] = float(value)
+        for name, value in row.items():
+            if name != "images":
+                points.setdefault(name, {})[row["images"]] = value
     measures = {name: Series(*np.array(sorted(each.items()), np.float64).T) for name, each in points.items()}
 
-    events = [
-        Event(row["images"], *(str(row.get(key, "")) for key in ("level", "kind", "message")))
-        for row in jsonl.read(folder / "events.jsonl")
-        if isinstance(row["images"], int)
-    ]
-    pictures: dict[str, list[tuple[int, Path]]] = {"": []}
-    for path in folder.glob("samples/*.png"):
-        if match := PICTURE.fullmatch(path.name):
-            pictures.setdefault(match["kind"] or "", []).append((int(match["images"]), path))
-    in_order = {kind: sorted(pictures[kind]) for kind in sorted(pictures)}
-    return RunSummary(text, config if isinstance(config, dict) else {}, measures, events, in_order)
+    events = [Event(**row) for row in jsonl.read(folder / "events.jsonl")]
+    pictures = [(images_of(path), path) for path in numbered_files(folder / "samples", ".png")]
+    return RunSummary(text, config, measures, events, pictures)
 
 
 def draw_curves(folder: Path) -> Path:
@@ -132,7 +141,7 @@ def _curves_png(summary: RunSummary) -> bytes:
 
 
 def _page(summary: RunSummary, curves_png: bytes) -> str:
-    done, total, title = summary.images, summary.total, _e(summary.title)
+    done, total, title = summary.images, summary.config.images, _e(summary.title)
     share = (
         f' of {total:,} images <progress max="{total}" value="{min(done, total)}"></progress>' if total else " images"
     )
@@ -140,9 +149,10 @@ def _page(summary: RunSummary, curves_png: bytes) -> str:
     picture = f'<img class="curves" src="{_embedded(curves_png)}" alt="{_e(_curves_in_words(summary))}">'
     sections = [
         f"<header><h1>{title}</h1><p>{done:,}{share}{percent}</p></header>",
+        *_score(summary),
         _figures(summary),
         _health(summary),
-        *(_slider(kind or "samples", pictures) for kind, pictures in summary.pictures.items()),
+        _slider("Samples", summary.pictures),
         f"<section><h2>Curves</h2>{picture}</section>",
         f"<section><h2>Configuration</h2><pre>{_e(summary.config_text) or 'no config.yaml'}</pre></section>",
         f"<footer>{_e(_versions(summary))}</footer>",
@@ -154,6 +164,12 @@ def _page(summary: RunSummary, curves_png: bytes) -> str:
         f"<title>{title}</title><style>{STYLE}</style></head>\n"
         f"<body><main>\n{body}\n</main><script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _score(summary: RunSummary) -> list[str]:
+    """The sentence with which the training ended, if it has."""
+    sentences = [event.message for event in summary.events if event.kind == "score" and event.images == summary.images]
+    return [f"<section><h2>Score</h2><p>{_e(sentence)}.</p></section>" for sentence in sentences[-1:]]
 
 
 def _figures(summary: RunSummary) -> str:
@@ -185,12 +201,11 @@ def _health(summary: RunSummary) -> str:
     return f'<section><h2>Health</h2><p class="{worst}">{sentence}.</p><ol>{items}</ol></section>'
 
 
-def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
+def _slider(heading: str, pictures: Sequence[tuple[int, Path]]) -> str:
     """Pictures over time with a slider; without scripts, and on paper, the last one."""
-    heading = _e(kind.replace("_", " ").capitalize())
     evenly = np.linspace(0, len(pictures) - 1, min(len(pictures), MAX_PICTURES)).round().astype(int)
     chosen = [pictures[index] for index in evenly]  # with the first and the last
-    shown = [(images, png) for images, path in chosen if (png := path.read_bytes()).endswith(PNG_END)]
+    shown = [(images, png) for images, path in chosen if (png := _whole_png(path))]
     if not shown:
         return f"<section><h2>{heading}</h2><p>None yet.</p></section>"
     last = len(shown) - 1
@@ -201,6 +216,15 @@ def _slider(kind: str, pictures: Sequence[tuple[int, Path]]) -> str:
     )
     control = f'<input type="range" min="0" max="{last}" value="{last}" aria-label="{heading} over time" hidden>'
     return f'<section class="slides"><h2>{heading}</h2>{control if last else ""}{frames}</section>'
+
+
+def _whole_png(path: Path) -> bytes:
+    """A picture's bytes; none where it is cut short, too large, or gone meanwhile."""
+    try:
+        content = read_bytes(path, MOST_PICTURE)
+    except OSError:
+        return b""
+    return content if content.endswith(PNG_END) else b""
 
 
 def _embedded(content: bytes) -> str:
@@ -214,8 +238,7 @@ def _curves_in_words(summary: RunSummary) -> str:
 
 def _versions(summary: RunSummary) -> str:
     """What the run was made with, and what wrote the report."""
-    made_with = summary.config.get("made_with")
-    made = ", ".join(f"{name} {number}" for name, number in made_with.items()) if isinstance(made_with, dict) else ""
+    made = ", ".join(f"{name} {number}" for name, number in summary.config.made_with.items())
     return f"{f'Run made with {made}. ' if made else ''}Report written by equipoise {version('equipoise')}."
 
 

@@ -20,10 +20,10 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
 
+from equipoise.views.characters import ASCII, PLAIN
 from equipoise.views.labels import MEASURES
 from equipoise.views.streams import LossyStream
 
-ASCII = str.maketrans({"ℒ": "L", "γ": "gamma", "λ": "lambda", "×": "x", "·": "-", "–": "-", "…": "...", "—": "-"})
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 SPARKLINE_WIDTH = 12  # characters
 SPARKLINE_UPDATES = 240  # that the sparkline reaches back
@@ -255,7 +255,7 @@ def encodable(text: str, console: Console) -> str:
     """`text` in the characters that `console` can write."""
     if console.options.ascii_only:
         text = text.translate(ASCII)
-    return text.encode(console.encoding, "replace").decode(console.encoding)
+    return text.encode(console.encoding, PLAIN).decode(console.encoding, "replace")
 
 
 def short(count: float) -> str:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from equipoise.data import duplicates_sheet, inspect
-from equipoise.data.decode import parse_framing, prepare
+from equipoise.data.decode import prepare
+from equipoise.data.framing import parse_framing
 from equipoise.data.inspection.duplicates import (
     MAX_BITS,
     candidate_pairs,

@@ -1,11 +1,13 @@
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from equipoise.data import contact_sheet, inspect, open_images, sheet
+from equipoise.data import contact_sheet, inspect, open_images, read_image, sheet
 from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
@@ -28,6 +30,40 @@ def test_inspect_sees_what_packing_would(save: Saver, cache: Path) -> None:
     assert (found.sizes.smallest, found.sizes.median, found.sizes.largest) == ((30, 2), (10, 20), (40, 30))
     assert found.labels == {"a": 2, "b": 2}
     assert found.skipped == open_images(folder, 64).skipped
+
+
+def test_inspect_shows_what_is_cropped(save: Saver) -> None:
+    save("1.png", size=(30, 40))
+    folder = save("2.png", size=(9, 40)).parent
+    found = inspect(folder, 16, crop=10)
+    assert "crop      the central 10x10 pixels of each\n" in str(found)
+    assert found.skipped == [("2.png", "9x40, too small to crop 10x10 pixels of it")]
+    assert found.values[0].mean == pytest.approx(open_images(folder, 16, crop=10).pixels[:, 0].mean())
+
+
+@pytest.mark.parametrize(("bits", "told"), [(10, True), (12, True), (14, True), (15, False), (16, False)])
+def test_few_bits_in_files_of_16_are_told(tmp_path: Path, bits: int, told: bool) -> None:
+    values = np.linspace(0, 2**bits - 1, 64).astype(np.uint16).reshape(8, 8)
+    (tmp_path / "x").mkdir()
+    Image.fromarray(values).save(tmp_path / "x" / "1.png")
+    Image.fromarray(values // 2).save(tmp_path / "x" / "2.tif")
+    note = f"the 2 gray images of 16 bits reach no more than {2**bits - 1:,} of 65,535, and come out dark: "
+    note += f"if they hold {bits} bits, multiply their values by {2 ** (16 - bits)}"
+    assert inspect(tmp_path / "x").notes == open_images(tmp_path / "x", 8).notes == [note] * told
+    assert (f"  note      {note}" in str(inspect(tmp_path / "x"))) is told
+
+
+def test_corrupt_exif_is_no_matter_for_warnings(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "x").mkdir()
+    for name in ("1.jpg", "2.jpg"):  # equal, so that they are decoded once more to be compared
+        Image.new("L", (8, 8)).save(tmp_path / "x" / name, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01")
+    filters = list(warnings.filters)
+    assert inspect(tmp_path / "x").readable == 2
+    contact_sheet(tmp_path / "x", resolution=8)
+    open_images(tmp_path / "x", None)
+    read_image(tmp_path / "x" / "1.jpg", 8)
+    assert not recwarn.list
+    assert warnings.filters == filters
 
 
 def test_inspect_bundled_data() -> None:

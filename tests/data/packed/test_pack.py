@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from equipoise.data import Images, indices, open_images, pack
-from equipoise.data.decode import Pixels, parse_framing
+from equipoise.data.decode import Pixels
+from equipoise.data.framing import parse_framing
 from equipoise.data.packed.workers import prepare_all
 from equipoise.data.sources import Contents
 from equipoise.errors import UsageError
@@ -138,7 +139,15 @@ def test_the_second_time_nothing_is_packed(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"resolution": 9}, {"channels": 1}, {"channels": 3}, {"fit": "pad"}, {"fit": "stretch"}, {"background": "black"}],
+    [
+        {"resolution": 9},
+        {"channels": 1},
+        {"channels": 3},
+        {"fit": "pad"},
+        {"fit": "stretch"},
+        {"background": "black"},
+        {"crop": 9},
+    ],
 )
 def test_every_option_is_packed_apart(folder: Path, cache: Path, options: dict[str, Any], packs: Packs) -> None:
     usual: dict[str, Any] = {"resolution": 8}
@@ -245,7 +254,7 @@ def test_a_cache_that_may_only_be_read_is_enough_to_open(folder: Path, cache: Pa
 
 def test_memory_stays_flat() -> None:
     read: list[int] = []
-    contents = Contents([""] * 200, lambda index: read.append(index) or np.zeros((8, 8), np.uint8))
+    contents = Contents(names=[""] * 200, read=lambda index: read.append(index) or np.zeros((8, 8), np.uint8))
     done: list[int] = []
     ahead: list[int] = []
 

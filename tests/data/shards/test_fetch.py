@@ -3,12 +3,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from shard_tools import QUICK, Server, cut, numbers, serving, shards
 
 from equipoise.data.shards import RetryPolicy, Stream, StreamBroken, open_stream
-from equipoise.data.shards.fetch import Download, redacted
+from equipoise.data.shards.fetch import Download, FileStamp, _stamp_of, redacted
 
 COUNTS = [40, 33, 25]
 
@@ -263,3 +264,19 @@ def test_the_index_saves_whole_shards_of_traffic(server: Server) -> None:
     again.close()
     assert again_first == walked[-1:]
     assert len([part for _, part in server.log if part != "bytes=0-0"]) < 2 * len(COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "stamp"),
+    [
+        ({"Content-Length": "12", "ETag": '"a"'}, FileStamp(12, '"a"')),
+        ({"Content-Length": "9" * 5000}, FileStamp(None, "")),
+        ({"Content-Length": "-1", "ETag": "x" * 5000}, FileStamp(None, "")),
+        ({"Content-Range": f"bytes 0-0/{'9' * 5000}", "Content-Length": "1"}, FileStamp(1, "")),
+        ({"Content-Range": "bytes 0-0/70"}, FileStamp(70, "")),
+        ({"ETag": '"a\r\n b"'}, FileStamp(None, "")),
+    ],
+)
+def test_headers_are_believed_within_bounds(headers: dict[str, str], stamp: FileStamp) -> None:
+    response = SimpleNamespace(headers=headers, status=200)
+    assert _stamp_of(response) == stamp

@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import os
 import shutil
 import signal
@@ -208,6 +209,40 @@ def test_images_without_labels_among_those_with_are_skipped(tmp_path: Path, stre
 
 def labelled(number: int) -> list[tuple[str, bytes]]:
     return [("png", png(number)), *([("cls", b"1")] if number != 80 else [])]
+
+
+def test_a_json_may_hold_several_labels(tmp_path: Path, stream: Opener) -> None:
+    files = {}
+    for number in range(6):
+        labels = {"label": 9, "hue": number % 3, "smiles": number > 2, "weight": 0.5}
+        files |= {f"{number}.png": png(number), f"{number}.json": json.dumps(labels).encode()}
+    path = tar(tmp_path / "a.tar", files)
+    for label, expected in ((None, [9] * 6), ("hue", [0, 1, 2, 0, 1, 2]), ("smiles", [0, 0, 0, 1, 1, 1])):
+        drawn = stream(path, label=label).draw(6, 0, 0)
+        assert drawn.labels is not None
+        assert drawn.labels.tolist() == [expected[number] for number in numbers(drawn.images)]
+        images = open_images(path, 4, label=label)
+        assert images.labels is not None
+        assert images.labels.tolist() == ([0] * 6 if label is None else expected)
+    assert len({stream(path, label=label).fingerprint for label in (None, "hue", "smiles")}) == 3
+    assert inspect(path).columns == ["label", "hue", "smiles"]
+    with pytest.raises(
+        UsageError, match="do not all have labels called 'weight'; the first has label, hue, smiles: choose"
+    ):
+        stream(path, label="weight")
+    with pytest.raises(UsageError, match="no labels called 'weight': choose from label, hue, smiles"):
+        open_images(path, 4, label="weight")
+
+
+def test_images_that_share_a_sample_are_told(tmp_path: Path, stream: Opener) -> None:
+    files = {f"Shot at 10.{number:02d}.png": png(number) for number in range(5)} | {"b.png": png(9)}
+    path = tar(tmp_path / "a.tar", files)
+    note = (
+        "left out: 4 images beside another in its sample, as names that agree up to the first dot are one sample, such "
+        "as that of Shot at 10.00.png; rename the files to have all"
+    )
+    assert stream(path).notes == [f"of the first 2 samples, {note}"]
+    assert inspect(path).notes == open_images(path, 4).notes == [note]
 
 
 def test_a_shard_of_which_nothing_can_be_read_is_an_error(tmp_path: Path, stream: Opener, pattern: str) -> None:

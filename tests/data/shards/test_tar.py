@@ -83,7 +83,7 @@ def test_samples_are_those_that_webdataset_finds(tmp_path: Path) -> None:
         ({"a.png": IMAGE, "a.cls": b"-1"}, [("a.png", None)]),
         ({"a.png": IMAGE, "a.cls": b"9" * 5000}, [("a.png", None)]),
         ({"a.png": IMAGE, "a.json": b"[" * 100_000}, [("a.png", None)]),
-        ({"a.png": IMAGE, "a.json": b'{"label": true}'}, [("a.png", None)]),
+        ({"a.png": IMAGE, "a.json": b'{"label": true}'}, [("a.png", 1)]),
         ({"a.png": IMAGE, "a.json": b'{"label": 1e3}'}, [("a.png", None)]),
         ({"a.png": IMAGE, "a.json": b"7"}, [("a.png", None)]),
         ({"../../../etc/a.png": IMAGE, "/b.png": IMAGE}, [("../../../etc/a.png", None), ("/b.png", None)]),

@@ -115,7 +115,27 @@ def test_cifar_100_has_fine_labels(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     records = [bytes([c, f]) + image.tobytes() for c, f, image in zip(LABELS, fine, IMAGES, strict=True)]
     (tmp_path / "bin" / "train.bin").write_bytes(b"".join(records))
+    (tmp_path / "bin" / "fine_label_names.txt").write_text("\n".join(f"c{index}" for index in range(100)))
     assert open_images(tmp_path / "bin", 32).fingerprint == images.fingerprint
+
+
+def test_cifar_100_has_coarse_labels_to_choose(tmp_path: Path) -> None:
+    coarse = [0, 1, 2, 0, 1, 2, 0]
+    values = {b"data": IMAGES.reshape(7, -1), b"coarse_labels": coarse, b"fine_labels": list(range(7))}
+    names = {b"fine_label_names": [b"f%d" % index for index in range(7)], b"coarse_label_names": [b"x", b"y", b"z"]}
+    (tmp_path / "train").write_bytes(python2(values))
+    (tmp_path / "meta").write_bytes(python2(names))
+    (tmp_path / "train.bin").write_bytes(
+        b"".join(bytes([c, f]) + image.tobytes() for f, (c, image) in enumerate(zip(coarse, IMAGES, strict=True)))
+    )
+    for data in (tmp_path / "train", tmp_path / "train.bin"):
+        images = open_images(data, 32, label="coarse_labels")
+        assert images.labels is not None
+        assert images.labels.tolist() == coarse
+        assert images.class_names == ("x", "y", "z")
+        assert (
+            open_images(data, 32).notes[0] == "the labels are those of 'fine_labels'; --label can choose coarse_labels"
+        )
 
 
 class Attack:

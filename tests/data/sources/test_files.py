@@ -2,16 +2,17 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data import Images, open_images
-from equipoise.data.decode import parse_framing, prepare
-from equipoise.data.sources.labels import folder_labels
+from equipoise.data import Images, formats, inspect, open_images
+from equipoise.data.decode import prepare
+from equipoise.data.framing import parse_framing
+from equipoise.data.sources.annotations import folder_labels
 from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
@@ -58,6 +59,84 @@ def test_other_and_hidden_files_are_left_out(folder: Path, save: Saver) -> None:
     assert equal(open_images(folder, 8), before)
 
 
+def test_what_is_left_out_is_counted_and_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "deep").mkdir()
+    for name in ("1.mp4", "2.MP4", "deep/3.mp4", "readme.txt", "LICENSE", ".hidden", "a.b", "c.d", "e.f"):
+        (folder / name).write_text("no image")
+    note = (
+        "left out: 8 files of no known kind of image: 3 .mp4 (such as 1.mp4), 1 without a suffix (such as LICENSE), "
+        "1 .b (such as a.b), 1 .d (such as c.d), 1 .f (such as e.f), and other kinds"
+    )
+    for data in (folder, zipped(folder, tmp_path / "a.zip")):
+        assert inspect(data).notes == open_images(data, 8).notes == [note]
+        assert f"  note      {note}" in str(inspect(data))
+    (folder / "5.txt").write_text("another")  # needs no new packing, and is told all the same
+    assert open_images(folder, 8).notes[0].startswith("left out: 9 files")
+
+
+def test_images_are_known_by_their_content_where_they_have_no_suffix(folder: Path, tmp_path: Path) -> None:
+    expected = open_images(folder, 8)
+    for file in list(folder.iterdir()):
+        file.rename(file.with_suffix(""))
+    (folder / "README").write_text("no image")
+    for data in (folder, zipped(folder, tmp_path / "a.zip")):
+        assert equal(open_images(data, 8), expected)
+    assert inspect(folder).notes == ["left out: 1 file of no known kind of image: 1 without a suffix (such as README)"]
+
+
+HEIC, JXL = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\xff\x0a" + bytes(30)
+
+
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if no plug-in were installed."""
+    cached = (formats.installed_plugins, formats.readable_suffixes, formats.readable_formats)
+    with monkeypatch.context() as patch:
+        patch.setattr("equipoise.data.formats.find_spec", lambda name: None)
+        for function in cached:
+            function.cache_clear()
+        yield
+    for function in cached:
+        function.cache_clear()
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_what_a_plug_in_would_read_is_told(folder: Path, tmp_path: Path) -> None:
+    files = {"a.heic": HEIC, "b.HEIC": HEIC, "c.heif": HEIC, "d.jxl": JXL, "e": HEIC, "f.jpg": HEIC, "g.png": JXL}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    for data in (folder, zipped(folder, tmp_path / "a.zip")):
+        images = open_images(data, 8)
+        assert images.notes == [
+            "left out: 3 HEIF images, read after `pip install pillow-heif`",
+            "left out: 1 JXL image, read after `pip install pillow-jxl-plugin`",
+            "left out: 1 file of no known kind of image: 1 without a suffix (such as e)",
+        ]
+        assert images.skipped == [
+            ("f.jpg", "HEIF, which is read after `pip install pillow-heif`"),
+            ("g.png", "JXL, which is read after `pip install pillow-jxl-plugin`"),
+        ]
+    for name in ("0.png", "1.png", "2.png", "3.png", "4.png", "f.jpg", "g.png"):
+        (folder / name).unlink()
+    with pytest.raises(UsageError, match=r"holds no images \(left out: 3 HEIF images, .*\): give it files that end in"):
+        open_images(folder, 8)
+
+
+@pytest.mark.parametrize(("kind", "module"), [("HEIF", "pillow_heif"), ("JXL", "pillow_jxl")])
+def test_with_a_plug_in_more_is_read(folder: Path, save: Saver, tmp_path: Path, kind: str, module: str) -> None:
+    pytest.importorskip(module)
+    formats.readable_formats()
+    names = {"HEIF": "x.heic", "JXL": "x.jxl"}
+    before = open_images(folder, 8).pixels
+    with Image.open(folder / "0.png") as image:
+        image.save(folder / names[kind], kind, quality=95)
+        image.save(folder / "y", kind, quality=95)
+    for data in (folder, zipped(folder, tmp_path / "a.zip")):
+        images = open_images(data, 8)
+        assert (len(images), images.skipped, images.notes) == (7, [], [])
+        assert np.abs(images.pixels[5:].astype(int) - before[0]).mean() < 8
+
+
 def test_unreadable_images_are_skipped_and_named(folder: Path) -> None:
     (folder / "1a.png").write_bytes(b"")
     (folder / "2a.jpg").write_text("<html>404</html>")
@@ -96,7 +175,7 @@ def test_class_folders_give_labels_and_skipped_images_take_theirs_along(save: Sa
     ],
 )
 def test_labels_need_every_image_one_folder_deep(names: list[str], labels: list[int] | None) -> None:
-    found, _ = folder_labels(names)
+    found = folder_labels(names).labels
     assert (None if found is None else found.tolist()) == labels
 
 
@@ -106,6 +185,14 @@ def test_links_are_followed_once(folder: Path, tmp_path: Path) -> None:
     (linked / "faces").symlink_to(folder)
     (folder / "loop").symlink_to(linked)
     assert len(open_images(linked, 8)) == 5
+
+
+def test_a_link_to_itself_costs_nothing_but_itself(folder: Path) -> None:
+    for name in ("loop.png", "folder"):
+        (folder / name).symlink_to(folder / name)
+    images = open_images(folder, 8)
+    assert len(images) == 5
+    assert images.skipped == [("loop.png", "Too many levels of symbolic links")]
 
 
 def test_odd_names_are_read_and_shown_escaped(save: Saver) -> None:
@@ -195,7 +282,7 @@ def test_a_file_too_large_for_an_image_is_not_read(folder: Path) -> None:
     with (folder / "large.png").open("wb") as file:
         file.truncate(2**40)  # sparse: it takes no room
     images = open_images(folder, 8)
-    assert images.skipped == [("large.png", f"{2**40} bytes, of which {2**28} are read at most")]
+    assert images.skipped == [("large.png", f"it has more than {2**28:,} bytes")]
 
 
 def test_a_damaged_zip_entry_is_skipped(folder: Path, tmp_path: Path) -> None:

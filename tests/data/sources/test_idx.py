@@ -30,7 +30,8 @@ def test_images_and_the_labels_beside_them(tmp_path: Path, suffix: str, labels_s
     images = open_images(path, 28)
     np.testing.assert_array_equal(images.pixels[:, 0], IMAGES)
     assert images.labels is not None
-    assert images.labels.tolist() == LABELS.tolist()
+    assert images.class_names is not None
+    assert [int(images.class_names[label]) for label in images.labels] == LABELS.tolist()
     padded = open_images(path, 32)  # as the bundled digits
     np.testing.assert_array_equal(padded.pixels[:, 0, 2:30, 2:30], IMAGES)
     assert padded.pixels.sum(dtype=int) == IMAGES.sum(dtype=int)

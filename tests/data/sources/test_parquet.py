@@ -111,7 +111,7 @@ def test_unlabelled_tests(tmp_path: Path) -> None:
     [
         ([0, 3, 1], "must name one of 3 classes, but are from 0 to 3"),
         ([0, -1, 1], "from -1 to 1"),
-        ([0, None, 1], "1 of 3 labels in .* are null"),
+        ([0, None, 1], "1 of 3 labels .label. in .* are null"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path: Path, labels: list[int], message: str) -> None:

@@ -9,12 +9,15 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.decode import Framing, Pixels, UnreadableError, parse_framing, prepare
-from equipoise.data.digests import held_out
+from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
+from equipoise.data.digests import AUTO_SHARE, HeldOut, held_out
+from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
-from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all, printable
+from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
+from equipoise.data.sources.labels import COLUMNS, listed, open_labelled
+from equipoise.errors import UsageError, printable
 
 NAMED = 20  # classes and skipped images that the report names
 GROUPS = 5  # of duplicates that the report names, and as many members of each
@@ -44,10 +47,14 @@ class Inspection:
         sizes: their sizes in the files, or None where none can be read.
         modes: Pillow's pixel formats and how many images are in each.
         skipped: name and reason of every image that would be left out.
+        notes: what else is there and would not be used, and what to know of the labels, in sentences.
+        crop: side of the centred square that is taken of each image first, or None.
         labels: readable images of each class, by its name or number, or None.
+        columns: names of the labels that can be chosen.
         copies: names of images whose stored content is the same, group by group.
         alike: names of images that look nearly the same, group by group; of copies, only the first stands here.
-        share: the share that would be held out, which would be `held_out` images.
+        share: the share that would be held out, which would be `held_out` images; None where the data itself says
+            which.
         pairs: some images of `copies`, then of `alike`, each (C, H, W) beside the first of its group.
     """
 
@@ -59,10 +66,13 @@ class Inspection:
     sizes: Sizes | None
     modes: dict[str, int]
     skipped: list[tuple[str, str]]
+    notes: list[str]
+    crop: int | None
     labels: dict[str, int] | None
+    columns: list[str]
     copies: list[tuple[str, ...]]
     alike: list[tuple[str, ...]]
-    share: float
+    share: float | None
     held_out: int
     pairs: list[tuple[Pixels, Pixels]] = field(repr=False, compare=False)
 
@@ -75,6 +85,8 @@ class Inspection:
             lines.append(f"  sizes     {smallest}" if same else f"  sizes     {smallest} to {largest}, median {median}")
             modes = ", ".join(f"{mode} {count:,}" for mode, count in self.modes.items())
             lines.append(f"  channels  {self.channels} ({modes})")
+        if self.crop is not None:
+            lines.append(f"  crop      the central {self.crop}x{self.crop} pixels of each")
         names = ("gray",) if self.channels == 1 else ("red", "green", "blue")
         for name, v in zip(names, self.values, strict=False):
             spread = f"mean {v.mean:.1f}, standard deviation {v.std:.1f}, from {v.minimum} to {v.maximum}"
@@ -83,7 +95,10 @@ class Inspection:
             counts = ", ".join(f"{name} {count:,}" for name, count in list(self.labels.items())[:NAMED])
             more = ", ..." if len(self.labels) > NAMED else ""
             lines.append(f"  classes   {len(self.labels)} ({counts}{more})")
-        lines.append(f"  held out  {self.held_out:,}, at a share of {self.share:g}")
+        if len(self.columns) > 1:
+            lines.append(f"  labels    {len(self.columns)} to choose from ({listed(self.columns, COLUMNS)})")
+        how = "as the data has it" if self.share is None else f"at a share of {self.share:g}"
+        lines.append(f"  held out  {self.held_out:,}, {how}")
         for word, groups, what in (
             ("copies", self.copies, "the same content"),
             ("alike", self.alike, "nearly the same look"),
@@ -96,6 +111,7 @@ class Inspection:
                 lines.append(f"            {', '.join(group[:GROUPS])}{more}")
             if len(groups) > GROUPS:
                 lines.append("            ...")
+        lines += [f"  note      {note}" for note in self.notes]
         lines += [f"  skipped   {name}: {reason}" for name, reason in self.skipped[:NAMED]]
         if len(self.skipped) > NAMED:
             lines.append(f"  skipped   {len(self.skipped) - NAMED:,} more")
@@ -106,7 +122,9 @@ def inspect(
     data: str | os.PathLike[str],
     resolution: int | str = 64,
     *,
-    share: float = 0.1,
+    crop: int | None = None,
+    label: str | None = None,
+    share: HeldOut = "auto",
     progress: ProgressCallback | None = None,
 ) -> Inspection:
     """Decode every image of `data`, as packing it at `resolution` would, and report on them.
@@ -114,14 +132,19 @@ def inspect(
     Args:
         data: as in `open_images`.
         resolution: as in `open_images`; values and looks are those of the images at this resolution.
-        share: of the images, to be held out; from 0 to 1.
+        crop: as in `open_images`.
+        label: as in `open_images`.
+        share: of the images, to be held out, from 0 to 1; or auto for those that the data itself holds out, else
+            AUTO_SHARE.
         progress: called with the number of images done, and of all.
 
     Raises:
-        UsageError: there is no such data, or it is damaged as a whole.
+        UsageError: there is no such data, an option is not one of those offered, or it is damaged as a whole.
     """
+    if share != "auto" and (isinstance(share, str) or not 0 <= share <= 1):
+        raise UsageError(f"the share held out must be from 0 to 1, or auto, not {share}")
     source = find_source(data)
-    framing = parse_framing(resolution, None, "crop", "white")
+    framing = parse_framing(resolution, None, "crop", "white", crop)
     histograms = np.zeros((3, 256), np.int64)  # of the values in each channel
     hashes = array("Q")
     channels = 0
@@ -133,13 +156,17 @@ def inspect(
         histograms[:] += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
         hashes.append(perceptual_hash(pixels))
 
-    with source.contents() as contents:
+    with quiet_pillow(), open_labelled(source, label) as contents:
         report = prepare_all(contents, framing, measure, progress)
         copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
+        readable = np.array(report.readable, np.int64)
+        partition = contents.held_out[readable] if share == "auto" and contents.held_out is not None else None
+    chosen = AUTO_SHARE if share == "auto" else share
+    held = held_out(np.array(report.digests, np.uint64), chosen) if partition is None else partition
     names = [printable(contents.names[index]) for index in report.readable]
     labels = None
     if contents.labels is not None:
-        values, counts = np.unique(contents.labels[np.array(report.readable, np.int64)], return_counts=True)
+        values, counts = np.unique(contents.labels[readable], return_counts=True)
         classes = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
         labels = dict(zip(classes, counts.tolist(), strict=True))
     return Inspection(
@@ -151,11 +178,14 @@ def inspect(
         sizes=summarise(report.sizes) if report.sizes else None,
         modes=dict(report.modes.most_common()),
         skipped=report.skipped,
+        notes=[printable(note) for note in (*source.notes, *contents.notes, *report.notes)],
+        crop=crop,
         labels=labels,
+        columns=list(contents.columns),
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],
-        share=share,
-        held_out=int(held_out(np.array(report.digests, np.uint64), share).sum()),
+        share=chosen if partition is None else None,
+        held_out=int(held.sum()),
         pairs=pairs,
     )
 

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
+from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.inspection.inspect import Inspection
 from equipoise.data.order import indices
 from equipoise.data.packed.images import Images
@@ -26,10 +27,11 @@ def contact_sheet(
     resolution: int | str = 64,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
 ) -> Image.Image:
     """Sheet of a random choice of `count` images, all different, in RGB.
 
-    Packed images are drawn at their own size; for others, `resolution`, `fit` and `background` apply, as in
+    Packed images are drawn at their own size; for others, `resolution`, `fit`, `background` and `crop` apply, as in
     `open_images`.
 
     Raises:
@@ -40,10 +42,10 @@ def contact_sheet(
     if isinstance(data, Images):
         chosen = indices(len(data), min(count, len(data)), seed, 0)
         return sheet(list(data.batch(chosen).numpy()))
-    source, framing = find_source(data), parse_framing(resolution, 3, fit, background)
+    source, framing = find_source(data), parse_framing(resolution, 3, fit, background, crop)
     images: list[Pixels] = []
     report = ReadReport()
-    with source.contents() as contents:
+    with quiet_pillow(), source.contents() as contents:
         # In random order until `count` of them could be read, or there are no more.
         for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
             try:

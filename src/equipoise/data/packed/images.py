@@ -1,28 +1,46 @@
 """Packed images: a folder with one array, the images' digests, their labels if any, and about.json."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
 from equipoise.data.decode import Pixels
-from equipoise.data.digests import Digests, held_out
+from equipoise.data.digests import AUTO_SHARE, Digests, HeldOut, held_out
 from equipoise.data.feed import FeedBatch
 from equipoise.data.order import indices
 from equipoise.data.packed.rows import Rows
 from equipoise.data.sources.arrays import npy_rows
 from equipoise.data.sources.base import Labels
 from equipoise.errors import UsageError
+from equipoise.reading import parse_json, read_bytes
 
 IMAGES, LABELS, DIGESTS, ABOUT = "images.npy", "labels.npy", "digests.npy", "about.json"
+HELD_OUT = "held_out.npy"
 MAX_HELD_OUT = 0.5
+MOST_ABOUT = 2**30  # bytes of about.json, where most of millions of images were skipped
+
+
+class _About(BaseModel):
+    """What is read of about.json."""
+
+    model_config = ConfigDict(strict=True)
+    shape: tuple[int, int, int, int]
+    fingerprint: str
+    labelled: bool
+    classes: tuple[str, ...] | None
+    partitioned: bool
+    skipped: list[tuple[str, str]]
+    notes: list[str]
+
+
+ABOUT_FILE = TypeAdapter(_About)
 
 
 @dataclass(frozen=True)
@@ -32,13 +50,15 @@ class Images:
     Attributes:
         path: the packed .npy, uint8 (N, C, H, W), beside which `about.json` lies.
         labels: (N,) int64, or None.
-        classes: how many there are in all that was packed; 0 without labels, or where some are below 0.
+        classes: how many there are in all that was packed; 0 without labels.
         class_names: of the labels 0, 1, .., where the data gives them.
         skipped: name and reason of every image that could not be used.
+        notes: what else is there and was not used, and what to know of the labels, in sentences.
         fingerprint: SHA-256 of the packed pixels, their shape and their labels, in hexadecimal: all that training
             depends on.
         rows: all images that were packed, in the file.
         digests: (N,) uint64, each image's `content_digest`, the same at every resolution.
+        partition: (N,) the images that the data itself holds out, or None where it says nothing.
         selection: (N,) the places of a part's images among those packed, or None for all of them.
     """
 
@@ -47,9 +67,11 @@ class Images:
     classes: int = field(repr=False)
     class_names: tuple[str, ...] | None = field(repr=False)
     skipped: list[tuple[str, str]] = field(repr=False)
+    notes: list[str] = field(repr=False)
     fingerprint: str
     rows: Rows = field(repr=False, compare=False)
     digests: Digests = field(repr=False, compare=False)
+    partition: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
     selection: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -92,12 +114,21 @@ class Images:
     def close(self) -> None:
         """Nothing to do: nothing runs in the background."""
 
-    def split(self, share: float) -> tuple["Images", "Images"]:
-        """Images to train on, and those held out from them, about `share` of all: see `held_out`.
+    def split(self, share: HeldOut) -> tuple["Images", "Images"]:
+        """Images to train on, and those held out from them.
+
+        Args:
+            share: of all images, chosen by their content (see `held_out`); or auto for those that the data itself holds
+                out, else AUTO_SHARE.
 
         Raises:
             UsageError: the share is not from 0 to MAX_HELD_OUT.
         """
+        if share == "auto" and self.partition is not None:
+            name = hashlib.sha256(self.partition.tobytes()).hexdigest()
+            held = self.partition
+            return self._part(~held, f"all but the partition {name}"), self._part(held, f"the partition {name}")
+        share = AUTO_SHARE if share == "auto" else share
         if not 0 <= share <= MAX_HELD_OUT:
             raise UsageError(f"the share held out must be from 0 to {MAX_HELD_OUT}, not {share}")
         held = held_out(self.digests, share)
@@ -111,6 +142,7 @@ class Images:
             labels=None if self.labels is None else self.labels[places],
             fingerprint=fingerprint,
             digests=self.digests[places],
+            partition=None if self.partition is None else self.partition[places],
             selection=places if self.selection is None else self.selection[places],
         )
 
@@ -123,26 +155,29 @@ def read_images(folder: Path) -> Images:
     """Open the images that were packed into `folder`.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: the folder is not there, or not whole.
+        OSError, ValueError: the folder is not there, or not whole.
     """
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    about = parse_json(ABOUT_FILE, read_bytes(folder / ABOUT, MOST_ABOUT))
     rows = npy_rows(folder / IMAGES)
-    if not isinstance(rows, Rows) or list(rows.shape) != about["shape"] or rows.dtype != np.uint8:
-        raise ValueError(f"{folder} holds {rows.dtype} {rows.shape}, not the uint8 {about['shape']} packed there")
+    if not isinstance(rows, Rows) or rows.shape != about.shape or rows.dtype != np.uint8:
+        raise ValueError(f"{folder} holds {rows.dtype} {rows.shape}, not the uint8 {about.shape} packed there")
     digests = np.load(folder / DIGESTS, allow_pickle=False)
     if digests.shape != (len(rows),) or digests.dtype != np.uint64:
         raise ValueError(f"{folder} holds {len(rows)} images and {digests.dtype} {digests.shape} digests")
-    labels = np.load(folder / LABELS, allow_pickle=False) if about["labelled"] else None
-    names = tuple(about["classes"] or ())
+    labels = np.load(folder / LABELS, allow_pickle=False) if about.labelled else None
+    partition = np.load(folder / HELD_OUT, allow_pickle=False) if about.partitioned else None
+    names = about.classes or ()
     return Images(
         path=folder / IMAGES,
         labels=labels,
-        classes=0 if labels is None or labels.min() < 0 else max(len(names), int(labels.max()) + 1),
+        classes=0 if labels is None else max(len(names), int(labels.max()) + 1),
         class_names=names or None,
-        skipped=[(name, reason) for name, reason in about["skipped"]],
-        fingerprint=about["fingerprint"],
+        skipped=about.skipped,
+        notes=about.notes,
+        fingerprint=about.fingerprint,
         rows=rows,
         digests=digests,
+        partition=partition,
     )
 
 
@@ -150,5 +185,11 @@ def _reopen(folder: Path, selection: NDArray[np.int64] | None, fingerprint: str)
     whole = read_images(folder)
     if selection is None:
         return whole
-    labels = None if whole.labels is None else whole.labels[selection]
-    return replace(whole, labels=labels, fingerprint=fingerprint, digests=whole.digests[selection], selection=selection)
+    return replace(
+        whole,
+        labels=None if whole.labels is None else whole.labels[selection],
+        fingerprint=fingerprint,
+        digests=whole.digests[selection],
+        partition=None if whole.partition is None else whole.partition[selection],
+        selection=selection,
+    )

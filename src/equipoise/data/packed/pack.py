@@ -22,16 +22,18 @@ from equipoise.data.cache import (
     remove_abandoned,
     require_room,
 )
-from equipoise.data.decode import Fit, parse_framing
-from equipoise.data.packed.images import ABOUT, DIGESTS, IMAGES, LABELS, Images, read_images
+from equipoise.data.framing import Fit, parse_framing
+from equipoise.data.packed.images import ABOUT, DIGESTS, HELD_OUT, IMAGES, LABELS, Images, read_images
 from equipoise.data.packed.workers import ProgressCallback, ReadReport, common_size, prepare_all
 from equipoise.data.packed.writer import Writer
 from equipoise.data.sizes import summarise
 from equipoise.data.sources import find_source
-from equipoise.data.sources.base import Labels, source_errors
-from equipoise.errors import UsageError
+from equipoise.data.sources.base import Annotations, source_errors
+from equipoise.data.sources.labels import open_labelled
+from equipoise.errors import UsageError, printable
+from equipoise.reading import expand_home
 
-FORMAT = 3  # part of every key: raise it when the same data would be packed differently
+FORMAT = 4  # part of every key: raise it when the same data would be packed differently
 
 
 def open_images(
@@ -41,6 +43,8 @@ def open_images(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
+    label: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Images:
@@ -53,36 +57,40 @@ def open_images(
         channels: 1 or 3, or None for 1 if no image has colour, else 3.
         fit: crop the centre, pad to the whole frame, or stretch to it.
         background: the colour behind transparent pixels and around padded images.
+        crop: side in pixels of the centred square that is taken of each image before it is resized; smaller images
+            are skipped.
+        label: name of the column of labels, where the data has several; by default its usual one.
         cache: where packed data goes; see `cache_folder`.
         progress: called with the images done and their total while packing.
 
     Raises:
         UsageError: the data cannot be used, an option is not one of those offered, or the cache cannot be written.
     """
-    framing = parse_framing(1 if resolution is None else resolution, channels, fit, background)
+    framing = parse_framing(crop or 1 if resolution is None else resolution, channels, fit, background, crop)
     source, folder = find_source(data), cache_folder(cache)
 
     def fill(partial: Path) -> None:
-        with source.contents() as contents:
+        with open_labelled(source, label) as contents:
             frame = framing
-            if resolution is None:
+            if resolution is None and crop is None:  # else all squares to crop have one size
                 width, height = common_size(contents, source.name)
                 frame = replace(framing, width=width, height=height)
             require_room(partial, len(contents.names) * (frame.channels or 1) * frame.height * frame.width)
             with Writer(partial / IMAGES, frame.height, frame.width, frame.channels) as writer:
                 report = prepare_all(contents, frame, writer.append, progress)
-                labels = None if contents.labels is None else contents.labels[np.array(report.readable, np.int64)]
-                finish_pack(writer, report, labels, contents.classes, source=source.name, framing=repr(frame))
+                finish_pack(writer, report, contents, source=source.name, framing=repr(frame))
 
     # The key says what would be packed: the same for the same content and options, and for nothing else.
     parts = [str(FORMAT), repr(framing), *(["as they are"] if resolution is None else [])]
+    parts += [] if label is None else [f"labels {label}"]
     for part in source.identity:
         if isinstance(part, Path):
             with source_errors(part):
                 parts.append(file_digest(part, folder / "digests"))
         else:
             parts.append(part)
-    return open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
+    images = open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
+    return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
 
 
 def open_or_pack(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
@@ -119,24 +127,35 @@ def pack(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
+    label: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Images:
     """Pack `data` into the cache, as `open_images` does, and also into the file `out` if one is named.
 
-    An .npy takes the images (N, C, H, W); an .npz takes them as `images`, and the labels, if any, as `labels`. Either
+    An .npy takes the images (N, C, H, W); an .npz takes them as `images`, and if there are any the labels as `labels`
+    and the data's own partition as `held_out`. Either
     is data for `open_images` again, appears whole or not at all, and never replaces a file.
 
     Raises:
         UsageError: as `open_images`; or `out` is of another kind, is there already, or cannot be written.
     """
-    path = None if out is None else Path(out).expanduser()
+    path = None if out is None else expand_home(out)
     if path is not None and path.suffix.lower() not in (".npy", ".npz"):
         raise UsageError(f"packed images are written as .npy, or with their labels as .npz, not as {path.name}")
     if path is not None and path.exists():
         raise UsageError(f"{path} is there already: remove it, or choose another name")
     images = open_images(
-        data, resolution, channels=channels, fit=fit, background=background, cache=cache, progress=progress
+        data,
+        resolution,
+        channels=channels,
+        fit=fit,
+        background=background,
+        crop=crop,
+        label=label,
+        cache=cache,
+        progress=progress,
     )
     if path is None:
         return images
@@ -147,38 +166,42 @@ def pack(
             else:  # an .npz is a .zip of .npy files
                 with zipfile.ZipFile(partial, "w") as archive:
                     archive.write(images.path, "images.npy")
-                    if images.labels is not None:
-                        archive.write(images.path.with_name(LABELS), "labels.npy")
+                    for name, known in ((LABELS, images.labels), (HELD_OUT, images.partition)):
+                        if known is not None:
+                            archive.write(images.path.with_name(name), name)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
     return images
 
 
 def _read_if_whole(folder: Path) -> Images | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError):
         return read_images(folder)
     return None
 
 
-def finish_pack(
-    writer: Writer, report: ReadReport, labels: Labels | None, classes: tuple[str, ...] | None, **facts: str
-) -> None:
-    """Write what belongs beside the images: digests, labels (N,) and names of the classes if any, and about.json."""
+def finish_pack(writer: Writer, report: ReadReport, known: Annotations, **facts: str) -> None:
+    """Write what belongs beside the images: digests, what is known of those that could be read, and about.json."""
     report.require_any(facts["source"])
-    folder, fingerprint = writer.path.parent, writer.finish()
+    folder, fingerprint, readable = writer.path.parent, writer.finish(), np.array(report.readable, np.int64)
     np.save(folder / DIGESTS, np.array(report.digests, np.uint64))
-    if labels is not None:
+    if known.labels is not None:
+        labels = known.labels[readable]
         np.save(folder / LABELS, labels)
         fingerprint = hashlib.sha256(fingerprint.encode() + labels.astype("<i8").tobytes()).hexdigest()
+    if known.held_out is not None:
+        np.save(folder / HELD_OUT, known.held_out[readable])
     sizes = summarise(report.sizes)
     about = {
         "format": FORMAT,
-        **facts,
+        **{key: printable(fact) for key, fact in facts.items()},
         "shape": writer.shape,
         "fingerprint": fingerprint,
         "sizes": {"smallest": sizes.smallest, "median": sizes.median, "largest": sizes.largest},
-        "labelled": labels is not None,
-        "classes": classes,
-        "skipped": report.skipped,
+        "labelled": known.labels is not None,
+        "classes": None if known.classes is None else [printable(name) for name in known.classes],
+        "partitioned": known.held_out is not None,
+        "skipped": [(printable(name), printable(why)) for name, why in report.skipped],
+        "notes": [printable(note) for note in (*known.notes, *report.notes)],
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1))

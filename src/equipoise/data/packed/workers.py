@@ -1,25 +1,26 @@
 """Many images prepared on all cores, in order, of which few are in memory at any time."""
 
-import warnings
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare, upright_size, worker_count
+from equipoise.data.decode import Pixels, Prepared, UnreadableError, prepare, quiet_pillow, upright_size, worker_count
+from equipoise.data.framing import Framing
 from equipoise.data.sizes import Size
 from equipoise.data.sources import Contents
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 
 ProgressCallback = Callable[[int, int], None]  # called with the number of images done, and of all
 Result = TypeVar("Result")
 
 CHUNK_BYTES = 2**20  # of images prepared by one thread at a time
 NAMED = 3  # images named in a message
+DARK_BITS = 14  # of values that look dark among those of 16 bits
 
 
 @dataclass
@@ -32,6 +33,8 @@ class ReadReport:
         sizes: how often each (width, height) occurs among them.
         modes: how often each of Pillow's pixel formats does.
         skipped: name and reason of the images that could not be read.
+        deep: how many of them are gray, of 16 bits.
+        peak: the largest value of those.
     """
 
     # Arrays, since lists of Python integers take five times the memory, for millions of images.
@@ -40,6 +43,8 @@ class ReadReport:
     sizes: Counter[Size] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    deep: int = 0
+    peak: int = 0
 
     def add(self, index: int, image: Prepared) -> None:
         """Count an image that could be read."""
@@ -47,10 +52,23 @@ class ReadReport:
         self.digests.append(image.digest)
         self.sizes[image.size] += 1
         self.modes[image.mode] += 1
+        if image.peak is not None:
+            self.deep, self.peak = self.deep + 1, max(self.peak, image.peak)
 
     def skip(self, name: str, reason: str) -> None:
         """Note an image that could not be read."""
         self.skipped.append((printable(name), reason))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the images that could be read, in sentences."""
+        bits = self.peak.bit_length()
+        if not self.deep or bits > DARK_BITS:
+            return []
+        return [
+            f"the {self.deep:,} gray images of 16 bits reach no more than {self.peak:,} of 65,535, and come out dark: "
+            f"if they hold {bits} bits, multiply their values by {2 ** (16 - bits):,}"
+        ]
 
     def require_any(self, source: str) -> None:
         """Raise UsageError, with the reasons, if no image could be read."""
@@ -59,11 +77,6 @@ class ReadReport:
             reasons = ", ".join(f"{name} ({reason})" for name, reason in self.skipped[:NAMED])
             more = f" and {count - NAMED} more" if count > NAMED else ""
             raise UsageError(f"none of the {count} images in {source} can be read: {reasons}{more}; write them again")
-
-
-def printable(name: str) -> str:
-    """The name with escapes for control characters, with which a file could rewrite what the terminal shows."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def prepare_all(
@@ -102,7 +115,7 @@ def prepare_all(
     def prepare_chunk(start: int) -> list[Prepared | str]:
         return [prepare_one(index) for index in range(start, min(start + chunk, count))]
 
-    with _quiet_pillow(), closing(_ordered_map(prepare_chunk, starts, workers)) as chunks:
+    with quiet_pillow(), closing(_ordered_map(prepare_chunk, starts, workers)) as chunks:
         for start, images in zip(starts, chunks, strict=True):
             for index, image in enumerate(images, start):
                 if isinstance(image, str):
@@ -128,21 +141,13 @@ def common_size(contents: Contents, source: str) -> Size:
         except UnreadableError:
             return None  # packing skips it, and says why
 
-    with _quiet_pillow(), closing(_ordered_map(size, range(len(contents.names)))) as results:
+    with quiet_pillow(), closing(_ordered_map(size, range(len(contents.names)))) as results:
         sizes = Counter(result for result in results if result is not None)
     if len(sizes) > 1:
         common = ", ".join(f"{width}x{height}" for (width, height), _ in sizes.most_common(NAMED))
         more = f" and {len(sizes) - NAMED} more" if len(sizes) > NAMED else ""
         raise UsageError(f"the images in {source} are of {len(sizes)} sizes, {common}{more}: give one by --resolution")
     return next(iter(sizes), (1, 1))
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Suppress Pillow's warnings on single images: what matters comes as a reason."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
 
 
 def _ordered_map(

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise.data.decode import Framing, Pixels, Prepared, UnreadableError, prepare, worker_count
+from equipoise.data.decode import Pixels, Prepared, UnreadableError, prepare, worker_count
 from equipoise.data.digests import content_digest, held_out
+from equipoise.data.framing import Framing
 from equipoise.data.order import indices
 from equipoise.data.shards.broken import StreamBroken
 from equipoise.data.shards.counts import ShardCounts
@@ -43,6 +44,7 @@ class Plan:
         block: images shuffled together.
         counts: of the shards' images, as far as they are known.
         skipped: reasons why images could not be used, by their names; filled while reading.
+        label: name of the class numbers, or None for the usual ones.
     """
 
     shards: list[Shard]
@@ -53,6 +55,7 @@ class Plan:
     block: int
     counts: ShardCounts
     skipped: dict[str, str]
+    label: str | None = None
 
     def name_of(self, sample: Sample) -> str:
         """An image's name in messages."""
@@ -82,7 +85,7 @@ def read_shard(plan: Plan, number: int, retry: RetryPolicy, *, out: bool) -> Gen
     """Samples of a shard: those held out, or else those that are not, of which the number is then noted."""
     count = 0
     with open_shard(plan.shards[number], retry) as tar:
-        for sample in read_samples(tar):
+        for sample in read_samples(tar, plan.label):
             if retry.stop is not None and retry.stop.is_set():
                 return
             is_out = False
@@ -127,7 +130,7 @@ def _decode(sample: Sample, plan: Plan) -> Prepared | str:
     if not sample.image:
         return f"{sample.member.size:,} bytes, of which from 1 to {MAX_FILE_BYTES:,} are read"
     if plan.labelled and sample.label is None:
-        return "without a class number in .cls or .json, which others have"
+        return f"without a class number in {plan.label or '.cls or .json'}, which others have"
     try:
         image = prepare(lambda: sample.image, plan.framing)
     except UnreadableError as error:

@@ -12,11 +12,16 @@ from threading import Event
 from typing import Any, cast
 
 from equipoise.data.shards.broken import StreamBroken
+from equipoise.errors import MOST_REASON, one_line, reason
 
 TIMEOUT = 30.0  # seconds without a byte
 MAX_RETRY_AFTER = 60.0  # seconds that a server may ask to be waited for
 TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 CHUNK = 2**18  # bytes
+# Headers, as far as they are believed: lengths below 10^18, versions that can be sent back.
+LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
+VERSION = re.compile(r"[\x20-\x7e]{1,1000}")
 TRANSFER_ERRORS = (OSError, http.client.HTTPException)  # URLError and time-outs are OSErrors
 
 
@@ -118,7 +123,7 @@ class Download(io.RawIOBase):
         stamp = _stamp_of(self.response)
         if self.stamp is not None and self.stamp.contradicts(stamp):
             raise StreamBroken(
-                f"{redacted(self.url)} has changed while it was read: start a new run on what is there now, "
+                f"{_shown(self.url)} has changed while it was read: start a new run on what is there now, "
                 "or bring the old file back and resume"
             )
         if self.stamp is None or self.stamp.size is None:
@@ -159,15 +164,15 @@ def wait_or_give_up(error: Exception, url: str, tries: int, retry: RetryPolicy) 
     """
     status = error.code if isinstance(error, urllib.error.HTTPError) else None
     if status is not None and status not in TRANSIENT_STATUSES:
-        raise StreamBroken(f"{redacted(url)} is refused by its server ({_reason(error)}): check the URL and its access")
+        raise StreamBroken(f"{_shown(url)} is refused by its server ({_reason(error)}): check the URL and its access")
     if tries >= len(retry.waits):
         raise StreamBroken(
-            f"{redacted(url)} cannot be reached or read ({_reason(error)}), tried {tries + 1} times: "
+            f"{_shown(url)} cannot be reached or read ({_reason(error)}), tried {tries + 1} times: "
             "see to the server or the network, then resume"
         ) from error
     retry_after = 0.0
     if isinstance(error, urllib.error.HTTPError):
-        with suppress(ValueError):  # it may be a date, too
+        with suppress(ValueError):  # it may be a date, too; NaN and what is too long become the bound
             retry_after = min(MAX_RETRY_AFTER, float(error.headers.get("Retry-After", "0")))
     retry.sleep(max(retry_after, retry.waits[tries]))
 
@@ -179,20 +184,29 @@ def redacted(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+def _shown(url: str) -> str:
+    """A URL for messages, without what may be secret."""
+    return one_line(redacted(url), MOST_REASON)
+
+
 def _stamp_of(response: Any) -> FileStamp:
     """Size and version by the headers of a response, whole or partial."""
-    total = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
-    length = total[1] if total else response.headers.get("Content-Length", "")
+    headers = response.headers
+    total = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    length = total[2] if total else headers.get("Content-Length", "")
     whole = total is not None or response.status == http.HTTPStatus.OK
-    version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-    return FileStamp(int(length) if whole and length.isdecimal() else None, version)
+    version = headers.get("ETag") or headers.get("Last-Modified") or ""
+    return FileStamp(
+        size=int(length) if whole and LENGTH.fullmatch(length) else None,
+        version=version if VERSION.fullmatch(version) else "",
+    )
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"{error.code} {error.reason}"
-    reason = getattr(error, "reason", error)
-    return str(getattr(reason, "strerror", None) or reason) or type(error).__name__
+        return f"{error.code} {one_line(str(error.reason), MOST_REASON)}"
+    cause = getattr(error, "reason", error)
+    return reason(cause) if isinstance(cause, Exception) else one_line(str(cause), MOST_REASON)
 
 
 def _request(url: str, headers: dict[str, str], retry: RetryPolicy) -> Any:
@@ -210,5 +224,5 @@ def _request(url: str, headers: dict[str, str], retry: RetryPolicy) -> Any:
     headers = {"User-Agent": "equipoise", "Accept-Encoding": "identity", **headers}
     try:
         return opener.open(urllib.request.Request(url, headers=headers), timeout=retry.timeout)  # noqa: S310
-    except (http.client.InvalidURL, ValueError) as error:
-        raise StreamBroken(f"{redacted(url)} is no URL that can be read ({error}): correct it") from error
+    except (http.client.InvalidURL, ValueError, OverflowError) as error:  # of ports, OverflowError
+        raise StreamBroken(f"{_shown(url)} is no URL that can be read ({reason(error)}): correct it") from error

@@ -19,6 +19,7 @@ from equipoise.data.shards.tar import DamagedTarError, Tar
 from equipoise.data.sources.base import source_errors
 from equipoise.data.sources.cifar import BATCH
 from equipoise.errors import UsageError
+from equipoise.reading import expand_home
 
 MAX_SHARDS = 100_000
 PARALLEL_REQUESTS = 16  # for the sizes of shards
@@ -63,7 +64,7 @@ def is_stream(data: str) -> bool:
         return True
     if not data.lower().endswith(TARS):
         return False
-    path = Path(data).expanduser()
+    path = expand_home(data)
     if not path.is_file():
         return "{" in data
     try:
@@ -80,8 +81,8 @@ def expand(pattern: str) -> list[str]:
     Raises:
         UsageError: braces do not match, or there would be more than MAX_SHARDS.
     """
-    if not is_url(pattern) and Path(pattern).expanduser().is_file():
-        return [str(Path(pattern).expanduser())]
+    if not is_url(pattern) and expand_home(pattern).is_file():
+        return [str(expand_home(pattern))]
     # Bounded before it is expanded, for a few characters can stand for more names than there is memory. This is no
     # fewer than the names: the product of all ranges, of all lists and, if braces are nested, of all commas.
     ranges = [_range_length(*match.groups()) for match in RANGE.finditer(pattern)]
@@ -96,7 +97,7 @@ def expand(pattern: str) -> list[str]:
     (frequent, times), *_ = Counter(places).most_common(1)
     if times > 1:
         raise UsageError(f"{pattern} names {frequent} {times} times: correct its braces")
-    return [place if is_url(place) else str(Path(place).expanduser()) for place in places]
+    return [place if is_url(place) else str(expand_home(place)) for place in places]
 
 
 def _range_length(first: str, last: str) -> int:

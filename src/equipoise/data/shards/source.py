@@ -9,10 +9,11 @@ import numpy as np
 
 from equipoise.data.decode import UnreadableError
 from equipoise.data.shards.fetch import RetryPolicy
-from equipoise.data.shards.samples import Sample, read_samples
+from equipoise.data.shards.samples import CLASS, LABEL, Sample, left_out_note, read_samples
 from equipoise.data.shards.shard import Shard, find_shards, is_stream, is_url, open_shard
 from equipoise.data.sources.base import Contents, Source
 from equipoise.data.sources.files import MAX_FILE_BYTES
+from equipoise.data.sources.labels import number_values
 from equipoise.errors import UsageError
 
 
@@ -44,7 +45,11 @@ def _open(pattern: str, shards: list[Shard]) -> Iterator[Contents]:
             places += [(shard, sample) for sample in read_samples(tar, images=False)]
     if not places:
         raise UsageError(f"{pattern} holds no images: give it samples with files that end in .png, .jpg or the like")
-    labels = [sample.label for _, sample in places]
+    samples = [sample for _, sample in places]
+    labels = {name: [sample.labels.get(name) for sample in samples] for name in samples[0].labels}
+    columns = {name: partial(number_values, values, name, pattern) for name, values in labels.items()}
+    whole = [name for name, values in labels.items() if None not in values]
+    usual = next((name for name in (CLASS, LABEL) if name in whole), None)
 
     def read(index: int) -> bytes:
         shard, sample = places[index]
@@ -57,5 +62,8 @@ def _open(pattern: str, shards: list[Shard]) -> Iterator[Contents]:
     yield Contents(
         names=[f"{shard.name}/{sample.name}" for shard, sample in places],
         read=read,
-        labels=None if None in labels else np.array(labels, np.int64),
+        labels=None if usual is None else np.array(labels[usual], np.int64),
+        columns=columns,
+        label=usual,
+        notes=left_out_note(samples),
     )

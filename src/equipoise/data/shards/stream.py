@@ -13,16 +13,18 @@ import numpy as np
 import torch
 
 from equipoise.data.cache import cache_folder
-from equipoise.data.decode import Fit, parse_framing
+from equipoise.data.decode import quiet_pillow
 from equipoise.data.feed import FeedBatch
+from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.shards.blocks import MAX_BLOCK_BYTES, Block, Decoded, Plan, blocks, decode_samples, read_shard
 from equipoise.data.shards.counts import ShardCounts
 from equipoise.data.shards.fetch import RetryPolicy
 from equipoise.data.shards.order import assign_shards
 from equipoise.data.shards.prefetch import Prefetcher
-from equipoise.data.shards.samples import Sample
+from equipoise.data.shards.samples import Sample, left_out_note
 from equipoise.data.shards.shard import find_shards
-from equipoise.errors import UsageError
+from equipoise.data.sources.labels import listed
+from equipoise.errors import UsageError, printable
 
 FORMAT = 1  # part of the fingerprint: raise it when the same shards would be read in another order
 LANES = 4  # shards read side by side
@@ -40,6 +42,7 @@ class Stream:
             images as they are stored, the framing, the share held out, and how images are shuffled. Not the place of
             the shards, so they can move.
         retry: how to wait for servers.
+        notes: what is not used, as far as the first samples show it.
     """
 
     plan: Plan = field(repr=False)
@@ -47,6 +50,7 @@ class Stream:
     retry: RetryPolicy = field(repr=False)
     classes: int = field(default=0, init=False)  # the number of classes is known only from all shards together
     class_names: tuple[str, ...] | None = field(default=None, init=False)
+    notes: list[str] = field(default_factory=list)
     _key: tuple[int, int, int] = field(default=(-1, -1, -1), init=False, repr=False)  # seed, rank and size
     _prefetcher: Prefetcher[Block] | None = field(default=None, init=False, repr=False)
     _block: Block | None = field(default=None, init=False, repr=False)
@@ -147,6 +151,8 @@ def open_stream(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    crop: int | None = None,
+    label: str | None = None,
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
     retry: RetryPolicy | None = None,
@@ -162,6 +168,8 @@ def open_stream(
         channels: 1 or 3, or None for 1 if none of the first images has colour, else 3.
         fit: crop the centre, pad or stretch.
         background: the colour behind transparent pixels and around padded images.
+        crop: side in pixels of the centred square that is taken of each image first.
+        label: name of the class number in each sample's .json; by default `label`, or what a .cls holds.
         held_out: the share of images that training leaves out, chosen by their content.
         cache: where the number of images in each shard is noted; see `cache_folder`.
         retry: how to wait for servers.
@@ -173,18 +181,24 @@ def open_stream(
         UsageError: the pattern or an option is none, or a shard is not there, or there are no images.
         StreamBroken: a shard cannot be read.
     """
-    framing, retry = parse_framing(resolution, channels, fit, background), retry or RetryPolicy()
+    framing, retry = parse_framing(resolution, channels, fit, background, crop), retry or RetryPolicy()
     if not 0 <= held_out < 1:
         raise UsageError(f"the share held out must be from 0 to less than 1, not {held_out}")
     shards = find_shards(pattern, retry)
     notes = cache_folder(cache) / "shards"
-    probe = Plan(shards, framing, False, 0.0, lanes, block, ShardCounts(notes, shards, 0.0), {})
+    probe = Plan(shards, framing, False, 0.0, lanes, block, ShardCounts(notes, shards, 0.0), {}, label)
     with closing(_first_samples(probe, retry)) as samples:
         first = list(islice(samples, PROBED))
     # Decoding empties the samples, so their digest comes first.
     stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in first)).hexdigest()
     labelled = bool(first) and all(sample.label is not None for sample in first)
-    with closing(decode_samples(iter(first), probe)) as images:
+    if label is not None and not labelled:
+        known = listed(list(first[0].labels)) if first and first[0].labels else "none"
+        raise UsageError(
+            f"the first images of {pattern} do not all have labels called {label!r}; the first has {known}: choose "
+            "another, or leave --label out"
+        )
+    with quiet_pillow(), closing(decode_samples(iter(first), probe)) as images:
         depths = [len(image.pixels) for _, image in images if not isinstance(image, str)]
     if not depths:
         reasons = ", ".join(f"{name} ({reason})" for name, reason in list(probe.skipped.items())[:3])
@@ -194,10 +208,12 @@ def open_stream(
     framing = replace(framing, channels=max(depths))
     block = max(1, min(block, max_block_bytes // (max(depths) * math.prod((framing.height, framing.width)))))
     counts = ShardCounts(notes, shards, held_out)
-    plan = Plan(shards, framing, labelled, held_out, lanes, block, counts, {})
+    plan = Plan(shards, framing, labelled, held_out, lanes, block, counts, {}, label)
     names = [(shard.name, shard.size) for shard in shards]
-    facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block)
-    return Stream(plan, hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest(), retry)
+    facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block, *([] if label is None else [label]))
+    fingerprint = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
+    told = [printable(f"of the first {len(first):,} samples, {note}") for note in left_out_note(first)]
+    return Stream(plan, fingerprint, retry, told)
 
 
 def _first_samples(plan: Plan, retry: RetryPolicy) -> Generator[Sample, None, None]:

@@ -19,7 +19,8 @@ from equipoise.data.sources.hub import hub
 from equipoise.data.sources.idx import idx
 from equipoise.data.sources.parquet import parquet, split_of_folder
 from equipoise.data.toys import TOYS
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
+from equipoise.reading import check_name, expand_home
 
 NAMED_SOURCES = (bundled, faces, hub, shards, split_of_folder)
 SOURCES = (archive, array, parquet, shards, cifar, idx, folder)
@@ -33,17 +34,18 @@ def find_source(data: str | os.PathLike[str]) -> Source:
     Raises:
         UsageError: there is no such thing, it may not be read, or it is of no kind in SOURCES.
     """
+    check_name(data)
     if isinstance(data, str):
         for named_source in NAMED_SOURCES:
             if (source := named_source(data)) is not None:
                 return source
     bundled_names = "the bundled " + " or ".join(repr(name) for name in BUNDLED)
     with source_errors(Path(data)):
-        path = Path(data).expanduser()
+        path = expand_home(data)
         if not str(data) or not path.exists():
             near = difflib.get_close_matches(str(data).lower(), (*BUNDLED, FACES, *TOYS), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"check the path, or take {bundled_names}"
-            raise UsageError(f"there is no file, folder or bundled data named {str(data)!r}: {hint}")
+            raise UsageError(f"there is no file, folder or bundled data named {quoted(str(data))}: {hint}")
         if path.is_file():
             path.open("rb").close()  # a file that may not be read is refused here, before its kind is looked for
         for path_source in SOURCES if path.is_file() or path.is_dir() else ():  # a pipe or device would block

@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -16,12 +17,15 @@ import torch
 from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array, Rows
 from equipoise.data.pixels import to_uint8
-from equipoise.data.sources.base import Contents, Labels, Source, source_errors
-from equipoise.errors import UsageError
+from equipoise.data.sources.base import Contents, LabelsAndClasses, Source, source_errors
+from equipoise.data.sources.labels import one_hot, truth_names
+from equipoise.errors import MOST_QUOTED, MOST_REASON, UsageError, one_line, quoted, reason
 
 IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
+HELD_OUT = "held_out"  # array of truth values: the images that the data itself holds out
 MAX_LOADED_BYTES = 8 * 2**30  # of a compressed array, unpacked into memory; all others are read row by row
+MAX_AXES = 32  # as many as every version of numpy allows
 CHUNK = 1024  # images whose range is computed at a time
 TOLERANCE = 1e-4  # by which floats may miss their range
 HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
@@ -76,9 +80,14 @@ def open_npz(path: Path, border: str | None = None) -> Iterator[Contents]:
     with source_errors(path), zipfile.ZipFile(path) as members:
         keys = [name.removesuffix(".npy") for name in members.namelist() if name.endswith(".npy")]
         images = _member(path, members, _image_key(path, members, keys))
-        label_key = next((key for key in LABEL_KEYS if key in keys), None)
-        labels = None if label_key is None else read_all(_member(path, members, label_key))
-    yield contents_of(images, str(path), labels, border=border)
+        columns = {key: partial(_column, path, key, len(images)) for key in _columns(members, keys, len(images))}
+        label = next((key for key in LABEL_KEYS if key in keys), None)
+        labels = None if label is None else read_all(_member(path, members, label))
+        held_out = read_all(_member(path, members, HELD_OUT)) if HELD_OUT in columns else None
+    contents = contents_of(images, str(path), labels, border=border)
+    if held_out is not None and held_out.dtype == np.bool_:
+        contents = replace(contents, held_out=held_out.reshape(-1))
+    yield replace(contents, columns={key: columns[key] for key in columns if key != HELD_OUT}, label=label)
 
 
 def contents_of(
@@ -98,7 +107,7 @@ def contents_of(
     return Contents(
         names=Numbers(len(images)),
         read=lambda index: convert(arrange(images[index : index + 1])[0]),
-        labels=None if labels is None else _as_labels(labels, len(images), classes, name),
+        labels=None if labels is None else as_labels(labels, len(images), classes, name)[0],
         classes=classes,
         border=border,
     )
@@ -115,8 +124,25 @@ def _image_key(path: Path, members: zipfile.ZipFile, keys: list[str]) -> str:
     deep = [key for key, shape in shapes.items() if len(shape) in (3, 4)]
     if len(deep) == 1:
         return deep[0]
-    listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items()) or "nothing"
+    listed = one_line(", ".join(f"{key} {shape}" for key, shape in shapes.items()), MOST_REASON) or "nothing"
     raise UsageError(f"{path} holds no array named {', '.join(IMAGE_KEYS)}, but {listed}: save the images as 'images'")
+
+
+def _columns(members: zipfile.ZipFile, keys: Sequence[str], count: int) -> Iterator[str]:
+    """Names of the arrays that can be labels of `count` images: of whole numbers or truth values, one an image."""
+    for key in keys:
+        info = members.getinfo(f"{key}.npy")
+        with members.open(info) as file:
+            shape, _, dtype = _header(file, info.file_size)
+        if shape in ((count,), (count, 1)) and dtype.kind in "biu":
+            yield key
+
+
+def _column(path: Path, key: str, count: int) -> LabelsAndClasses:
+    with source_errors(path), zipfile.ZipFile(path) as members:
+        values = read_all(_member(path, members, key))
+    classes = truth_names(key) if values.dtype == np.bool_ else None
+    return as_labels(values.astype(np.int64) if classes else values, count, classes, str(path))
 
 
 def _member(path: Path, members: zipfile.ZipFile, key: str) -> Rows | Array:
@@ -161,26 +187,33 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
     try:
         shape, fortran, dtype = read(file)
     except Exception as error:  # numpy parses it as Python, and damaged ones raise nearly anything
-        raise ValueError(f"its header is damaged ({error})") from error
+        raise ValueError(f"its header is damaged ({reason(error)})") from error
+    if not _is_shape(shape):
+        raise ValueError(f"its shape {quoted(shape)} is none")
     if dtype.hasobject:
         raise UsageError(f"an array holds pickled objects, which are never loaded: {HINT}")
     # A header can claim any shape; what the file cannot hold must not be allocated.
     if math.prod(shape) * dtype.itemsize > size - file.tell():
-        raise ValueError(f"it is shorter than its shape {shape} says")
+        raise ValueError(f"it is shorter than its shape {quoted(shape)} says")
     return shape, fortran, dtype
+
+
+def _is_shape(shape: tuple[Any, ...]) -> bool:
+    """Whether these are lengths of axes: True and -1 are integers for numpy's reader, too."""
+    return len(shape) <= MAX_AXES and all(type(length) is int and 0 <= length < 2**63 for length in shape)
 
 
 def _arrangement(shape: tuple[int, ...], name: str) -> Callable[[Array], Array]:
     """Function that rearranges images of any layout to (n, H, W), (n, H, W, 3) or (n, H, W, 4)."""
     if 0 in shape:
-        raise UsageError(f"{name} has the shape {shape}, no images at all: {HINT}")
+        raise UsageError(f"{name} has the shape {quoted(shape)}, no images at all: {HINT}")
     if len(shape) == 3 and shape[-1] not in (3, 4):
         return lambda images: images
     if len(shape) == 4 and shape[-1] in (1, 3, 4):
         return (lambda images: images[..., 0]) if shape[-1] == 1 else lambda images: images
     if len(shape) == 4 and shape[1] in (1, 3, 4):
         return (lambda images: images[:, 0]) if shape[1] == 1 else lambda images: np.moveaxis(images, 1, -1)
-    raise UsageError(f"{name} has the shape {shape}: {HINT}")
+    raise UsageError(f"{name} has the shape {quoted(shape)}: {HINT}")
 
 
 def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
@@ -188,7 +221,7 @@ def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
     if pixels.dtype == np.uint8:
         return lambda values: values
     if not np.issubdtype(pixels.dtype, np.floating):
-        raise UsageError(f"{name} holds {pixels.dtype}: {HINT}")
+        raise UsageError(f"{name} holds {one_line(str(pixels.dtype), MOST_QUOTED)}: {HINT}")
     chunks = (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK))
     extremes = np.array([(float(chunk.min()), float(chunk.max())) for chunk in chunks])
     low, high = float(extremes.min()), float(extremes.max())
@@ -199,13 +232,22 @@ def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
     return lambda values: to_uint8(torch.from_numpy(values.astype(np.float32) * 2 - 1)).numpy()
 
 
-def _as_labels(labels: Array, count: int, classes: tuple[str, ...] | None, name: str) -> Labels:
+def as_labels(labels: Array, count: int, classes: tuple[str, ...] | None, name: str) -> LabelsAndClasses:
+    """Labels (N,) of whole numbers, (N,), (N, 1) or one-hot (N, K), and the names of their classes.
+
+    Raises:
+        UsageError: they are of another shape or type, or of no class.
+    """
+    numbers = one_hot(labels)
+    labels = labels if numbers is None else numbers
     if labels.shape not in ((count,), (count, 1)) or not np.issubdtype(labels.dtype, np.integer):
-        found = f"{labels.dtype} {labels.shape}"
+        found = f"{one_line(str(labels.dtype), MOST_QUOTED)} {quoted(labels.shape)}"
         raise UsageError(
             f"the labels in {name} must be {count} integers, one an image, not {found}: mend or remove them"
         )
+    if labels.max() >= 2**63:
+        raise UsageError(f"the labels in {name} must be below 2^63, but reach {labels.max()}: mend or remove them")
     if classes is not None and not 0 <= labels.min() <= labels.max() < len(classes):
         found = f"from {labels.min()} to {labels.max()}"
         raise UsageError(f"the labels in {name} must name one of {len(classes)} classes, but are {found}: mend them")
-    return labels.reshape(count).astype(np.int64)
+    return labels.reshape(count).astype(np.int64), classes

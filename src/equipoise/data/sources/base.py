@@ -3,9 +3,9 @@
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,23 +13,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.data.digests import Stored
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 Labels = NDArray[np.int64]  # (N,)
+LabelsAndClasses = tuple[Labels | None, tuple[str, ...] | None]  # labels, and the names of 0, 1, .. where there are any
+Column = Callable[[], LabelsAndClasses]  # reads labels that can be chosen instead of a source's own
 
 ARCHIVE_DAMAGE = (BadZipFile, tarfile.TarError, EOFError, zlib.error, struct.error)
 DAMAGE = (OSError, ValueError, OverflowError, RuntimeError, *ARCHIVE_DAMAGE)
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Images of an opened source; image i is stored as `read(i)`, named names[i], of class labels[i]."""
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """What is known of N images beside their pixels.
+
+    Attributes:
+        labels: those that are taken where no others are chosen.
+        classes: names of the labels 0, 1, ..
+        columns: labels to choose from, by name.
+        label: which of the columns `labels` are, if they are one.
+        held_out: (N,) the images that the data itself holds out from training, if it says so.
+        notes: what is there and not used, and what a user should know of the labels, in sentences.
+    """
+
+    labels: Labels | None = None
+    classes: tuple[str, ...] | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    label: str | None = None
+    held_out: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents(Annotations):
+    """Images of an opened source.
+
+    Attributes:
+        names: of each image.
+        read: gives image i as it is stored; raises UnreadableError, OSError or anything where it cannot be used.
+        border: the plain colour that surrounds every image, where there is one.
+    """
 
     names: Sequence[str]
-    read: Callable[[int], Stored]  # raises UnreadableError, OSError or anything for an image that cannot be used
-    labels: Labels | None = None
-    classes: tuple[str, ...] | None = None  # names of the labels 0, 1, ..
-    border: str | None = None  # the plain colour that surrounds every image, where there is one
+    read: Callable[[int], Stored]
+    border: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +67,13 @@ class Source:
         name: as the user gave it.
         identity: strings and files that change when the content does; of a path, the bytes of its file count.
         contents: opens the data; raises UsageError where it is damaged as a whole.
+        notes: what lies there and is not used, in sentences, as far as that is known without opening the data.
     """
 
     name: str
     identity: tuple[str | Path, ...]
     contents: Callable[[], AbstractContextManager[Contents]]
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -65,4 +94,6 @@ def source_errors(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise UsageError(f"{path} does not fit into memory: save its images with np.save, as an .npy file") from error
     except DAMAGE as error:
-        raise UsageError(f"{path} is damaged or not what its name says: {error}; get or write it again") from error
+        raise UsageError(
+            f"{path} is damaged or not what its name says: {reason(error)}; get or write it again"
+        ) from error

@@ -13,21 +13,26 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array
-from equipoise.data.sources.arrays import contents_of
+from equipoise.data.sources.arrays import as_labels, contents_of
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, reason
 
 BATCH = re.compile(r"(data_batch_\d+|test_batch|train|test)(\.bin)?")
 TRAINING = re.compile(r"(data_batch_\d+|train)(\.bin)?")
-META = ("batches.meta", "meta", "batches.meta.txt", "fine_label_names.txt")
+META = ("batches.meta", "meta")
+NAMES = {  # of classes, in the binary version, and the labels that they name
+    "batches.meta.txt": "labels",
+    "fine_label_names.txt": "fine_labels",
+    "coarse_label_names.txt": "coarse_labels",
+}
 TARS = (".tar.gz", ".tgz", ".tar")
 MAX_FILE_BYTES = 2**30  # bytes; the largest file of either set has 155 MB
 SHAPE = (3, 32, 32)  # of an image, (C, H, W)
@@ -44,6 +49,7 @@ ALLOWED = {  # names in a pickle, by module
 BYTE_TYPES = (("u1",), (b"u1",))  # arguments of the dtype uint8 in a pickle
 
 Files = dict[str, Callable[[], bytes]]  # reads a file, by its name
+Labelled = dict[str, Array]  # labels (N,) by their name, the usual ones first
 
 
 def cifar(path: Path) -> Source | None:
@@ -55,7 +61,7 @@ def cifar(path: Path) -> Source | None:
     batches = [batch for batch in batches if pattern.fullmatch(batch.name) and batch.is_file()]
     if not batches:
         return None
-    files = [*batches, *(folder / name for name in META if (folder / name).is_file())]
+    files = [*batches, *(folder / name for name in (*META, *NAMES) if (folder / name).is_file())]
     identity = [part for file in files for part in (file.name, file)]
     return Source(str(path), ("cifar", *identity), partial(_open_files, path, files))
 
@@ -73,7 +79,11 @@ def _open_tar(path: Path) -> Iterator[Contents]:
         members = {
             Path(member.name).name: member for member in tar if member.isfile() and member.size <= MAX_FILE_BYTES
         }
-        needed = {name: member for name, member in members.items() if name in META or TRAINING.fullmatch(name)}
+        needed = {
+            name: member
+            for name, member in members.items()
+            if name in META or name in NAMES or TRAINING.fullmatch(name)
+        }
 
         def read(member: tarfile.TarInfo) -> bytes:
             file = tar.extractfile(member)
@@ -88,39 +98,51 @@ def _contents(files: Files, path: Path) -> Contents:
     if not batches:
         raise UsageError(f"{path} holds no batches of CIFAR: if it holds images, unpack it and give the folder")
     parsed = [(_binary if name.endswith(".bin") else _pickled)(files[name](), name) for name in batches]
-    images, labels = (np.concatenate(parts) for parts in zip(*parsed, strict=True))
-    return contents_of(images.reshape(-1, *SHAPE), str(path), labels, _classes(files))
+    images = np.concatenate([batch for batch, _ in parsed]).reshape(-1, *SHAPE)
+    labels = {key: np.concatenate([labels[key] for _, labels in parsed]) for key in parsed[0][1]}
+    classes = _classes(files)
+    usual, *others = labels  # of CIFAR-100 the finer
+    contents = contents_of(images, str(path), labels[usual], classes.get(usual))
+    columns = {key: partial(as_labels, labels[key], len(images), classes.get(key), str(path)) for key in labels}
+    return replace(contents, columns=columns, label=usual) if others else contents
 
 
-def _binary(data: bytes, name: str) -> tuple[Pixels, Pixels]:
+def _binary(data: bytes, name: str) -> tuple[Array, Labelled]:
     """Images (N, 3072) and labels (N,) of a binary batch; CIFAR-100 has two labels, the second the finer."""
-    labels = 1 if "batch" in name else 2
-    record = labels + math.prod(SHAPE)
+    labels = ["labels"] if "batch" in name else ["coarse_labels", "fine_labels"]
+    record = len(labels) + math.prod(SHAPE)
     if not data or len(data) % record:
         raise ValueError(f"{name} is no whole number of records of {record} bytes")
     records = np.frombuffer(data, np.uint8).reshape(-1, record)
-    return records[:, labels:], records[:, labels - 1]
+    return records[:, len(labels) :], {key: records[:, place] for place, key in reversed(list(enumerate(labels)))}
 
 
-def _pickled(data: bytes, name: str) -> tuple[Array, Array]:
+def _pickled(data: bytes, name: str) -> tuple[Array, Labelled]:
     """Images (N, 3072) and labels (N,) of a pickled batch."""
     batch = _unpickle(data, name)
     images = _as_array(batch.get("data"))
-    labels = np.array(batch.get("labels", batch.get("fine_labels")))
-    if images is None or images.shape != (len(images), math.prod(SHAPE)) or labels.shape != (len(images),):
+    labels: Labelled = {key: np.array(batch[key]) for key in ("labels", "fine_labels", "coarse_labels") if key in batch}
+    shapes = {values.shape for values in labels.values()}
+    if images is None or images.shape != (len(images), math.prod(SHAPE)) or shapes != {(len(images),)}:
         raise ValueError(f"{name} is not a batch of images 32x32x3 and their labels")
     return images, labels
 
 
-def _classes(files: Files) -> tuple[str, ...] | None:
+def _classes(files: Files) -> dict[str, tuple[str, ...]]:
+    """Names of the classes, by the labels that they name."""
+    classes: dict[str, tuple[str, ...]] = {}
     for name in files:
-        if name.endswith(".txt"):
-            return tuple(files[name]().decode("ascii", "replace").split())
+        if name in NAMES:
+            classes[NAMES[name]] = tuple(files[name]().decode("ascii", "replace").split())
         if name in META:
             meta = _unpickle(files[name](), name)
-            names = meta.get("label_names", meta.get("fine_label_names", []))
-            return tuple(n.decode("ascii", "replace") if isinstance(n, bytes) else str(n) for n in names)
-    return None
+            for key in NAMES.values():
+                names = meta.get(f"{key[:-1]}_names")
+                if names is not None:
+                    classes[key] = tuple(
+                        n.decode("ascii", "replace") if isinstance(n, bytes) else str(n) for n in names
+                    )
+    return classes
 
 
 def _unpickle(data: bytes, name: str) -> dict[str, Any]:
@@ -128,7 +150,7 @@ def _unpickle(data: bytes, name: str) -> dict[str, Any]:
         content = _InertUnpickler(io.BytesIO(data), encoding="bytes").load()
         return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
     except Exception as error:  # a damaged pickle raises anything
-        raise ValueError(f"{name} is no pickle of CIFAR ({error})") from error
+        raise ValueError(f"{name} is no pickle of CIFAR ({reason(error)})") from error
 
 
 def _as_array(value: Any) -> Array | None:

@@ -1,25 +1,46 @@
 """Columns of a table: which holds the images and which the labels, and how these are stored."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from equipoise.data.decode import UnreadableError
 from equipoise.data.digests import Stored
-from equipoise.data.sources.base import Labels
+from equipoise.data.sources.base import Annotations, LabelsAndClasses
+from equipoise.data.sources.files import MAX_FILE_BYTES
+from equipoise.data.sources.labels import LABELS, number_values
 from equipoise.errors import UsageError
+from equipoise.reading import parse_json, read_bytes
 
 IMAGES = ("image", "img", "picture", "pixel_values", "jpg", "jpeg", "png", "webp", "images")
-LABELS = ("label", "labels", "class", "fine_label", "target")
 UNLABELLED = -1  # the label that the datasets library gives to images without one
 
 Schema = Any  # pyarrow comes without types
-Feature = dict[str, Any]
 Opener = Callable[[Any, Path], Stored]  # reads a scalar of a table that lies in that folder
+
+
+class _Feature(BaseModel):
+    """What the datasets library notes of a column; of classes, their names."""
+
+    model_config = ConfigDict(strict=True)
+    kind: str = Field("", alias="_type")
+    names: tuple[str, ...] | None = None
+
+
+class _Info(BaseModel):
+    features: dict[str, Annotated[_Feature | JsonValue, Field(union_mode="left_to_right")]]
+
+
+class _Metadata(BaseModel):
+    info: _Info
+
+
+METADATA = TypeAdapter(_Metadata)
 
 
 def image_column(schema: Schema, name: str) -> str:
@@ -29,7 +50,7 @@ def image_column(schema: Schema, name: str) -> str:
         UsageError: there is none, or it cannot hold images.
     """
     columns = schema.names
-    noted = [column for column, feature in _features(schema).items() if feature.get("_type") == "Image"]
+    noted = [column for column, feature in _features(schema).items() if feature.kind == "Image"]
     binary = [column for column in columns if _kind(schema.field(column).type) == "binary"]
     named = [column for column in IMAGES if column in columns]
     chosen = [column for column in IMAGES if column in noted] or noted or named or (binary if len(binary) == 1 else [])
@@ -58,7 +79,7 @@ def opener(type_: Any, root: Path) -> Opener:
                 path = Path(folder, str(name)).resolve()
                 if not path.is_relative_to(root.resolve()):
                     raise UnreadableError(f"its file {name} lies outside of {root}")
-                return path.read_bytes()
+                return read_bytes(path, MAX_FILE_BYTES)
         if content is None:
             raise UnreadableError("no image, null")
         return bytes(content)
@@ -66,44 +87,50 @@ def opener(type_: Any, root: Path) -> Opener:
     return read
 
 
-def read_labels(schema: Schema, whole: Callable[[str], Any], name: str) -> tuple[Labels | None, tuple[str, ...] | None]:
-    """Labels (N,) and names of their classes, from the column that is noted or named as such, if there is one.
+def annotate(schema: Schema, whole: Callable[[str], Any], name: str, *, images: str) -> Annotations:
+    """Every column but that of the images that can be labels; those that are noted or named as such are taken.
 
     Raises:
-        UsageError: some labels are missing, or are of no class.
+        UsageError: some of these are missing, or are of no class.
     """
+    fitting = [column for column in dict.fromkeys(schema.names) if column != images and _can_be_labels(schema, column)]
+    columns = {column: partial(_read_labels, column, schema, whole, name) for column in fitting}
+    features = _features(schema)
+    noted = [column for column in fitting if column in features and features[column].kind == "ClassLabel"]
+    candidates = [column for column in (*LABELS, *noted) if column in fitting]
+    label = next((column for column in candidates if column in noted), next(iter(candidates), None))
+    labels, classes = (None, None) if label is None else columns[label]()
+    return Annotations(labels=labels, classes=classes, columns=columns, label=label)
+
+
+def _read_labels(column: str, schema: Schema, whole: Callable[[str], Any], name: str) -> LabelsAndClasses:
     import pyarrow as pa
 
-    column = _label_column(schema)
-    if column is None:
-        return None, None
     values = whole(column)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if values.null_count == len(values):
         return None, None
-    if values.null_count:
-        raise UsageError(f"{values.null_count} of {len(values)} labels in {name} are null: fill or drop them")
-    if not pa.types.is_integer(values.type):
-        names, numbers = np.unique(values.to_pylist(), return_inverse=True)
-        return numbers.astype(np.int64), tuple(names.tolist())
+    if values.null_count or not pa.types.is_integer(values.type):
+        return number_values(values.to_pylist(), column, name)
     labels = values.to_numpy().astype(np.int64)
     if (labels == UNLABELLED).all():
         return None, None
-    classes = _features(schema).get(column, {}).get("names")
-    if classes is None:
+    feature = _features(schema).get(column)
+    if feature is None or feature.names is None:
         return labels, None
+    classes = feature.names
     if not 0 <= labels.min() <= labels.max() < len(classes):
         found = f"from {labels.min()} to {labels.max()}"
         raise UsageError(f"the labels in {name} must name one of {len(classes)} classes, but are {found}: mend them")
-    return labels, tuple(str(each) for each in classes)
+    return labels, classes
 
 
-def _features(schema: Schema) -> dict[str, Feature]:
+def _features(schema: Schema) -> dict[str, _Feature]:
     """Features of each column, as the datasets library notes them in the metadata."""
-    with suppress(ValueError, KeyError, TypeError, AttributeError):
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {column: feature for column, feature in features.items() if isinstance(feature, dict)}
+    with suppress(ValueError, KeyError):
+        features = parse_json(METADATA, (schema.metadata or {})[b"huggingface"]).info.features
+        return {column: feature for column, feature in features.items() if isinstance(feature, _Feature)}
     return {}
 
 
@@ -123,17 +150,12 @@ def _kind(type_: Any) -> str | None:
     return "list" if depth in (2, 3) and types.is_integer(type_) else None
 
 
-def _label_column(schema: Schema) -> str | None:
+def _can_be_labels(schema: Schema, column: str) -> bool:
     import pyarrow as pa
 
-    def fits(column: str) -> bool:
-        type_ = schema.field(column).type
-        type_ = type_.value_type if pa.types.is_dictionary(type_) else type_
-        return any(is_(type_) for is_ in (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string))
-
-    noted = [column for column, feature in _features(schema).items() if feature.get("_type") == "ClassLabel"]
-    candidates = [column for column in (*LABELS, *noted) if column in schema.names and fits(column)]
-    return next((column for column in candidates if column in noted), next(iter(candidates), None))
+    types, type_ = pa.types, schema.field(column).type
+    type_ = type_.value_type if types.is_dictionary(type_) else type_
+    return any(is_(type_) for is_ in (types.is_integer, types.is_boolean, types.is_string, types.is_large_string))
 
 
 def _pixels(value: Sequence[Any]) -> Stored:

@@ -1,24 +1,38 @@
 """Image files, in a folder however deep or in a .zip."""
 
+import errno
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from typing import NamedTuple
 
-from equipoise.data.decode import Fit, Pixels, UnreadableError, parse_framing, prepare
+from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
+from equipoise.data.formats import HEAD, PLUGINS, installed_plugins, is_hidden, is_image, looks_like_image
+from equipoise.data.framing import Fit, parse_framing
+from equipoise.data.sources import celeba
+from equipoise.data.sources.annotations import annotate, is_annotation
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.data.sources.labels import DATASET, label_images
-from equipoise.errors import UsageError
+from equipoise.data.sources.labels import counted
+from equipoise.errors import UsageError, reason
+from equipoise.reading import read_bytes
 
-SUFFIXES = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".tga", ".ico", ".pcx"),
-)
 MAX_FILE_BYTES = 256 * 2**20  # of one image, unpacked
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # whose output zipfile can bound, unlike that of others
+KINDS = 5  # of left-out files that are named
+
+
+class File(NamedTuple):
+    """A file below a folder: its name from there, its size in bytes, and its date in nanoseconds."""
+
+    name: str
+    size: int
+    changed: int
 
 
 def folder(path: Path) -> Source | None:
@@ -30,54 +44,116 @@ def folder(path: Path) -> Source | None:
     if not path.is_dir():
         return None
     with source_errors(path):
-        images = sorted(_walk(path))
-        if not images:
-            raise UsageError(_no_images(path, any(path.iterdir())))
+        files = sorted(_walk(path))
+        images = [file for file in files if is_image(file.name) or _looks_like_image(path / file.name)]
+    names = {file.name for file in images}
+    others = [file.name for file in files if file.name not in names]
+    if not images:
+        raise UsageError(_no_images(path, others, empty=not any(path.iterdir())))
     # Reading every image to tell whether one has changed would take as long as packing them; names, sizes and dates do.
     listing = hashlib.sha256(os.fsencode(path.resolve()))
     for name, size, changed in images:
         listing.update(os.fsencode(f"\0{name}\0{size}\0{changed}"))
-    labels = [path / DATASET] if (path / DATASET).is_file() else []
+    beside = {name: path / name for name in others if is_annotation(name)} | celeba.beside(path)
+    identity = [part for name, file in beside.items() for part in (name, file)]
     return Source(
         str(path),
-        ("folder", listing.hexdigest(), *labels),
-        partial(_open_folder, path, [name for name, _, _ in images]),
+        ("folder", listing.hexdigest(), *identity),
+        partial(_open_folder, path, [file.name for file in images], beside),
+        left_out(others),
     )
 
 
 def archive(path: Path) -> Source | None:
     """Source of the images in a .zip, which are read from it and never unpacked to disk."""
-    return Source(str(path), ("zip", path), partial(_open_archive, path)) if path.suffix.lower() == ".zip" else None
+    if path.suffix.lower() != ".zip":
+        return None
+    beside = celeba.beside(path)
+    identity = [part for name, file in beside.items() for part in (name, file)]
+    plugins = [plugin.format for plugin in installed_plugins()]  # with them, more images can be read
+    return Source(str(path), ("zip", path, *identity, *plugins), partial(_open_archive, path, beside))
+
+
+def left_out(names: Iterable[str]) -> tuple[str, ...]:
+    """Notes on files that are neither images that can be read nor say what these show: how many of which kind."""
+    names = [name for name in names if not is_annotation(name)]
+    kinds = Counter(PurePosixPath(name).suffix.lower() for name in names)
+    notes = []
+    for plugin in PLUGINS:
+        count = sum(kinds.pop(suffix, 0) for suffix in plugin.suffixes)
+        if count:
+            notes.append(
+                f"left out: {counted(count, f'{plugin.format} image')}, read after `pip install {plugin.package}`"
+            )
+    if kinds:
+        listed = []
+        for suffix, count in kinds.most_common(KINDS):
+            example = next(name for name in names if PurePosixPath(name).suffix.lower() == suffix)
+            listed.append(f"{count:,} {suffix or 'without a suffix'} (such as {example})")
+        more = ", and other kinds" if len(kinds) > KINDS else ""
+        notes.append(f"left out: {counted(kinds.total(), 'file')} of no known kind of image: {', '.join(listed)}{more}")
+    return tuple(notes)
 
 
 @contextmanager
-def _open_folder(path: Path, names: Sequence[str]) -> Iterator[Contents]:
-    with source_errors(path):
-        dataset = read_file(path / DATASET) if (path / DATASET).is_file() else None
-    yield Contents(names, lambda index: read_file(path / names[index]), *label_images(names, dataset, str(path)))
+def _open_folder(path: Path, names: Sequence[str], beside: Mapping[str, Path]) -> Iterator[Contents]:
+    annotations = annotate(names, {name: partial(read_file, file) for name, file in beside.items()}, str(path))
+    yield Contents(names=names, read=lambda index: read_file(path / names[index]), **vars(annotations))
 
 
 @contextmanager
-def _open_archive(path: Path) -> Iterator[Contents]:
+def _open_archive(path: Path, beside: Mapping[str, Path]) -> Iterator[Contents]:
     with source_errors(path):
         opened = zipfile.ZipFile(path)
     with opened:
-        entries = [info for info in opened.infolist() if not info.is_dir() and is_image(info.filename)]
-        entries.sort(key=lambda info: (info.filename, info.header_offset))
-        if not entries:
-            raise UsageError(_no_images(path, bool(opened.infolist())))
-        names = [info.filename for info in entries]
+        files = [(_plain(info.filename), info) for info in opened.infolist() if not info.is_dir()]
+        files = [(name, info) for name, info in files if not is_hidden(name)]
         with source_errors(path):
-            dataset = _unpacked(opened, opened.getinfo(DATASET)) if DATASET in opened.NameToInfo else None
-        yield Contents(names, lambda index: _unpacked(opened, entries[index]), *label_images(names, dataset, str(path)))
+            images = [each for each in files if is_image(each[0]) or _entry_looks_like_image(opened, *each)]
+        images.sort(key=lambda image: (image[0], image[1].header_offset))
+        offsets = {info.header_offset for _, info in images}
+        others = {name: info for name, info in files if info.header_offset not in offsets}
+        if not images:
+            raise UsageError(_no_images(path, others, empty=not opened.infolist()))
+        names = [name for name, _ in images]
+        inside = {name: partial(_unpacked, opened, info) for name, info in others.items() if is_annotation(name)}
+        outside = {name: partial(read_file, file) for name, file in beside.items()}
+        annotations = annotate(names, {**inside, **outside}, str(path))
+        notes = (*left_out(others), *annotations.notes)
+        facts = {**vars(annotations), "notes": notes}
+        yield Contents(names=names, read=lambda index: _unpacked(opened, images[index][1]), **facts)
+
+
+def _plain(name: str) -> str:
+    """Name of a .zip's entry with / between folders, where some programs write a backslash or begin with a dot."""
+    return PurePosixPath(name.replace("\\", "/")).as_posix()
+
+
+def _looks_like_image(path: Path) -> bool:
+    if path.suffix:
+        return False
+    try:
+        with path.open("rb") as file:
+            return looks_like_image(file.read(HEAD))
+    except OSError:
+        return False
+
+
+def _entry_looks_like_image(opened: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> bool:
+    if PurePosixPath(name).suffix or entry.flag_bits & 1 or entry.compress_type not in METHODS:
+        return False
+    with opened.open(entry) as file:
+        return looks_like_image(file.read(HEAD))
 
 
 def read_file(path: Path) -> bytes:
     """Bytes of a file, of no more than MAX_FILE_BYTES."""
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise UnreadableError(f"{size} bytes, of which {MAX_FILE_BYTES} are read at most")
-    return path.read_bytes()
+    try:
+        return read_bytes(path, MAX_FILE_BYTES)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise UnreadableError(reason(error)) from error
 
 
 def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -91,18 +167,11 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         with opened.open(entry) as file:
             return file.read(entry.file_size + 1)  # without a number, zipfile unpacks all before it cuts
     except zipfile.BadZipFile as error:
-        raise UnreadableError(f"damaged in the .zip ({error})") from error
+        raise UnreadableError(f"damaged in the .zip ({reason(error)})") from error
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's name, with / between its folders, is that of an image and not hidden."""
-    path = PurePosixPath(name)
-    hidden = any(part == "__MACOSX" or (part[0] == "." and part != "..") for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
-
-
-def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
-    """Name below `root`, size in bytes and date in nanoseconds of each image; each folder is entered once."""
+def _walk(root: Path) -> Iterator[File]:
+    """All files below `root` that are not hidden, and links to nowhere; each folder is entered once."""
     visited: set[tuple[int, int]] = set()  # by device and inode, since links can lead in circles
     pending = [""]
     while pending:
@@ -113,31 +182,48 @@ def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
         visited.add((here.st_dev, here.st_ino))
         with os.scandir(root / prefix) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                name = prefix + entry.name
-                if entry.is_dir() and is_image(f"{entry.name}/a.png"):
+                name, stat = prefix + entry.name, _stat(entry)
+                if is_hidden(entry.name):
+                    continue
+                if S_ISDIR(stat.st_mode):
                     pending.append(f"{name}/")
-                elif is_image(entry.name) and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
-                    stat = entry.stat(follow_symlinks=entry.is_file())  # a link to nothing is skipped with a reason
-                    yield name, stat.st_size, stat.st_mtime_ns
+                elif S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode):
+                    yield File(name, stat.st_size, stat.st_mtime_ns)
 
 
-def _no_images(path: Path, holds_anything: bool) -> str:
-    what = "holds no images" if holds_anything else "is empty"
+def _stat(entry: "os.DirEntry[str]") -> os.stat_result:
+    """Status of what an entry leads to; of a link to nowhere or to itself its own, so that it is skipped in words."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
+
+
+def _no_images(path: Path, others: Iterable[str], *, empty: bool) -> str:
+    notes = left_out(others)
+    what = "is empty" if empty else f"holds no images{' (' if notes else ''}{'; '.join(notes)}{')' if notes else ''}"
     return f"{path} {what}: give it files that end in .png, .jpg, .webp, .gif, .bmp, .tif or the like"
 
 
 def read_image(
-    path: Path, resolution: int | str, *, channels: int | None = None, fit: Fit = "crop", background: str = "white"
+    path: Path,
+    resolution: int | str,
+    *,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    background: str = "white",
+    crop: int | None = None,
 ) -> Pixels:
     """Image of a file as uint8 (C, H, W); the options are those of `open_images`.
 
     Raises:
         UsageError: an option is wrong, or the file is missing, no image, or damaged.
     """
-    framing = parse_framing(resolution, channels, fit, background)
+    framing = parse_framing(resolution, channels, fit, background, crop)
     with source_errors(path):
         stored = read_file(path)
     try:
-        return prepare(lambda: stored, framing).pixels
+        with quiet_pillow():
+            return prepare(lambda: stored, framing).pixels
     except UnreadableError as error:
         raise UsageError(f"cannot read {path}: {error}; give another image") from error

@@ -14,16 +14,21 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from pydantic import TypeAdapter
+
 from equipoise.data.cache import cache_folder, write_note
+from equipoise.data.formats import is_image
 from equipoise.data.sources.base import Contents, Source
 from equipoise.data.sources.extras import extra
-from equipoise.data.sources.files import archive, is_image
+from equipoise.data.sources.files import archive
 from equipoise.data.sources.hub_client import MissingRevisionError, OutOfReachError, call_hub
 from equipoise.data.sources.parquet import choose, is_table, open_files
 from equipoise.errors import UsageError
+from equipoise.reading import parse_json, read_bytes
 
 SCHEME = "hf://"
 CONVERTED = "refs/convert/parquet"  # where the hub keeps what it made of data in other forms
+MOST_LISTING = 2**26  # bytes of a noted list of files
 FORM = "hf://owner/name, hf://owner/name@revision, hf://owner/name/folder or hf://owner/name#test"
 NAME = re.compile(
     r"(?:datasets/)?(?P<repository>(?>[\w.-]+(?:/[\w.-]+)?))"
@@ -111,9 +116,8 @@ def _list_or_recall(repository: str, revision: str | None, name: str) -> Listing
     try:
         listing = _list_files(repository, revision, name)
     except OutOfReachError:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            known = json.loads(note.read_text())
-            return Listing(known["repository"], known["commit"], tuple(known["files"]))
+        with suppress(OSError, ValueError):
+            return parse_json(TypeAdapter(Listing), read_bytes(note, MOST_LISTING))
         raise
     write_note(note, json.dumps(asdict(listing)))
     return listing

@@ -1,71 +1,124 @@
-"""The labels of image files: the names of their folders, or a dataset.json beside them."""
+"""Labels of any source: columns to choose from, and class numbers that run from 0 without a gap."""
 
-import json
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from equipoise.data.sources.base import Labels
-from equipoise.errors import UsageError
+from equipoise.data.sources.base import Contents, Labels, LabelsAndClasses, Source
+from equipoise.errors import UsageError, printable
 
-DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
-NAMED = 3  # images named in a message
+COLUMNS = 64  # columns that a refusal names
+LONG = 80  # characters of a name in a message
+NAMED = 3  # images, columns or labels named in a message
+LABELS = ("label", "labels", "class", "fine_label", "target")  # columns that are taken where none is chosen
 
-LabelsAndClasses = tuple[Labels | None, tuple[str, ...] | None]  # labels (N,) and the names of 0, 1, ..
 
-
-def label_images(names: Sequence[str], dataset: bytes | None, where: str) -> LabelsAndClasses:
-    """Labels of images by a dataset.json, if there is one that has labels, else by their folders.
+@contextmanager
+def open_labelled(source: Source, label: str | None = None) -> Iterator[Contents]:
+    """Open a source with the labels of the column `label`, or with those it has by itself, numbered from 0.
 
     Raises:
-        UsageError: it does not give each image an integer; `where` is what is to be mended.
+        UsageError: the source is damaged as a whole, or has no such column.
     """
-    if dataset is None:
-        return folder_labels(names)
-    try:
-        known = json.loads(dataset)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{DATASET} in {where} is damaged: {error}; mend or remove it") from error
-    if not isinstance(known, dict) or "labels" not in known:
-        return folder_labels(names)
-    return (None if known["labels"] is None else _listed(names, known["labels"], where)), None
+    with source.contents() as contents:
+        yield numbered(_chosen(contents, label, source.name))
 
 
-def folder_labels(names: Sequence[str]) -> LabelsAndClasses:
-    """Labels of images by their folders, if every image lies exactly one deep below the folder that holds them all.
+def numbered(contents: Contents) -> Contents:
+    """The same with class numbers 0, 1, .. in the order of the labels, which become the names of the classes.
 
-    Returns labels (N,) that number the sorted names of two or more folders, and those names; else None and None.
+    Nothing is changed where they are that already, or where the data itself names its classes; what is changed, and
+    which named classes have no images, is noted.
     """
-    folders = {folder: PurePosixPath(folder).parts for folder in map(_folder, names)}
-    above = {parts[:-1] for parts in folders.values()}
-    if () in folders.values() or len(above) > 1 or len(folders) < 2:
-        return None, None
-    classes = tuple(sorted({parts[-1] for parts in folders.values()}))
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = np.fromiter((numbers[folders[_folder(name)][-1]] for name in names), np.int64, len(names))
-    return labels, classes
+    if contents.labels is None:
+        return contents
+    values, numbers = np.unique(contents.labels, return_inverse=True)
+    if contents.classes is not None:
+        present = set(values.tolist())
+        empty = [name for number, name in enumerate(contents.classes) if number not in present]
+        if not empty:
+            return contents
+        note = f"{len(empty):,} of {len(contents.classes):,} classes have no images: {listed(empty)}"
+        return replace(contents, notes=(*contents.notes, note))
+    if values.tolist() == list(range(len(values))):
+        return contents
+    names = tuple(str(value) for value in values.tolist())
+    note = f"the labels {listed(names)} are numbered 0 to {len(names) - 1:,}, in this order"
+    return replace(contents, labels=numbers.astype(np.int64), classes=names, notes=(*contents.notes, note))
 
 
-def _folder(name: str) -> str:
-    return name.rpartition("/")[0]
+def number_values(values: Sequence[Any], name: str, where: str) -> LabelsAndClasses:
+    """Labels from the values of a column called `name`: whole numbers, truth values, or words, which are sorted.
 
-
-def _listed(names: Sequence[str], listed: object, where: str) -> Labels:
-    """Label of each image, from a list of names and labels."""
-    expected = (
-        f'{DATASET} in {where} must hold {{"labels": [["name.png", 3], ..]}} with integers from 0: mend or remove it'
-    )
-    try:
-        numbers = dict(listed)  # type: ignore[call-overload]
-    except (TypeError, ValueError) as error:
-        raise UsageError(expected) from error
-    if any(type(number) is not int or not 0 <= number < 2**63 for number in numbers.values()):
-        raise UsageError(expected)
-    missing = [name for name in names if name not in numbers]
+    Raises:
+        UsageError: some are missing, or are of another kind; `where` is what is to be mended.
+    """
+    missing = sum(value is None for value in values)
     if missing:
-        more = f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
-        raise UsageError(
-            f"{DATASET} in {where} has no label for {', '.join(missing[:NAMED])}{more}: add them, or remove it"
-        )
-    return np.fromiter((numbers[name] for name in names), np.int64, len(names))
+        raise UsageError(f"{missing:,} of {len(values):,} labels {name!r} in {where} are null: fill or drop them")
+    if all(type(value) is bool for value in values):
+        return np.array(values, np.int64), truth_names(name)
+    if all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
+        return np.array(values, np.int64), None
+    if all(isinstance(value, str) for value in values):
+        words, numbers = np.unique(np.array(values, object), return_inverse=True)
+        return numbers.astype(np.int64), tuple(words.tolist())
+    raise UsageError(f"the labels {name!r} in {where} must all be whole numbers, or all words: mend them")
+
+
+def require_all(known: Mapping[str, object], images: Sequence[str], where: str) -> None:
+    """Raise UsageError, with the names, unless all images are among what is known."""
+    missing = [name for name in images if name not in known]
+    if missing:
+        raise UsageError(f"{where} has no label for {listed(missing)}: add them, or remove it")
+
+
+def truth_names(name: str) -> tuple[str, str]:
+    """Names of the classes 0 and 1 of what either is so or not."""
+    return f"not {name}", name
+
+
+def one_hot(labels: "np.ndarray[Any, Any]") -> Labels | None:
+    """Class numbers (N,) of labels (N, K) that are 1 in one place each, and 0 elsewhere; None if they are not."""
+    if labels.ndim != 2 or labels.shape[1] < 2 or not np.issubdtype(labels.dtype, np.number):
+        return None
+    if not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
+        return None
+    return np.asarray(labels.argmax(1), np.int64)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], at_most: int = NAMED) -> str:
+    """The first names, each without what a terminal would obey and cut after LONG characters, and how many more."""
+    more = f" and {len(names) - at_most:,} more" if len(names) > at_most else ""
+    shown = (printable(name if len(name) <= LONG else f"{name[:LONG]}...") for name in names[:at_most])
+    return ", ".join(shown) + more
+
+
+def _chosen(contents: Contents, label: str | None, source: str) -> Contents:
+    columns = list(contents.columns)
+    if label is None:
+        unused = [column for column in columns if column != contents.label]
+        if not unused:
+            return contents
+        used = "no labels are used" if contents.labels is None else f"the labels are those of {contents.label!r}"
+        note = f"{used}; --label can choose {listed(unused)}"
+        return replace(contents, notes=(*contents.notes, note))
+    if not columns:
+        raise UsageError(f"{source} has no columns of labels to choose from: leave --label out")
+    if label not in contents.columns:
+        near = difflib.get_close_matches(label, columns, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {listed(columns, COLUMNS)}"
+        raise UsageError(f"{source} has no labels called {label!r}: {hint}")
+    labels, classes = contents.columns[label]()
+    if labels is None:
+        raise UsageError(f"the labels {label!r} in {source} are all missing: choose others, or leave --label out")
+    return replace(contents, labels=labels, classes=classes, label=label)

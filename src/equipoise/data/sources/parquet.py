@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from equipoise.data.digests import Stored
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.data.sources.columns import image_column, opener, read_labels
+from equipoise.data.sources.columns import annotate, image_column, opener
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
+from equipoise.reading import expand_home
 
 TRAIN = "train"
 SPLITS = {"train": TRAIN, "training": TRAIN, "test": "test", "testing": "test"} | dict.fromkeys(
@@ -46,9 +47,9 @@ def split_of_folder(name: str) -> Source | None:
         UsageError: the folder has no such split.
     """
     folder, mark, split = name.rpartition("#")
-    if not (mark and folder) or Path(name).expanduser().exists() or not Path(folder).expanduser().is_dir():
+    if not (mark and folder) or expand_home(name).exists() or not expand_home(folder).is_dir():
         return None
-    source = _folder(Path(folder).expanduser(), split, name)
+    source = _folder(expand_home(folder), split, name)
     if source is None:
         raise UsageError(
             f"{folder} holds no Parquet or Arrow files, so there is no split to choose: leave out #{split}"
@@ -81,7 +82,7 @@ def choose(names: Sequence[str], split: str | None, data: str) -> list[str]:
     if split is None and (not known or len(splits) == 1):
         return parquets or tables
     listed = ", ".join(sorted(splits)) or "none"
-    missing = "no training images" if split is None else f"no split {split!r}"
+    missing = "no training images" if split is None else f"no split {quoted(split)}"
     raise UsageError(f"{data} has {missing}, but the splits {listed}: choose one by writing #name behind it")
 
 
@@ -126,14 +127,14 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
     if not sum(tables.counts):
         raise UsageError(f"{name} has no rows: write it again")
     with source_errors(paths[0]):
-        labels, classes = read_labels(tables.schemas[0], tables.whole, name)
+        annotations = annotate(tables.schemas[0], tables.whole, name, images=column)
     starts = list(accumulate(tables.counts, initial=0))
     value, stored = tables.column(column), opener(type_, root)
 
     def read(row: int) -> Stored:
         return stored(value(row), paths[bisect_right(starts, row) - 1].parent)
 
-    yield Contents([f"row {row}" for row in range(starts[-1])], read, labels, classes)
+    yield Contents(names=[f"row {row}" for row in range(starts[-1])], read=read, **vars(annotations))
 
 
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
@@ -141,7 +142,11 @@ def _folder(path: Path, split: str | None, name: str) -> Source | None:
     with source_errors(path):
         for here, folders, files in os.walk(path):
             folders[:] = [folder for folder in folders if not folder.startswith(".")]  # in place: os.walk enters these
-            names += [Path(here, file).relative_to(path).as_posix() for file in files if is_table(file)]
+            names += [
+                Path(here, file).relative_to(path).as_posix()
+                for file in files
+                if is_table(file) and Path(here, file).is_file()
+            ]
     if not names:
         return None
     return source_of([path / chosen for chosen in choose(names, split, name)], path, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted
 from equipoise.metrics.features.digits import digits
 from equipoise.metrics.features.dinov2 import dinov2
 from equipoise.metrics.features.effnet import effnet_lite0
@@ -43,5 +43,5 @@ def load_extractor(
     if name not in EXTRACTORS:
         similar = get_close_matches(name, EXTRACTORS, n=1)
         hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(EXTRACTORS)}"
-        raise UsageError(f"there is no feature extractor {name!r}: {hint}")
+        raise UsageError(f"there is no feature extractor {quoted(name)}: {hint}")
     return EXTRACTORS[name](file, torch.device(device), shape)

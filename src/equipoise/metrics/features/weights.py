@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, quoted, reason
+from equipoise.reading import open_plain
 
 COUNTER = "num_batches_tracked"  # of batch normalisation: older files lack it, and evaluation never reads it
 
@@ -53,8 +54,8 @@ class Published:
                 torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.sha256)
             except (OSError, RuntimeError) as error:  # RuntimeError: the file has another hash
                 raise UsageError(
-                    f"cannot download the weights of {self.extractor} ({error}): get {self.url} on another machine "
-                    f"and put it at {path}, or name it in {self.variable}"
+                    f"cannot download the weights of {self.extractor} ({reason(error)}): get {self.url} on another "
+                    f"machine and put it at {path}, or name it in {self.variable}"
                 ) from error
             return path
         if sha256(path) != self.sha256:
@@ -91,7 +92,7 @@ def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[
     if wanted != present:
         wrong = next(iter(dict(wanted.items() ^ present.items())))
         raise UsageError(
-            f"{path} does not hold the weights of {name}: it has {present.get(wrong, 'no')} for {wrong!r} and "
+            f"{path} does not hold the weights of {name}: it has {present.get(wrong, 'no')} for {quoted(wrong)} and "
             f"{wanted.get(wrong, 'none')} is needed, so give the file that is meant for {name}"
         )
     weights = {key: state[key].float() for key in wanted}
@@ -103,6 +104,7 @@ def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[
 def _read(path: Path, name: str) -> Mapping[str, Tensor]:
     """Named tensors of a file. `weights_only` unpickles tensors and nothing else: a hostile file is an error."""
     try:
+        open_plain(path).close()  # a pipe would be waited for
         state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"cannot read the weights of {name} at {path}: {error.strerror or error}") from error
