@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from equipoise.config.numbers import Count, ProcessCount, Seed, check_numbers
 from equipoise.data import normalise
 from equipoise.devices import Device, Launcher, leaving_together, make_launcher
 from equipoise.errors import UsageError
@@ -73,6 +74,9 @@ def evaluate(
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
+    check_numbers(
+        {"count": Count, "seed": Seed, "devices": ProcessCount}, {"count": count, "seed": seed, "devices": devices}
+    )
     request = Request(
         images=str(images.path if isinstance(images, Run) else images),
         reference=None if reference is None else str(reference.path if isinstance(reference, Run) else reference),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.config.datasets import open_dataset
+from equipoise.config.numbers import Count, Seed, check_numbers
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
@@ -42,8 +43,9 @@ def sample(
         (count, C, H, W) uint8; of a toy, its points (count, 2, 1, 1) float32.
 
     Raises:
-        UsageError: the run has no readable checkpoint, or makes no images of that class.
+        UsageError: the run has no readable checkpoint, makes no images of that class, or a number is out of bounds.
     """
+    check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
     generator = load_generator(run, ema=ema, best=best)
     masked = images_to_fill_in(open_dataset(run.config, place=run.place)) if run.config.tasks.inpaint else None
     return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
