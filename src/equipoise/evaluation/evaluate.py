@@ -17,6 +17,7 @@ from equipoise.evaluation.image_sets import ImageSets, open_sets
 from equipoise.evaluation.request import Request, Split, open_run
 from equipoise.evaluation.scores import PROTOCOL, Scores
 from equipoise.evaluation.toys import evaluate_toy
+from equipoise.isolation import isolated
 from equipoise.metrics import (
     METRICS,
     Available,
@@ -32,6 +33,7 @@ from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.runs.run import Run
 
 
+@isolated()
 def evaluate(
     images: Run | Path | str,
     reference: Run | Path | str | None = None,

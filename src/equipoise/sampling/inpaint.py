@@ -10,6 +10,7 @@ from equipoise.config.numbers import Count, Seed, check_numbers
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, read_image, to_uint8
 from equipoise.errors import UsageError
+from equipoise.isolation import isolated
 from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
@@ -20,6 +21,7 @@ from equipoise.sampling.sample import generate
 HIDDEN = 128  # gray level from which on a mask hides
 
 
+@isolated()
 def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int = 4, seed: int = 0) -> Tensor:
     """Several ways to fill in what a mask hides of an image.
 

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError, reason
+from equipoise.isolation import isolated
 from equipoise.players import Players
 from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.runs.run import CONFIG, Run
 
 
+@isolated()
 def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Module:
     """The trained generator in evaluation mode, on the CPU: latents (N, latent) -> GeneratorOutput.
 
@@ -28,6 +30,7 @@ def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Modu
     return _filled(_players(run, facts).generator, part, tensors)
 
 
+@isolated()
 def load_discriminator(run: Run) -> nn.Module:
     """The trained discriminator in evaluation mode, on the CPU: images (N, C, H, W) in [-1, 1] -> DiscriminatorOutput.
 

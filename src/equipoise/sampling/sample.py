@@ -14,6 +14,7 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
+from equipoise.isolation import isolated
 from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
@@ -24,6 +25,7 @@ BLOCK = 64  # latents in one forward pass
 FILLED_IN = 1000  # images at most that a generator which inpaints is given, again and again
 
 
+@isolated()
 def sample(
     run: Run, count: int, *, seed: int = 0, ema: bool = True, best: bool = False, label: int | None = None
 ) -> Tensor:

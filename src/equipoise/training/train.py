@@ -11,6 +11,7 @@ from equipoise.data import Dataset
 from equipoise.devices import SingleProcess, is_first_process, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
+from equipoise.isolation import isolated
 from equipoise.players import Players
 from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
@@ -21,6 +22,7 @@ from equipoise.views.terminal import progress_bar
 FEWEST = 2  # images to train on
 
 
+@isolated()
 def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
     """Train a new run to its end.
 
@@ -55,6 +57,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     return _finish(path, outcome)
 
 
+@isolated()
 def resume(
     path: Path | str,
     *,
@@ -89,6 +92,7 @@ def resume(
     return _finish(folder, outcome)
 
 
+@isolated()
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
     """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
 
