@@ -109,7 +109,7 @@ def test_read_only_disks(small: TrainConfig, disk: Path, tmp_path: Path) -> None
     before = files(disk)
     for write in (
         lambda: Run.create(disk / "other", small),
-        lambda: run.change_config(small),
+        lambda: run.change_config(small, small.data),
         lambda: run.rewind(0),
         lambda: run.append("metrics.jsonl", {"images": 1}),
         lambda: run.save_checkpoint(16, {}, {}),

@@ -15,7 +15,13 @@ def main(words: list[str]) -> int:
     return parse_and_call(resume, words, "resume")
 
 
-def resume(run: Positional[Path], images: Count | None = None, quiet: bool = False) -> int:
+def resume(
+    run: Positional[Path],
+    images: Count | None = None,
+    data: str | None = None,
+    force_changes: bool = False,
+    quiet: bool = False,
+) -> int:
     """Continue a run from its last checkpoint, to the same result as if it had never stopped.
 
     Example: equipoise resume runs/photos --images 2M
@@ -23,7 +29,9 @@ def resume(run: Positional[Path], images: Count | None = None, quiet: bool = Fal
     Args:
         run: Folder of the run.
         images: Number of images to train to, instead of the run's own.
+        data: Where the run's images are now, if they have moved.
+        force_changes: Go on although config.yaml was edited in what decides on training, such as the seed.
         quiet: Show no progress.
     """
-    print_paths(resume_training(run, images=images, quiet=quiet))
+    print_paths(resume_training(run, images=images, data=data, force_changes=force_changes, quiet=quiet))
     return 0

@@ -5,15 +5,18 @@ from equipoise.config.data_settings import DataSettings
 from equipoise.data.packed.workers import ProgressCallback
 
 
-def open_dataset(config: DataSettings, progress: ProgressCallback | None = None) -> data.Dataset:
+def open_dataset(
+    config: DataSettings, progress: ProgressCallback | None = None, place: str | None = None
+) -> data.Dataset:
     """The data set of a run, at its resolution; read on first use.
 
     Args:
         config: of the run.
         progress: called while packing, with the images done and their total.
+        place: where the data lie, for a run whose working directory may have been another; by default `config.data`.
     """
     return data.open_dataset(
-        config.data,
+        place or config.data,
         config.resolution,
         label=config.label,
         channels=config.channels,

@@ -17,7 +17,7 @@ from equipoise.data.feed import Feed, FeedBatch
 from equipoise.data.framing import Fit
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
-from equipoise.data.open import Dataset, Part, open_dataset
+from equipoise.data.open import Dataset, Part, open_dataset, place_of
 from equipoise.data.order import flips, indices
 from equipoise.data.packed.images import Images
 from equipoise.data.packed.pack import open_images, pack
@@ -59,6 +59,7 @@ __all__ = [
     "open_images",
     "pack",
     "parse_resolution",
+    "place_of",
     "read_image",
     "sheet",
     "to_uint8",

@@ -20,6 +20,7 @@ from equipoise.data.packed.pack import FORMAT, finish_pack, open_images, open_or
 from equipoise.data.packed.workers import ProgressCallback, ReadReport
 from equipoise.data.packed.writer import Writer
 from equipoise.data.shards import Stream, is_stream, open_stream
+from equipoise.data.sources import BUNDLED
 from equipoise.data.sources.base import Annotations
 from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
@@ -67,6 +68,16 @@ def open_dataset(
         "cache": cache,
     }
     return Dataset(os.fspath(data), resolution, options, held_out, progress)
+
+
+def place_of(data: str) -> str | None:
+    """The absolute path of data that lie on this machine now; None for bundled data, URLs, and what is not there."""
+    path = data.rpartition("#")[0] or data  # of tables, a split may be named behind a #
+    shards = "{" in data and is_stream(data) and "://" not in data
+    there = Path(path).expanduser().parent if shards else Path(path).expanduser()
+    if data in {*BUNDLED, *TOYS} or not (data and there.exists()):
+        return None
+    return os.path.abspath(Path(data).expanduser())  # noqa: PTH100  # not resolved: links may be moved on purpose
 
 
 class Dataset:

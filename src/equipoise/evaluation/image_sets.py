@@ -81,7 +81,7 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
         raise UsageError(f"{run.path} is compared with its own images, cropped as it has them: leave --crop out")
     config, count, seed = run.config, request.count, request.seed
     samples, training = generated_images(run, request, device), None
-    dataset = open_run_data(config)
+    dataset = open_run_data(config, place=run.place)
     images = dataset.split(request.split)
     if request.split == "held-out":
         if not len(images):

@@ -7,15 +7,17 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from equipoise.config.changes import forbidden_changes
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
+from equipoise.data import place_of
 from equipoise.errors import UsageError, reason
-from equipoise.reading import check_name, read_text
+from equipoise.reading import check_name, parse_yaml, read_text
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
@@ -23,13 +25,20 @@ from equipoise.runs.numbered import images_of, numbered_files, numbered_name
 
 CONFIG = "config.yaml"  # first file of a run; a folder without it is no run
 CHECKPOINT, BEST, GRID = ".safetensors", "best-", ".png"  # ends and beginning of files named by images seen
+DATA_PATH = "data_path"  # beside the versions in it: the absolute path of the data
 
 
 class Run:
-    """A training run's folder, made by `Run.create` or found by `Run.open`."""
+    """A training run's folder, made by `Run.create` or found by `Run.open`.
 
-    def __init__(self, path: Path, config: TrainConfig) -> None:
-        self.path, self.config = path, config
+    Attributes:
+        path: the folder.
+        config: what is in its config.yaml.
+        place: where its data lie, which `config.data` says relative to the working directory of `train`.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig, place: str | None = None) -> None:
+        self.path, self.config, self.place = path, config, place or config.data
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -48,7 +57,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             with sole_writer(path):
                 _refuse_existing(path)  # another process may have made one between the two
-                files.write_atomically(path / CONFIG, write_yaml(config, versions()).encode())
+                files.write_atomically(path / CONFIG, _config_file(config, config.data))
         except OSError as error:
             raise UsageError(f"cannot make a run at {path}: {error.strerror}; choose another --out") from error
         return cls(path, config)
@@ -70,17 +79,19 @@ class Run:
                 f"{path} is not a run, it has no readable config.yaml ({reason(error)}): give the folder that "
                 "`equipoise train` made"
             ) from error
-        return cls(path, read_yaml(text, str(file)))
+        config = read_yaml(text, str(file))
+        made_with = cast(dict[str, Any], parse_yaml(text)).get("made_with")
+        return cls(path, config, place_of(str(made_with.get(DATA_PATH, ""))) if isinstance(made_with, dict) else None)
 
-    def change_config(self, config: TrainConfig) -> None:
-        """Write another configuration over the run's own.
+    def change_config(self, config: TrainConfig, place: str) -> None:
+        """Write another configuration over the run's own, whose data lie at `place`.
 
         Raises:
             WriteError: it cannot be written.
         """
         with files.writing(self.path / CONFIG):
-            files.write_atomically(self.path / CONFIG, write_yaml(config, versions()).encode())
-        self.config = config
+            files.write_atomically(self.path / CONFIG, _config_file(config, place))
+        self.config, self.place = config, place
 
     # Lines of text, one JSON object each
 
@@ -147,7 +158,7 @@ class Run:
         for file in ("metrics.jsonl", "events.jsonl"):
             files.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
         path = self.path / "checkpoints" / numbered_name(images, CHECKPOINT)
-        checkpoint.save(path, tensors, {**facts, "images": images})
+        checkpoint.save(path, tensors, {**facts, "images": images, "config": self.config.to_dict()})
         every = self.config.keep_every
         for old in self.checkpoints()[: -self.config.keep]:
             # Steps end at multiples of the batch alone, so the one that reached a multiple of `every` may lie past it.
@@ -226,6 +237,21 @@ class Run:
             raise CheckpointError(f"{path} was renamed, or lacks what every checkpoint says")
         return tensors, facts
 
+    def changes_since(self, facts: Mapping[str, Any]) -> str:
+        """What is another in config.yaml than when the checkpoint with these `facts` was taken, or "".
+
+        Settings that may change on purpose do not count, nor do checkpoints that are too old to know theirs.
+
+        Raises:
+            CheckpointError: the facts are no checkpoint's.
+        """
+        if "config" not in facts:
+            return ""
+        try:
+            return ", ".join(forbidden_changes(TrainConfig.from_dict(facts["config"]), self.config))
+        except (UsageError, TypeError) as error:
+            raise CheckpointError(f"the last checkpoint of {self.path} has no valid configuration: {error}") from error
+
 
 def _refuse_existing(path: Path) -> None:
     """Raise UsageError if there is a run, or anything but what a run that was killed at its very beginning leaves."""
@@ -234,6 +260,11 @@ def _refuse_existing(path: Path) -> None:
     leftover = rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.tmp"
     if path.exists() and not (path.is_dir() and all(re.fullmatch(leftover, file.name) for file in path.iterdir())):
         raise UsageError(f"{path} already exists and is not empty: choose another --out")
+
+
+def _config_file(config: TrainConfig, place: str) -> bytes:
+    path = place_of(place)
+    return write_yaml(config, versions() | ({DATA_PATH: path} if path else {})).encode()
 
 
 def versions() -> dict[str, str]:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise.errors import reason
+from equipoise.errors import UsageError, reason
 from equipoise.players import Players
 from equipoise.runs.checkpoint import CheckpointError, fill
-from equipoise.runs.run import Run
+from equipoise.runs.run import CONFIG, Run
 
 
 def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Module:
@@ -39,6 +39,8 @@ def load_discriminator(run: Run) -> nn.Module:
 
 
 def _players(run: Run, facts: Mapping[str, Any]) -> Players:
+    if changed := run.changes_since(facts):
+        raise UsageError(f"{run.path / CONFIG} was changed since the last checkpoint ({changed}): put that back")
     return run.config.build(tuple(facts["shape"]), facts["classes"])
 
 

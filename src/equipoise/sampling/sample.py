@@ -45,7 +45,7 @@ def sample(
         UsageError: the run has no readable checkpoint, or makes no images of that class.
     """
     generator = load_generator(run, ema=ema, best=best)
-    masked = images_to_fill_in(open_dataset(run.config)) if run.config.tasks.inpaint else None
+    masked = images_to_fill_in(open_dataset(run.config, place=run.place)) if run.config.tasks.inpaint else None
     return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
 
 

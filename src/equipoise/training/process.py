@@ -1,11 +1,13 @@
 """What every process of a run does: take the lock, open the data, restore the newest checkpoint, train, and close."""
 
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from equipoise.config.datasets import open_dataset
+from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
 from equipoise.data.decode import quiet_pillow
 from equipoise.devices import Launcher, leaving_together
@@ -14,25 +16,54 @@ from equipoise.evaluation.closing_score import closing_score
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.lock import sole_writer
-from equipoise.runs.run import Run
+from equipoise.runs.run import CONFIG, Run
 from equipoise.training.allocator import freed_memory_kept
 from equipoise.training.distributed import make_distributed, on_all
 from equipoise.training.loop import Outcome, train_loop
-from equipoise.training.recorder import Recorder
+from equipoise.training.recorder import CHANGED, Note, Recorder
 from equipoise.training.signals import noting_signals
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.terminal import Display
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What is changed in a run when it is resumed.
+
+    Attributes:
+        images: train to so many instead of the run's own number.
+        data: where its images are now, if they have moved.
+        force: whether other changes in its config.yaml are meant.
+    """
+
+    images: int | None = None
+    data: str | None = None
+    force: bool = False
+
+    @property
+    def edit(self) -> bool:
+        """Whether anything of config.yaml changes."""
+        return self.images is not None or self.data is not None
+
+    def applied(self, config: TrainConfig) -> TrainConfig:
+        """`config` with these changes.
+
+        Raises:
+            UsageError: they cannot work.
+        """
+        changes = {"images": self.images, "data": self.data}
+        return config.with_changes(**{name: value for name, value in changes.items() if value is not None})
+
+
 def train_process(
-    launcher: Launcher, path: Path | None, images: int | None, dataset: Dataset | None, quiet: bool
+    launcher: Launcher, path: Path | None, changes: Changes, dataset: Dataset | None, quiet: bool
 ) -> tuple[Path, Outcome]:
     """Train a run to its end, as one of its processes.
 
     Args:
         launcher: has started this process.
         path: the run's folder, which the first process knows.
-        images: train to so many images instead of the run's own number.
+        changes: to be made in the run's configuration.
         dataset: of the run, where it is open already.
         quiet: show no progress.
     """
@@ -41,16 +72,18 @@ def train_process(
     first = distributed.rank == 0
     with leaving_together(launcher), freed_memory_kept(), quiet_pillow(), ExitStack() as stack:
         # Lock: nobody else writes into the run until this process ends
-        lock = partial(_lock, run, images, stack if first else None)
-        if refused := on_all(distributed, lock):
+        if refused := on_all(distributed, lambda: stack.enter_context(sole_writer(run.path)) if first else None):
             return run.path, Outcome("refused", message=refused)
 
-        # Data, networks, and where the newest checkpoint stands
-        opened = on_all(distributed, lambda: _open(run, launcher, dataset))
+        # Configuration, data, networks, and where the newest checkpoint stands
+        opened = on_all(distributed, lambda: _open(run, changes, launcher, dataset))
         if isinstance(opened, str):
             return run.path, Outcome("refused", message=opened)
-        dataset, train_state, skipped = opened
+        dataset, train_state, notes = opened
         stack.enter_context(closing(dataset))
+        change = partial(run.change_config, run.config, run.place)
+        if refused := on_all(distributed, lambda: change() if first and changes.edit else None):
+            return run.path, Outcome("refused", message=refused)
         start, feed = train_state.images, dataset.feed
 
         title = f"{run.config.objective_name} on {run.config.data}"
@@ -58,7 +91,7 @@ def train_process(
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
             final_score = partial(closing_score, run.config, dataset, device=launcher.device)
-            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, skipped)
+            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, notes)
             recorder = on_all(distributed, lambda: make_recorder() if first else None)
             if isinstance(recorder, str):
                 return run.path, Outcome("refused", start, recorder)
@@ -69,30 +102,37 @@ def train_process(
     return run.path, outcome
 
 
-def _lock(run: Run, images: int | None, stack: ExitStack | None) -> None:
-    """Hold the run for as long as `stack` lasts, so that nobody else writes into it, and note its new length."""
-    if stack:
-        stack.enter_context(sole_writer(run.path))
-    if images is not None and images != run.config.images:
-        longer = run.config.with_changes(images=images)
-        if stack:
-            run.change_config(longer)
-        run.config = longer
+def _open(
+    run: Run, changes: Changes, launcher: Launcher, dataset: Dataset | None
+) -> tuple[Dataset, TrainState, list[Note]]:
+    """The data, the train state at the newest readable checkpoint, and what there is to say about both.
 
-
-def _open(run: Run, launcher: Launcher, dataset: Dataset | None) -> tuple[Dataset, TrainState, list[str]]:
-    """The data, the train state at the newest readable checkpoint, and why newer ones were passed over."""
+    The configuration is read anew, since whoever held the lock until now may have changed it.
+    """
+    held = Run.open(run.path)
+    run.config, run.place = changes.applied(held.config), changes.data or held.place
     if run.config.batch % launcher.world_size:
         raise UsageError(f"--batch {run.config.batch} does not divide by the {launcher.world_size} processes")
-    dataset = dataset or open_dataset(run.config)
+    dataset = dataset or open_dataset(run.config, place=run.place)
     train_state = TrainState(run.config, DataSpec.of(dataset.feed), launcher.device)
     if not run.checkpoints():
         return dataset, train_state, []
     tensors, facts, skipped = run.load_checkpoint()
+    changed = run.changes_since(facts)
+    if changed and not changes.force:
+        raise UsageError(
+            f"{run.path / CONFIG} was changed since the last checkpoint ({changed}): put that back, or if it is meant, "
+            "add --force-changes"
+        )
     if facts["data"] != dataset.feed.fingerprint:
         raise UsageError(
-            f"the images at {run.config.data} are not those that {run.path} was trained on: bring them back, "
-            "or train a new run"
+            f"the images at {run.place} are not those that {run.path} was trained on: bring them back, say where they "
+            "are with --data, or train a new run"
         )
     train_state.restore(tensors, facts)
-    return dataset, train_state, skipped
+    notes = [Note("warning", "checkpoint", reason) for reason in skipped]
+    return (
+        dataset,
+        train_state,
+        [*notes, *([Note("warning", CHANGED, f"changed on request: {changed}")] if changed else [])],
+    )

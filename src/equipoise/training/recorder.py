@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
@@ -26,6 +27,23 @@ REPORT_SECONDS = 60  # between two reports, at least
 REPORT_SHARE = 0.01  # of the time may go into reports, which take seconds to draw
 
 
+CHANGED = "changed"  # kind of the note that the configuration was changed on request
+
+
+class Note(NamedTuple):
+    """Something to say once a run goes on.
+
+    Attributes:
+        level: info, warning or error.
+        kind: in a word, for programs.
+        message: in words.
+    """
+
+    level: str
+    kind: str
+    message: str
+
+
 class Recorder:
     """Writes into the run's folder, and tells the display; only the first process has one.
 
@@ -45,7 +63,7 @@ class Recorder:
         kid: Callable[[], PeriodicKID],
         closing_score: Callable[[nn.Module, int], str | None],
         display: Display,
-        skipped_checkpoints: Sequence[str] = (),
+        notes: Sequence[Note] = (),
     ) -> None:
         """Open the run's files where `train_state` stands, and record what there is to say at the start.
 
@@ -57,7 +75,7 @@ class Recorder:
             kid: makes what scores the samples, when the first score is due.
             closing_score: a sentence on the averaged generator after so many images, for the end.
             display: for a person.
-            skipped_checkpoints: why newer checkpoints than the one that was restored could not be read.
+            notes: on the checkpoint that was restored.
         """
         self.run, self.writer, self.train_state, self.display = run, writer, train_state, display
         self.config, self.data_fingerprint = run.config, feed.fingerprint
@@ -68,8 +86,8 @@ class Recorder:
         new = not run.checkpoints()
         with writing(run.path):
             self.rewind(-1 if new else train_state.images)
-            for reason in skipped_checkpoints:
-                self.event("warning", "checkpoint", reason)
+            for note in notes:
+                self.event(*note)
             if self.config.compile == "always" and not train_state.finished:
                 self.event("info", "compile", "compiling the networks first, which takes about half a minute")
             if new:
@@ -82,12 +100,14 @@ class Recorder:
                     more = f" and {rest} more" if rest > 0 else ""
                     message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
                     self.event("warning", "skipped", message)
-                for note in feed.notes:
-                    self.event("info", "data", note)
+                for remark in feed.notes:
+                    self.event("info", "data", remark)
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:
                 self.event("info", "resumed", f"resumed at {train_state.images:,} images")
+            if any(note.kind == CHANGED for note in notes):
+                self.checkpoint()  # in place of the same with the former configuration
 
     def rewind(self, images: int) -> None:
         """Stand where the run stood after `images` images: what was recorded later is dropped."""

@@ -13,7 +13,7 @@ from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
-from equipoise.training.process import train_process
+from equipoise.training.process import Changes, train_process
 from equipoise.training.signals import forwarding_signals
 from equipoise.views.terminal import progress_bar
 
@@ -40,7 +40,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
     if not is_first_process():  # torchrun or a scheduler has started this process; the first one makes the folder
         with forwarding_signals():
-            path, outcome = launcher.launch(train_process, None, None, None, quiet)
+            path, outcome = launcher.launch(train_process, None, Changes(), None, quiet)
         return _finish(path, outcome)
     with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
         dataset = open_dataset(config, progress)
@@ -50,32 +50,41 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
         with forwarding_signals():
-            path, outcome = launcher.launch(train_process, run.path, None, opened, quiet)
+            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
     return _finish(path, outcome)
 
 
-def resume(path: Path | str, *, images: int | None = None, quiet: bool = False) -> Run:
+def resume(
+    path: Path | str,
+    *,
+    images: int | None = None,
+    data: str | None = None,
+    force_changes: bool = False,
+    quiet: bool = False,
+) -> Run:
     """Go on with the run at `path` where its last readable checkpoint stands.
 
     Args:
         path: the run's folder.
         images: train to so many images instead of the number in the run's configuration.
+        data: where its images are now; they must be the same ones.
+        force_changes: go on although the run's configuration was edited in what decides on training; an event tells so.
         quiet: show no progress.
 
     Returns:
         The run, as if it had never stopped.
 
     Raises:
-        UsageError: there is no run, no readable checkpoint, or its data has changed or gone.
+        UsageError: there is no run, no readable checkpoint, or its configuration or data has changed or gone.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
         Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     run = Run.open(path)
-    if images is not None:
-        run.config.with_changes(images=images)  # what cannot work is refused before anything is started
+    changes = Changes(images, data, force_changes)
+    changes.applied(run.config)  # what cannot work is refused before anything is started
     launcher = make_launcher(run.config.device, run.config.devices)
     with forwarding_signals():
-        folder, outcome = launcher.launch(train_process, run.path, images, None, quiet)
+        folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
     return _finish(folder, outcome)
 
 

@@ -1,0 +1,43 @@
+"""What may change in a run's configuration after it has begun, and what may not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from equipoise.config.train_config import TrainConfig
+
+CHANGEABLE = {
+    "data",  # where the images lie; that they are the same is checked by their content
+    "images",
+    "until_converged",
+    "on_divergence",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep",
+    "keep_every",
+    "score_every",
+    "score_count",
+}
+"""Settings that say how long a run is and what it leaves behind, but not how it is trained."""
+
+
+def forbidden_changes(before: TrainConfig, after: TrainConfig) -> list[str]:
+    """The settings that differ although they are not CHANGEABLE, each as 'seed is 1 and was 0'."""
+    old, new = (_flat(config.to_dict()) for config in (before, after))
+    return [
+        f"{name} is {_shown(new, name)} and was {_shown(old, name)}"
+        for name in dict.fromkeys([*old, *new])
+        if name not in CHANGEABLE and (name not in old or name not in new or old[name] != new[name])
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their path, such as `objective.gamma`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _shown(flat: Mapping[str, Any], name: str) -> str:
+    return str(flat[name]) if name in flat else "not there"

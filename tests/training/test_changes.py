@@ -1,0 +1,114 @@
+"""A run's configuration edited between two starts, and its data moved."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import equipoise
+from command import Command
+from equipoise import Run, TrainConfig, UsageError
+from equipoise.config.changes import CHANGEABLE, forbidden_changes
+from equipoise.runs.checkpoint import load
+
+
+@pytest.fixture
+def run(small: TrainConfig, tmp_path: Path) -> Run:
+    return equipoise.train(small.with_changes(images=48, checkpoint_every=32), tmp_path / "run", quiet=True)
+
+
+def edit(run: Run, before: str, after: str) -> None:
+    file = run.path / "config.yaml"
+    assert file.read_text().count(before) == 1
+    file.write_text(file.read_text().replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("seed: 0", "seed: 1", "seed is 1 and was 0"),
+        ("gamma: 1.0", "gamma: 0.5", "objective.gamma is 0.5 and was 1.0"),
+        ("batch: 16", "batch: 8", "batch is 8 and was 16"),
+        ("width: 4", "width: 5", "network.width is 5 and was 4"),
+        ("flip: false", "flip: true", "flip is True and was False"),
+    ],
+)
+def test_an_edited_configuration_is_refused_with_the_difference(run: Run, before: str, after: str, told: str) -> None:
+    edit(run, before, after)
+    names = sorted(run.path.rglob("*"))
+    with pytest.raises(UsageError, match=rf"was changed since the last checkpoint \({told}\): .*--force-changes"):
+        equipoise.resume(run.path, images=64, quiet=True)
+    with pytest.raises(UsageError, match=rf"\({told}\): put that back"):
+        equipoise.sample(Run.open(run.path), 1)
+    assert sorted(run.path.rglob("*")) == names
+    assert "images: 48" in (run.path / "config.yaml").read_text(), "what is refused changes nothing"
+
+
+def test_a_change_that_is_meant_is_told_once(run: Run) -> None:
+    edit(run, "seed: 0", "seed: 1")
+    equipoise.resume(run.path, images=64, force_changes=True, quiet=True)
+    events = Run.open(run.path).rows("events.jsonl")
+    assert [(row["images"], row["message"]) for row in events if row["kind"] == "changed"] == [
+        (48, "changed on request: seed is 1 and was 0")
+    ]
+    resumed = equipoise.resume(run.path, images=80, quiet=True)
+    assert load(resumed.checkpoints()[-1])[1]["config"] == resumed.config.to_dict()
+
+
+def test_lengths_and_intervals_may_change(run: Run) -> None:
+    for before, after in (("images: 48", "images: 64"), ("keep: 3", "keep: 1"), ("log_every: 32", "log_every: 16")):
+        edit(run, before, after)
+    resumed = equipoise.resume(run.path, quiet=True)
+    assert [path.stem for path in resumed.checkpoints()] == [f"{64:012}"]
+
+
+def test_every_setting_is_of_one_kind(small: TrainConfig) -> None:
+    settings = small.to_dict()
+    assert settings.keys() > CHANGEABLE
+    assert forbidden_changes(small, small.with_changes(images=7, keep=9, data="elsewhere")) == []
+    assert forbidden_changes(small, small.with_changes(precision="fp64", data="elsewhere")) == [
+        "precision is fp64 and was fp32"
+    ]
+
+
+def test_checkpoints_that_do_not_know_their_configuration_go_on(run: Run) -> None:
+    for path in run.checkpoints():
+        tensors, facts = load(path)
+        del facts["config"]
+        equipoise.runs.checkpoint.save(path, tensors, facts)
+    edit(run, "seed: 0", "seed: 1")
+    equipoise.resume(run.path, images=64, quiet=True)
+
+
+def test_data_are_found_from_everywhere_and_where_they_went(
+    small: TrainConfig, tmp_path: Path, within: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is relative to where `train` was called, for `resume` and `evaluate` too."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8)
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "photos.npy", images)
+    np.save(tmp_path / "elsewhere" / "photos.npy", images[::-1])  # others, in the same place from there
+    run = equipoise.train(small.with_changes(data="photos.npy", images=32), "run", quiet=True)
+    assert run.config.data == "photos.npy"
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = equipoise.resume("../run", images=48, quiet=True)
+    assert resumed.config.data == "photos.npy"
+    scores = equipoise.evaluate(resumed, features="pixels", metrics=("kid",), split="train", count=20, quiet=True)
+    assert scores.protocol["reference"]["count"] == 20
+
+    shutil.move(tmp_path / "photos.npy", tmp_path / "moved.npy")
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    wrong = within("resume", tmp_path / "run", "--images", "64", "--data", tmp_path / "elsewhere" / "photos.npy")
+    assert wrong.returncode == 2
+    assert "are not those that" in wrong.stderr
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+    monkeypatch.chdir(tmp_path)
+    found = within("resume", "run", "--images", "64", "--data", "moved.npy", "--quiet")
+    assert found.returncode == 0, found.stderr
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert equipoise.resume("../run", images=80, quiet=True).config.data == "moved.npy"
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert kinds.count("resumed") == 3
