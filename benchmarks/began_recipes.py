@@ -29,7 +29,9 @@ def recipes() -> dict[str, TrainConfig]:
             objective=replace(ours.objective, **objective), network=replace(ours.network, **(network or {}))
         )
 
-    small = paper.with_changes(network=replace(paper.network, width=16), lr=ours.lr, ema=ours.ema)
+    small = paper.with_changes(
+        network=replace(paper.network, width=16), lr=ours.lr, ema=ours.ema, separate_latents=False, precision="auto"
+    )
     scaled = small.with_changes(network=replace(small.network, init="scaled"))
     squared = scaled.with_changes(network=replace(scaled.network, eta=2))
     relative = squared.with_changes(objective=replace(paper.objective, relative=True, lambda_k=0.003))

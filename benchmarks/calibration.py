@@ -36,7 +36,7 @@ UNIT = ("blur", 1.0)  # what other degradations are compared with: a blur of one
 FLOOR = 1e-5  # a KID below it, of so few images, is nothing but chance
 POOL = 4  # times as many images as are scored, so that some can be left out
 SHOWN = "faces"  # the kind of images that the picture shows
-HEALTH = ("detail", "clusters", "diversity")
+HEALTH = ("detail", "grain", "clusters", "diversity")
 
 Row = dict[str, float]
 """Figures of one set of worse images, by name: of an extractor as in `digits kid`, or of HEALTH."""
@@ -69,7 +69,7 @@ def calibrate(data: str, extractors: list[str], options: argparse.Namespace, cac
     reference, pool = read_images(data, options.resolution, options.count)
     loaded = [load_extractor(name, shape=tuple(reference.shape[1:])) for name in extractors]
     vectors: dict[str, Tensor] = {}
-    likeness, diversity_of_data = Likeness(pool[: 2 * options.count]), diversity(reference)
+    likeness, diversity_of_data = Likeness(pool[-3 * options.count :]), diversity(reference)
     rows: dict[str, Row] = json.loads(cache.read_text()) if cache.exists() else {}
     for series in (AS_THEY_ARE, *SERIES):
         for strength in series.strengths:

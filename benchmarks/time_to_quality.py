@@ -88,7 +88,8 @@ def paper() -> TrainConfig:
     assert isinstance(published.network, Autoencoder)
     assert isinstance(demo.network, Autoencoder)
     small = replace(published.network, width=demo.network.width, latent=demo.network.latent)
-    return published.with_changes(objective=BEGAN.paper(), network=small, data=demo.data, resolution=demo.resolution)
+    same = {"data": demo.data, "resolution": demo.resolution, "images": demo.images, "precision": "auto"}
+    return published.with_changes(objective=BEGAN.paper(), network=small, separate_latents=False, **same)
 
 
 def equipoise_trainer(config: TrainConfig, feed: Feed, launcher: Launcher) -> Trainer:

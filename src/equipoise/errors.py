@@ -5,25 +5,25 @@ import reprlib
 
 MOST_QUOTED = 100  # characters of a value from outside in a message
 MOST_REASON = 200  # characters of what a library or a server says
-MOST_TOLD = 2_000  # characters of a message
+MOST_SHOWN = 2_000  # characters of a message
 
 
-class Told(Exception):  # noqa: N818
-    """An error whose message is shown as it is: one line of MOST_TOLD characters at most, whatever was put into it."""
+class MessageError(Exception):
+    """An error whose message is shown as it is: one line of MOST_SHOWN characters at most, whatever was put into it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message, MOST_TOLD))
+        super().__init__(one_line(message, MOST_SHOWN))
 
 
-class UsageError(Told, ValueError):
+class UsageError(MessageError, ValueError):
     """Something that was given cannot work; the message is one sentence that says what to do. Exit code 2."""
 
 
-class Diverged(Told, RuntimeError):  # noqa: N818
+class Diverged(MessageError, RuntimeError):  # noqa: N818
     """A loss stopped being finite; the last good checkpoint was kept. The message says what to try. Exit code 1."""
 
 
-class Interrupted(Told):
+class Interrupted(MessageError):  # noqa: N818
     """A signal stopped training; a checkpoint was written. Exit code 128 + the signal's number.
 
     Attributes:

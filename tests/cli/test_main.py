@@ -188,6 +188,12 @@ def test_labels_partition_and_crop_of_celeba(within: Command, tmp_path: Path) ->
     (tmp_path / "list_attr_celeba.txt").write_text("\n".join(["40", "Smiling Young", *rows]))
     (tmp_path / "list_eval_partition.txt").write_text("\n".join(f"{name} {n // 20}" for n, name in enumerate(names)))
     how = ["--data", "img_align_celeba.zip", "--crop", "108", "--label", "Smiling", "--classify-d", "1"]
+    for share, held_out in (("auto", "20, as the data has it"), ("0.5", "at a share of 0.5")):
+        done = within("data", "inspect", "img_align_celeba.zip", *how[2:6], "--held-out", share)
+        assert f"{held_out}\n" in done.stdout
+        assert "  classes   2 (not Smiling 14, Smiling 26)\n" in done.stdout
+    for share in ("2", "own", "nan"):
+        refused(within("data", "inspect", "img_align_celeba.zip", "--held-out", share), "from 0 to 1, or auto, not")
     done = within("train", "gan", *TINY[2:], "--width", "4", *how, "--out", "run")
     assert done.returncode == 0, done
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())

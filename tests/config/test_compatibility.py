@@ -9,6 +9,7 @@ from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, MLPAutoencoder
 from equipoise.objectives import OBJECTIVES
 from equipoise.objectives.bgan import BGANDiscrete
+from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
 from equipoise.objectives.wgan import WGANGP
 
@@ -19,6 +20,8 @@ from equipoise.objectives.wgan import WGANGP
         (GAN(), Autoencoder(), "logit.*--network dcgan or mlp"),
         (BEGAN(), DCGAN(), "energy.*--network autoencoder or mlp-autoencoder"),
         (WGANGP(), DCGAN(), "BatchNorm.*--norm layer or --norm none"),
+        (BCGAN(), DCGAN(norm="layer"), "BatchNorm in the generator.*--generator-norm layer or --generator-norm none"),
+        (BCGAN(constraint=0), DCGAN(generator_norm="layer"), "BatchNorm in the discriminator"),
     ],
 )
 def test_networks_that_an_objective_cannot_use(objective: Any, network: Any, words: str) -> None:
@@ -27,7 +30,14 @@ def test_networks_that_an_objective_cannot_use(objective: Any, network: Any, wor
 
 
 @pytest.mark.parametrize(
-    ("objective", "network"), [(GAN(), MLP()), (BEGAN(), MLPAutoencoder()), (WGANGP(), DCGAN(norm="none"))]
+    ("objective", "network"),
+    [
+        (GAN(), MLP()),
+        (BEGAN(), MLPAutoencoder()),
+        (WGANGP(), DCGAN(norm="none")),
+        (BCGAN(constraint_g=0), DCGAN(norm="layer")),
+        (BCGAN(constraint=0, constraint_g=0), DCGAN()),
+    ],
 )
 def test_networks_that_it_can(objective: Any, network: Any) -> None:
     check_pairing(objective, network)

@@ -1,5 +1,7 @@
 """Presets of every objective."""
 
+from dataclasses import replace
+
 import pytest
 
 from equipoise import BEGAN, PRESETS, Autoencoder
@@ -29,3 +31,6 @@ def test_the_papers_preset_is_the_papers() -> None:
     assert (paper.lr, paper.beta1, paper.beta2, paper.batch) == (1e-4, 0.5, 0.999, 16)
     assert (paper.prior, paper.ema, paper.lr_patience, paper.lr_window) == ("uniform", 0, 10, 500 * 16)
     assert paper.lr_floor == 2e-5
+    assert (paper.separate_latents, paper.precision, paper.images) == (True, "fp32", 400_000 * 16)
+    skips = PRESETS["began"]["paper-skips"]
+    assert skips == paper.with_changes(network=replace(paper.network, skips=True, residual=16_000 * 16))

@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity: against torchmetrics at the same settings."""
+"""Multi-scale structural similarity: against torchmetrics at the same settings, and by hand for each channel."""
 
 import pytest
 import torch
@@ -17,6 +17,12 @@ def pictures(count: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
 
 
 def by_torchmetrics(a: Tensor, b: Tensor) -> Tensor:
+    """The mean of the channels' own: torchmetrics' is of all channels at once."""
+    planes = [by_torchmetrics_of_one_plane(a[:, c : c + 1], b[:, c : c + 1]) for c in range(a.shape[1])]
+    return torch.stack(planes).mean(dim=0)
+
+
+def by_torchmetrics_of_one_plane(a: Tensor, b: Tensor) -> Tensor:
     """Its SSIM and contrast at each scale. Its own MS-SSIM (1.9) lets mirrored borders into the last scale's mean."""
     settings = {"data_range": 255.0, "reduction": "none"}
     count = scales(*a.shape[-2:])
@@ -35,6 +41,22 @@ def test_equals_torchmetrics(shape: tuple[int, int, int]) -> None:
     a, noise = pictures(4, shape), torch.randn(4, *shape, generator=torch.Generator().manual_seed(1))
     b = torch.cat([(a[:2] + 20 * noise[:2]).clamp(0, 255).to(torch.uint8), pictures(4, shape, 2)[2:]])
     torch.testing.assert_close(ms_ssim(a, b), by_torchmetrics(a.double(), b.double()), rtol=1e-9, atol=1e-12)
+
+
+def test_flat_channels_by_hand() -> None:
+    """Structure is 1 everywhere, and luminance counts at the coarsest of two scales alone, for each channel alone."""
+    flat = [torch.tensor(levels).view(1, 3, 1, 1).expand(1, 3, 24, 24) for levels in ([10, 100, 250], [20, 110, 0])]
+    c1, power = (0.01 * 255) ** 2, WEIGHTS[1] / (WEIGHTS[0] + WEIGHTS[1])
+    luminances = [(2 * p * q + c1) / (p * p + q * q + c1) for p, q in ((10, 20), (100, 110), (250, 0))]
+    expected = sum(luminance**power for luminance in luminances) / 3
+    assert ms_ssim(*flat).item() == pytest.approx(expected, rel=1e-9)
+    assert abs(expected - (sum(luminances) / 3) ** power) > 0.03, "which the powers of the channels' mean would not be"
+
+
+def test_a_colour_image_has_the_mean_of_its_channels() -> None:
+    a, b = pictures(4, (3, 64, 64)), pictures(4, (3, 64, 64), 1)
+    planes = [ms_ssim(a[:, c : c + 1], b[:, c : c + 1]) for c in range(3)]
+    torch.testing.assert_close(ms_ssim(a, b), torch.stack(planes).mean(dim=0), rtol=1e-12, atol=0)
 
 
 def test_how_many_scales() -> None:

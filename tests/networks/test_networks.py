@@ -83,6 +83,13 @@ def test_a_score_depends_on_its_own_image_alone_exactly_where_the_network_says_s
 
 
 @each
+def test_generated_images_depend_on_other_latents_as_the_network_says(name: str) -> None:
+    generator, latent = built(name).generator.double(), torch.randn(4, 5, dtype=torch.float64)
+    together, alone = (generator(some).images for some in (latent, torch.cat([latent[:1]] * 4)))
+    assert torch.allclose(together[0], alone[0], rtol=1e-10) == ALL[name].independent_g
+
+
+@each
 def test_the_state_goes_out_and_in_again_bit_for_bit(name: str) -> None:
     players, latent = built(name), torch.randn(4, 5)
     scores(players, latent)

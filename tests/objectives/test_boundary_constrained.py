@@ -9,6 +9,7 @@ from batches import FunctionDiscriminator, image_batch, images, linear, numbers,
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from equipoise.config.defaults import network_for
 from equipoise.objectives.base import Batch
 from equipoise.objectives.boundary_constrained import BCGAN, boundary_constraint, squared_weights
 from equipoise.objectives.gan import GAN
@@ -131,6 +132,26 @@ def test_the_generators_slope_is_in_the_latent() -> None:
     assert loss.aux["boundary_fake"].item() == pytest.approx(slope, rel=1e-12)
     assert loss.value.item() == pytest.approx(adversarial + 0.7 * slope, rel=1e-12)
     assert torch.autograd.grad(loss.value, batch.latent)[0].abs().sum().item() > 0
+
+
+@pytest.mark.parametrize("norm", ["default", "batch"])
+def test_the_generators_slope_is_of_each_latent_alone_on_the_default_networks(norm: str) -> None:
+    """Beside one image at a time; under BatchNorm it would not be, which is why that is refused."""
+    network = replace(network_for(BCGAN(), "dcgan"), width=4, latent=5)
+    network = network if norm == "default" else replace(network, generator_norm="batch")
+    torch.manual_seed(0)
+    generator, discriminator = (player.double() for player in network.build((1, 16, 16)))
+    latent = images(6, 5).requires_grad_()
+
+    def constraint(rows: Tensor) -> Tensor:
+        scores = discriminator(generator(latent).images[rows]).score
+        (gradient,) = torch.autograd.grad(scores.sigmoid().sum(), latent)
+        return F.softplus(-scores) * gradient[rows].abs().amax(1)
+
+    alone = torch.cat([constraint(torch.tensor([row])) for row in range(len(latent))]).mean()
+    batch = replace(image_batch(discriminator, images(6, 1, 16, 16), generator(latent).images), latent=latent)
+    together = BCGAN(noise=0).generator_loss(batch, {}).aux["boundary_fake"]
+    assert (abs(together.item() / alone.item() - 1) < 1e-9) == (norm == "default")
 
 
 def test_the_constraint_is_linear_in_its_weight_and_never_negative() -> None:

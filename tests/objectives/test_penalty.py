@@ -9,6 +9,7 @@ import torch
 from batches import FunctionDiscriminator, draws, image_batch, images, linear, minimised, numbers, score_batch
 from torch import Tensor, nn
 
+from equipoise.config.defaults import network_for
 from equipoise.objectives import Batch, Objective
 from equipoise.objectives.gan import GAN
 from equipoise.objectives.penalty import gradient_norms, mean_and_variance, total_deviation
@@ -248,3 +249,41 @@ def test_finite_differences_approach_the_slope() -> None:
     expected = (noise @ gradient.flatten(1)[:, :, None]).square().mean((1, 2)).sqrt()
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=0)
     torch.testing.assert_close(got, gradient_norms(discriminator, real), rtol=0.3, atol=0)
+
+
+def weight_gradient(objective: WGANGP, discriminator: nn.Module) -> Tensor:
+    """Of the penalty, in all weights of the critic, as one vector."""
+    batch = image_batch(discriminator, *pair(32, 1, 16, 16))
+    gradients = torch.autograd.grad(penalty(objective, batch), list(discriminator.parameters()), materialize_grads=True)
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+@pytest.mark.parametrize("activation", ["default", "leaky"])
+def test_on_the_default_critic_the_gradient_is_that_of_the_slope(activation: str) -> None:
+    """Where the critic is too steep; an activation with kinks has gradients of its own in every difference."""
+    network = replace(network_for(WGANFD(), "dcgan"), width=16)  # type: ignore[type-var]
+    network = network if activation == "default" else replace(network, activation=activation)
+    torch.manual_seed(0)
+    discriminator = network.build((1, 16, 16)).discriminator.double()
+    with torch.no_grad():
+        discriminator.score.weight.mul_(20)  # to slopes of about 2
+    exact = weight_gradient(WGANGP(), discriminator)
+    estimate, precise = (weight_gradient(WGANFD(probes=probes), discriminator) for probes in (4, 64))
+    cosines = [torch.cosine_similarity(exact, each, 0).item() for each in (estimate, precise)]
+    if activation == "default":
+        assert cosines[0] > 0.4
+        assert cosines[1] > 0.85
+    else:
+        assert max(cosines) < 0.3
+
+
+def test_finite_differences_are_not_rounded_to_bf16() -> None:
+    network = replace(network_for(WGANFD(), "dcgan"), width=16)  # type: ignore[type-var]
+    torch.manual_seed(0)
+    discriminator = network.build((1, 16, 16)).discriminator
+    real, fake = (each.float() for each in pair(8, 1, 16, 16))
+    batch = image_batch(discriminator, real, fake)
+    batch = replace(batch, draws=replace(batch.draws, dtype=torch.float32))
+    plain = WGANFD().gradient_norms(batch, real)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(WGANFD().gradient_norms(batch, real), plain)

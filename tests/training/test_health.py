@@ -38,7 +38,9 @@ def test_a_healthy_run_has_no_findings() -> None:
         ({"m_global": lambda n: 0.1 + abs(n - 10) / 100}, "rising", "--lr"),
         ({"diversity": lambda n: 0.9 if n < 40 else 0.2}, "collapse", "--pull"),
         ({"diversity": 0.25}, "collapse", "--pull"),
-        ({"detail": 2.1}, "grain", "--gamma"),
+        ({"grain": 0.5, "detail": 2.1}, "grain", "--gamma"),
+        ({"grain": 0.6, "detail": 0.2}, "blur", "--width"),
+        ({"grain": 0.1, "detail": 2.1}, "harsh-detail", "--ema"),
         ({"detail": lambda n: 1.0 if n < 40 else 0.2}, "blur", "--width"),
         ({"clusters": 0.8}, "missing-clusters", "--match"),
     ],
@@ -56,7 +58,8 @@ def test_a_symptom_must_last() -> None:
     assert kinds(rows(count=15, k=0.0)) == [], "at the start k may still find its way"
 
 
-SAMPLED = {"diversity": 0.1, "detail": 3.0, "clusters": 0.5}
+SAMPLED = {"diversity": 0.1, "detail": 0.2, "grain": 0.5, "clusters": 0.5}
+HEALTHY = {"diversity": 1.0, "detail": 1.0, "grain": 0.0, "clusters": 1.0}
 
 
 @pytest.mark.parametrize("every", [1, 5, 10, 25, 100])
@@ -68,7 +71,8 @@ def test_what_samples_show_is_withheld_until_it_outlasts_the_first_tenth(measure
         lines = []
         for images in range(0, 101, every):
             ill = mends_at is None or images < mends_at
-            lines.append({"images": 1000 * images, measure: SAMPLED[measure] if ill else 1.0})
+            ill_or_well = {measure: SAMPLED[measure]} if ill else {}
+            lines.append({"images": 1000 * images, **HEALTHY, **ill_or_well})
             if diagnose(lines, CONFIG):
                 return images
         return None
@@ -132,8 +136,8 @@ def test_what_other_objectives_measure_shows_symptoms_too(values: dict[str, obje
     "values",
     [
         {"accuracy": 0.9, "score_real": 5.0},
-        {"detail": 1.4, "clusters": 0.98, "diversity": 0.6},
-        {"detail": lambda n: 2.0 if n % 3 else 0.9},
+        {"detail": 1.4, "grain": 0.25, "clusters": 0.98, "diversity": 0.6},
+        {"grain": lambda n: 0.6 if n % 3 else 0.1, "detail": 1.0},
         {"accuracy": lambda n: 0.99 if n % 5 else 0.9},
         {**ENERGIES, "hinge_active": 0.5},
         {**ENERGIES, "hinge_active": 1.0, "balance": 1.1},  # EBGAN's equilibrium: all energies meet below the margin

@@ -1,7 +1,5 @@
 """The learning rate over a run."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -15,12 +13,10 @@ from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import train_step
 
 
-def after(
-    values: list[float], *, images: int = 10, window: int = 10, patience: int = 3, lowest: float = 0.2
-) -> Plateau:
+def after(means: list[float], *, patience: int = 3, lowest: float = 0.2) -> Plateau:
     plateau = Plateau()
-    for value in values:
-        plateau = plateau.observe(value, images, window=window, patience=patience, lowest=lowest)
+    for mean in means:
+        plateau = plateau.observe(mean, patience=patience, lowest=lowest)
     return plateau
 
 
@@ -41,14 +37,6 @@ def test_a_floor_above_the_rate_never_raises_it() -> None:
     assert after([1.0] * 20, lowest=1.0).factor == 1
 
 
-def test_windows_weigh_by_images() -> None:
-    plateau = Plateau()
-    for value, images in [(1.0, 2), (4.0, 6)]:
-        plateau = plateau.observe(value, images, window=8, patience=3, lowest=0.1)
-    assert plateau.best == (1.0 * 2 + 4.0 * 6) / 8
-    assert plateau == replace(plateau, total=0.0, images=0)
-
-
 def test_survives_as_plain_numbers() -> None:
     plateau = after([1.0, 2.0, 0.5, 0.7])
     assert Plateau(**plateau.as_dict()) == plateau
@@ -60,6 +48,18 @@ def test_warmup() -> None:
     assert rates[0] == pytest.approx(0.01)
     assert rates == sorted(rates)
     assert rates[98] < 1 == rates[99] == rates[119]
+
+
+def test_a_window_is_the_mean_of_its_own_steps() -> None:
+    """Of the images that it is long, or the next whole step, whatever is logged meanwhile."""
+    config = TrainConfig(network=Autoencoder(width=3, latent=4), batch=16, lr_window=40, precision="fp32")
+    train_state = TrainState(config, DataSpec((1, 32, 32)), torch.device("cpu"))
+    for step, value in enumerate([3.0, 1.0, 5.0, 7.0], start=1):
+        train_state.finish_step(train_state.objective_state, {"m_global": torch.tensor(value)})
+        if step == 2:
+            train_state.accumulator.close()  # a line of metrics
+        assert train_state.plateau.best == (float("inf") if step < 3 else 3.0)
+    assert train_state.schedule_window.steps == 1
 
 
 def test_halving_keeps_adams_moments() -> None:
@@ -76,10 +76,9 @@ def test_halving_keeps_adams_moments() -> None:
     state, measures = train_step(
         train_state.players, train_state.optimizers, config.objective, train_state.objective_state, given, Distributed()
     )
-    train_state.finish_step(state, measures)
+    assert not train_state.finish_step(state, measures | {"m_global": torch.tensor(1.0)})
     before = train_state.tensors()
-    assert not train_state.update_schedule({"m_global": 1.0}, 1)
-    assert train_state.update_schedule({"m_global": 2.0}, 1)
+    assert train_state.finish_step(state, measures | {"m_global": torch.tensor(2.0)})
     train_state.prepare_step()
     assert train_state.optimizers.discriminator.param_groups[0]["lr"] == 5e-4
     assert train_state.optimizers.generator.param_groups[0]["lr"] == pytest.approx(1.5e-3)

@@ -273,6 +273,7 @@ def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: 
     rows = [row for row in run.rows() if "lr" in row]
     assert rows[-1]["images"] < 100_000
     assert rows[-1]["lr"] == 5e-7
+    assert int(run.checkpoints()[-1].stem) == int(run.samples()[-1].stem) == rows[-1]["images"]
     assert any("stalled" in event["message"] for event in run.rows("events.jsonl"))
     before = contents(run)
     assert contents(equipoise.resume(run.path, quiet=True))[1:] == before[1:], "converged is finished"

@@ -54,7 +54,10 @@ class Case:
     def config(self, device: str) -> TrainConfig:
         """Training configuration on a type of device, which decides what precision `auto` means."""
         presets = PRESETS[self.objective]
-        values = presets.get("paper", presets["default"]).to_dict()
+        published = presets.get("paper", presets["default"])
+        if self.objective == "began":  # one draw of latents for both losses, as most public code has it
+            published = published.with_changes(separate_latents=False)
+        values = published.to_dict()
         return TrainConfig.from_dict(
             {
                 **values,

@@ -141,7 +141,7 @@ def _measure_run(
     device, distributed = launcher.device, make_distributed(launcher, config.precision)
     train_state, run = TrainState(config, DataSpec.of(feed), device), Run.create(folder / "recorded", config)
     take_step(train_state, make_batch(config, feed, 0, distributed, device), distributed)
-    means, _ = train_state.accumulator.close()
+    means = train_state.accumulator.close()
 
     def no_kid() -> PeriodicKID:
         raise AssertionError("no score is due")
@@ -166,7 +166,7 @@ def _measure_run(
             "samples_per_second": BLOCK / _median(generate, launcher, limit),
             "checkpoint_stall_seconds": stalls[len(stalls) // 2],
             "checkpoint_seconds": timed(checkpoint, device),
-            "log_share": _median(lambda: recorder.metrics(means, halved=False), launcher, limit)
+            "log_share": _median(lambda: recorder.metrics(means), launcher, limit)
             / config.log_every
             * images_per_second,
             "sample_share": _median(recorder.samples, launcher, limit) / config.sample_every * images_per_second,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from equipoise.errors import MOST_QUOTED, MOST_TOLD, UsageError, one_line
+from equipoise.errors import MOST_QUOTED, MOST_SHOWN, UsageError, one_line
 
 
 def parse_and_call(command: Callable[..., int], words: list[str], name: str) -> int:
@@ -44,7 +44,7 @@ def _parse(command: Callable[..., int], words: list[str], prog: str) -> Callable
     with ExitStack() as stack:
         if not {"-h", "--help"} & set(words):  # whose text is for a terminal, and as wide
             stack.enter_context(redirect_stderr(told))
-            stack.enter_context(_columns(MOST_TOLD))
+            stack.enter_context(_columns(MOST_SHOWN))
         try:
             return tyro.cli(parsed, args=words, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
         except SystemExit as stop:

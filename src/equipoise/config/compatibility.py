@@ -14,7 +14,7 @@ def check_pairing(objective: Objective, network: Network) -> None:
     """Check that networks meet an objective's needs.
 
     Raises:
-        UsageError: another kind of score, no codes, or scores that depend on the rest of the batch.
+        UsageError: another kind of score, no codes, or scores or generated images that depend on the rest of the batch.
     """
     name, needs = name_of(objective, OBJECTIVES), objective.needs
     if needs.score not in network.score_kinds:
@@ -29,6 +29,11 @@ def check_pairing(objective: Objective, network: Network) -> None:
         raise UsageError(
             f"{name} penalises the gradient of each image's score alone, which BatchNorm in the discriminator mixes: "
             "use --norm layer or --norm none"
+        )
+    if needs.independent_g and not network.independent_g:
+        raise UsageError(
+            f"{name} takes the gradient of each generated image in its own latent, which BatchNorm in the generator "
+            "mixes: use --generator-norm layer or --generator-norm none"
         )
 
 

@@ -20,7 +20,7 @@ class DataSettings:
     data: str = "digits"
     """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
     label: str | None = None
-    """Column of labels, such as `Smiling` in CelebA, where the data has several; by default its usual one."""
+    """Column of labels where the data has several, as `Smiling` in CelebA; by default the usual one."""
     resolution: Resolution = 32
     """Image size in pixels: a side, or width and height as in 64x48."""
     channels: Literal[1, 3] | None = None

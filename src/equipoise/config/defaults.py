@@ -40,5 +40,6 @@ def default_network_name(objective: Objective, *, toy: bool) -> str:
 
 
 def network_for(objective: Objective, name: str) -> Network:
-    """The networks called `name` with default settings, without BatchNorm in D if the objective forbids it."""
-    return NETWORKS[name].default(independent=objective.needs.independent)
+    """The networks called `name` with default settings, but for what the objective needs."""
+    needs = objective.needs
+    return NETWORKS[name].default(independent=needs.independent, independent_g=needs.independent_g, smooth=needs.smooth)

@@ -70,10 +70,19 @@ def _parse_held_out(share: Any) -> Any:
 
 
 HELD_OUT_KINDS = f"should be a share from 0 to {MAX_HELD_OUT}, or auto"
+
+
+def _held_out_argument(arguments: list[str]) -> float | str:
+    try:
+        return float(arguments[0])
+    except ValueError:
+        return arguments[0]  # auto, or what is refused in words where it is used
+
+
 HELD_OUT = PrimitiveConstructorSpec(
     nargs=1,
     metavar="SHARE|auto",
-    instance_from_str=lambda arguments: arguments[0],
+    instance_from_str=_held_out_argument,
     is_instance=lambda value: isinstance(value, float | str),
     str_from_instance=lambda value: [str(value)],
 )

@@ -64,7 +64,7 @@ def readable_formats() -> tuple[str, ...]:
         module = import_module(plugin.module)
         if plugin.register:
             getattr(module, plugin.register)()
-    return tuple(name for name in (*FORMATS, *(plugin.format for plugin in PLUGINS)) if name in Image.OPEN)
+    return tuple(name for name in (*FORMATS, *(plugin.format for plugin in installed_plugins())) if name in Image.OPEN)
 
 
 def is_hidden(name: str) -> bool:

@@ -14,7 +14,7 @@ from equipoise.reading import parse_json, read_bytes
 from equipoise.runs.files import to_json, write_where_asked
 
 ALL_METRICS = METRICS | POINT_METRICS
-PROTOCOL = 1  # raise it when the same images would be scored differently
+PROTOCOL = 2  # raise it when the same images would be scored differently
 
 
 class _Part(BaseModel):

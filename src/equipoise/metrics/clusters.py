@@ -13,7 +13,7 @@ from equipoise.randomness import keyed_generator
 
 ROUNDS = 30  # of Lloyd's algorithm, at most
 SHARE = 0.25  # of the samples that a cluster should have: with fewer it is missing ...
-CHANCE = 1e-3  # ... unless equal distributions would leave it so few with this probability or more
+CHANCE = 1e-4  # ... unless equal distributions would leave it so few with this probability or more
 
 
 def k_means(vectors: Tensor, count: int, seed: int = 0) -> Tensor:

@@ -27,7 +27,11 @@ def scales(height: int, width: int) -> int:
 
 
 def ms_ssim(a: Tensor, b: Tensor, *, max_values: int = MAX_VALUES) -> Tensor:
-    """Multi-scale structural similarity of pairs (Wang, Simoncelli and Bovik, 2003), a mean over channels.
+    """Multi-scale structural similarity of pairs (Wang, Simoncelli and Bovik, 2003), the mean of the channels' own.
+
+    The paper defines the index of one plane: its scales' means, to their powers, multiplied. So each channel has one of
+    its own, and a colour image their mean, as in TensorFlow's `tf.image.ssim_multiscale`. Means over channels before
+    the powers, as torchmetrics takes them, are an index of no plane.
 
     Images too small for the published five scales are compared at fewer, with those weights scaled to sum to 1.
     Negative structure counts as 0, as in the implementations of TensorFlow and torchmetrics.
@@ -55,20 +59,21 @@ def ms_ssim(a: Tensor, b: Tensor, *, max_values: int = MAX_VALUES) -> Tensor:
         for scale in range(count):
             structure, whole = _ssim(x, y)
             # luminance counts at the coarsest scale alone
-            factors.append((whole if scale == count - 1 else structure).clamp(min=0))
+            factors.append((whole if scale == count - 1 else structure).clamp(min=0))  # (n, C)
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)  # noqa: PLW2901
         parts.append(torch.stack(factors, dim=1))
-    return (torch.cat(parts) ** (weights / weights.sum())).prod(dim=1)
+    powers = (weights / weights.sum())[:, None]
+    return (torch.cat(parts) ** powers).prod(dim=1).mean(dim=1)
 
 
 def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Contrast times structure, and that times luminance, each a mean over channels and places (n,)."""
+    """Contrast times structure, and that times luminance, each a mean over places (n, C)."""
     mean_a, mean_b = _local_mean(a), _local_mean(b)
     variances = _local_mean(a * a) + _local_mean(b * b) - mean_a**2 - mean_b**2
     covariance = _local_mean(a * b) - mean_a * mean_b
     structure = (2 * covariance + C2) / (variances + C2)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    return structure.mean(dim=(1, 2, 3)), (structure * luminance).mean(dim=(1, 2, 3))
+    return structure.mean(dim=(2, 3)), (structure * luminance).mean(dim=(2, 3))
 
 
 def _local_mean(images: Tensor) -> Tensor:

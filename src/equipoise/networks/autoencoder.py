@@ -52,9 +52,9 @@ class Autoencoder(Network):
     """Initial weights: scaled to a layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
 
     @classmethod
-    def paper(cls) -> "Autoencoder":
-        """The paper's networks: 128 wide, absolute errors, initial weights from N(0, 0.02)."""
-        return cls(width=128, latent=64, eta=1, init="normal")
+    def paper(cls, *, skips: bool = False, residual: int = 0) -> "Autoencoder":
+        """The paper's networks: 128 wide, absolute errors, weights from N(0, 0.02); skips and residuals as options."""
+        return cls(width=128, latent=64, eta=1, init="normal", skips=skips, residual=residual)
 
     @property
     def codes(self) -> bool:

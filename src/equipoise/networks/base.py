@@ -35,8 +35,14 @@ class Network(ABC):
     """Length of the latent."""
 
     @classmethod
-    def default(cls, *, independent: bool) -> "Network":
-        """The network with default sizes; with `independent`, scores do not depend on the rest of the batch."""
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "Network":
+        """The network with default sizes.
+
+        Args:
+            independent: let no score depend on the rest of the batch.
+            independent_g: let no generated image depend on the rest of the batch of latents.
+            smooth: let the discriminator's gradient be continuous, if it can be.
+        """
         return cls()
 
     @property
@@ -47,6 +53,11 @@ class Network(ABC):
     @property
     def independent(self) -> bool:
         """Whether an image's score does not depend on the rest of the batch."""
+        return True
+
+    @property
+    def independent_g(self) -> bool:
+        """Whether a generated image does not depend on the rest of the batch of latents."""
         return True
 
     @abstractmethod

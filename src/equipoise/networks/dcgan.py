@@ -7,7 +7,7 @@ Networks", arXiv:1511.06434; layers and initial weights as in the authors' code,
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -47,18 +47,29 @@ class DCGAN(Network):
     """Normalisation in the discriminator, except in its first layer; a gradient penalty needs layer or none."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator, except in its last layer."""
+    activation: Literal["leaky", "silu"] = "leaky"
+    """Activation in the discriminator: leaky ReLU with a negative slope of 0.2, or SiLU, which is smooth."""
     spectral: bool = False
     """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
     @classmethod
-    def default(cls, *, independent: bool) -> "DCGAN":
-        """The published networks; with `independent`, LayerNorm in the discriminator, as WGAN-GP's paper recommends."""
-        return cls(norm="layer" if independent else "batch")
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "DCGAN":
+        """The published networks, with LayerNorm, which WGAN-GP's paper recommends, where BatchNorm must not be."""
+        return cls(
+            norm="layer" if independent else "batch",
+            generator_norm="layer" if independent_g else "batch",
+            activation="silu" if smooth else "leaky",
+        )
 
     @property
     def independent(self) -> bool:
         """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
+
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
@@ -69,7 +80,7 @@ class DCGAN(Network):
         channels, size = shape[0], shape[1:]
         times = count_halvings(size, "DCGAN", longer=4, shorter=2)
         bottleneck, widths = halve(size, times), [self.width * 2**level for level in range(times)]
-        features = nn.Sequential(*_encoder([channels, *widths], self.norm))
+        features = nn.Sequential(*_encoder([channels, *widths], self.norm, self.activation))
         score = OutputConv2d(widths[-1], 1, bottleneck, bias=False)
         up = [self.latent + options.condition, *reversed(widths), output_channels(channels, options)]
         decoder = nn.Sequential(*_decoder(up, bottleneck, self.generator_norm))
@@ -84,13 +95,13 @@ class DCGAN(Network):
         return players
 
 
-def _encoder(widths: list[int], norm: Norm) -> Iterator[nn.Module]:
+def _encoder(widths: list[int], norm: Norm, activation: str) -> Iterator[nn.Module]:
     """Convolutions that each halve the sides, without a bias where a normalisation follows, which has one."""
     for level, (n_in, n_out) in enumerate(pairwise(widths)):
         yield Conv2d(n_in, n_out, *HALVE, bias=norm == "none")
         if level > 0:
             yield make_norm(norm, n_out)
-        yield nn.LeakyReLU(0.2, inplace=True)
+        yield nn.SiLU(inplace=True) if activation == "silu" else nn.LeakyReLU(0.2, inplace=True)
 
 
 def _decoder(widths: list[int], bottleneck: Size, norm: Norm) -> Iterator[nn.Module]:

@@ -58,6 +58,11 @@ class MLP(Network):
         """False with batch normalisation in the discriminator."""
         return self.norm != "batch"
 
+    @property
+    def independent_g(self) -> bool:
+        """False with batch normalisation in the generator."""
+        return self.generator_norm != "batch"
+
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden = [self.width] * self.depth

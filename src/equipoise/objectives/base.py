@@ -44,6 +44,8 @@ class Needs:
         score: meaning of the discriminator's score.
         codes: whether the discriminator must return codes.
         independent: whether an image's score must not depend on the rest of the batch, as it does under BatchNorm.
+        independent_g: whether a generated image must not depend on the rest of the batch of latents either.
+        smooth: whether the discriminator is better smooth, which the default networks then are.
         levels: number of values per pixel of a discrete generator (see `BuildOptions.levels`), to which real images
             are rounded; 0 for continuous images.
         samples: number of discrete images drawn per latent.
@@ -52,6 +54,8 @@ class Needs:
     score: ScoreKind
     codes: bool = False
     independent: bool = False
+    independent_g: bool = False
+    smooth: bool = False
     levels: int = 0
     samples: int = 1
 

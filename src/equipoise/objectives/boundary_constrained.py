@@ -24,8 +24,6 @@ class BCGAN(Objective):
     l_f' = l_f - d / distance_scale.
     """
 
-    needs = Needs("logit", independent=True)
-
     alpha: Weight = 1.0
     """Weight of l_f' in the discriminator's loss."""
     beta: Weight = 0.5
@@ -49,6 +47,11 @@ class BCGAN(Objective):
         if self.mix == "convex" and self.alpha > 1:
             raise UsageError(f"with the convex mix alpha is from 0 to 1, not {self.alpha:g}")
 
+    @property
+    def needs(self) -> Needs:
+        """A logit; each constraint takes gradients of single scores, and the generator's in single latents."""
+        return Needs("logit", independent=self.constraint + self.constraint_g > 0, independent_g=self.constraint_g > 0)
+
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
         """L_D = alpha l_f' + beta (l_r - l_f')_+ + weight_penalty / 2 |theta|^2 + lambda B(x + noise)."""
         loss, active = self._mixed_errors(batch)
@@ -63,7 +66,7 @@ class BCGAN(Objective):
         return Loss(loss, {**aux, "loss_discriminator": loss})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_G = -E log D(G(z)) + lambda_G B(G(z) + noise), with B's gradient in z."""
+        """L_G = -E log D(G(z)) + lambda_G B(G(z) + noise), with B's gradient in each image's own z."""
         loss = F.softplus(-batch.d_fake.score).mean()
         if not self.constraint_g:
             return Loss(loss, {"loss_generator": loss})
@@ -94,7 +97,7 @@ def boundary_constraint(scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]
     """B = E_i softplus(-s_i) |grad D_i|_max with D = sigmoid(s), and E_i |grad D_i|_max; 0-d, differentiable.
 
     Args:
-        scores: (N,) logits, each a function of its own point alone.
+        scores: (N,) logits, each a function of its own point alone, so without BatchNorm on the way.
         points: (N, ...) in which the gradient is taken.
     """
     (gradient,) = torch.autograd.grad(scores.sigmoid().sum(), points, create_graph=True)

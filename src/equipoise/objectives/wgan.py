@@ -101,8 +101,11 @@ class WGANFD(WGANGP):
     """WGAN-GP with gradient norms estimated by finite differences, without a double backward pass.
 
     Equipoise's own, not published (docs/objectives/wgan-fd.md). For noise e ~ N(0, I) a linear critic w'x changes by
-    w'e, whose mean square is ||w||^2.
+    w'e, whose mean square is ||w||^2. The gradient in the critic's weights needs a smooth critic: between points on
+    both sides of an activation's kink a difference has a gradient of its own.
     """
+
+    needs = Needs("critic", independent=True, smooth=True)
 
     probes: Annotated[int, Field(ge=1, le=64)] = 4
     """Finite differences per point; the root of their mean square estimates the gradient norm."""
@@ -115,8 +118,8 @@ class WGANFD(WGANGP):
         alpha = math.sqrt(math.prod(shape)) / self.reach
         noise = batch.draws.normal("probes", self.probes, *shape)
         shifted = points[:, None] - noise / alpha
-        # Not `batch.discriminate`, whose autocast to bf16 would round such small differences away.
-        scores: Tensor = batch.discriminator(torch.cat([points, shifted.flatten(0, 1)])).score
+        with torch.autocast(points.device.type, enabled=False):  # bf16 would round such small differences away
+            scores: Tensor = batch.discriminator(torch.cat([points, shifted.flatten(0, 1)])).score
         changes = alpha * (scores[:count, None] - scores[count:].view(count, self.probes))
         return row_norms(changes / math.sqrt(self.probes))
 

@@ -22,7 +22,7 @@ from equipoise.errors import UsageError, quoted, reason
 from equipoise.reading import is_text, open_plain
 from equipoise.runs.files import write_atomically, writing
 
-FORMAT = 2
+FORMAT = 3
 LARGEST_HEADER = 16 * 2**20  # bytes; that of a thousand tensors has a hundredth of them
 
 Contents = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and facts
@@ -127,7 +127,13 @@ def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     }
 
 
-UPGRADES = {1: _count_generator_steps}
+def _open_a_window(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:
+    """Format 2 took the schedule's windows from lines of metrics; that which was open begins anew."""
+    plateau = {name: value for name, value in facts["plateau"].items() if name not in {"total", "images"}}
+    return tensors, {**facts, "plateau": plateau, "schedule_steps": 0}
+
+
+UPGRADES = {1: _count_generator_steps, 2: _open_a_window}
 """What turns each older format into the next."""
 
 

@@ -1,4 +1,4 @@
-"""Measures between two lines of metrics: sums on the device, means on the host."""
+"""Measures of several steps: sums on the device, means on the host."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass
 class MetricAccumulator:
-    """Sums of each step's measures, kept on the device until a line of metrics is due."""
+    """Sums of each step's measures, kept on the device until a line of metrics, or the schedule's window, is due."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -26,12 +26,12 @@ class MetricAccumulator:
             self.counts[name] = self.counts.get(name, 0) + 1
         self.steps += 1
 
-    def close(self) -> tuple[dict[str, float], int]:
-        """The means since the last call, and the number of steps.
+    def close(self) -> dict[str, float]:
+        """The means since the last call.
 
-        This is the one place where training waits for the device between two lines of metrics.
+        This is where training waits for the device.
         """
-        sums, counts, steps = self.sums, self.counts, self.steps
+        sums, counts = self.sums, self.counts
         self.sums, self.counts, self.steps = {}, {}, 0
         totals = torch.stack(list(sums.values())).double().tolist()
-        return {name: total / counts[name] for name, total in zip(sums, totals, strict=True)}, steps
+        return {name: total / counts[name] for name, total in zip(sums, totals, strict=True)}

@@ -9,11 +9,12 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise
 from equipoise.devices import autocast_context
 from equipoise.metrics.clusters import cluster_sizes, k_means, missing_clusters
+from equipoise.metrics.detail import fine_share, noise_share
 from equipoise.metrics.features.resize import area
-from equipoise.metrics.spectrum import fine_share
 from equipoise.networks.players import EnergyDiscriminator
 
-CLUSTERS = 16  # of the data: of 256 samples 16 are due to each, so that a nearly empty one is no chance
+CLUSTERS = 12  # of the data: of 256 samples some 20 are due to each, so that a nearly empty one is no chance
+FEWEST = 30  # real images in which clusters can be looked for
 BLOCK = 64  # images in one pass
 SIDE = 16  # of thumbnails, in which clusters are of shapes and colours and not of grain
 
@@ -30,23 +31,26 @@ class Likeness:
 
     def __init__(self, real: Tensor) -> None:
         self.real = real
-        self.fine_share = fine_share(normalise(real))
+        self.fine_share, self.noise_share = fine_share(normalise(real)), noise_share(normalise(real))
 
     def measures(self, samples: Tensor, encode: Encode | None = None) -> dict[str, float]:
         """What was measured of samples (N, C, H, W) in [-1, 1]; by default clusters are looked for in `thumbnails`.
 
         Returns:
-            `detail`, the samples' share of power in the finest octave over the data's: 1 where both are as sharp; and
-            `clusters`, the share of real images that lie in clusters which the samples reach, in [0, 1], where all
-            vectors are finite.
+            `detail`, the samples' share of power in the finest octave over the data's: 1 where both are as sharp;
+            `grain`, the share of the samples' finest detail that is spread evenly as noise is, less that of the data's:
+            0 where it lies at edges as in the data; and `clusters`, the share of real images that lie in clusters which
+            the samples reach, in [0, 1], where there are FEWEST of them and all vectors are finite.
         """
         encode = encode or thumbnails
         measures = {"detail": fine_share(samples) / self.fine_share} if self.fine_share else {}
+        measures["grain"] = noise_share(samples) - self.noise_share
         real, generated = encode(normalise(self.real)).double(), encode(samples).double()
-        if not (real.isfinite().all() and generated.isfinite().all()):
+        if len(real) < FEWEST or not (real.isfinite().all() and generated.isfinite().all()):
             return measures
-        centres = k_means(real, min(CLUSTERS, len(real)))
-        sizes = cluster_sizes(real, centres)
+        fitted, others = real[: len(real) // 3], real[len(real) // 3 :]  # to its own images k-means fits too well
+        centres = k_means(fitted, min(CLUSTERS, len(fitted)))
+        sizes = cluster_sizes(others, centres)
         missing = missing_clusters(sizes, cluster_sizes(generated, centres))
         return {**measures, "clusters": 1 - float(sizes[missing].sum() / sizes.sum())}
 

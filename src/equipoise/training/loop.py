@@ -38,14 +38,21 @@ class Outcome(NamedTuple):  # Fabric hands it from process to process, and takes
 class Due:
     """What is due after a step."""
 
+    lr: bool
     metrics: bool
     samples: bool
     score: bool
     checkpoint: bool
 
     @classmethod
-    def after_step(cls, train_state: TrainState, *, stopping: bool) -> "Due":
-        """What the run's intervals say, all of it at the end, and a checkpoint where training is about to stop."""
+    def after_step(cls, train_state: TrainState, *, halved: bool, stopping: bool) -> "Due":
+        """What the run's intervals say, all of it at the end, and a checkpoint where training is about to stop.
+
+        Args:
+            train_state: after the step.
+            halved: whether the learning rate was halved, which is said.
+            stopping: whether a signal has come.
+        """
         config, images, last = train_state.config, train_state.images, train_state.finished
 
         def reached(every: int) -> bool:
@@ -55,6 +62,7 @@ class Due:
         score = config.score_every > 0 and (reached(config.score_every) or last)
         keep = reached(config.checkpoint_every) or reached(config.keep_every)
         return cls(
+            lr=halved,
             metrics=reached(config.log_every) or last,
             samples=reached(config.sample_every) or last,
             score=score,
@@ -62,7 +70,7 @@ class Due:
         )
 
 
-NOTHING_DUE = Due(metrics=False, samples=False, score=False, checkpoint=False)
+NOTHING_DUE = Due(lr=False, metrics=False, samples=False, score=False, checkpoint=False)
 
 
 def train_loop(
@@ -89,22 +97,21 @@ def train_loop(
         step = next_step(train_state, distributed)
         objective_state, measures = step(train_state.objective_state, inputs)
 
-        # Average of the generator, sums of the measures, images seen
-        train_state.finish_step(objective_state, measures)
+        # Average of the generator, sums of the measures, images seen, learning rate
+        halved = train_state.finish_step(objective_state, measures)
 
         # What is due, and what is wrong: from numbers that all processes have alike
         signal = distributed.all_reduce_max(stop.signal)
-        due = Due.after_step(train_state, stopping=bool(signal))
-        means, steps = train_state.accumulator.close() if due.metrics else ({}, 0)  # this waits for the device
+        due = Due.after_step(train_state, halved=halved, stopping=bool(signal))
+        means = train_state.accumulator.close() if due.metrics else {}  # this waits for the device
         problem = not_finite(means, train_state.images)
-        halved = not problem and due.metrics and train_state.update_schedule(means, steps)
         compiling = compile_policy.consider() if due.metrics and not problem else ""
         if not problem and (due.samples or due.checkpoint):
             problem = not_finite(train_state.extremes(), train_state.images)
 
         # Metrics, samples, score, checkpoint: written by the first process, and the others hear if its disk refuses
         if not problem and due != NOTHING_DUE:
-            record = partial(_record, recorder, due, means, halved=halved, compiling=compiling)
+            record = partial(_record, recorder, due, means, compiling=compiling)
             recorded = on_all(distributed, record)
             if isinstance(recorded, str):
                 return Outcome("refused", train_state.images, recorded)
@@ -137,9 +144,7 @@ def next_step(train_state: TrainState, distributed: Distributed) -> Step:
     return step
 
 
-def _record(
-    recorder: Recorder | None, due: Due, means: dict[str, float], *, halved: bool, compiling: str
-) -> Finding | None:
+def _record(recorder: Recorder | None, due: Due, means: dict[str, float], *, compiling: str) -> Finding | None:
     """Record what is due; a sudden collapse that the samples show is returned, and nothing recorded after it."""
     if recorder is None:
         return None
@@ -147,8 +152,10 @@ def _record(
     with writing(recorder.run.path):
         if compiling:
             recorder.event("info", "compile", compiling)
+        if due.lr:
+            recorder.learning_rate()
         if due.metrics:
-            recorder.metrics(means, halved=halved)
+            recorder.metrics(means)
         if due.samples:
             recorder.samples()
             if problem := sudden_collapse(recorder.rows, recorder.config):

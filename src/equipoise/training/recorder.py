@@ -105,28 +105,29 @@ class Recorder:
         self.run.append("events.jsonl", {"images": images, "level": level, "kind": kind, "message": message})
         self.display.message(level, message)
 
-    def metrics(self, means: dict[str, float], *, halved: bool) -> None:
-        """Log the means of the steps since the last line, and whether the learning rate was halved by them."""
-        state = self.train_state
-        if halved:
-            message = (
-                f"{self.config.objective.convergence_measure} has stalled: the learning rate is now {state.lr:.3g}"
-            )
-            self.event("info", "lr", message)
-        self._log({"images": state.images, "lr": state.lr, **means})
+    def learning_rate(self) -> None:
+        """Say that the learning rate has been halved."""
+        measure, rate = self.config.objective.convergence_measure, self.train_state.lr
+        self.event("info", "lr", f"{measure} has stalled: the learning rate is now {rate:.3g}")
+
+    def metrics(self, means: dict[str, float]) -> None:
+        """Log the means of the steps since the last line."""
+        self._log({"images": self.train_state.images, "lr": self.train_state.lr, **means})
 
     def samples(self) -> None:
-        """Draw the samples, log what was measured of them, and warn of what is newly wrong with the run."""
+        """Draw the samples, log what was measured of them, and say what is newly wrong, or right again."""
         images = self.train_state.images
         picture, measures = self.grid.draw(self.train_state)
         self.run.save_samples(images, picture)
         self.board.add_image("samples", np.atleast_3d(np.asarray(picture)), images, dataformats="HWC")
         self._log({"images": images, **measures})
-        findings = diagnose(self.rows, self.config)
-        for finding in findings:
-            if finding.kind not in self.known_findings:
-                self.event(finding.level, finding.kind, finding.message)
-        self.known_findings = {finding.kind for finding in findings}
+        findings = {finding.kind: finding for finding in diagnose(self.rows, self.config)}
+        for kind, finding in findings.items():
+            if kind not in self.known_findings:
+                self.event(finding.level, kind, finding.message)
+        for kind in sorted(self.known_findings - findings.keys()):
+            self.event("info", kind, f"{kind.replace('-', ' ')}: no longer")
+        self.known_findings = set(findings)
 
     def score(self) -> None:
         """Log the KID of the averaged generator; `checkpoint` then keeps the best."""

@@ -16,7 +16,7 @@ from equipoise.views.toy_scatter import realness_score, toy_measures, toy_scatte
 
 TOY_POINTS = 2_000  # samples of a toy, all of which are shown and measured
 MEASURED = 256  # samples that are compared with the data
-REAL = 512  # images of the data that they are compared with
+REAL = 768  # images of the data that they are compared with
 IN_GRID = 64  # of which a grid shows the first
 
 
@@ -36,7 +36,7 @@ class SampleGrid:
         stored = feed.draw(min(REAL, feed.count or REAL), config.seed, 0).images
         real = normalise(stored[:MEASURED])
         self.data_diversity = diversity(real)
-        self.likeness = Likeness(stored)
+        self.likeness = None if config.toy else Likeness(stored)
         images = real[torch.arange(count) % len(real)]
         draws = Draws(config.seed, -1, count, slice(None))
         self.conditions = make_conditions(config, feed.classes, draws, images, training=False)
@@ -57,6 +57,7 @@ class SampleGrid:
             score = realness_score(train_state.players.discriminator, self.config.objective)
             picture, measures = toy_scatter(toy, points, score), toy_measures(toy, points)
         else:
+            assert self.likeness is not None, "of all but toys"  # noqa: S101
             samples = samples.clamp(-1, 1)
             picture = grid(to_uint8(samples[:IN_GRID]))
             measures = self.likeness.measures(samples, codes_of(train_state.players.discriminator, self.config))

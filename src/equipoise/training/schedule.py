@@ -13,34 +13,26 @@ class Plateau:
         factor: what the learning rate is multiplied with, from 1 down.
         best: the lowest window mean of the measure so far.
         stalled: windows since `best`.
-        total, images: sum of the measure times images, and images, in the window that is open.
         converged: whether the measure has stalled at the lowest factor.
     """
 
     factor: float = 1.0
     best: float = math.inf
     stalled: int = 0
-    total: float = 0.0
-    images: int = 0
     converged: bool = False
 
-    def observe(self, measure: float, images: int, *, window: int, patience: int, lowest: float) -> "Plateau":
-        """Take in the mean `measure` of the last `images` images.
+    def observe(self, mean: float, *, patience: int, lowest: float) -> "Plateau":
+        """Take in the `mean` of the measure over one window.
 
-        A window closes after `window` images; after `patience` windows without a new best the factor is halved,
-        down to `lowest`, and the count starts anew.
+        After `patience` windows without a new best the factor is halved, down to `lowest`, and the count starts anew.
         """
-        grown = replace(self, total=self.total + measure * images, images=self.images + images)
-        if grown.images < window:
-            return grown
-        mean, closed = grown.total / grown.images, replace(grown, total=0.0, images=0)
         if mean < self.best:
-            return replace(closed, best=mean, stalled=0)
+            return replace(self, best=mean, stalled=0)
         if self.stalled + 1 < patience:
-            return replace(closed, stalled=self.stalled + 1)
+            return replace(self, stalled=self.stalled + 1)
         if self.factor <= lowest:
-            return replace(closed, stalled=0, converged=True)
-        return replace(closed, stalled=0, factor=max(self.factor / 2, lowest))
+            return replace(self, stalled=0, converged=True)
+        return replace(self, stalled=0, factor=max(self.factor / 2, lowest))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, for the checkpoint; `Plateau(**numbers)` is the way back."""

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Adamax, Optimizer, RMSprop
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed
@@ -18,16 +17,12 @@ from equipoise.randomness import keyed_generator
 from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.training.accumulator import MetricAccumulator
 from equipoise.training.cuda_graphs import CUDAGraphStep
+from equipoise.training.optimizers import make_optimizer, moments_of, restore_moments
 from equipoise.training.schedule import Plateau, warmup
-from equipoise.training.step import Optimizers, in_layout_of
+from equipoise.training.step import Optimizers
 
 Shape = tuple[int, int, int]
 
-MOMENTS = {
-    Adam: {"step", "exp_avg", "exp_avg_sq"},
-    Adamax: {"step", "exp_avg", "exp_inf"},
-    RMSprop: {"step", "square_avg"},
-}  # what an optimizer keeps for each weight
 ENDLESS_EPOCH = 50_000  # images that count as an epoch where there is no end to them
 
 
@@ -59,6 +54,8 @@ class TrainState:
         active_players: what a step calls: the same, or compiled versions that share their weights.
         ema: the generator's moving average.
         objective_state: the objective's own moving quantities.
+        accumulator: sums of the measures since the last line of metrics.
+        schedule_window: sum of the convergence measure in the schedule's open window, which lines of metrics leave.
         images: seen so far, with repetition.
         rollbacks: times that training went back to a checkpoint and halved its learning rate.
     """
@@ -73,13 +70,14 @@ class TrainState:
         self.players = Players(*(player.to(device, config.dtype, memory_format=layout) for player in players))  # type: ignore[call-overload]
         self.active_players = self.players
         self.ema = copy.deepcopy(self.players.generator).requires_grad_(requires_grad=False)
-        self.optimizers = Optimizers(*(_make_optimizer(config, player, device) for player in self.players))
+        self.optimizers = Optimizers(*(make_optimizer(config, player, device) for player in self.players))
         self.cuda_graph_step = CUDAGraphStep()
         self.objective = config.build_objective(data.classes)
         self.steps_per_epoch = max(1, (data.count or ENDLESS_EPOCH) // config.batch)
         initial = self.objective.initial_state(self.steps_per_epoch)
         self.objective_state: State = {name: value.to(device) for name, value in initial.items()}
-        self.plateau, self.accumulator, self.images = Plateau(), MetricAccumulator(), 0
+        self.plateau, self.schedule_window = Plateau(), MetricAccumulator()
+        self.accumulator, self.images = MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
         self.rollbacks = 0
 
@@ -117,8 +115,12 @@ class TrainState:
         for player in (*self.players, self.ema):
             self.config.network.anneal(player, self.images)
 
-    def finish_step(self, objective_state: State, measures: Mapping[str, Tensor]) -> None:
-        """Take in what a step has returned, count it, and if the generator has moved, move its average."""
+    def finish_step(self, objective_state: State, measures: Mapping[str, Tensor]) -> bool:
+        """Take in what a step has returned, count it, and if the generator has moved, move its average.
+
+        Returns:
+            Whether the learning rate was halved.
+        """
         generator_moved = self.generator_moves  # which is of the step that is not counted yet
         self.objective_state = objective_state
         self.accumulator.add(measures)
@@ -127,6 +129,7 @@ class TrainState:
         if generator_moved:
             self._update_average(self.critic_steps_since * self.config.batch)
             self.generator_steps, self.critic_steps_since = self.generator_steps + 1, 0
+        return self._follow_convergence(measures)
 
     @torch.no_grad()
     def _update_average(self, images: int) -> None:
@@ -146,18 +149,20 @@ class TrainState:
         for count, newest_count in (pair for pair in pairs if not pair[0].is_floating_point()):
             count.copy_(newest_count)
 
-    def update_schedule(self, means: Mapping[str, float], steps: int) -> bool:
-        """Let the learning rate follow the convergence measure's mean over so many steps; whether it was halved."""
-        name, before = self.config.objective.convergence_measure, self.plateau
-        if name is None or self.config.lr_patience == 0:
+    def _follow_convergence(self, measures: Mapping[str, Tensor]) -> bool:
+        """Let the learning rate follow the convergence measure; whether it was halved.
+
+        Its means are over windows of its own: nothing that is only logged may change training.
+        """
+        config, name, before = self.config, self.config.objective.convergence_measure, self.plateau
+        if name is None or config.lr_patience == 0:
             return False
-        self.plateau = before.observe(
-            means[name],
-            steps * self.config.batch,
-            window=self.config.lr_window,
-            patience=self.config.lr_patience,
-            lowest=min(1.0, self.config.lr_floor / self.config.lr),
-        )
+        self.schedule_window.add({name: measures[name]})
+        if self.schedule_window.steps * config.batch < config.lr_window:
+            return False
+        means = self.schedule_window.close()
+        lowest = min(1.0, config.lr_floor / config.lr)
+        self.plateau = before.observe(means[name], patience=config.lr_patience, lowest=lowest)
         return self.plateau.factor < before.factor
 
     def extremes(self) -> dict[str, float]:
@@ -169,7 +174,7 @@ class TrainState:
         for name, player in self.players._asdict().items():
             largest = [weight.detach().abs().amax() for weight in player.parameters()]
             extremes[f"the {name}'s largest weight"] = float(torch.stack(largest).amax())
-            moments = [float(value.abs().amax()) for value in _moments(getattr(self.optimizers, name)).values()]
+            moments = [float(value.abs().amax()) for value in moments_of(getattr(self.optimizers, name)).values()]
             extremes[f"the largest moment of the {name}'s gradient"] = float(torch.tensor([0.0, *moments]).amax())
         return extremes
 
@@ -183,7 +188,8 @@ class TrainState:
             "ema": self.ema.state_dict(),
             "objective": self.objective_state,
             "window": self.accumulator.sums,
-            **{f"optimizer_{name}": _moments(getattr(self.optimizers, name)) for name in Optimizers._fields},
+            "schedule": self.schedule_window.sums,
+            **{f"optimizer_{name}": moments_of(getattr(self.optimizers, name)) for name in Optimizers._fields},
         }
         return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
 
@@ -193,6 +199,7 @@ class TrainState:
             "shape": self.data.shape,
             "classes": self.data.classes,
             "plateau": self.plateau.as_dict(),
+            "schedule_steps": self.schedule_window.steps,
             "window_steps": self.accumulator.steps,
             "window_counts": dict(self.accumulator.counts),
             "generator_steps": self.generator_steps,
@@ -220,22 +227,27 @@ class TrainState:
             for name, module in [*self.players._asdict().items(), ("ema", self.ema)]:
                 fill(cast(nn.Module, module), part(name))
             for name in Optimizers._fields:
-                _restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
-            state, sums = part("objective"), part("window")
+                restore_moments(getattr(self.optimizers, name), part(f"optimizer_{name}"))
+            state, sums, schedule = part("objective"), part("window"), part("schedule")
             if set(state) != set(self.objective_state):
                 raise ValueError("it belongs to another objective")
-            for name, value in (state | sums).items():
+            for name, value in (state | sums | schedule).items():
                 if value.ndim or not value.is_floating_point():
                     raise ValueError(f"{name} is no single number")
             self.objective_state = {name: value.to(self.device) for name, value in state.items()}
-            counts = facts["window_counts"]  # in the order in which metrics are logged, which tensors do not keep
-            sums = {name: sums[name].to(self.device) for name in counts}
-            self.accumulator = MetricAccumulator(sums, counts, facts["window_steps"])
+            # in the order in which metrics are logged, which tensors do not keep
+            self.accumulator = self._accumulated(sums, facts["window_counts"], facts["window_steps"])
+            steps = facts["schedule_steps"]
+            self.schedule_window = self._accumulated(schedule, dict.fromkeys(schedule, steps), steps)
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
             self.steps_per_epoch, self.rollbacks = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
+
+    def _accumulated(self, sums: Mapping[str, Tensor], counts: dict[str, int], steps: int) -> MetricAccumulator:
+        """An accumulator as it was, its sums in the order of `counts`."""
+        return MetricAccumulator({name: sums[name].to(self.device) for name in counts}, counts, steps)
 
 
 def _weights_and_buffers(network: nn.Module) -> list[Tensor]:
@@ -255,40 +267,3 @@ def _same_types(expected: Any, value: Any) -> bool:
     if isinstance(expected, float):
         return type(value) in {int, float}
     return type(value) is type(expected) and (isinstance(expected, bool) or value >= 0)
-
-
-def _make_optimizer(config: TrainConfig, player: nn.Module, device: torch.device) -> Optimizer:
-    weights, betas, recorded = list(player.parameters()), (config.beta1, config.beta2), device.type == "cuda"
-    # A tensor that a CUDA graph reads anew at each replay; as a number, the first rate would stay in the graph.
-    lr = torch.tensor(config.lr, device=device) if recorded else config.lr
-    if config.optimizer == "rmsprop":
-        return RMSprop(weights, lr=lr, foreach=True, capturable=recorded)
-    if config.optimizer == "adamax":
-        return Adamax(weights, lr=lr, betas=betas, foreach=True, capturable=recorded)
-    return Adam(weights, lr=lr, betas=betas, fused=True, capturable=recorded)
-
-
-def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
-    """An optimizer's moments by the number of the weight and their name; none before its first step."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
-
-
-def _restore_moments(optimizer: Optimizer, moments: Mapping[str, Tensor]) -> None:
-    """Put an optimizer's moments back.
-
-    Raises:
-        ValueError: they are of other weights.
-    """
-    weights: list[Tensor] = [weight for group in optimizer.param_groups for weight in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in moments.items():
-        index, _, name = key.partition(".")
-        weight = weights[int(index)]
-        if value.shape != (() if name == "step" else weight.shape):
-            raise ValueError(f"the moment {key} has the shape {tuple(value.shape)} for weights {tuple(weight.shape)}")
-        # A file holds tensors in the default layout; a fused optimizer needs that of the weight.
-        state.setdefault(int(index), {})[name] = value if name == "step" else in_layout_of(weight, value)
-    if state and (len(state) != len(weights) or any(set(each) != MOMENTS[type(optimizer)] for each in state.values())):
-        raise ValueError("some weights lack moments, or have those of another optimizer")
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

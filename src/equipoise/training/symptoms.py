@@ -47,7 +47,8 @@ class Symptom:
             evidence = f"at most {max(values):.4g}"
         else:
             return None
-        return f"{self.measure} stays {evidence} over the last {len(measured)} lines: {self.means}"
+        lines = f"the last {len(measured)} lines" if len(measured) > 1 else "the last line"
+        return f"{self.measure} stays {evidence} over {lines}: {self.means}"
 
 
 ANY: tuple[float, float] = (float("-inf"), float("inf"))
@@ -145,11 +146,21 @@ SYMPTOMS = (
     ),
     Symptom(
         kind="grain",
+        measure="grain",
+        above=0.3,
+        beside={"detail": (0.4, float("inf"))},  # in what is blurred, grain is too faint to be seen
+        lines=1,
+        means="of the samples' finest detail, by that much a larger share than of the data's is spread evenly over the "
+        "image: they are grainy; lower --gamma where there is one, lower --lr, raise --ema, or train longer",
+    ),
+    Symptom(
+        kind="harsh-detail",
         measure="detail",
         above=1.5,
+        beside={"grain": (float("-inf"), 0.3)},
         lines=1,
-        means="samples have that many times the data's share of power in the finest octave of the spectrum: they are "
-        "grainy; lower --gamma where there is one, lower --lr, or raise --ema",
+        means="samples have that many times the data's share of power in the finest octave of the spectrum: broken "
+        "edges, a pattern of checks, or more of the data's own grain; lower --lr, raise --ema, or train longer",
     ),
     Symptom(
         kind="blur",

@@ -192,6 +192,22 @@ def test_labels_are_numbered_from_0_without_a_gap(
     assert len(images.notes) == (names is not None)
 
 
+def test_names_of_strangers_are_shown_escaped_and_cut(save: Saver, tmp_path: Path) -> None:
+    name = "\x1b[2Jx"
+    column = "y" * 5000
+    rows = json.dumps({"file_name": "a.png", name: 1, column: 2})
+    archive = zipped({"a.png": save("a.png"), f"{name}.txt": b"", "metadata.jsonl": rows.encode()}, tmp_path / "a.zip")
+    text, notes = str(inspect(archive)), open_images(archive, 8).notes
+    for shown in (text, *notes):
+        assert "\x1b" not in shown
+        assert "y" * 81 not in shown
+    assert any("\\x1b[2Jx.txt" in note for note in notes)
+    with pytest.raises(UsageError) as refused:
+        open_images(archive, 8, label="none")
+    assert len(str(refused.value)) < 400
+    assert str(refused.value).isprintable()
+
+
 def test_labels_beyond_63_bits_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8), np.uint8), labels=np.array([2**64 - 1, 0], np.uint64))
     with pytest.raises(UsageError, match=r"labels in .*a\.npz must be below 2\^63, but reach 18446744073709551615"):

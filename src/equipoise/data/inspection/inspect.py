@@ -13,13 +13,13 @@ from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
 from equipoise.data.digests import AUTO_SHARE, HeldOut, held_out
 from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
-from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all, printable
+from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
-from equipoise.data.sources.labels import open_labelled
+from equipoise.data.sources.labels import COLUMNS, listed, open_labelled
+from equipoise.errors import UsageError, printable
 
 NAMED = 20  # classes and skipped images that the report names
-COLUMNS = 64  # of labels that the report names
 GROUPS = 5  # of duplicates that the report names, and as many members of each
 PAIRS = 32  # of duplicates to draw
 CACHE_BYTES = 64 * 2**20  # of images kept in memory while they are compared
@@ -96,8 +96,7 @@ class Inspection:
             more = ", ..." if len(self.labels) > NAMED else ""
             lines.append(f"  classes   {len(self.labels)} ({counts}{more})")
         if len(self.columns) > 1:
-            more = ", ..." if len(self.columns) > COLUMNS else ""
-            lines.append(f"  labels    {len(self.columns)} to choose from ({', '.join(self.columns[:COLUMNS])}{more})")
+            lines.append(f"  labels    {len(self.columns)} to choose from ({listed(self.columns, COLUMNS)})")
         how = "as the data has it" if self.share is None else f"at a share of {self.share:g}"
         lines.append(f"  held out  {self.held_out:,}, {how}")
         for word, groups, what in (
@@ -140,8 +139,10 @@ def inspect(
         progress: called with the number of images done, and of all.
 
     Raises:
-        UsageError: there is no such data, or it is damaged as a whole.
+        UsageError: there is no such data, an option is not one of those offered, or it is damaged as a whole.
     """
+    if share != "auto" and (isinstance(share, str) or not 0 <= share <= 1):
+        raise UsageError(f"the share held out must be from 0 to 1, or auto, not {share}")
     source = find_source(data)
     framing = parse_framing(resolution, None, "crop", "white", crop)
     histograms = np.zeros((3, 256), np.int64)  # of the values in each channel
@@ -160,8 +161,8 @@ def inspect(
         copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
         readable = np.array(report.readable, np.int64)
         partition = contents.held_out[readable] if share == "auto" and contents.held_out is not None else None
-    share = AUTO_SHARE if share == "auto" else share
-    held = held_out(np.array(report.digests, np.uint64), share) if partition is None else partition
+    chosen = AUTO_SHARE if share == "auto" else share
+    held = held_out(np.array(report.digests, np.uint64), chosen) if partition is None else partition
     names = [printable(contents.names[index]) for index in report.readable]
     labels = None
     if contents.labels is not None:
@@ -180,10 +181,10 @@ def inspect(
         notes=[printable(note) for note in (*source.notes, *contents.notes, *report.notes)],
         crop=crop,
         labels=labels,
-        columns=[printable(column) for column in contents.columns],
+        columns=list(contents.columns),
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],
-        share=share if partition is None else None,
+        share=chosen if partition is None else None,
         held_out=int(held.sum()),
         pairs=pairs,
     )

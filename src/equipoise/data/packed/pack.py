@@ -90,7 +90,7 @@ def open_images(
         else:
             parts.append(part)
     images = open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
-    return replace(images, notes=[*source.notes, *images.notes])
+    return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
 
 
 def open_or_pack(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:

@@ -13,7 +13,7 @@ from equipoise.data.decode import Pixels, Prepared, UnreadableError, prepare, qu
 from equipoise.data.framing import Framing
 from equipoise.data.sizes import Size
 from equipoise.data.sources import Contents
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 
 ProgressCallback = Callable[[int, int], None]  # called with the number of images done, and of all
 Result = TypeVar("Result")
@@ -77,11 +77,6 @@ class ReadReport:
             reasons = ", ".join(f"{name} ({reason})" for name, reason in self.skipped[:NAMED])
             more = f" and {count - NAMED} more" if count > NAMED else ""
             raise UsageError(f"none of the {count} images in {source} can be read: {reasons}{more}; write them again")
-
-
-def printable(name: str) -> str:
-    """The name with escapes for control characters, with which a file could rewrite what the terminal shows."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def prepare_all(

@@ -23,7 +23,8 @@ from equipoise.data.shards.order import assign_shards
 from equipoise.data.shards.prefetch import Prefetcher
 from equipoise.data.shards.samples import Sample, left_out_note
 from equipoise.data.shards.shard import find_shards
-from equipoise.errors import UsageError
+from equipoise.data.sources.labels import listed
+from equipoise.errors import UsageError, printable
 
 FORMAT = 1  # part of the fingerprint: raise it when the same shards would be read in another order
 LANES = 4  # shards read side by side
@@ -192,7 +193,7 @@ def open_stream(
     stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in first)).hexdigest()
     labelled = bool(first) and all(sample.label is not None for sample in first)
     if label is not None and not labelled:
-        known = ", ".join(first[0].labels) if first and first[0].labels else "none"
+        known = listed(list(first[0].labels)) if first and first[0].labels else "none"
         raise UsageError(
             f"the first images of {pattern} do not all have labels called {label!r}; the first has {known}: choose "
             "another, or leave --label out"
@@ -211,7 +212,7 @@ def open_stream(
     names = [(shard.name, shard.size) for shard in shards]
     facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block, *([] if label is None else [label]))
     fingerprint = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
-    told = [f"of the first {len(first):,} samples, {note}" for note in left_out_note(first)]
+    told = [printable(f"of the first {len(first):,} samples, {note}") for note in left_out_note(first)]
     return Stream(plan, fingerprint, retry, told)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from equipoise.data.sources.base import Contents, Labels, LabelsAndClasses, Source
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 
+COLUMNS = 64  # columns that a refusal names
+LONG = 80  # characters of a name in a message
 NAMED = 3  # images, columns or labels named in a message
 LABELS = ("label", "labels", "class", "fine_label", "target")  # columns that are taken where none is chosen
 
@@ -36,7 +38,8 @@ def numbered(contents: Contents) -> Contents:
         return contents
     values, numbers = np.unique(contents.labels, return_inverse=True)
     if contents.classes is not None:
-        empty = [name for number, name in enumerate(contents.classes) if number not in set(values.tolist())]
+        present = set(values.tolist())
+        empty = [name for number, name in enumerate(contents.classes) if number not in present]
         if not empty:
             return contents
         note = f"{len(empty):,} of {len(contents.classes):,} classes have no images: {listed(empty)}"
@@ -93,10 +96,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first NAMED names, and how many more there are."""
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def listed(names: Sequence[str], at_most: int = NAMED) -> str:
+    """The first names, each without what a terminal would obey and cut after LONG characters, and how many more."""
+    more = f" and {len(names) - at_most:,} more" if len(names) > at_most else ""
+    shown = (printable(name if len(name) <= LONG else f"{name[:LONG]}...") for name in names[:at_most])
+    return ", ".join(shown) + more
 
 
 def _chosen(contents: Contents, label: str | None, source: str) -> Contents:
@@ -112,7 +116,7 @@ def _chosen(contents: Contents, label: str | None, source: str) -> Contents:
         raise UsageError(f"{source} has no columns of labels to choose from: leave --label out")
     if label not in contents.columns:
         near = difflib.get_close_matches(label, columns, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(columns)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {listed(columns, COLUMNS)}"
         raise UsageError(f"{source} has no labels called {label!r}: {hint}")
     labels, classes = contents.columns[label]()
     if labels is None:

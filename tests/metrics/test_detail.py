@@ -1,4 +1,4 @@
-"""The power spectrum by octaves, beside signals whose spectra are known."""
+"""Fine detail, beside signals whose spectra and noise are known."""
 
 import math
 from itertools import pairwise
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.metrics.spectrum import fine_share, octave_powers
+from equipoise.metrics.detail import fine_share, noise_share, octave_powers
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -47,3 +47,18 @@ def test_all_octaves_together_are_the_variance_under_the_window() -> None:
 def test_fine_share_of_plain_images_is_0() -> None:
     assert fine_share(torch.ones(3, 1, 8, 8)) == 0
     assert fine_share(noise(200, 1, 32, 32)) == pytest.approx((radii(32, 32) > 1 / 4).mean(), rel=0.02)
+
+
+@pytest.mark.parametrize("deviation", [0.02, 0.1, 0.3])
+def test_noise_share_of_edges_in_known_noise(deviation: float) -> None:
+    """A chequered corner: its diagonal coefficients are known, and so is the noise that is added."""
+    checks = torch.zeros(200, 1, 48, 48, dtype=torch.float64)
+    checks[..., :8, :8] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)
+    expected = deviation**2 / (deviation**2 + 4 * 49 / 47**2)  # 7 x 7 coefficients of ±2, and some at the border
+    assert noise_share(checks + deviation * noise(200, 1, 48, 48)) == pytest.approx(expected, rel=0.2)
+    assert noise_share(checks) == 0
+
+
+def test_noise_share_of_noise_alone_and_of_plain_images() -> None:
+    assert noise_share(noise(100, 3, 32, 32)) == pytest.approx(1, abs=0.02)
+    assert noise_share(torch.ones(3, 1, 8, 8)) == 0

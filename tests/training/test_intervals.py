@@ -1,0 +1,64 @@
+"""What is logged, drawn, scored and saved, and how often, leaves training as it is: the same weights, to the bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import equipoise
+from equipoise import TrainConfig
+from equipoise.networks import DCGAN, MLP, Autoencoder
+from equipoise.objectives import GAN, MAGAN
+from equipoise.runs.checkpoint import load
+from equipoise.training import recorder
+
+RUNS: dict[str, dict[str, Any]] = {
+    "learning rate that is halved": {"network": Autoencoder(width=4, latent=4), "lr_window": 24, "lr_patience": 1},
+    "until converged": {
+        "network": Autoencoder(width=4, latent=4, residual=100),
+        "lr_window": 24,
+        "lr_patience": 1,
+        "lr": 4e-3,
+        "lr_floor": 2e-3,
+        "until_converged": True,
+        "images": 2_000,
+    },
+    "BatchNorm, spectral norm, several steps of D": {
+        "objective": GAN(),
+        "network": DCGAN(width=4, latent=4, spectral=True),
+        "n_critic": 2,
+    },
+    "margin": {"objective": MAGAN(), "network": Autoencoder(width=4, latent=4)},
+    "toy with its landscape": {"objective": GAN(), "network": MLP(width=8, latent=2, spectral=True), "data": "ring8"},
+}
+INTERVALS = [
+    {"log_every": 8, "sample_every": 16, "checkpoint_every": 24, "score_every": 80, "keep_every": 40, "keep": 1},
+    {"log_every": 100, "sample_every": 10_000, "checkpoint_every": 10_000},
+    {"log_every": 10_000, "sample_every": 40, "checkpoint_every": 56},
+]
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report takes longer than the training here, and is no part of what is compared."""
+    monkeypatch.setattr(recorder, "write_report", lambda folder: None)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_they_leave_training_as_it_is(name: str, tmp_path: Path) -> None:
+    settings = {"images": 160, "batch": 8, "resolution": 16, "ema": 50, "warmup": 16, "score_count": 20} | RUNS[name]
+    ended = []
+    for number, intervals in enumerate(INTERVALS):
+        given = {key: value for key, value in intervals.items() if key != "score_every" or "data" not in settings}
+        config = TrainConfig(**settings, **given, precision="fp32", device="cpu")
+        run = equipoise.train(config, tmp_path / str(number), quiet=True)
+        ended.append(load(run.checkpoints()[-1]))
+    (tensors, facts), *others = ended
+    for other, known in others:
+        assert known == facts
+        assert other.keys() == tensors.keys()
+        assert [key for key, tensor in tensors.items() if not torch.equal(other[key], tensor)] == []
+    if "lr_window" in settings:
+        assert facts["plateau"]["factor"] < 1
+    assert (facts["images"] < settings["images"]) == bool(settings.get("until_converged"))
