@@ -9,14 +9,14 @@ import pytest
 
 import equipoise
 from command import Command
-from equipoise import Run, TrainConfig, UsageError
+from equipoise import BEGAN, Run, TrainConfig, UsageError
 from equipoise.config.changes import CHANGEABLE, forbidden_changes
 from equipoise.runs.checkpoint import load
 
 
 @pytest.fixture
 def run(small: TrainConfig, tmp_path: Path) -> Run:
-    return equipoise.train(small.with_changes(images=48, checkpoint_every=32), tmp_path / "run", quiet=True)
+    return equipoise.train(small.with_changes(objective=BEGAN(gamma=1.0), images=48, batch=16, checkpoint_every=32), tmp_path / "run", quiet=True)
 
 
 def edit(run: Run, before: str, after: str) -> None:
@@ -90,7 +90,7 @@ def test_data_are_found_from_everywhere_and_where_they_went(
     (tmp_path / "elsewhere").mkdir()
     np.save(tmp_path / "photos.npy", images)
     np.save(tmp_path / "elsewhere" / "photos.npy", images[::-1])  # others, in the same place from there
-    run = equipoise.train(small.with_changes(data="photos.npy", images=32), "run", quiet=True)
+    run = equipoise.train(small.with_changes(data="photos.npy", images=32, batch=16), "run", quiet=True)
     assert run.config.data == "photos.npy"
 
     monkeypatch.chdir(tmp_path / "elsewhere")

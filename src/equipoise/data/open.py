@@ -24,6 +24,7 @@ from equipoise.data.sources import BUNDLED
 from equipoise.data.sources.base import Annotations
 from equipoise.data.toys import TOYS
 from equipoise.errors import UsageError
+from equipoise.reading import expand_home
 
 Part = Literal["train", "held-out", "all"]
 MAX_SHARD_IMAGES = 10_000  # images of shards that are packed to compare with
@@ -72,12 +73,15 @@ def open_dataset(
 
 def place_of(data: str) -> str | None:
     """The absolute path of data that lie on this machine now; None for bundled data, URLs, and what is not there."""
-    path = data.rpartition("#")[0] or data  # of tables, a split may be named behind a #
-    shards = "{" in data and is_stream(data) and "://" not in data
-    there = Path(path).expanduser().parent if shards else Path(path).expanduser()
-    if data in {*BUNDLED, *TOYS} or not (data and there.exists()):
+    path = expand_home(data.rpartition("#")[0] or data)  # of tables, a split may be named behind a #
+    shards = "{" in data and "://" not in data and is_stream(data)
+    try:
+        there = bool(data) and (path.parent if shards else path).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if data in {*BUNDLED, *TOYS} or not there:
         return None
-    return os.path.abspath(Path(data).expanduser())  # noqa: PTH100  # not resolved: links may be moved on purpose
+    return os.path.abspath(expand_home(data))  # noqa: PTH100  # not resolved: links may be moved on purpose
 
 
 class Dataset:

@@ -146,7 +146,7 @@ def generated_images(run: Run, request: Request, device: torch.device) -> ImageS
     """
     generator = load_generator(run, ema=request.ema, best=request.best).to(device)
     _, facts, _ = run.load_checkpoint(best=request.best)
-    masked = images_to_fill_in(open_run_data(run.config)) if run.config.tasks.inpaint else None
+    masked = images_to_fill_in(open_run_data(run.config, place=run.place)) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"
     return ImageSet(
         name=f"{run.path} ({which})",

@@ -100,8 +100,8 @@ class Recorder:
                     more = f" and {rest} more" if rest > 0 else ""
                     message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
                     self.event("warning", "skipped", message)
-                for remark in feed.notes:
-                    self.event("info", "data", remark)
+                for sentence in feed.notes:
+                    self.event("info", "data", sentence)
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:
