@@ -77,7 +77,8 @@ def calibrate(data: str, extractors: list[str], options: argparse.Namespace, cac
         for strength in series.strengths:
             row = rows.setdefault(f"{series.name} {strength:g}", {})
             images = series.apply(pool, strength)[: options.count].clamp(-1, 1)
-            row |= measure(images, likeness, diversity_of_data)
+            if not row.keys() >= set(HEALTH):
+                row |= measure(images, likeness, diversity_of_data)
             for extractor in loaded:
                 if f"{extractor.name} kid" not in row:
                     if extractor.name not in vectors:
