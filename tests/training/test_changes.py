@@ -16,7 +16,11 @@ from equipoise.runs.checkpoint import load
 
 @pytest.fixture
 def run(small: TrainConfig, tmp_path: Path) -> Run:
-    return equipoise.train(small.with_changes(objective=BEGAN(gamma=1.0), images=48, batch=16, checkpoint_every=32), tmp_path / "run", quiet=True)
+    return equipoise.train(
+        small.with_changes(objective=BEGAN(gamma=1.0), images=48, batch=16, checkpoint_every=32),
+        tmp_path / "run",
+        quiet=True,
+    )
 
 
 def edit(run: Run, before: str, after: str) -> None:

@@ -1,10 +1,9 @@
 """What every process of a run does: take the lock, open the data, restore the newest checkpoint, train, and close."""
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
@@ -26,8 +25,7 @@ from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.terminal import Display
 
 
-@dataclass(frozen=True)
-class Changes:
+class Changes(NamedTuple):  # not a frozen dataclass, which Fabric refuses to pass on to a process
     """What is changed in a run when it is resumed.
 
     Attributes:
