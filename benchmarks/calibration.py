@@ -4,8 +4,9 @@
     python -m benchmarks.calibration --data digits faces photographs=photos/    # and any folder, under a name
 
 Of each kind of images `--count` are the reference, and as many others are blurred, grained, shuffled, warped and so on
-(`benchmarks/degradations.py`), weakly to hopelessly. KID and coverage by every extractor are computed of each, and what
-a run's health looks at: the share of fine detail and the clusters that are reached. Writes calibration.md and
+(`benchmarks/degradations.py`), weakly to hopelessly. KID and coverage by the extractor that `equipoise evaluate` takes
+of such images and by pixels are computed of each (`--features` names others), and what a run's health looks at: fine
+detail, grain and the clusters that are reached. Writes calibration.md and
 calibration.png into --out; what --cache has is not computed again, so that a stopped benchmark goes on.
 """
 
@@ -23,6 +24,7 @@ from benchmarks.degradations import SERIES, Degradation
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, to_uint8
+from equipoise.evaluation.features import extractor_name
 from equipoise.metrics import manifold_scores, squared_mmd
 from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.metrics.similarity import diversity
@@ -75,7 +77,8 @@ def calibrate(data: str, extractors: list[str], options: argparse.Namespace, cac
         for strength in series.strengths:
             row = rows.setdefault(f"{series.name} {strength:g}", {})
             images = series.apply(pool, strength)[: options.count].clamp(-1, 1)
-            row |= measure(images, likeness, diversity_of_data)
+            if not row.keys() >= set(HEALTH):
+                row |= measure(images, likeness, diversity_of_data)
             for extractor in loaded:
                 if f"{extractor.name} kid" not in row:
                     if extractor.name not in vectors:
@@ -101,9 +104,9 @@ def equivalent(rows: dict[str, Row], series: Degradation, column: str, kid: floa
     return f"> {points[-1][0]:g}"
 
 
-def equivalents_table(results: dict[str, dict[str, Row]], extractors: list[str]) -> str:
+def equivalents_table(results: dict[str, dict[str, Row]], extractors: dict[str, list[str]]) -> str:
     """Table of the strengths that cost as much as UNIT: a row a series, a column a kind of images and extractor."""
-    columns = [(data, name) for data in results for name in extractors]
+    columns = [(data, name) for data in results for name in extractors[data]]
     unit = f"{UNIT[0]} {UNIT[1]:g}"
     cells = {
         series.name: [
@@ -135,9 +138,12 @@ def full_table(rows: dict[str, Row], extractors: list[str]) -> str:
     return "\n".join(lines)
 
 
-def picture(results: dict[str, dict[str, Row]], extractors: list[str], options: argparse.Namespace) -> Figure:
+def picture(
+    results: dict[str, dict[str, Row]], extractors: dict[str, list[str]], options: argparse.Namespace
+) -> Figure:
     """One drawn face through all series, and below it KID over strength, a row a kind and a column an extractor."""
-    figure = Figure(figsize=(4 * len(extractors), 3 + 2.6 * len(results)), dpi=90, layout="constrained")
+    columns = max(map(len, extractors.values()))
+    figure = Figure(figsize=(max(9, 4 * columns), 3 + 2.6 * len(results)), dpi=90, layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2.6 * len(results)))
     _, pool = read_images(SHOWN, options.resolution, 64)
     longest = max(len(series.strengths) for series in SERIES)
@@ -146,10 +152,10 @@ def picture(results: dict[str, dict[str, Row]], extractors: list[str], options: 
         axes.imshow(grid(to_uint8(torch.stack(worse[: longest + 1])), columns=3))
         axes.set_title(series.name, loc="left", size=9)
         axes.set_axis_off()
-    panels = bottom.subplots(len(results), len(extractors), squeeze=False)
+    panels = bottom.subplots(len(results), columns, squeeze=False)
     for line, (data, rows) in zip(panels, results.items(), strict=True):
-        floor = {name: abs(rows[f"{AS_THEY_ARE.name} 0"][f"{name} kid"]) for name in extractors}
-        for axes, name in zip(line, extractors, strict=True):
+        floor = {name: abs(rows[f"{AS_THEY_ARE.name} 0"][f"{name} kid"]) for name in extractors[data]}
+        for axes, name in zip(line, extractors[data], strict=False):
             for series in SERIES:
                 kids = [rows[f"{series.name} {strength:g}"][f"{name} kid"] for strength in series.strengths]
                 axes.plot([max(kid, 1e-4) for kid in kids], marker="o", markersize=3, label=series.name)
@@ -165,7 +171,7 @@ def main() -> None:
     parser.add_argument(
         "--data", nargs="+", default=["digits", "faces"], help="what `train --data` takes, or NAME=that"
     )
-    parser.add_argument("--features", nargs="+", default=["digits", "effnet-lite0", "pixels"])
+    parser.add_argument("--features", nargs="+", default=["auto", "pixels"])
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
@@ -174,8 +180,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     named = {text.partition("=")[0]: text.rpartition("=")[2] for text in options.data}
+    extractors = {
+        name: list(dict.fromkeys(extractor_name(feature, data) for feature in options.features))
+        for name, data in named.items()
+    }
     results = {
-        name: calibrate(data, options.features, options, options.cache / f"{name}-{options.resolution}.json")
+        name: calibrate(data, extractors[name], options, options.cache / f"{name}-{options.resolution}.json")
         for name, data in named.items()
     }
     about = (
@@ -185,12 +195,12 @@ def main() -> None:
         "last three columns are what a run's health looks at, as in its metrics."
     )
     parts = ["# What each extractor punishes", about, "![a face through all series, and KID](calibration.png)"]
-    parts += ["## How much of one costs as much as of another", equivalents_table(results, options.features)]
+    parts += ["## How much of one costs as much as of another", equivalents_table(results, extractors)]
     for name, rows in results.items():
-        parts += [f"## {name.capitalize()}", full_table(rows, options.features)]
+        parts += [f"## {name.capitalize()}", full_table(rows, extractors[name])]
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "calibration.md").write_text("\n\n".join(parts) + "\n")
-    picture(results, options.features, options).savefig(options.out / "calibration.png")
+    picture(results, extractors, options).savefig(options.out / "calibration.png")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 from PIL import Image, ImageDraw
 
 import equipoise
-from equipoise import PRESETS, Diverged, Run, TrainConfig
+from equipoise import BEGAN, PRESETS, Diverged, Run, TrainConfig
 from equipoise.data import normalise
 from equipoise.evaluation.closing_score import DIGITS
 from equipoise.metrics import manifold_scores, squared_mmd
@@ -52,13 +52,14 @@ class Kind:
     resolution: int
     minutes: float
     features: str = "effnet-lite0"
+    photographs: bool = False
 
 
 KINDS = {
     "digits": Kind("digits", 32, 6, "digits"),
     "faces-32": Kind("faces", 32, 10),
     "faces-64": Kind("faces", 64, 20),
-    "cars": Kind("", 32, 10),
+    "cars": Kind("", 32, 10, photographs=True),
     "emoji": Kind("", 32, 10),
 }
 NARROW: dict[str, Any] = {"network": DCGAN(width=32)}
@@ -71,12 +72,15 @@ ENTRANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ebgan": ("ebgan", {"network": DCGANAutoencoder(), "lr": 1.5e-3}),
 }
 """By name: an objective, and the settings that it is entered with."""
+PHOTOGRAPHS: dict[str, dict[str, Any]] = {"began": {"objective": BEGAN(gamma=0.7)}}
+"""What is different on photographs."""
 
 
 def config_of(entrant: str, kind: Kind) -> TrainConfig:
     """The entrant's configuration for a kind of images, but for its length."""
     objective, changes = ENTRANTS[entrant]
     base = PRESETS[objective]["default"]
+    changes = changes | (PHOTOGRAPHS.get(entrant, {}) if kind.photographs else {})
     return base.with_changes(data=kind.data, resolution=kind.resolution, **changes)
 
 

@@ -11,6 +11,7 @@ from command import Command
 from equipoise.cli.main import main
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
+from equipoise.objectives import BEGAN
 
 pytest_plugins = ["precision"]
 
@@ -27,8 +28,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def small() -> TrainConfig:
     """A run of a few seconds: the paper's networks, 4 wide, for 10 steps of 16 digits."""
     return TrainConfig(
+        objective=BEGAN.remedies(),
         network=Autoencoder(width=4, latent=8),
         resolution=16,
+        batch=16,
+        lr=2e-4,
+        lr_ratio=2.0,
+        lr_patience=10,
+        prior="uniform",
         images=160,
         log_every=32,
         sample_every=80,

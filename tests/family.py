@@ -165,6 +165,7 @@ CASES = {
     "began": Case(
         lambda _: mean(map(energy, REAL)) - 0.3 * mean(map(energy, FAKE)) + 0.1 * energy_distance(REAL, LATENT),
         lambda _: mean(map(energy, FAKE)) + 0.3 * pulling_away(FAKE),
+        {"match": 0.1},
         state={"k": 0.3},
     ),
     "bgan": Case(cross_entropy, lambda _: mean((score(x) - 0.2) ** 2 for x in FAKE) / 2, state={"log_z": 0.2}),

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -104,23 +103,22 @@ def test_names_of_other_encodings_are_names() -> None:
 
 
 def test_special_files_in_every_place(tmp_path: Path, within: Command) -> None:
-    """Each is refused within a moment, in one sentence, and left as it was."""
+    """Each is refused, without waiting for it, in one sentence, and left as it was."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / "config.yaml")
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (20, 64, 64), dtype=np.uint8))
     for words in (
         *(["train", "--config", "/dev/zero"], ["train", "--config", "pipe"], ["train", "--config", "."]),
         *(["compare", "pipe", "pipe"], ["compare", "/dev/zero", "/dev/zero"], ["resume", "run"], ["sample", "run"]),
         *(["evaluate", "run"], ["train", "began", "--data", "pipe"], ["data", "inspect", "/dev/zero"]),
-        ["evaluate", "--images", "digits", "--reference", "digits", "--features", "inception", "--weights", "pipe"],
-        *(["data", "inspect", "digits", "--out", name] for name in ("pipe", "/dev/full", "a.xyz", "run")),
+        ["evaluate", "--images", "a.npy", "--reference", "a.npy", "--features", "inception", "--weights", "pipe"],
+        *(["data", "inspect", "a.npy", "--out", name] for name in ("pipe", "/dev/full", "a.xyz", "run")),
     ):
-        started = time.monotonic()
         told = within(*words)
         assert told.returncode == 2, words
         assert told.stderr.strip().startswith("equipoise: "), told.stderr
         assert len(told.stderr.strip().splitlines()) == 1, told.stderr
-        assert time.monotonic() - started < 60, words
     with pytest.raises(UsageError, match="is there and is no file: choose another place"):
         write_where_asked(tmp_path / "pipe", "")
     assert Path("/dev/full").is_char_device()

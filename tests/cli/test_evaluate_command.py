@@ -54,7 +54,10 @@ def test_images_beside_images_and_scores_side_by_side(within: Command, sets: Pat
         (["--images", "made", "--reference", "real.npy", "--metrics", "kidd"], "there is no score 'kidd'"),
         (["--images", "made", "--reference", "real.npy", "--metrics", ","], "there is no score to compute"),
         (["--images", "made", "--reference", "real.npy", "--features", "dinov3"], "did you mean dinov2"),
-        (["--images", "made", "--reference", "real.npy", "--count", "10"], "kid needs 20 images or more, not 10"),
+        (
+            ["--images", "made", "--reference", "real.npy", "--metrics", "kid", "--count", "10"],
+            "needs 20 images or more, not 10",
+        ),
         (["--images", "made", "--reference", "real.npy", "--split", "test"], "--split"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

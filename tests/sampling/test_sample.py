@@ -13,7 +13,8 @@ from equipoise.sampling.sample import BLOCK, generate, sample_batches
 
 def config(precision: str) -> TrainConfig:
     network = Autoencoder(width=8, latent=8)
-    return TrainConfig(objective=BEGAN(), network=network, images=32, batch=16, device="cpu", precision=precision)
+    settings = {"images": 32, "batch": 16, "prior": "uniform", "device": "cpu", "precision": precision}
+    return TrainConfig(objective=BEGAN(), network=network, **settings)
 
 
 def test_samples_are_drawn_in_the_precision_of_training() -> None:

@@ -52,7 +52,8 @@ def test_warmup() -> None:
 
 def test_a_window_is_the_mean_of_its_own_steps() -> None:
     """Of the images that it is long, or the next whole step, whatever is logged meanwhile."""
-    config = TrainConfig(network=Autoencoder(width=3, latent=4), batch=16, lr_window=40, precision="fp32")
+    network = Autoencoder(width=3, latent=4)
+    config = TrainConfig(network=network, batch=16, lr_window=40, lr_patience=10, precision="fp32")
     train_state = TrainState(config, DataSpec((1, 32, 32)), torch.device("cpu"))
     for step, value in enumerate([3.0, 1.0, 5.0, 7.0], start=1):
         train_state.finish_step(train_state.objective_state, {"m_global": torch.tensor(value)})

@@ -44,8 +44,8 @@ class BEGAN(Objective):
         "prior": "uniform",
     }
 
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Diversity ratio: target for the energy of generated images over that of real ones (paper: 0.5)."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Diversity ratio: target for the energy of generated images over real ones (paper: 0.5; photographs: 0.7)."""
     lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Proportional gain of k (paper: 0.001)."""
     relative: bool = True
@@ -64,8 +64,8 @@ class BEGAN(Objective):
 
     @classmethod
     def remedies(cls) -> "BEGAN":
-        """Against the collapse of small networks as the paper has them: code matching, pulling away, and gamma 1."""
-        return cls(gamma=1.0, lambda_k=3e-3, match=0.1, pull=0.3)
+        """Against the collapse of small networks as the paper has them: code matching beside pulling away."""
+        return cls(lambda_k=3e-3, match=0.1)
 
     @property
     def needs(self) -> Needs:

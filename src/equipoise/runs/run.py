@@ -24,8 +24,8 @@ from equipoise.runs.lock import LOCK, sole_writer
 from equipoise.runs.numbered import images_of, numbered_files, numbered_name
 
 CONFIG = "config.yaml"  # first file of a run; a folder without it is no run
-DATA_PATH = "data_path"  # beside the versions in it: the absolute path of the data
 CHECKPOINT, BEST, GRID = ".safetensors", "best-", ".png"  # ends and beginning of files named by images seen
+DATA_PATH = "data_path"  # beside the versions in it: the absolute path of the data
 
 
 class Run:

@@ -25,7 +25,7 @@ from equipoise.training.state import DataSpec, TrainState
 from equipoise.views.terminal import Display
 
 
-class Changes(NamedTuple):  # as Outcome is
+class Changes(NamedTuple):  # not a frozen dataclass, which Fabric refuses to pass on to a process
     """What is changed in a run when it is resumed.
 
     Attributes:
