@@ -15,7 +15,7 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import inpainting_masks
-from equipoise.sampling.load import load_generator
+from equipoise.sampling.load import trained_generator
 from equipoise.sampling.sample import generate
 
 HIDDEN = 128  # gray level from which on a mask hides
@@ -43,7 +43,7 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
-    generator, facts = load_generator(run), run.load_checkpoint()[1]
+    generator, facts = trained_generator(run), run.load_checkpoint()[1]
     channels, height, width = facts["shape"]
     pixels = read_image(
         image,

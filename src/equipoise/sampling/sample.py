@@ -19,7 +19,7 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import make_conditions
-from equipoise.sampling.load import load_generator
+from equipoise.sampling.load import trained_generator
 
 BLOCK = 64  # latents in one forward pass
 FILLED_IN = 1000  # images at most that a generator which inpaints is given, again and again
@@ -48,7 +48,7 @@ def sample(
         UsageError: the run has no readable checkpoint, makes no images of that class, or a number is out of bounds.
     """
     check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
-    generator = load_generator(run, ema=ema, best=best)
+    generator = trained_generator(run, ema=ema, best=best)
     masked = images_to_fill_in(open_dataset(run.config, place=run.place)) if run.config.tasks.inpaint else None
     return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
 
