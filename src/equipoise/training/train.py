@@ -4,15 +4,17 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
-from equipoise.devices import SingleProcess, is_first_process, make_launcher, memory_of
+from equipoise.devices import Launcher, SingleProcess, is_first_process, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
 from equipoise.players import Players
+from equipoise.runs.numbered import images_of
 from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
 from equipoise.training.process import Changes, train_process
@@ -42,9 +44,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     launcher = make_launcher(config.device, config.devices)
     config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
     if not is_first_process():  # torchrun or a scheduler has started this process; the first one makes the folder
-        with forwarding_signals():
-            path, outcome = launcher.launch(train_process, None, Changes(), None, quiet)
-        return _finish(path, outcome)
+        return _launch(launcher, None, Changes(), None, quiet=quiet)
     with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
         dataset = open_dataset(config, progress)
         check(config, dataset, launcher.device)  # which packs the data, if they are not packed already
@@ -52,9 +52,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         run = Run.create(out or free_folder(config.run_name), config)
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
-        with forwarding_signals():
-            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
-    return _finish(path, outcome)
+        return _launch(launcher, run, Changes(), opened, quiet=quiet)
 
 
 @isolated()
@@ -87,9 +85,7 @@ def resume(
     changes = Changes(images, data, force_changes)
     changes.applied(run.config)  # what cannot work is refused before anything is started
     launcher = make_launcher(run.config.device, run.config.devices)
-    with forwarding_signals():
-        folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
-    return _finish(folder, outcome)
+    return _launch(launcher, run, changes, None, quiet=quiet)
 
 
 @isolated()
@@ -148,6 +144,27 @@ def memory_needed(players: Players, dtype: torch.dtype) -> int:
     """Bytes for weights, gradients and two moments of both players, and for the generator's average."""
     generator, discriminator = (sum(weight.numel() for weight in player.parameters()) for player in players)
     return (5 * generator + 4 * discriminator) * dtype.itemsize
+
+
+def _launch(launcher: Launcher, run: Run | None, changes: Changes, dataset: Dataset | None, *, quiet: bool) -> Run:
+    """Train in all processes; returns the run, or raises what its outcome stands for."""
+    with forwarding_signals() as sent:
+        try:
+            path, outcome = launcher.launch(train_process, run and run.path, changes, dataset, quiet)
+        except ProcessExitedException as error:
+            assert run is not None  # noqa: S101  # whoever starts processes has the run
+            path, outcome = run.path, _outcome_of_death(run, error, sent())
+    return _finish(path, outcome)
+
+
+def _outcome_of_death(run: Run, error: ProcessExitedException, signal: int) -> Outcome:
+    """What became of a run one of whose processes died: by a signal sent on before it could note it, or without one."""
+    checkpoints = run.checkpoints()
+    images = images_of(checkpoints[-1]) if checkpoints else 0
+    if signal:
+        return Outcome("interrupted", images, signal=signal)
+    cause = error.signal_name or f"with exit code {error.exit_code}"
+    return Outcome("broken", images, f"process {error.error_index} died ({cause}), as where there is too little memory")
 
 
 def _finish(path: Path, outcome: Outcome) -> Run:
