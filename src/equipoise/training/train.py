@@ -1,6 +1,7 @@
 """Train a run, or resume one: from a configuration to a folder with checkpoints, pictures and curves."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
-from equipoise.devices import Launcher, SingleProcess, is_first_process, make_launcher, memory_of
+from equipoise.devices import SingleProcess, is_first_process, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
@@ -44,7 +45,9 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     launcher = make_launcher(config.device, config.devices)
     config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
     if not is_first_process():  # torchrun or a scheduler has started this process; the first one makes the folder
-        return _launch(launcher, None, Changes(), None, quiet=quiet)
+        with forwarding_signals():
+            path, outcome = launcher.launch(train_process, None, Changes(), None, quiet)
+        return _finish(path, outcome)
     with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
         dataset = open_dataset(config, progress)
         check(config, dataset, launcher.device)  # which packs the data, if they are not packed already
@@ -52,7 +55,9 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         run = Run.create(out or free_folder(config.run_name), config)
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
-        return _launch(launcher, run, Changes(), opened, quiet=quiet)
+        with _deaths_told(run):
+            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
+    return _finish(path, outcome)
 
 
 @isolated()
@@ -85,7 +90,9 @@ def resume(
     changes = Changes(images, data, force_changes)
     changes.applied(run.config)  # what cannot work is refused before anything is started
     launcher = make_launcher(run.config.device, run.config.devices)
-    return _launch(launcher, run, changes, None, quiet=quiet)
+    with _deaths_told(run):
+        folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
+    return _finish(folder, outcome)
 
 
 @isolated()
@@ -146,15 +153,14 @@ def memory_needed(players: Players, dtype: torch.dtype) -> int:
     return (5 * generator + 4 * discriminator) * dtype.itemsize
 
 
-def _launch(launcher: Launcher, run: Run | None, changes: Changes, dataset: Dataset | None, *, quiet: bool) -> Run:
-    """Train in all processes; returns the run, or raises what its outcome stands for."""
+@contextmanager
+def _deaths_told(run: Run) -> Iterator[None]:
+    """Inside, signals reach the processes of a run that are started there, and it is told in words if one dies."""
     with forwarding_signals() as sent:
         try:
-            path, outcome = launcher.launch(train_process, run and run.path, changes, dataset, quiet)
+            yield
         except ProcessExitedException as error:
-            assert run is not None  # noqa: S101  # whoever starts processes has the run
-            path, outcome = run.path, _outcome_of_death(run, error, sent())
-    return _finish(path, outcome)
+            _finish(run.path, _outcome_of_death(run, error, sent()))
 
 
 def _outcome_of_death(run: Run, error: ProcessExitedException, signal: int) -> Outcome:
