@@ -174,6 +174,15 @@ def cpu_multiplies_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory that a device has in all; 0 where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    if device.type == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 0
+
+
 def to_device(device: torch.device, tensor: Tensor) -> Tensor:
     """`tensor` on `device`.
 

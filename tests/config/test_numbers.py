@@ -17,7 +17,8 @@ from equipoise.config.train_config import read_yaml
         ("1_000", 1000),
         (7, 7),
         ("k", "k"),
-        ("-3", "-3"),
+        ("-3", -3),
+        ("-", "-"),
     ],
 )
 def test_counts(text: object, value: object) -> None:

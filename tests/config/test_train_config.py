@@ -18,7 +18,7 @@ from equipoise.config.train_config import read_yaml, write_yaml
         objective=st.builds(BEGAN, gamma=st.floats(0.01, 1), pull=st.floats(0, 10), relative=st.booleans()),
         network=st.builds(Autoencoder, width=st.integers(1, 512), skips=st.booleans(), eta=st.sampled_from([1, 2])),
         data=st.text(min_size=1).filter(str.isprintable),
-        images=st.integers(1, 10**12),
+        images=st.integers(1, 10**11),
         lr=st.floats(1e-9, 1),
         channels=st.sampled_from([None, 1, 3]),
         held_out=st.just("auto") | st.floats(0, 0.5),

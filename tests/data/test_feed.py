@@ -47,8 +47,7 @@ def feed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Feed]:
 def epoch(feed: Feed) -> int:
     drawn = feed.draw(200, 0, 0)  # enough to know the end of every shard
     assert len(drawn.images) == 200
-    assert feed.count is not None
-    return feed.count
+    return feed.count or IMAGES  # a stream does not say
 
 
 def test_images_are_bytes_and_labels_are_whole_numbers(feed: Feed) -> None:
@@ -101,11 +100,11 @@ def test_classes_are_counted_where_they_can_be(tmp_path: Path) -> None:
     assert (bare.classes, bare.draw(2, 0, 0).labels) == (0, None)
 
 
-def test_the_count_of_a_stream_is_known_once_it_was_read(tmp_path: Path) -> None:
+def test_the_count_of_a_stream_never_shows(tmp_path: Path) -> None:
+    """It is known once all was read, in this run or another, and no run may depend on that."""
     feed = shards_of(tmp_path)
     assert feed.count is None
     feed.draw(IMAGES * 2, 0, 0)
-    assert feed.count == IMAGES
+    assert feed.count is None
     feed.close()
-    again = open_stream(f"{tmp_path}/shards/s-{{000..002}}.tar", 4)
-    assert again.count == IMAGES
+    assert open_stream(f"{tmp_path}/shards/s-{{000..002}}.tar", 4).count is None

@@ -16,6 +16,7 @@ from equipoise.data import TOYS
 from equipoise.evaluation.closing_score import WORDS, closing_score, digits_found, image_sentence, toy_sentence
 from equipoise.metrics import Statistics
 from equipoise.metrics.features import load_extractor
+from equipoise.sampling.load import trained_generator
 
 TINY = TrainConfig(
     network=Autoencoder(width=4, latent=8),
@@ -88,7 +89,7 @@ def test_a_run_ends_with_a_score_once_and_shows_it(tmp_path: Path, capsys: pytes
     assert sentence is not None
     assert "beside 514 held-out images, by digits" in sentence
     assert sentence in (run.path / "report.html").read_text()
-    generator = equipoise.load_generator(run)
+    generator = trained_generator(run)
     assert closing_score(run.config, open_dataset(run.config), generator, 2048, torch.device("cpu")) == sentence
     before = (run.path / "events.jsonl").read_text()
     assert main(["resume", str(run.path), "--quiet"]) == 0

@@ -64,7 +64,7 @@ def test_a_run_leaves_everything_that_a_run_must(small: TrainConfig, tmp_path: P
     assert [row["images"] for row in rows if "diversity" in row] == [0, 80, 160]
     assert not list(run.path.rglob("*.tmp"))
     assert Run.open(run.path).config == small
-    images = load_generator(Run.open(run.path))(torch.zeros(2, 8)).images
+    images = load_generator(Run.open(run.path))(torch.zeros(2, 8))
     assert images.shape == (2, 1, 16, 16)
 
 
@@ -137,7 +137,7 @@ def test_the_opened_generator_is_the_trained_one(small: TrainConfig, tmp_path: P
     run = equipoise.train(small, tmp_path / "run", quiet=True)
     z = latents(256, 8, small.prior, keyed_generator(small.seed, "samples"))[:64]
     with torch.no_grad():
-        again = grid(to_uint8(load_generator(run)(z).images))
+        again = grid(to_uint8(load_generator(run)(z)))
     with Image.open(run.samples()[-1]) as last:
         difference = np.abs(np.asarray(last, np.int16) - np.asarray(again, np.int16))
     assert difference.max() <= 1, "the rounding of another batch size at most"

@@ -2,16 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from equipoise.bench.benchmark import STANDARD, Case, measure
 from equipoise.bench.machine import describe
 from equipoise.bench.overheads import measure_overheads
 from equipoise.bench.tables import operators_table, overheads_table, peaks_table, results_table
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import BatchSize, Count
 from equipoise.config.presets import PRESETS
 from equipoise.devices import Device, Launcher, Precision, make_launcher
 from equipoise.errors import UsageError, quoted
@@ -30,13 +31,13 @@ def bench(
     objective: str = "began",
     resolution: Count = 64,
     width: Count = 64,
-    batch: Count | None = None,
+    batch: BatchSize | None = None,
     channels: Count = 3,
     compiled: bool = False,
     precision: Precision = "auto",
     table: bool = False,
     around: bool = True,
-    seconds: float = 30.0,
+    seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0,
     threads: Count | None = None,
     device: Device = "auto",
     json: Path | None = None,

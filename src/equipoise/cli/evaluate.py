@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count, CountOrZero
+from equipoise.config.numbers import Count, CountOrZero, ProcessCount, Seed
 from equipoise.devices import Device, is_first_process
 from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import evaluate as score
@@ -28,12 +28,12 @@ def evaluate(
     split: Split = "held-out",
     resolution: str | None = None,
     crop: CountOrZero | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     ema: bool = True,
     best: bool = False,
     json: Path | None = None,
     device: Device = "auto",
-    devices: Count = 1,
+    devices: ProcessCount = 1,
     quiet: bool = False,
 ) -> int:
     """Scores of a run's samples beside the images held out from its training, or of any images beside any others.

@@ -1,16 +1,18 @@
 """Flags of the commands: tyro reads them from a function's signature and docstring."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import partial, wraps
+from inspect import signature
 from io import StringIO
 from itertools import groupby
 from typing import Annotated, Any, get_type_hints
 
 import tyro
 
+from equipoise.config.numbers import check_numbers
 from equipoise.errors import MOST_QUOTED, MOST_SHOWN, UsageError, one_line
 
 
@@ -37,7 +39,8 @@ def _parse(command: Callable[..., int], words: list[str], prog: str) -> Callable
 
     @wraps(command)
     def parsed(*arguments: Any, **flags: Any) -> Callable[[], int]:
-        return partial(command, *arguments, **flags)
+        values = signature(command).bind(*arguments, **flags).arguments
+        return partial(_call_within_bounds, command, values)
 
     told = StringIO()
     tyro._experimental_options["ansi_codes"] = not os.environ.get("NO_COLOR")  # which tyro does not know
@@ -51,6 +54,11 @@ def _parse(command: Callable[..., int], words: list[str], prog: str) -> Callable
             if not stop.code or not told.getvalue():
                 raise
     raise UsageError(f"{_first_sentence(told.getvalue())}: see `{prog} --help`")
+
+
+def _call_within_bounds(command: Callable[..., int], values: Mapping[str, Any]) -> int:
+    check_numbers(get_type_hints(command, include_extras=True), values)
+    return command(**values)
 
 
 def _first_sentence(box: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import Count, Seed
 from equipoise.runs.run import Run
 from equipoise.sampling.inpaint import inpaint as generate
 from equipoise.sampling.save import save_images
@@ -21,7 +21,7 @@ def inpaint(
     image: Positional[Path],
     mask: str | None = None,
     count: Count = 4,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Path = Path("inpainted.png"),
 ) -> int:
     """Fill in the masked part of an image, in several ways, with a run trained with --inpaint.

@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import Count, Seed
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample as generate
 from equipoise.sampling.save import save_samples
@@ -19,7 +19,7 @@ def main(words: list[str]) -> int:
 def sample(
     run: Positional[Path],
     count: Count = 64,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Path = Path("samples.png"),
     ema: bool = True,
     best: bool = False,

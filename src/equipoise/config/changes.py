@@ -23,7 +23,7 @@ CHANGEABLE = {
 
 def forbidden_changes(before: TrainConfig, after: TrainConfig) -> list[str]:
     """The settings that differ although they are not CHANGEABLE, each as 'seed is 1 and was 0'."""
-    old, new = (_flat(config.to_dict()) for config in (before, after))
+    old, new = (flat(config.to_dict()) for config in (before, after))
     return [
         f"{name} is {_shown(new, name)} and was {_shown(old, name)}"
         for name in dict.fromkeys([*old, *new])
@@ -31,13 +31,14 @@ def forbidden_changes(before: TrainConfig, after: TrainConfig) -> list[str]:
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings by their path, such as `objective.gamma`."""
-    flat: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+        path = f"{prefix}{name}"
+        settings |= flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return settings
 
 
-def _shown(flat: Mapping[str, Any], name: str) -> str:
-    return str(flat[name]) if name in flat else "not there"
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return str(settings[name]) if name in settings else "not there"

@@ -1,25 +1,34 @@
 """Number formats of flags and YAML: counts such as 300k, and resolutions such as 64x48."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, create_model
+from pydantic.fields import FieldInfo
 from tyro.constructors import PrimitiveConstructorSpec
 
+from equipoise.config.messages import construct
 from equipoise.data import HeldOut, parse_resolution
 from equipoise.data.packed.images import MAX_HELD_OUT
 from equipoise.errors import quoted
+
+MAX_COUNT = 10**11  # in files' names and in floats every whole number up to this has its place
+MAX_SEED = 2**63 - 1
+MAX_DIGITS = 30  # of a number in text
 
 
 def parse_count(text: Any) -> Any:
     """Parse a count: '300k' -> 300000, '1.5M' -> 1500000; anything else is returned unchanged, for pydantic to refuse.
 
     Raises:
-        ValueError: not a whole number.
+        ValueError: not a whole number, or one of more than MAX_DIGITS digits.
     """
-    if not isinstance(text, str) or not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text.replace("_", ""))):
+    if not isinstance(text, str) or not (match := re.fullmatch(r"(-?\d+(?:\.\d+)?)([kM]?)", text.replace("_", ""))):
         return text
+    if len(match[1]) > MAX_DIGITS:
+        raise ValueError(f"{quoted(text)} has too many digits")
     # Decimal, as 1.1 * 1_000_000 is not a whole number in binary floating point.
     value = Decimal(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]
     if value != int(value):
@@ -34,7 +43,7 @@ def _parse_count_argument(arguments: list[str]) -> int:
     return value
 
 
-# How tyro reads and shows these on the command line; pydantic checks them again, in YAML as well.
+# How tyro reads and shows these on the command line; their bounds are checked afterwards, as in YAML.
 COUNT = PrimitiveConstructorSpec(
     nargs=1,
     metavar="N",
@@ -42,10 +51,37 @@ COUNT = PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, int),
     str_from_instance=lambda value: [str(value)],
 )
-Count = Annotated[int, Field(ge=1), BeforeValidator(parse_count), COUNT]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT), BeforeValidator(parse_count), COUNT]
 """A positive whole number."""
-CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(parse_count), COUNT]
+CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(parse_count), COUNT]
 """A whole number, where 0 switches something off."""
+BatchSize = Annotated[Count, Field(le=100_000)]
+"""Images in one step."""
+ProcessCount = Annotated[Count, Field(le=1024)]
+"""Processes on one machine."""
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(parse_count), COUNT]
+"""Seed of everything random."""
+LearningRate = Annotated[float, Field(ge=1e-12, le=1)]
+"""A rate, or a factor of one."""
+
+
+def check_numbers(kinds: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Check that each of `values` is within the bounds of its kind, such as `Count`; kinds without bounds are left out.
+
+    Raises:
+        UsageError: one is not.
+    """
+    bounded = {name: (kinds[name], ...) for name in values if _has_bounds(kinds.get(name))}
+    construct(create_model("Numbers", **cast(Any, bounded)), {name: values[name] for name in bounded})
+
+
+def _has_bounds(kind: Any) -> bool:
+    """Whether a kind of number, or one of several, has bounds."""
+    return any(
+        isinstance(part, FieldInfo)
+        for alternative in (kind, *get_args(kind))
+        for part in getattr(alternative, "__metadata__", ())
+    )
 
 
 def _canonical_resolution(resolution: Any) -> int | str:

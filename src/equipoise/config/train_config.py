@@ -17,7 +17,7 @@ from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
 from equipoise.config.messages import check_keys, construct, suggestion
-from equipoise.config.numbers import Count, CountOrZero
+from equipoise.config.numbers import BatchSize, Count, CountOrZero, LearningRate, ProcessCount, Seed
 from equipoise.devices import Compile, Device, Precision, resolve_precision
 from equipoise.errors import UsageError, quoted
 from equipoise.networks import DCGAN, NETWORKS, Network, build_players
@@ -49,7 +49,7 @@ class TrainConfig(DataSettings):
 
     images: Count = 300_000
     """Training length in images seen, with repetition."""
-    batch: Count = 64
+    batch: BatchSize = 64
     """Batch size over all processes."""
     update: Update = "alternating"
     """Update order: both players from the same forward pass, or the generator after the discriminator's update."""
@@ -59,9 +59,9 @@ class TrainConfig(DataSettings):
     """Separate latents for the generator's loss and the discriminator's."""
     optimizer: Literal["adam", "rmsprop", "adamax"] = "adam"
     """Optimizer."""
-    lr: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    lr: LearningRate = 2e-4
     """Learning rate of the discriminator."""
-    lr_ratio: Annotated[float, Field(gt=0, le=100)] = 1.0
+    lr_ratio: Annotated[float, Field(ge=1e-6, le=100)] = 1.0
     """Ratio of the generator's learning rate to the discriminator's (Heusel et al. 2017, arXiv:1706.08500)."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Decay rate of the first moment, for Adam and Adamax."""
@@ -69,7 +69,7 @@ class TrainConfig(DataSettings):
     """Decay rate of the second moment, for Adam and Adamax."""
     warmup: CountOrZero = 0
     """Length of the linear learning rate warm-up in images."""
-    lr_floor: Annotated[float, Field(gt=0)] = 2e-5
+    lr_floor: LearningRate = 2e-5
     """Minimum learning rate after halvings."""
     lr_window: Count = 8_000
     """Length in images of one period of the plateau schedule, over which the convergence measure is averaged."""
@@ -84,11 +84,11 @@ class TrainConfig(DataSettings):
     ema: CountOrZero = 10_000
     """Half-life in images of the moving average of the generator's weights; 0 for none."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Random seed of initial weights, data order and latents."""
     device: Device = "auto"
     """Device; auto takes a GPU if there is one."""
-    devices: Count = 1
+    devices: ProcessCount = 1
     """Processes on this machine, one per device; the batch is divided among them."""
     precision: Precision = "auto"
     """Precision of training and sampling; bf16 is autocast with fp32 weights, and auto takes it where it is faster."""
@@ -106,7 +106,7 @@ class TrainConfig(DataSettings):
     """Images between checkpoints that are kept permanently; 0 for none."""
     score_every: CountOrZero = 0
     """Images between KID scores, which select the best checkpoint; 0 for none."""
-    score_count: Annotated[Count, Field(ge=20)] = 1_000
+    score_count: Annotated[Count, Field(ge=20, le=1_000_000)] = 1_000
     """Samples per KID score, and maximum of held-out images."""
 
     @model_validator(mode="before")

@@ -22,7 +22,7 @@ class Feed(Protocol):
         notes: what else is there and was not used, and what to know of the labels, in sentences.
         classes: class numbers are from 0 to `classes` - 1; 0 where there are none, or it is not known how many.
         class_names: of the classes 0, 1, .., where the data gives them.
-        count: images in an epoch; None where that is not known yet, or there is no end to them.
+        count: images in an epoch; None where that is known only once all were read, or there is no end to them.
     """
 
     @property

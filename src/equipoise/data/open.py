@@ -149,9 +149,10 @@ class Dataset:
         return f"{AUTO_SHARE if self.held_out == 'auto' else self.held_out:g}"
 
     def close(self) -> None:
-        """End what runs in the background."""
-        if "feed" in vars(self):  # else asking for it would open the data
-            self.feed.close()
+        """End what runs in the background, and close files."""
+        for part in ("feed", "_images"):
+            if part in vars(self):  # else asking for it would open the data
+                getattr(self, part).close()
 
     @property
     def _toy(self) -> Feed | None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from equipoise.config.numbers import Count, ProcessCount, Seed, check_numbers
 from equipoise.data import normalise
 from equipoise.devices import Device, Launcher, leaving_together, make_launcher
 from equipoise.errors import UsageError
@@ -16,6 +17,7 @@ from equipoise.evaluation.image_sets import ImageSets, open_sets
 from equipoise.evaluation.request import Request, Split, open_run
 from equipoise.evaluation.scores import PROTOCOL, Scores
 from equipoise.evaluation.toys import evaluate_toy
+from equipoise.isolation import isolated
 from equipoise.metrics import (
     METRICS,
     Available,
@@ -31,6 +33,7 @@ from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.runs.run import Run
 
 
+@isolated()
 def evaluate(
     images: Run | Path | str,
     reference: Run | Path | str | None = None,
@@ -73,6 +76,9 @@ def evaluate(
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
+    check_numbers(
+        {"count": Count, "seed": Seed, "devices": ProcessCount}, {"count": count, "seed": seed, "devices": devices}
+    )
     request = Request(
         images=str(images.path if isinstance(images, Run) else images),
         reference=None if reference is None else str(reference.path if isinstance(reference, Run) else reference),

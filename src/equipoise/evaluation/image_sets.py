@@ -16,7 +16,7 @@ from equipoise.errors import UsageError
 from equipoise.evaluation.request import Request, open_run
 from equipoise.randomness import keyed_generator
 from equipoise.runs.run import Run
-from equipoise.sampling.load import load_generator
+from equipoise.sampling.load import trained_generator
 from equipoise.sampling.sample import images_to_fill_in, sample_batches
 
 BATCH, BATCH_BYTES = 250, 2**26  # images in memory, and their bytes
@@ -144,7 +144,7 @@ def generated_images(run: Run, request: Request, device: torch.device) -> ImageS
     Raises:
         UsageError: the run has no such checkpoint.
     """
-    generator = load_generator(run, ema=request.ema, best=request.best).to(device)
+    generator = trained_generator(run, ema=request.ema, best=request.best).to(device)
     _, facts, _ = run.load_checkpoint(best=request.best)
     masked = images_to_fill_in(open_run_data(run.config, place=run.place)) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"

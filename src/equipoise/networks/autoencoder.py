@@ -44,7 +44,7 @@ class Autoencoder(Network):
     """Length of latent and code (paper: 64); a shorter one keeps samples of small data sets more diverse."""
     skips: bool = False
     """Skip connections from the decoder's first layer to every later level (paper, section 3.4)."""
-    residual: Annotated[int, Field(ge=0)] = 0
+    residual: Annotated[int, Field(ge=0, le=10**11)] = 0
     """Vanishing residuals: images over which the carry falls from 1 to 0; 0 for none (paper: 256k)."""
     eta: Literal[1, 2] = 2
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors (paper: 1)."""

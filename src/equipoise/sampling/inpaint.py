@@ -6,19 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.config.numbers import Count, Seed, check_numbers
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, read_image, to_uint8
 from equipoise.errors import UsageError
+from equipoise.isolation import isolated
 from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import inpainting_masks
-from equipoise.sampling.load import load_generator
+from equipoise.sampling.load import trained_generator
 from equipoise.sampling.sample import generate
 
 HIDDEN = 128  # gray level from which on a mask hides
 
 
+@isolated()
 def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int = 4, seed: int = 0) -> Tensor:
     """Several ways to fill in what a mask hides of an image.
 
@@ -36,10 +39,11 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
     Raises:
         UsageError: the run does not inpaint, or a file cannot be used.
     """
+    check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
-    generator, facts = load_generator(run), run.load_checkpoint()[1]
+    generator, facts = trained_generator(run), run.load_checkpoint()[1]
     channels, height, width = facts["shape"]
     pixels = read_image(
         image,

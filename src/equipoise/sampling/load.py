@@ -7,13 +7,66 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError, reason
-from equipoise.players import Players
+from equipoise.isolation import isolated
+from equipoise.players import Conditions, Players
 from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.runs.run import CONFIG, Run
 
 
-def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Module:
-    """The trained generator in evaluation mode, on the CPU: latents (N, latent) -> GeneratorOutput.
+class ImageGenerator(nn.Module):
+    """A trained generator as a plain function of tensors, which `torch.export` and `torch.jit.trace` take.
+
+    It computes in the precision of its weights; `equipoise.sample` has that of training.
+
+    Attributes:
+        network: the generator itself, which returns a `GeneratorOutput`.
+        latent: length of the latents.
+        classes: number of classes, or 0 where it makes images of none.
+    """
+
+    def __init__(self, network: nn.Module, latent: int) -> None:
+        super().__init__()
+        self.network, self.latent, self.classes = network, latent, int(getattr(network, "classes", 0))
+
+    def forward(
+        self,
+        latents: Tensor,
+        labels: Tensor | None = None,
+        masked: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Generate images (N, C, H, W), nominally in [-1, 1], not clamped.
+
+        Args:
+            latents: (N, latent), from the run's prior.
+            labels: (N,) int64 classes, where it makes images of a class.
+            masked: (N, C, H, W) in [-1, 1], images to fill in, where it inpaints.
+            mask: (N, 1, H, W), 1 where to fill them in, else 0.
+
+        Raises:
+            UsageError: a condition is missing.
+        """
+        images: Tensor = self.network(latents, Conditions(labels, masked, mask)).images
+        return images
+
+
+def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> ImageGenerator:
+    """The trained generator in evaluation mode, on the CPU: latents (N, latent) -> images (N, C, H, W).
+
+    Args:
+        run: a trained run.
+        ema: the moving average of the weights, where the run keeps one; else the weights themselves.
+        best: of the checkpoint with the best score, instead of the last.
+
+    Raises:
+        CheckpointError: no checkpoint can be read.
+    """
+    return ImageGenerator(trained_generator(run, ema=ema, best=best), run.config.network.latent).eval()
+
+
+@isolated()
+def trained_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Module:
+    """The trained generator as training has it: latents (N, latent) and its `Conditions` -> GeneratorOutput.
 
     Args:
         run: a trained run.
@@ -28,6 +81,7 @@ def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Modu
     return _filled(_players(run, facts).generator, part, tensors)
 
 
+@isolated()
 def load_discriminator(run: Run) -> nn.Module:
     """The trained discriminator in evaluation mode, on the CPU: images (N, C, H, W) in [-1, 1] -> DiscriminatorOutput.
 

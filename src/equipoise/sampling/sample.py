@@ -9,20 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.config.datasets import open_dataset
+from equipoise.config.numbers import Count, Seed, check_numbers
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
+from equipoise.isolation import isolated
 from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import make_conditions
-from equipoise.sampling.load import load_generator
+from equipoise.sampling.load import trained_generator
 
 BLOCK = 64  # latents in one forward pass
 FILLED_IN = 1000  # images at most that a generator which inpaints is given, again and again
 
 
+@isolated()
 def sample(
     run: Run, count: int, *, seed: int = 0, ema: bool = True, best: bool = False, label: int | None = None
 ) -> Tensor:
@@ -42,9 +45,10 @@ def sample(
         (count, C, H, W) uint8; of a toy, its points (count, 2, 1, 1) float32.
 
     Raises:
-        UsageError: the run has no readable checkpoint, or makes no images of that class.
+        UsageError: the run has no readable checkpoint, makes no images of that class, or a number is out of bounds.
     """
-    generator = load_generator(run, ema=ema, best=best)
+    check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
+    generator = trained_generator(run, ema=ema, best=best)
     masked = images_to_fill_in(open_dataset(run.config, place=run.place)) if run.config.tasks.inpaint else None
     return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
 

@@ -8,9 +8,11 @@ import torch
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
-from equipoise.devices import SingleProcess, is_first_process, make_launcher
+from equipoise.devices import SingleProcess, is_first_process, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
+from equipoise.isolation import isolated
+from equipoise.players import Players
 from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
 from equipoise.training.process import Changes, train_process
@@ -20,6 +22,7 @@ from equipoise.views.terminal import progress_bar
 FEWEST = 2  # images to train on
 
 
+@isolated()
 def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
     """Train a new run to its end.
 
@@ -44,7 +47,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         return _finish(path, outcome)
     with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
         dataset = open_dataset(config, progress)
-        check(config, dataset)  # which packs the data, if they are not packed already
+        check(config, dataset, launcher.device)  # which packs the data, if they are not packed already
     with closing(dataset):
         run = Run.create(out or free_folder(config.run_name), config)
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
@@ -54,6 +57,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     return _finish(path, outcome)
 
 
+@isolated()
 def resume(
     path: Path | str,
     *,
@@ -88,6 +92,7 @@ def resume(
     return _finish(folder, outcome)
 
 
+@isolated()
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
     """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
 
@@ -107,11 +112,12 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
     return resume(out, quiet=quiet)
 
 
-def check(config: TrainConfig, dataset: Dataset) -> None:
+def check(config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
     """Refuse what cannot work before anything is written.
 
     Raises:
-        UsageError: fewer images than a batch or a score needs, or a network that cannot make such images.
+        UsageError: fewer images than a batch or a score needs, or networks that cannot make such images or do not fit
+            into memory.
     """
     feed = dataset.feed
     if feed.count is not None and feed.count < config.batch:
@@ -129,7 +135,19 @@ def check(config: TrainConfig, dataset: Dataset) -> None:
     if config.score_every:
         kid_reference(config, dataset)
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
-        config.build(feed.shape, feed.classes)
+        players = config.build(feed.shape, feed.classes)
+    needed, there = memory_needed(players, config.dtype), memory_of(device)
+    if there and needed > there:
+        raise UsageError(
+            f"these networks alone take {needed / 2**30:,.1f} GiB to train, and there are {there / 2**30:,.1f}: "
+            "make them smaller, as with --width"
+        )
+
+
+def memory_needed(players: Players, dtype: torch.dtype) -> int:
+    """Bytes for weights, gradients and two moments of both players, and for the generator's average."""
+    generator, discriminator = (sum(weight.numel() for weight in player.parameters()) for player in players)
+    return (5 * generator + 4 * discriminator) * dtype.itemsize
 
 
 def _finish(path: Path, outcome: Outcome) -> Run:

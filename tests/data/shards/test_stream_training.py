@@ -13,6 +13,7 @@ import equipoise
 from equipoise import Run, TrainConfig, UsageError
 from equipoise.config.datasets import open_dataset
 from equipoise.data.shards import open_stream
+from equipoise.objectives import MAGAN
 from equipoise.runs.checkpoint import load
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import Distributed
@@ -106,3 +107,15 @@ def test_runs_on_shards_are_scored_by_what_they_never_saw(config: TrainConfig, t
     scores = equipoise.evaluate(run, features="pixels", metrics=("kid",), count=20, device="cpu", quiet=True)
     assert scores.protocol["reference"]["count"] == 20
     assert "held-out" in scores.protocol["reference"]["split"]
+
+
+def test_shards_that_were_counted_before_give_the_same_run(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`magan` pretrains and sets its margin by epochs: their length is fixed before the first step."""
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    config = config.with_changes(objective=MAGAN(), batch=16)
+    cold, warm = (equipoise.train(config, tmp_path / name, quiet=True) for name in ("cold", "warm"))
+    assert list((tmp_path / "cache" / "shards").iterdir()), "the shards were counted"
+    assert_same(cold, warm)
+    assert cold.rows() == warm.rows()

@@ -112,7 +112,8 @@ class Images:
         return FeedBatch(self.batch(places), labels)
 
     def close(self) -> None:
-        """Nothing to do: nothing runs in the background."""
+        """Close the file, which all parts share; reading opens it anew."""
+        self.rows.close()
 
     def split(self, share: HeldOut) -> tuple["Images", "Images"]:
         """Images to train on, and those held out from them.

@@ -26,8 +26,7 @@ class Rows:
         self.path, self.offset, self.shape, self.dtype = path, offset, shape, dtype
         self.row_bytes = math.prod(shape[1:]) * dtype.itemsize
         if hasattr(os, "preadv"):
-            self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            weakref.finalize(self, os.close, self.file)
+            self._open()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -52,11 +51,22 @@ class Rows:
         """The whole array, memory-mapped: what is touched of it stays resident."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
+    def close(self) -> None:
+        """Close the file; reading opens it anew."""
+        if hasattr(os, "preadv"):
+            self._close()
+
+    def _open(self) -> None:
+        self.file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._close = weakref.finalize(self, os.close, self.file)
+
     def _read_into(self, values: Array, first: int) -> None:
         """Fill `values` with the rows from `first` on."""
         if not hasattr(os, "preadv"):  # Windows
             values[:] = self.mapped()[first : first + len(values)]
             return
+        if not self._close.alive:
+            self._open()
         # preadv reads at a place of its own, so threads share the open file without a lock, and straight into the
         # array, without a copy between. It reads 2 GiB at most, and less where a signal comes, hence the loop.
         place, left = self.offset + first * self.row_bytes, values.reshape(-1).view(np.uint8).data

@@ -69,9 +69,8 @@ class Stream:
 
     @property
     def count(self) -> int | None:
-        """Images in an epoch of all processes, once all shards have been read to their ends, in this run or another."""
-        counts = [self.plan.counts.get(number) for number in range(len(self.plan.shards))]
-        return None if None in counts else sum(count for count in counts if count is not None)
+        """None: what is known of the images in all shards grows while they are read, and no run may depend on that."""
+        return None
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
