@@ -323,3 +323,42 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def test_two_that_go_on_at_the_same_instant(zygote: Zygote, here: Path, whole: Path) -> None:
+    """One of them trains; the other waits for it, and finds the run finished, or is refused."""
+    first = zygote.start(*TRAIN, cwd=here)
+    wait_until(first, lambda: images_logged(here / "run") >= 100)
+    first.kill(signal.SIGKILL)
+    first.wait()
+    both = [zygote.start("resume", "run", "--quiet", cwd=here) for _ in range(2)]
+    ends = [process.wait() for process in both]
+    assert sorted(code for code, _ in ends)[0] == 0, ends
+    assert all(code == 0 or (code == 2 and "is being written by process" in told) for code, told in ends), ends
+    assert_same(here / "run", whole)
+
+
+@pytest.mark.parametrize("pattern", [".curves.png.*.tmp", ".report.html.*.tmp"])
+def test_killed_while_the_report_is_drawn(zygote: Zygote, here: Path, whole: Path, pattern: str) -> None:
+    """That is the last thing a run does: going on draws it anew, and nothing else."""
+    run = here / "run"
+    process = zygote.start(*TRAIN, cwd=here, slow_disk=0.1)
+    wait_for_writing(process, run, pattern)
+    process.kill(signal.SIGKILL)
+    assert process.wait()[0] == -signal.SIGKILL
+    assert zygote.run(*TRAIN, cwd=here)[0] == 0
+    assert_same(run, whole)
+
+
+def test_other_numbers_of_threads_go_on_to_other_rounding(zygote: Zygote, here: Path, whole: Path) -> None:
+    """Not to the same bits, which is promised for one number alone, but to the same images, in the same order."""
+    process = zygote.start(*TRAIN, cwd=here)
+    wait_until(process, lambda: images_logged(here / "run") >= 300)
+    process.kill(signal.SIGTERM)
+    assert process.wait()[0] == 143
+    command = [sys.executable, "-m", "equipoise", "resume", "run", "--quiet"]
+    done = subprocess.run(command, cwd=here, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (Run.open(path).rows() for path in (here / "run", whole))
+    assert [row["images"] for row in ours] == [row["images"] for row in theirs]
+    assert ours[-2]["energy_real"] == pytest.approx(theirs[-2]["energy_real"], rel=0.1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from equipoise.data import Dataset
 from equipoise.runs.files import writing
 from equipoise.runs.run import Run
-from equipoise.training.batch import make_batch
+from equipoise.training.batch import StepInputs, make_batch
 from equipoise.training.compile import CompilePolicy
 from equipoise.training.cuda_graphs import Step
 from equipoise.training.distributed import Distributed, on_all
@@ -82,13 +82,12 @@ def train_loop(
     stop: Stop,
 ) -> Outcome:
     """Train until the end, convergence, a signal, or what cannot go on; every process leaves alike."""
-    config, device = train_state.config, train_state.device
     compile_policy = CompilePolicy(train_state)
     while not train_state.finished:
         # Batch: this process's share of the images and latents that come next
-        inputs = on_all(distributed, lambda: make_batch(config, dataset.feed, train_state.images, distributed, device))
+        inputs = on_all(distributed, lambda: _read_batch(train_state, dataset, distributed, stop))
         if isinstance(inputs, str):
-            return _end_without_data(inputs, train_state, distributed, recorder)
+            return _end_without_data(inputs, train_state, distributed, recorder, stop)
         if compile_policy.due:
             compile_policy.compile(inputs, distributed)
 
@@ -125,6 +124,16 @@ def train_loop(
         elif signal and not train_state.finished:
             return Outcome("interrupted", train_state.images, signal=signal)
     return Outcome("finished", train_state.images)
+
+
+def _read_batch(train_state: TrainState, dataset: Dataset, distributed: Distributed, stop: Stop) -> StepInputs:
+    """The inputs of the next step.
+
+    Raises:
+        UsageError: the data cannot be read on, or a signal came while this waited for them.
+    """
+    with stop.ending_waits():
+        return make_batch(train_state.config, dataset.feed, train_state.images, distributed, train_state.device)
 
 
 def next_step(train_state: TrainState, distributed: Distributed) -> Step:
@@ -220,16 +229,19 @@ def roll_back(recorder: Recorder, problem: Finding) -> None:
 
 
 def _end_without_data(
-    message: str, train_state: TrainState, distributed: Distributed, recorder: Recorder | None
+    message: str, train_state: TrainState, distributed: Distributed, recorder: Recorder | None, stop: Stop
 ) -> Outcome:
-    """Leave a checkpoint to resume from, since the data cannot be read on."""
+    """Leave a checkpoint to resume from, since the data cannot be read on, or a signal came before they were."""
+    signal = distributed.all_reduce_max(stop.signal)
     if problem := not_finite(train_state.extremes(), train_state.images):
         return Outcome("diverged", train_state.images, problem.message)
 
     def record() -> None:
         if recorder:
-            recorder.event("error", "data", message)
+            if not signal:
+                recorder.event("error", "data", message)
             recorder.checkpoint()
 
     refused = on_all(distributed, record)
-    return Outcome("refused" if refused else "broken", train_state.images, refused or message)
+    kind = "refused" if refused else "interrupted" if signal else "broken"
+    return Outcome(kind, train_state.images, refused or message, signal)

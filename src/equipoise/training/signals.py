@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from equipoise.errors import UsageError
+
 # As schedulers send, and a terminal that is closed; Windows has SIGTERM alone.
 NOTICES = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 HANDLED = (signal.SIGINT, *NOTICES)
@@ -20,9 +22,20 @@ class Stop:
 
     Attributes:
         signal: number of the first signal that came, or 0.
+        waiting: whether a signal ends at once what is under way, as it may wait for long.
     """
 
     signal: int = 0
+    waiting: bool = False
+
+    @contextmanager
+    def ending_waits(self) -> Iterator[None]:
+        """Inside, a signal that comes raises UsageError, as data do that cannot be read on: they may lie far away."""
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
 
 
 @contextmanager
@@ -37,6 +50,8 @@ def noting_signals() -> Iterator[Stop]:
         if number == signal.SIGINT and stop.signal == signal.SIGINT:
             raise KeyboardInterrupt
         stop.signal = stop.signal or number
+        if stop.waiting:
+            raise UsageError("stopped while waiting for data")
 
     with _handling(note):
         yield stop

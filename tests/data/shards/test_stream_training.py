@@ -1,6 +1,11 @@
 """Whole runs on shards: they resume at the same image, outlive a server, and are scored by images they never saw."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -12,6 +17,7 @@ from shard_tools import QUICK, Server, numbers, serving, shards
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
 from equipoise.config.datasets import open_dataset
+from equipoise.config.train_config import write_yaml
 from equipoise.data.shards import open_stream
 from equipoise.objectives import MAGAN
 from equipoise.runs.checkpoint import load
@@ -119,3 +125,32 @@ def test_shards_that_were_counted_before_give_the_same_run(
     assert list((tmp_path / "cache" / "shards").iterdir()), "the shards were counted"
     assert_same(cold, warm)
     assert cold.rows() == warm.rows()
+
+
+def test_a_signal_ends_the_wait_for_a_server_that_stalls(config: TrainConfig, tmp_path: Path) -> None:
+    """Who is told to stop has a minute or two, and a server may be silent for longer."""
+    stalled, done = threading.Event(), threading.Event()
+    with serving(Path(config.data).parent) as server:
+        config = config.with_changes(data=f"{server.url}/s-{{000..003}}.tar", images=10**9, batch=16, log_every=16)
+        (tmp_path / "run.yaml").write_text(write_yaml(config, {}))
+
+        def silent(handler: BaseHTTPRequestHandler, number: int) -> bool:
+            if not (tmp_path / "run" / "metrics.jsonl").exists():
+                return False
+            stalled.set()
+            return done.wait(120)
+
+        server.misbehave = silent
+        command = [sys.executable, "-m", "equipoise", "train", "--config", "run.yaml", "--out", "run", "--quiet"]
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert stalled.wait(120)
+        run, before = Run.open(tmp_path / "run"), -1
+        while len(run.rows()) > before:  # until the images that it has are used up
+            before = len(run.rows())
+            time.sleep(1.5)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=25)  # of the 30 seconds that it would wait, six times
+        done.set()
+    assert process.returncode == 143, told
+    assert "nothing is lost" in told
+    assert int(run.checkpoints()[-1].stem) == run.rows()[-1]["images"]
