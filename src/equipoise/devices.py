@@ -1,9 +1,13 @@
 """Where to compute, in which precision, and how the processes of a run are started."""
 
+import ast
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
@@ -90,7 +94,32 @@ def make_launcher(device: Device, devices: int) -> Launcher:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(devices)))
         nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
+    _require_main_guard()
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
+
+
+def _require_main_guard() -> None:
+    """Refuse to start processes from a script that has no main guard, since each of them runs the script anew.
+
+    Raises:
+        UsageError: the statement of the script that is being executed is not behind `if __name__ == ...`.
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)  # none where there is nothing to run, as in a notebook
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) != ("__main__", "<module>"):
+        frame = frame.f_back
+    if file is None or frame is None:
+        return
+    try:
+        statements = ast.parse(Path(file).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):  # such as a zipped program
+        return
+    here = [each for each in statements if each.lineno <= frame.f_lineno <= (each.end_lineno or each.lineno)]
+    if here and not (isinstance(here[0], ast.If) and "__name__" in ast.unparse(here[0].test)):
+        raise UsageError(
+            f"each of the processes would run {file} anew: put its line {frame.f_lineno} behind "
+            "`if __name__ == '__main__':`"
+        )
 
 
 def _join_attempt() -> None:

@@ -146,13 +146,15 @@ def energy_distance(code: Tensor, latent: Tensor) -> Tensor:
     arXiv:1711.01558. Divided by sqrt(K), so that its weight does not depend on the latent's size.
 
     Args:
-        code: (N, K), N >= 2.
+        code: (N, K).
         latent: (N, K), samples of the prior.
 
     Returns:
-        0-d; unbiased, so slightly below 0 at times.
+        0-d; unbiased, so slightly below 0 at times; 0 for a single code, which tells nothing of a distribution.
     """
     count, size = latent.shape
+    if count == 1:
+        return code.new_zeros(())
     pairs = count * (count - 1)  # an image's distance from itself is left out, which makes the estimate unbiased
     between = _distances(code, latent).mean()
     within = _distances(code, code).sum() / pairs + _distances(latent, latent).sum() / pairs

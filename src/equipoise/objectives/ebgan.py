@@ -67,12 +67,12 @@ def pulling_away(code: Tensor) -> Tensor:
     """Pulling-away term: mean squared cosine between the codes of different images (arXiv:1609.03126, equation 4).
 
     Args:
-        code: (N, K) with N >= 2.
+        code: (N, K).
 
     Returns:
-        0-d in [0, 1]: 0 if all codes are orthogonal, 1 if all are collinear.
+        0-d in [0, 1]: 0 if all codes are orthogonal, or there is only one, 1 if all are collinear.
     """
     count = len(code)
     unit = F.normalize(code, dim=1)
     cosines = (unit @ unit.T).square()
-    return (cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1))  # the diagonal is 1 for any codes
+    return (cosines.sum() - cosines.diagonal().sum()) / max(1, count * (count - 1))  # the diagonal is 1 for any codes

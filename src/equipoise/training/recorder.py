@@ -102,6 +102,8 @@ class Recorder:
                     self.event("warning", "skipped", message)
                 for sentence in feed.notes:
                     self.event("info", "data", sentence)
+                if not self.grid.data_diversity:
+                    self.event("warning", "data", "the images are all equal: there is nothing to learn but that one")
                 self.samples()
                 self.checkpoint()
             elif not train_state.finished:

@@ -35,7 +35,7 @@ class SampleGrid:
         self.latents = latents(count, config.network.latent, config.prior, keyed_generator(config.seed, "samples"))
         stored = feed.draw(min(REAL, feed.count or REAL), config.seed, 0).images
         real = normalise(stored[:MEASURED])
-        self.data_diversity = diversity(real)
+        self.data_diversity = diversity(real) if len(real) > 1 else 0.0
         self.likeness = None if config.toy else Likeness(stored)
         images = real[torch.arange(count) % len(real)]
         draws = Draws(config.seed, -1, count, slice(None))
@@ -49,7 +49,8 @@ class SampleGrid:
 
         Returns:
             A grid of images, or of a toy all points over the data's with the discriminator's landscape behind; and
-            `diversity`, the samples' mean distance over the data's, and an image's or a toy's further measures.
+            `diversity`, the samples' mean distance over the data's where those differ, and an image's or a toy's
+            further measures.
         """
         samples = generate(train_state.ema.eval(), self.config, self.latents, self.conditions)
         if toy := self.config.toy:
@@ -61,4 +62,6 @@ class SampleGrid:
             samples = samples.clamp(-1, 1)
             picture = grid(to_uint8(samples[:IN_GRID]))
             measures = self.likeness.measures(samples, codes_of(train_state.players.discriminator, self.config))
-        return picture, {"diversity": diversity(samples[:MEASURED]) / self.data_diversity, **measures}
+        if self.data_diversity:
+            measures = {"diversity": diversity(samples[:MEASURED]) / self.data_diversity, **measures}
+        return picture, measures

@@ -1,9 +1,11 @@
 """Train a run, or resume one: from a configuration to a folder with checkpoints, pictures and curves."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
@@ -13,6 +15,7 @@ from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
 from equipoise.players import Players
+from equipoise.runs.numbered import images_of
 from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
 from equipoise.training.process import Changes, train_process
@@ -52,7 +55,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         run = Run.create(out or free_folder(config.run_name), config)
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
-        with forwarding_signals():
+        with _deaths_told(run):
             path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
     return _finish(path, outcome)
 
@@ -87,7 +90,7 @@ def resume(
     changes = Changes(images, data, force_changes)
     changes.applied(run.config)  # what cannot work is refused before anything is started
     launcher = make_launcher(run.config.device, run.config.devices)
-    with forwarding_signals():
+    with _deaths_told(run):
         folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
     return _finish(folder, outcome)
 
@@ -148,6 +151,26 @@ def memory_needed(players: Players, dtype: torch.dtype) -> int:
     """Bytes for weights, gradients and two moments of both players, and for the generator's average."""
     generator, discriminator = (sum(weight.numel() for weight in player.parameters()) for player in players)
     return (5 * generator + 4 * discriminator) * dtype.itemsize
+
+
+@contextmanager
+def _deaths_told(run: Run) -> Iterator[None]:
+    """Inside, signals reach the processes of a run that are started there, and it is told in words if one dies."""
+    with forwarding_signals() as sent:
+        try:
+            yield
+        except ProcessExitedException as error:
+            _finish(run.path, _outcome_of_death(run, error, sent()))
+
+
+def _outcome_of_death(run: Run, error: ProcessExitedException, signal: int) -> Outcome:
+    """What became of a run one of whose processes died: by a signal sent on before it could note it, or without one."""
+    checkpoints = run.checkpoints()
+    images = images_of(checkpoints[-1]) if checkpoints else 0
+    if signal:
+        return Outcome("interrupted", images, signal=signal)
+    cause = error.signal_name or f"with exit code {error.exit_code}"
+    return Outcome("broken", images, f"process {error.error_index} died ({cause}), as where there is too little memory")
 
 
 def _finish(path: Path, outcome: Outcome) -> Run:

@@ -1,11 +1,14 @@
 """TensorBoard's files of a run."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from equipoise.reading import is_text
+
+PREFIX = "events.out.tfevents."  # of TensorBoard's files, before the time
 
 
 class NoBoard:
@@ -20,4 +23,18 @@ def open_board(folder: Path, purge_step: int) -> SummaryWriter | NoBoard:
 
     A `NoBoard` where the folder's name is no text in UTF-8, which TensorBoard cannot write.
     """
-    return SummaryWriter(str(folder), purge_step=purge_step) if is_text(folder) else NoBoard()
+    if not is_text(folder):
+        return NoBoard()
+    _put_in_front(sorted(folder.glob(f"{PREFIX}*")))
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def _put_in_front(written: list[Path]) -> None:
+    """Rename the files written so far, if one that is opened now would not come after them.
+
+    TensorBoard reads files in the order of their names, which begin with the seconds of the clock: one that was set
+    back, or a start in the same second, would hide what is written from now on.
+    """
+    if written and written[-1].name >= f"{PREFIX}{int(time.time()):010d}":
+        for place, file in enumerate(written):
+            file.rename(file.with_name(f"{PREFIX}{place:010d}{file.name.removeprefix(PREFIX)[10:]}"))

@@ -1,0 +1,29 @@
+"""TensorBoard's files, whose order is that of their names."""
+
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from equipoise.views.board import open_board
+
+
+def shown(folder: Path) -> list[int]:
+    board = EventAccumulator(str(folder), {"scalars": 0})
+    board.Reload()
+    return [event.step for event in board.Scalars("energy")]
+
+
+@pytest.mark.parametrize("jump", [-86_400, 0, 3600])
+def test_a_clock_that_jumps_loses_no_curve(jump: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    for start in (0, 20, 10, 30):  # the third goes back to a checkpoint
+        board = open_board(tmp_path, purge_step=start)
+        for step in range(start, start + 20):
+            board.add_scalar("energy", 1.0, step)
+        board.close()
+        now += jump
+    assert shown(tmp_path) == list(range(50))
+    assert len(list(tmp_path.iterdir())) == 4
