@@ -50,7 +50,9 @@ def test_critics_are_measured_with_their_cycle_and_others_without_a_textbook(wit
     ("words", "message"),
     [
         (["--objective", "bogan"], "unknown objective 'bogan'"),
-        (["--seconds", "0"], "--seconds must be above 0"),
+        (["--seconds", "0"], "seconds: input should be greater than 0, not 0.0"),
+        (["--seconds", "3601"], "seconds: input should be less than or equal to 3600"),
+        (["--threads", "100000000000"], "threads: input should be less than or equal to 1024"),
         (["--width", "0"], "width"),
         (["--resolution", "6"], "6"),
         (["--precision", "fp8"], "fp8"),

@@ -58,7 +58,7 @@ CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(parse_co
 BatchSize = Annotated[Count, Field(le=100_000)]
 """Images in one step."""
 ProcessCount = Annotated[Count, Field(le=1024)]
-"""Processes on one machine."""
+"""Processes, or threads, on one machine."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(parse_count), COUNT]
 """Seed of everything random."""
 LearningRate = Annotated[float, Field(ge=1e-12, le=1)]
