@@ -339,7 +339,7 @@ def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
         ((run,), {"resolution": 32}, "leave --resolution out"),
         ((run,), {"crop": 8}, "cropped as it has them: leave --crop out"),
         ((large, small), {"crop": 30}, r"none of the 40 images in .*small.npy .*20x20, too small to crop 30x30"),
-        ((run,), {"count": 0}, "nothing can be scored .*only 0 images"),
+        ((run,), {"count": 0}, "count: .*greater than or equal to 1, not 0"),
         ((run, small), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
     ]
     for words, how, message in cases:

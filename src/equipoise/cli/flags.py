@@ -42,18 +42,18 @@ def _parse(command: Callable[..., int], words: list[str], prog: str) -> Callable
         values = signature(command).bind(*arguments, **flags).arguments
         return partial(_call_within_bounds, command, values)
 
-    told = StringIO()
+    printed = StringIO()
     tyro._experimental_options["ansi_codes"] = not os.environ.get("NO_COLOR")  # which tyro does not know
     with ExitStack() as stack:
         if not {"-h", "--help"} & set(words):  # whose text is for a terminal, and as wide
-            stack.enter_context(redirect_stderr(told))
+            stack.enter_context(redirect_stderr(printed))
             stack.enter_context(_columns(MOST_SHOWN))
         try:
             return tyro.cli(parsed, args=words, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
         except SystemExit as stop:
-            if not stop.code or not told.getvalue():
+            if not stop.code or not printed.getvalue():
                 raise
-    raise UsageError(f"{_first_sentence(told.getvalue())}: see `{prog} --help`")
+    raise UsageError(f"{_first_sentence(printed.getvalue())}: see `{prog} --help`")
 
 
 def _call_within_bounds(command: Callable[..., int], values: Mapping[str, Any]) -> int:
@@ -98,7 +98,7 @@ def plain_dataclass(config: Any) -> Any:
             nested = plain_dataclass(value)
             members.append((member.name, type(nested), field(default=nested)))
         else:
-            help_text = cls.__pydantic_fields__[member.name].description
+            help_text = " ".join((cls.__pydantic_fields__[member.name].description or "").split())
             hint: Any = Annotated[hints[member.name], tyro.conf.arg(help=help_text)]
             members.append((member.name, hint, field(default=value)))
     return make_dataclass(cls.__name__, members, frozen=True, kw_only=True)()

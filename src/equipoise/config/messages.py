@@ -48,4 +48,5 @@ def explain(error: ValidationError) -> str:
     problem = one_line(first["msg"].removeprefix("Value error, "), MOST_REASON)
     if not setting:
         return problem
-    return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:]}, not {quoted(first['input'])}"
+    value = f", not {quoted(first['input'])}"
+    return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:].removesuffix(value)}{value}"

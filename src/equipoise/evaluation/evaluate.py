@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from equipoise.config.numbers import Count, ProcessCount, Seed, check_numbers
+from equipoise.config.messages import construct
+from equipoise.config.numbers import ProcessCount, check_numbers
 from equipoise.data import normalise
 from equipoise.devices import Device, Launcher, leaving_together, make_launcher
 from equipoise.errors import UsageError
@@ -33,7 +34,6 @@ from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.runs.run import Run
 
 
-@isolated()
 def evaluate(
     images: Run | Path | str,
     reference: Run | Path | str | None = None,
@@ -76,24 +76,22 @@ def evaluate(
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-    check_numbers(
-        {"count": Count, "seed": Seed, "devices": ProcessCount}, {"count": count, "seed": seed, "devices": devices}
-    )
-    request = Request(
-        images=str(images.path if isinstance(images, Run) else images),
-        reference=None if reference is None else str(reference.path if isinstance(reference, Run) else reference),
-        features=features,
-        weights=weights,
-        metrics=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
-        count=count,
-        split=split,
-        resolution=resolution,
-        crop=crop,
-        seed=seed,
-        ema=ema,
-        best=best,
-    )
-    if reference is None and (run := open_run(request.images)) and run.config.toy:
+    settings = {"features": features, "weights": weights, "metrics": metrics, "count": count, "split": split}
+    settings |= {"resolution": resolution, "crop": crop, "seed": seed, "ema": ema, "best": best}
+    sets = {"images": images, "reference": reference}
+    names = {name: str(each.path if isinstance(each, Run) else each) for name, each in sets.items() if each is not None}
+    return score(construct(Request, {**names, **settings}), device=device, devices=devices, quiet=quiet)
+
+
+@isolated()
+def score(request: Request, *, device: Device = "auto", devices: int = 1, quiet: bool = False) -> Scores:
+    """Scores as `evaluate` gives them, of a request.
+
+    Raises:
+        UsageError: something is missing, too few, or does not fit.
+    """
+    check_numbers({"devices": ProcessCount}, {"devices": devices})
+    if request.reference is None and (run := open_run(request.images)) and run.config.toy:
         return evaluate_toy(run, request)
     # As dictionaries: Fabric looks for tensors in what it passes on and gives back, and refuses frozen dataclasses.
     result = cast(Any, make_launcher(device, devices)).launch(_evaluate_in_process, vars(request), quiet)

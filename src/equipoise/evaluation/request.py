@@ -1,31 +1,82 @@
-"""What an evaluation is asked to do."""
+"""What an evaluation is asked to do: the settings of the function and the flags of the command alike."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, ConfigDict
+from pydantic.dataclasses import dataclass
+from tyro.constructors import PrimitiveConstructorSpec
+
+from equipoise.config.numbers import Count, CountOrZero, Resolution, Seed
 from equipoise.reading import expand_home
 from equipoise.runs.run import CONFIG, Run
 
 Split = Literal["held-out", "train", "all"]
 
 
+def _parse_names(names: Any) -> Any:
+    """Names from text with commas between; anything else is returned unchanged."""
+    return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
+
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parse_names),
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAMES",
+        instance_from_str=lambda arguments: _parse_names(arguments[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(value)],
+    ),
+]
+"""Names, on the command line with commas between."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+class Settings:
+    """How images are scored.
+
+    Raises:
+        pydantic.ValidationError: a value of the wrong type or out of range.
+    """
+
+    features: str = "auto"
+    """Feature extractor: inception, dinov2, effnet-lite0, digits or pixels; auto takes digits for the bundled digits,
+    else effnet-lite0 where it is installed."""
+    weights: Path | None = None
+    """File of the extractor's weights, if it is not in the usual place."""
+    metrics: Names | None = None
+    """Names of metrics, or all; by default those that apply, but not reconstruction, a long search, nor modes where the
+    classes are not those of the data."""
+    count: Count = 5000
+    """Number of images of each set, at most."""
+    split: Split = "held-out"
+    """Part of the run's data to compare with."""
+    resolution: Resolution | None = None
+    """Resolution to which images are brought that are no run's; by default they must be of one size."""
+    crop: CountOrZero | None = None
+    """Side in pixels of the centred square that is taken first of images that are no run's, 0 for none; by default as
+    the run does that they are compared with."""
+    seed: Seed = 0
+    """Seed of the samples, and of every random choice."""
+    ema: bool = True
+    """Use the moving average of the generator's weights."""
+    best: bool = False
+    """Use the checkpoint with the best KID (train with --score-every), not the last."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """Settings of an evaluation; see `equipoise.evaluate`, which takes them one by one."""
+class Request(Settings):
+    """What is scored, and how.
+
+    Attributes:
+        images: a run's folder, or images of any kind.
+        reference: the same, for what to compare with; by default the run's own data.
+    """
 
     images: str
     reference: str | None = None
-    features: str = "auto"
-    weights: Path | None = None
-    metrics: tuple[str, ...] | None = None
-    count: int = 5000
-    split: Split = "held-out"
-    resolution: int | str | None = None
-    crop: int | None = None
-    seed: int = 0
-    ema: bool = True
-    best: bool = False
 
 
 def open_run(name: str) -> Run | None:
