@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import nn
 
+from equipoise.networks.norms import Norm
 from equipoise.players import Players
 
 Shape = tuple[int, int, int]
@@ -27,12 +28,19 @@ class BuildOptions(NamedTuple):
 
 
 class Network(ABC):
-    """A frozen dataclass of sizes, whose `build` makes both players."""
+    """A frozen dataclass of sizes, whose `build` makes both players.
+
+    One that normalises has fields `norm` and `generator_norm`; any other has none, as here.
+    """
 
     score_kinds: ClassVar[frozenset[str]]
     """Meanings that the discriminator's score can have: logit, critic, loss, energy."""
     latent: int
     """Length of the latent."""
+    norm: Norm = "none"
+    """Normalisation in the discriminator."""
+    generator_norm: Norm = "none"
+    """Normalisation in the generator."""
 
     @classmethod
     def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "Network":
@@ -52,13 +60,13 @@ class Network(ABC):
 
     @property
     def independent(self) -> bool:
-        """Whether an image's score does not depend on the rest of the batch."""
-        return True
+        """Whether an image's score does not depend on the rest of the batch, as it does with batch normalisation."""
+        return self.norm != "batch"
 
     @property
     def independent_g(self) -> bool:
         """Whether a generated image does not depend on the rest of the batch of latents."""
-        return True
+        return self.generator_norm != "batch"
 
     @abstractmethod
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008

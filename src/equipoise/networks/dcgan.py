@@ -64,16 +64,6 @@ class DCGAN(Network):
             activation="silu" if smooth else "leaky",
         )
 
-    @property
-    def independent(self) -> bool:
-        """False with batch normalisation in the discriminator."""
-        return self.norm != "batch"
-
-    @property
-    def independent_g(self) -> bool:
-        """False with batch normalisation in the generator."""
-        return self.generator_norm != "batch"
-
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
 
@@ -96,8 +86,8 @@ class DCGAN(Network):
 class DCGANAutoencoder(Network):
     """The DCGAN paper's generator, and as discriminator an autoencoder of the same layers, as EBGAN has it.
 
-    Zhao, Mathieu and LeCun (2016), "Energy-based Generative Adversarial Network", arXiv:1609.03126, appendix. Takes a
-    third of the work of the BEGAN paper's `Autoencoder` an image.
+    Zhao, Mathieu and LeCun (2016), "Energy-based Generative Adversarial Network", arXiv:1609.03126, appendix. Of one
+    width, it takes a fifth of the work of the BEGAN paper's `Autoencoder` an image at 32x32, and a quarter at 64x64.
     """
 
     score_kinds: ClassVar[frozenset[str]] = frozenset({"energy", "loss"})
@@ -124,16 +114,6 @@ class DCGANAutoencoder(Network):
     def codes(self) -> int:
         """Length of the encoder's codes."""
         return self.code
-
-    @property
-    def independent(self) -> bool:
-        """False with batch normalisation in the discriminator."""
-        return self.norm != "batch"
-
-    @property
-    def independent_g(self) -> bool:
-        """False with batch normalisation in the generator."""
-        return self.generator_norm != "batch"
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).

@@ -53,16 +53,6 @@ class MLP(Network):
     spectral: bool = False
     """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
-    @property
-    def independent(self) -> bool:
-        """False with batch normalisation in the discriminator."""
-        return self.norm != "batch"
-
-    @property
-    def independent_g(self) -> bool:
-        """False with batch normalisation in the generator."""
-        return self.generator_norm != "batch"
-
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden = [self.width] * self.depth
