@@ -66,16 +66,7 @@ def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> ImageGe
 
 @isolated()
 def trained_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Module:
-    """The trained generator as training has it: latents (N, latent) and its `Conditions` -> GeneratorOutput.
-
-    Args:
-        run: a trained run.
-        ema: the moving average of the weights, where the run keeps one; else the weights themselves.
-        best: of the checkpoint with the best score, instead of the last.
-
-    Raises:
-        CheckpointError: no checkpoint can be read.
-    """
+    """`load_generator`'s network as training has it: latents (N, latent) and its `Conditions` -> GeneratorOutput."""
     tensors, facts, _ = run.load_checkpoint(best=best)
     part = "ema" if ema and run.config.ema else "generator"
     return _filled(_players(run, facts).generator, part, tensors)

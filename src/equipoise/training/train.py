@@ -55,7 +55,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         run = Run.create(out or free_folder(config.run_name), config)
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
-        with _deaths_told(run):
+        with _reporting_deaths(run):
             path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
     return _finish(path, outcome)
 
@@ -90,7 +90,7 @@ def resume(
     changes = Changes(images, data, force_changes)
     changes.applied(run.config)  # what cannot work is refused before anything is started
     launcher = make_launcher(run.config.device, run.config.devices)
-    with _deaths_told(run):
+    with _reporting_deaths(run):
         folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
     return _finish(folder, outcome)
 
@@ -154,7 +154,7 @@ def memory_needed(players: Players, dtype: torch.dtype) -> int:
 
 
 @contextmanager
-def _deaths_told(run: Run) -> Iterator[None]:
+def _reporting_deaths(run: Run) -> Iterator[None]:
     """Inside, signals reach the processes of a run that are started there, and it is told in words if one dies."""
     with forwarding_signals() as sent:
         try:

@@ -145,42 +145,27 @@ def inspect(
         raise UsageError(f"the share held out must be from 0 to 1, or auto, not {share}")
     source = find_source(data)
     framing = parse_framing(resolution, None, "crop", "white", crop)
-    histograms = np.zeros((3, 256), np.int64)  # of the values in each channel
-    hashes = array("Q")
-    channels = 0
-
-    def measure(pixels: Pixels) -> None:
-        nonlocal channels
-        channels = max(channels, len(pixels))
-        # A gray image among coloured ones counts for all three channels: its one row is broadcast.
-        histograms[:] += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
-        hashes.append(perceptual_hash(pixels))
-
+    looks = _Looks()
     with quiet_pillow(), open_labelled(source, label) as contents:
-        report = prepare_all(contents, framing, measure, progress)
-        copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(hashes, np.uint64))
+        report = prepare_all(contents, framing, looks.add, progress)
+        copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(looks.hashes, np.uint64))
         readable = np.array(report.readable, np.int64)
         partition = contents.held_out[readable] if share == "auto" and contents.held_out is not None else None
     chosen = AUTO_SHARE if share == "auto" else share
     held = held_out(np.array(report.digests, np.uint64), chosen) if partition is None else partition
     names = [printable(contents.names[index]) for index in report.readable]
-    labels = None
-    if contents.labels is not None:
-        values, counts = np.unique(contents.labels[readable], return_counts=True)
-        classes = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
-        labels = dict(zip(classes, counts.tolist(), strict=True))
     return Inspection(
         name=source.name,
         count=len(contents.names),
         readable=len(report.readable),
-        channels=channels or None,
-        values=tuple(_summarise_values(histogram) for histogram in histograms[:channels]),
+        channels=looks.channels or None,
+        values=tuple(_summarise_values(histogram) for histogram in looks.histograms[: looks.channels]),
         sizes=summarise(report.sizes) if report.sizes else None,
         modes=dict(report.modes.most_common()),
         skipped=report.skipped,
         notes=[printable(note) for note in (*source.notes, *contents.notes, *report.notes)],
         crop=crop,
-        labels=labels,
+        labels=_count_labels(contents, readable),
         columns=list(contents.columns),
         copies=[tuple(names[image] for image in group) for group in copies],
         alike=[tuple(names[image] for image in group) for group in alike],
@@ -188,6 +173,28 @@ def inspect(
         held_out=int(held.sum()),
         pairs=pairs,
     )
+
+
+class _Looks:
+    """What is kept of each image's pixels: their values' histograms, channel by channel, and a hash of its look."""
+
+    def __init__(self) -> None:
+        self.histograms, self.hashes, self.channels = np.zeros((3, 256), np.int64), array("Q"), 0
+
+    def add(self, pixels: Pixels) -> None:
+        """Take in one image; a gray one counts for all three channels, as its one row is broadcast."""
+        self.channels = max(self.channels, len(pixels))
+        self.histograms += np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
+        self.hashes.append(perceptual_hash(pixels))
+
+
+def _count_labels(contents: Contents, readable: NDArray[np.int64]) -> dict[str, int] | None:
+    """Number of readable images of each class, by its name; None without labels."""
+    if contents.labels is None:
+        return None
+    values, counts = np.unique(contents.labels[readable], return_counts=True)
+    classes = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
+    return dict(zip(classes, counts.tolist(), strict=True))
 
 
 def _find_duplicates(

@@ -136,8 +136,11 @@ class Images:
         return self if share == 0 else self._part(~held, f"all but {share}"), self._part(held, f"{share} held out")
 
     def _part(self, mask: NDArray[np.bool_], name: str) -> "Images":
-        places = np.flatnonzero(mask)
         fingerprint = hashlib.sha256(f"{self.fingerprint}: {name}".encode()).hexdigest()
+        return self._select(np.flatnonzero(mask), fingerprint)
+
+    def _select(self, places: NDArray[np.int64], fingerprint: str) -> "Images":
+        """The images at `places` of these."""
         return replace(
             self,
             labels=None if self.labels is None else self.labels[places],
@@ -184,13 +187,4 @@ def read_images(folder: Path) -> Images:
 
 def _reopen(folder: Path, selection: NDArray[np.int64] | None, fingerprint: str) -> Images:
     whole = read_images(folder)
-    if selection is None:
-        return whole
-    return replace(
-        whole,
-        labels=None if whole.labels is None else whole.labels[selection],
-        fingerprint=fingerprint,
-        digests=whole.digests[selection],
-        partition=None if whole.partition is None else whole.partition[selection],
-        selection=selection,
-    )
+    return whole if selection is None else whole._select(selection, fingerprint)

@@ -184,35 +184,55 @@ def open_stream(
     if not 0 <= held_out < 1:
         raise UsageError(f"the share held out must be from 0 to less than 1, not {held_out}")
     shards = find_shards(pattern, retry)
-    notes = cache_folder(cache) / "shards"
-    probe = Plan(shards, framing, False, 0.0, lanes, block, ShardCounts(notes, shards, 0.0), {}, label)
+    folder = cache_folder(cache) / "shards"
+    probe = Plan(shards, framing, False, 0.0, lanes, block, ShardCounts(folder, shards, 0.0), {}, label)
     with closing(_first_samples(probe, retry)) as samples:
         first = list(islice(samples, PROBED))
     # Decoding empties the samples, so their digest comes first.
     stored = hashlib.sha256(b"".join(hashlib.sha256(sample.image).digest() for sample in first)).hexdigest()
-    labelled = bool(first) and all(sample.label is not None for sample in first)
-    if label is not None and not labelled:
-        known = listed(list(first[0].labels)) if first and first[0].labels else "none"
-        raise UsageError(
-            f"the first images of {pattern} do not all have labels called {label!r}; the first has {known}: choose "
-            "another, or leave --label out"
-        )
-    with quiet_pillow(), closing(decode_samples(iter(first), probe)) as images:
-        depths = [len(image.pixels) for _, image in images if not isinstance(image, str)]
-    if not depths:
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in list(probe.skipped.items())[:3])
-        raise UsageError(
-            f"no image can be read in {shards[0].display_name}{reasons and ': '}{reasons}: write the shards again"
-        )
-    framing = replace(framing, channels=max(depths))
-    block = max(1, min(block, max_block_bytes // (max(depths) * math.prod((framing.height, framing.width)))))
-    counts = ShardCounts(notes, shards, held_out)
+    labelled = _all_labelled(first, label, pattern)
+    channels = _count_channels(first, probe)
+    framing = replace(framing, channels=channels)
+    block = max(1, min(block, max_block_bytes // (channels * math.prod((framing.height, framing.width)))))
+    counts = ShardCounts(folder, shards, held_out)
     plan = Plan(shards, framing, labelled, held_out, lanes, block, counts, {}, label)
     names = [(shard.name, shard.size) for shard in shards]
     facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block, *([] if label is None else [label]))
     fingerprint = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
-    told = [printable(f"of the first {len(first):,} samples, {note}") for note in left_out_note(first)]
-    return Stream(plan, fingerprint, retry, told)
+    notes = [printable(f"of the first {len(first):,} samples, {note}") for note in left_out_note(first)]
+    return Stream(plan, fingerprint, retry, notes)
+
+
+def _all_labelled(samples: list[Sample], label: str | None, pattern: str) -> bool:
+    """Whether all samples have a class number.
+
+    Raises:
+        UsageError: some have none, and one called `label` is asked for.
+    """
+    labelled = bool(samples) and all(sample.label is not None for sample in samples)
+    if label is not None and not labelled:
+        known = listed(list(samples[0].labels)) if samples and samples[0].labels else "none"
+        raise UsageError(
+            f"the first images of {pattern} do not all have labels called {label!r}; the first has {known}: choose "
+            "another, or leave --label out"
+        )
+    return labelled
+
+
+def _count_channels(samples: list[Sample], plan: Plan) -> int:
+    """3 if any of the samples has colour, else 1; decoding empties them.
+
+    Raises:
+        UsageError: none can be read.
+    """
+    with quiet_pillow(), closing(decode_samples(iter(samples), plan)) as images:
+        depths = [len(image.pixels) for _, image in images if not isinstance(image, str)]
+    if not depths:
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in list(plan.skipped.items())[:3])
+        raise UsageError(
+            f"no image can be read in {plan.shards[0].display_name}{reasons and ': '}{reasons}: write the shards again"
+        )
+    return max(depths)
 
 
 def _first_samples(plan: Plan, retry: RetryPolicy) -> Generator[Sample, None, None]:
