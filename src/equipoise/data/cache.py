@@ -5,9 +5,8 @@ import json
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from equipoise.errors import UsageError
 from equipoise.reading import parse_json, read_bytes
 
-PARTIAL = ".partial"
+PARTIAL = ".partial"  # end of the name of a folder that is not whole
+UNFINISHED = ".tmp"  # and of a file
 
 
 class _DigestNote(BaseModel):
@@ -115,10 +115,10 @@ def atomic_folder(final: Path) -> Iterator[Path]:
         yield partial
         # The content must be on the disk before the name is: after a power cut, a renamed folder may hold empty files.
         for path in partial.iterdir():
-            _sync(path)
-        _sync(partial)
+            sync(path)
+        sync(partial)
         _replace_folder(partial, final)
-        _sync(final.parent)
+        sync(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -126,12 +126,12 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_file(final: Path) -> Iterator[Path]:
     """Yield the path of a new file to write, which takes the name `final` when it is whole, or vanishes on failure."""
-    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}{PARTIAL}")
+    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
         yield partial
-        _sync(partial)  # before the rename, as in `atomic_folder`
+        sync(partial)  # before the rename, as in `atomic_folder`
         partial.replace(final)
-        _sync(final.parent)
+        sync(final.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -185,12 +185,16 @@ def _replace_folder(partial: Path, final: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
-    """Force a file or folder to the disk."""
-    if path.is_dir() and sys.platform == "win32":
-        return  # Windows opens no folders
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def sync(path: Path) -> None:
+    """Force a file to the disk, or a folder, where the file system can do that.
+
+    Raises:
+        OSError: the disk refuses a file.
+    """
+    folder = path.is_dir()
+    with suppress(OSError) if folder else nullcontext():  # Windows opens no folders, and some systems sync none
+        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -5,20 +5,19 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
 
-from equipoise.data.cache import atomic_file
+from equipoise.data.cache import UNFINISHED, atomic_file
 from equipoise.errors import UsageError, printable, quoted, reason
 from equipoise.reading import check_name, is_text
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # kinds by suffix
-LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
+LEFTOVER = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}", re.DOTALL)  # as `atomic_file` names it
 
 
 class WriteError(UsageError):
@@ -41,18 +40,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a crash at any instant leaves the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # as LEFTOVER says
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with atomic_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -75,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 def leftovers(folder: Path) -> list[Path]:
     """Files in `folder` that `write_atomically` had begun when its process was killed."""
-    return [path for path in folder.glob(".*.tmp") if LEFTOVER.fullmatch(path.name) and path.is_file()]
+    return [path for path in folder.glob(f".*{UNFINISHED}") if LEFTOVER.fullmatch(path.name) and path.is_file()]
 
 
 @contextmanager
@@ -113,13 +102,3 @@ def save_picture(path: Path, picture: Image.Image) -> None:
         raise UsageError(f"cannot write a picture as {quoted(path.name)}: use {' or '.join(PICTURES)}")
     with file_where_asked(path) as file:
         picture.save(file, kind)
-
-
-def sync(path: Path) -> None:
-    """Force a file or folder to the disk, as far as there is one and the file system can."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

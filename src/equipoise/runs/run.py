@@ -16,6 +16,7 @@ from torch import Tensor
 from equipoise.config.changes import forbidden_changes
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
 from equipoise.data import place_of
+from equipoise.data.cache import sync
 from equipoise.errors import UsageError, reason
 from equipoise.reading import check_name, parse_yaml, read_text
 from equipoise.runs import checkpoint, files, jsonl
@@ -155,8 +156,9 @@ class Run:
         Raises:
             WriteError: it could not be written; those before it are untouched.
         """
-        for file in ("metrics.jsonl", "events.jsonl"):
-            files.sync(self.path / file)  # no checkpoint is on the disk before what was logged up to it
+        with files.writing(self.path):
+            for file in filter(Path.exists, (self.path / "metrics.jsonl", self.path / "events.jsonl")):
+                sync(file)  # no checkpoint is on the disk before what was logged up to it
         path = self.path / "checkpoints" / numbered_name(images, CHECKPOINT)
         checkpoint.save(path, tensors, {**facts, "images": images, "config": self.config.to_dict()})
         every = self.config.keep_every
