@@ -188,11 +188,12 @@ def main() -> None:
         name: calibrate(data, extractors[name], options, options.cache / f"{name}-{options.resolution}.json")
         for name, data in named.items()
     }
+    words = [name if name == data else f"{name}=PLACE" for name, data in named.items()]
     about = (
-        f"`python -m benchmarks.calibration --data {' '.join(named)} --count {options.count}`: real images at "
+        f"`python -m benchmarks.calibration --data {' '.join(words)} --count {options.count}`: real images at "
         f"{options.resolution}², made worse in one way at a time, beside {options.count} other real ones. KID is over "
         "all pairs, coverage as in [Scores](../evaluation.md). What the series are: `benchmarks/degradations.py`. The "
-        "last three columns are what a run's health looks at, as in its metrics."
+        "last four columns are what a run's health looks at, as in its metrics."
     )
     parts = ["# What each extractor punishes", about, "![a face through all series, and KID](calibration.png)"]
     parts += ["## How much of one costs as much as of another", equivalents_table(results, extractors)]

@@ -1,5 +1,6 @@
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,16 @@ import torch
 
 from command import Command
 from equipoise.cli.main import main
+from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
-from equipoise.objectives import BEGAN
 
 pytest_plugins = ["precision"]
+
+# Under `nohup`, or in the background of a script, these are ignored, and what the tests start would ignore them too.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
@@ -27,15 +33,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture
 def small() -> TrainConfig:
     """A run of a few seconds: the paper's networks, 4 wide, for 10 steps of 16 digits."""
-    return TrainConfig(
-        objective=BEGAN.remedies(),
+    return PRESETS["began"]["remedies"].with_changes(
         network=Autoencoder(width=4, latent=8),
         resolution=16,
-        batch=16,
         lr=2e-4,
-        lr_ratio=2.0,
-        lr_patience=10,
-        prior="uniform",
         images=160,
         log_every=32,
         sample_every=80,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from equipoise import BEGAN, Run, Scores, TrainConfig, UsageError, evaluate, resume, sample, train
+from equipoise import PRESETS, Run, Scores, TrainConfig, UsageError, evaluate, resume, sample, train
 from equipoise.data import cache_folder, open_images
 from equipoise.evaluation.evaluate import choose_metrics
 from equipoise.evaluation.features import image_statistics
@@ -53,13 +53,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that was scored three times while it trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = TrainConfig(
-            objective=BEGAN.remedies(),
+        config = PRESETS["began"]["remedies"].with_changes(
             network=Autoencoder(width=4, latent=8),
             resolution=16,
-            batch=16,
             lr=2e-4,
-            prior="uniform",
             images=240,
             log_every=80,
             sample_every=240,

@@ -44,7 +44,7 @@ class Likeness:
         """
         encode = encode or thumbnails
         measures = {"detail": fine_share(samples) / self.fine_share} if self.fine_share else {}
-        measures["grain"] = noise_share(samples) - self.noise_share
+        measures["grain"] = round(noise_share(samples) - self.noise_share, 4)  # more digits are of the last bits alone
         real, generated = encode(normalise(self.real)).double(), encode(samples).double()
         if len(real) < FEWEST or not (real.isfinite().all() and generated.isfinite().all()):
             return measures
