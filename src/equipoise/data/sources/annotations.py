@@ -16,7 +16,7 @@ import numpy as np
 
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
-from equipoise.data.sources.labels import counted, listed, one_hot, require_all
+from equipoise.data.sources.labels import counted, listed, one_hot, plain_name, require_all
 from equipoise.errors import UsageError, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
@@ -148,7 +148,7 @@ def _label_by_name(pairs: Any, where: str) -> dict[str, Any]:
         raise UsageError(EXPECTED.format(where)) from error
     if not by_name or not all(isinstance(name, str) for name in by_name):
         raise UsageError(EXPECTED.format(where))
-    return {PurePosixPath(name.replace("\\", "/")).as_posix(): label for name, label in by_name.items()}
+    return {plain_name(name): label for name, label in by_name.items()}
 
 
 def _as_numbers(labels: list[Any], where: str) -> Labels:

@@ -18,7 +18,7 @@ from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.sources import celeba
 from equipoise.data.sources.annotations import annotate, is_annotation
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.data.sources.labels import counted
+from equipoise.data.sources.labels import counted, plain_name
 from equipoise.errors import UsageError, reason
 from equipoise.reading import read_bytes
 
@@ -106,7 +106,7 @@ def _open_archive(path: Path, beside: Mapping[str, Path]) -> Iterator[Contents]:
     with source_errors(path):
         opened = zipfile.ZipFile(path)
     with opened:
-        files = [(_plain(info.filename), info) for info in opened.infolist() if not info.is_dir()]
+        files = [(plain_name(info.filename), info) for info in opened.infolist() if not info.is_dir()]
         files = [(name, info) for name, info in files if not is_hidden(name)]
         with source_errors(path):
             images = [each for each in files if is_image(each[0]) or _entry_looks_like_image(opened, *each)]
@@ -122,11 +122,6 @@ def _open_archive(path: Path, beside: Mapping[str, Path]) -> Iterator[Contents]:
         notes = (*left_out(others), *annotations.notes)
         facts = {**vars(annotations), "notes": notes}
         yield Contents(names=names, read=lambda index: _unpacked(opened, images[index][1]), **facts)
-
-
-def _plain(name: str) -> str:
-    """Name of a .zip's entry with / between folders, where some programs write a backslash or begin with a dot."""
-    return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
 def _looks_like_image(path: Path) -> bool:

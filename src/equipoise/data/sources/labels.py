@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,11 @@ def number_values(values: Sequence[Any], name: str, where: str) -> LabelsAndClas
         words, numbers = np.unique(np.array(values, object), return_inverse=True)
         return numbers.astype(np.int64), tuple(words.tolist())
     raise UsageError(f"the labels {name!r} in {where} must all be whole numbers, or all words: mend them")
+
+
+def plain_name(name: str) -> str:
+    """An image's name with / between folders, where some programs write a backslash or begin with a dot."""
+    return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
 def require_all(known: Mapping[str, object], images: Sequence[str], where: str) -> None:

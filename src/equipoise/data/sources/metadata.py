@@ -9,11 +9,10 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 from equipoise.data.sources.base import Annotations, LabelsAndClasses
-from equipoise.data.sources.labels import LABELS, counted, listed, number_values, require_all
+from equipoise.data.sources.labels import LABELS, counted, listed, number_values, plain_name, require_all
 from equipoise.errors import UsageError, reason
 
 NAME = "file_name"
@@ -59,7 +58,7 @@ def _annotate(rows: Sequence[Row], images: Sequence[str], where: str) -> Annotat
     names = dict.fromkeys(key for row in rows for key in row)
     if NAME not in names:
         return Annotations(notes=(f"{where} has no column {NAME!r}, and is not used",))
-    by_name = {_plain(row[NAME]): row for row in rows if isinstance(row.get(NAME), str)}
+    by_name = {plain_name(row[NAME]): row for row in rows if isinstance(row.get(NAME), str)}
     columns = {name: partial(_column, by_name, name, images, where) for name in names if name != NAME}
     gone = sorted(by_name.keys() - set(images))
     notes = (f"{where} names {counted(len(gone), 'image')} that cannot be found: {listed(gone)}",) if gone else ()
@@ -68,10 +67,6 @@ def _annotate(rows: Sequence[Row], images: Sequence[str], where: str) -> Annotat
         return Annotations(columns=columns, notes=notes)
     labels, classes = columns[label]()
     return Annotations(labels=labels, classes=classes, columns=columns, label=label, notes=notes)
-
-
-def _plain(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
 def _column(rows: Mapping[str, Row], name: str, images: Sequence[str], where: str) -> LabelsAndClasses:
