@@ -122,11 +122,11 @@ def trained(config: TrainConfig, folder: Path) -> tuple[Run, float]:
 class Scorer:
     """Compares samples with held-out images of one kind."""
 
-    def __init__(self, config: TrainConfig, features: str) -> None:
+    def __init__(self, config: TrainConfig, features: str, device: str = "cpu") -> None:
         data = equipoise.data.open_dataset(config.data, config.resolution, held_out=0.1)
         images = data.split("held-out")
         self.real = images.batch(list(range(min(len(images), SAMPLES))))
-        self.extractor = load_extractor(features, shape=images.shape)
+        self.extractor = load_extractor(features, device=device, shape=images.shape)
         self.reference = self.extractor(self.real).vectors
 
     def __call__(self, samples: torch.Tensor) -> dict[str, float]:

@@ -34,6 +34,9 @@ def same_bits_expected() -> bool:
     return bool(capabilities.get(WRITTEN_ON)) and torch.__version__ in made_with
 
 
+REWRITTEN = ["classes", "discrete"]  # on DCGAN's networks, of which two layers are products now and round otherwise
+
+
 def test_it_is_resumed_as_if_nothing_had_changed(name: str, run: Run) -> None:
     resumed = resume(run.path, images=96, quiet=True)
     (tensors, facts), (expected, known) = (
@@ -42,7 +45,7 @@ def test_it_is_resumed_as_if_nothing_had_changed(name: str, run: Run) -> None:
     )
     assert facts == known | {"config": resumed.config.to_dict()}
     assert tensors.keys() == expected.keys()
-    exact = same_bits_expected()
+    exact = same_bits_expected() and name not in REWRITTEN
     for key, tensor in expected.items():
         if exact:
             assert torch.equal(tensors[key], tensor), key
@@ -61,7 +64,7 @@ def test_it_is_sampled_and_evaluated(name: str, run: Run) -> None:
     with np.load(RUNS / name / "expected" / "samples.npz") as file:
         (expected,) = (file[key] for key in file.files)
     samples = samples.reshape(expected.shape)
-    if same_bits_expected():
+    if same_bits_expected() and name not in REWRITTEN:
         np.testing.assert_array_equal(samples, expected)
     np.testing.assert_allclose(
         samples.astype(float), expected.astype(float), atol=4 if expected.dtype == np.uint8 else 1e-2

@@ -15,7 +15,9 @@ from equipoise.config.train_config import read_yaml, write_yaml
 @given(
     st.builds(
         TrainConfig,
-        objective=st.builds(BEGAN, gamma=st.floats(0.01, 1), pull=st.floats(0, 10), relative=st.booleans()),
+        objective=st.builds(
+            BEGAN, gamma=st.floats(0.01, 1), pull=st.floats(0, 10), boundary=st.sampled_from(["image", "batch"])
+        ),
         network=st.builds(Autoencoder, width=st.integers(1, 512), skips=st.booleans(), eta=st.sampled_from([1, 2])),
         data=st.text(min_size=1).filter(str.isprintable),
         images=st.integers(1, 10**11),

@@ -119,3 +119,41 @@ def test_elsewhere_they_are_torchs_own(layer: Conv2d, side: int, precision: torc
     assert operators.counts["mm"] == 0
     assert operators.counts["convolution"] == 1
     assert operators.counts["convolution_backward"] == 1
+
+
+@pytest.mark.parametrize("kernel", [(4, 4), (3, 4)])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_kernel_as_large_as_the_image_is_a_linear_layer(
+    kernel: tuple[int, int], bias: bool, channels_last: bool
+) -> None:
+    """And so is the transposed one of a pixel; both with torch's own results and gradients."""
+    torch.manual_seed(0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for ours, theirs, sides in ((Conv2d, nn.Conv2d, kernel), (ConvTranspose2d, nn.ConvTranspose2d, (1, 1))):
+        layer = ours(5, 7, kernel, bias=bias).double().to(memory_format=layout)  # type: ignore[call-overload]
+        plain = theirs(5, 7, kernel, bias=bias).double().to(memory_format=layout)  # type: ignore[call-overload]
+        plain.load_state_dict(layer.state_dict())
+        x = numbers(2, 5, *sides)
+        with Operators() as operators:
+            result = layer(x.to(memory_format=layout))
+        assert not operators.counts["convolution"]
+        expected = plain(x)
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+        slopes = torch.randn_like(expected)
+        for got, right in zip(
+            torch.autograd.grad(result, (x, *layer.parameters()), slopes),
+            torch.autograd.grad(expected, (x, *plain.parameters()), slopes),
+            strict=True,
+        ):
+            torch.testing.assert_close(got, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [(4, 4), (3, 4)])
+def test_nor_is_it_a_convolution_under_autocast(kernel: tuple[int, int]) -> None:
+    """With as many weights as those that are taken as products of patches, which are square."""
+    layer, image = Conv2d(128, 128, kernel), torch.randn(2, 128, *kernel)
+    back, pixel = ConvTranspose2d(128, 128, kernel), torch.randn(2, 128, 1, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(image).shape == (2, 128, 1, 1)
+        assert back(pixel).shape == (2, 128, *kernel)

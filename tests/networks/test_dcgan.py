@@ -27,7 +27,7 @@ def count(player: nn.Module) -> int:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_parameters_are_as_many_as_published(side: int, levels: int, channels: int) -> None:
     with torch.device("meta"):
-        players = DCGAN().build((channels, side, side))
+        players = DCGAN(width=64).build((channels, side, side))
     assert tuple(map(count, players)) == expected(64, channels, 100, levels)
 
 
@@ -45,7 +45,7 @@ def test_the_autoencoder_has_both_players_layers(side: int, levels: int) -> None
 def test_at_64_pixels_they_are_the_well_known_numbers() -> None:
     """Those of PyTorch's own DCGAN example, which copies the authors' layers."""
     with torch.device("meta"):
-        assert tuple(map(count, DCGAN().build((3, 64, 64)))) == (3_576_704, 2_765_568)
+        assert tuple(map(count, DCGAN(width=64).build((3, 64, 64)))) == (3_576_704, 2_765_568)
 
 
 @pytest.mark.parametrize(

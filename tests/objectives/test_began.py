@@ -1,6 +1,7 @@
 """BEGAN against closed forms, and against known bugs of other implementations."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -49,22 +50,27 @@ def batch(players: Players) -> Batch:
 
 
 def test_the_papers_values() -> None:
-    assert BEGAN(gamma=0.5, lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
+    assert BEGAN(gamma=0.5, boundary="batch", lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
     assert PAPER.initial_state(1) == {"k": torch.zeros(())}
 
 
-def test_hand_value() -> None:
-    real, fake = torch.tensor([1.0, 3.0]).double(), torch.tensor([0.5, 1.5]).double()
-    images = torch.zeros(2, 1, 1, 1)
-    batch = Batch(
+def score_batch(real: Tensor, fake: Tensor) -> Batch:
+    """A batch of which nothing but the energies (N,) is known."""
+    images = torch.zeros(len(real), 1, 1, 1)
+    return Batch(
         images,
-        torch.zeros(2, 1),
+        torch.zeros(len(real), 1),
         GeneratorOutput(images),
         DiscriminatorOutput(real),
         DiscriminatorOutput(fake),
         nn.Identity(),
-        Draws(0, 0, 2, slice(None)),
+        Draws(0, 0, len(real), slice(None)),
     )
+
+
+def test_hand_value() -> None:
+    real, fake = torch.tensor([1.0, 3.0]).double(), torch.tensor([0.5, 1.5]).double()
+    batch = score_batch(real, fake)
     d_loss, g_loss = PAPER.discriminator_loss(batch, {"k": scalar(0.25)}), PAPER.generator_loss(batch, {})
     assert d_loss.value.item() == 2 - 0.25 * 1
     assert g_loss.value.item() == 1
@@ -75,13 +81,47 @@ def test_hand_value() -> None:
     assert PAPER.measures(state, aux)["balance"].item() == 0.5
 
 
+def test_hand_value_of_a_boundary_for_each_image() -> None:
+    """By default: of three generated images the two below 0.5 * 2 have k = 1, and the third is left alone."""
+    objective = BEGAN(gamma=0.5, pull=0)
+    batch = score_batch(torch.tensor([1.0, 3.0, 2.0]).double(), torch.tensor([0.5, 0.75, 9.0]).double())
+    d_loss, g_loss = objective.discriminator_loss(batch, {}), objective.generator_loss(batch, {})
+    assert d_loss.value.item() == pytest.approx(2 + (0.5 + 0.25 + 0) / 3, rel=1e-12)
+    assert g_loss.value.item() == pytest.approx(10.25 / 3, rel=1e-12)
+    aux = d_loss.aux | g_loss.aux
+    state = objective.adapt({"k": scalar(0)}, aux)
+    assert state["k"].item() == pytest.approx(2 / 3, rel=1e-12)
+    measures = objective.measures(state, aux)
+    assert measures["balance"].item() == pytest.approx(10.25 / 3 / 2, rel=1e-12)
+    assert measures["k"].item() == state["k"].item()
+
+
+@given(gamma=st.floats(0.05, 1), seed=st.integers(0, 1000))
+def test_an_images_k_is_1_below_the_boundary_and_0_above_it(gamma: float, seed: int) -> None:
+    """dL_D / dL(x_i) = 1/N and dL_D / dL(G(z_i)) = -k_i / N: the boundary itself passes no gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    real, fake = (torch.rand(7, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2))
+    loss = BEGAN(gamma=gamma, pull=0).discriminator_loss(score_batch(real, fake), {}).value
+    slopes, fake_slopes = torch.autograd.grad(loss, (real, fake))
+    torch.testing.assert_close(slopes, torch.full((7,), 1 / 7).double(), rtol=1e-7, atol=0)
+    boundary = gamma * real.mean()
+    assert fake_slopes.tolist() == [-1 / 7 if energy < boundary else 0 for energy in fake]
+
+
+@pytest.mark.parametrize("settings", [{"lambda_k": 1e-3}, {"relative": False}])
+def test_what_moves_the_batchs_k_is_refused_without_one(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="--boundary batch"):
+        BEGAN(**settings)
+    assert BEGAN(boundary="batch", **settings).boundary == "batch"
+
+
 @given(
     k=shares, real=energies, fake=energies, gamma=st.floats(0.01, 1), gain=st.floats(1e-4, 1), relative=st.booleans()
 )
 def test_k_stays_in_its_range_and_moves_with_the_sign_of_the_error(
     k: float, real: float, fake: float, gamma: float, gain: float, relative: bool
 ) -> None:
-    objective = BEGAN(gamma=gamma, lambda_k=gain, relative=relative)
+    objective = BEGAN(gamma=gamma, boundary="batch", lambda_k=gain, relative=relative)
     after = objective.adapt({"k": scalar(k)}, {"energy_real": scalar(real), "energy_fake": scalar(fake)})["k"].item()
     error = gamma * real - fake
     assert 0 <= after <= 1
@@ -108,7 +148,7 @@ def test_k_saturates_at_the_end_that_the_balance_names(fake: float, end: float) 
 
 
 def test_a_relative_k_has_no_unit() -> None:
-    objective = BEGAN(gamma=0.9, lambda_k=0.01, relative=True)
+    objective = BEGAN(gamma=0.9, boundary="batch", lambda_k=0.01, relative=True)
     steps = [
         objective.adapt({"k": scalar(0.5)}, {"energy_real": scalar(unit), "energy_fake": scalar(0.5 * unit)})[
             "k"
@@ -139,7 +179,10 @@ def test_k_is_not_a_path_for_gradients(batch: Batch) -> None:
 
 def test_recovery_is_added_to_both_losses(batch: Batch) -> None:
     state = {"k": scalar(0.3)}
-    plain, losses = values(PAPER, batch, state), values(BEGAN(recover=0.7, match=0, pull=0), batch, state)
+    plain, losses = (
+        values(PAPER, batch, state),
+        values(BEGAN(boundary="batch", recover=0.7, match=0, pull=0), batch, state),
+    )
     assert batch.d_fake.code is not None
     error = ((batch.latent - batch.d_fake.code) ** 2).mean()
     torch.testing.assert_close(losses[0], plain[0] + 0.7 * error)
@@ -149,8 +192,8 @@ def test_recovery_is_added_to_both_losses(batch: Batch) -> None:
 def test_matching_moves_the_discriminator_and_pulling_away_the_generator(batch: Batch) -> None:
     state = {"k": scalar(0.3)}
     plain = values(PAPER, batch, state)
-    matched = values(BEGAN(recover=0, match=0.5, pull=0), batch, state)
-    pulled = values(BEGAN(recover=0, match=0, pull=0.1), batch, state)
+    matched = values(BEGAN(boundary="batch", recover=0, match=0.5, pull=0), batch, state)
+    pulled = values(BEGAN(boundary="batch", recover=0, match=0, pull=0.1), batch, state)
     assert batch.d_real.code is not None
     assert batch.d_fake.code is not None
     distance = energy_distance(batch.d_real.code, batch.latent)

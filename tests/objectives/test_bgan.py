@@ -110,8 +110,8 @@ def weighed(scores: Tensor, samples: int) -> tuple[Loss, Tensor]:
 
 
 def test_needs_a_generator_of_discrete_images() -> None:
-    assert BGANDiscrete(levels=4, samples=7).needs == Needs("logit", levels=4, samples=7)
-    assert BGANDiscrete().needs == Needs("logit", levels=2, samples=20)
+    assert BGANDiscrete(levels=4, samples=7).needs == Needs("logit", spectral=True, levels=4, samples=7)
+    assert BGANDiscrete().needs == Needs("logit", spectral=True, levels=2, samples=20)
 
 
 @given(scores=st.lists(st.floats(-30, 30), min_size=6, max_size=6).map(numbers))

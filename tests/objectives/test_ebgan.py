@@ -27,10 +27,11 @@ def coded(codes: Tensor, fakes: Tensor | None = None) -> Batch:
 
 def test_hand_values() -> None:
     batch = score_batch(numbers([0.2, 0.6]), numbers([0.5, 3.0]))
-    loss = EBGAN(margin=2).discriminator_loss(batch, {})
+    objective = EBGAN(margin=2, pull=0)
+    loss = objective.discriminator_loss(batch, {})
     assert loss.value.item() == pytest.approx(0.4 + (1.5 + 0) / 2, rel=1e-12)
     assert loss.aux["hinge_active"].item() == 0.5
-    assert EBGAN(margin=2).generator_loss(batch, {}).value.item() == 1.75
+    assert objective.generator_loss(batch, {}).value.item() == 1.75
     assert EBGAN().measures({}, loss.aux)["balance"].item() == pytest.approx(1.75 / 0.4, rel=1e-12)
 
 
@@ -75,17 +76,17 @@ def test_the_margin_is_on_the_scale_of_the_energy(side: int) -> None:
     assert 3 < fresh / EBGAN().margin < 30, "the hinge is off at first, and comes into play as images get better"
 
 
-def test_pulling_away_is_off_until_asked_for_and_needs_codes() -> None:
-    assert EBGAN().needs == Needs("energy")
+def test_pulling_away_can_be_off_and_needs_codes() -> None:
+    plain, batch = EBGAN(pull=0), coded(images(4, 3))
+    assert plain.needs == Needs("energy")
     assert EBGAN(pull=0.1).needs == Needs("energy", codes=True)
-    batch = coded(images(4, 3))
-    assert torch.equal(EBGAN().generator_loss(batch, {}).value, batch.d_fake.score.mean())
-    assert "pulling_away" not in EBGAN().generator_loss(batch, {}).aux
+    assert torch.equal(plain.generator_loss(batch, {}).value, batch.d_fake.score.mean())
+    assert "pulling_away" not in plain.generator_loss(batch, {}).aux
 
 
 def test_pulling_away_moves_the_generator_only_and_by_its_codes() -> None:
     """Not by pixels: identical images with orthogonal codes are not pulled, different ones with one code are."""
-    pulled, plain = EBGAN(pull=0.1), EBGAN()
+    pulled, plain = EBGAN(pull=0.1), EBGAN(pull=0)
     codes = images(4, 3)
     batch = coded(codes)
     assert torch.equal(pulled.discriminator_loss(batch, {}).value, plain.discriminator_loss(batch, {}).value)

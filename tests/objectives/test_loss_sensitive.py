@@ -133,9 +133,9 @@ def test_presets() -> None:
     assert gp.needs == Needs("critic", independent=True)
     assert toy == LSGAN(relu=False)
     assert (authors.needs, seed) == (Needs("loss"), LSGAN(a=1, weight=1, nu=0))
-    assert {**LSGAN.recipe, **presets["gls"][1]}["lr"] == 2e-4
-    assert {**LSGAN.recipe, **presets["gp"][1]}["prior"] == "normal"
-    assert (LSGAN.recipe["lr"], LSGAN.recipe["prior"]) == (1e-4, "uniform")
+    assert {**LSGAN.published, **presets["gls"][1]}["lr"] == 2e-4
+    assert {**LSGAN.published, **presets["gp"][1]}["prior"] == "normal"
+    assert (LSGAN.published["lr"], LSGAN.published["prior"]) == (1e-4, "uniform")
 
 
 def test_the_seeds_formula() -> None:

@@ -8,7 +8,7 @@ from equipoise.data import normalise
 from equipoise.randomness import Draws
 from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
-from equipoise.training.schedule import Plateau, warmup
+from equipoise.training.schedule import Plateau, decay, warmup
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import train_step
 
@@ -48,6 +48,14 @@ def test_warmup() -> None:
     assert rates[0] == pytest.approx(0.01)
     assert rates == sorted(rates)
     assert rates[98] < 1 == rates[99] == rates[119]
+
+
+def test_decay_is_linear_over_the_final_share() -> None:
+    """Of 1,000 images the last quarter: full until 750, half at 875, and nearly 0 in the last step."""
+    rates = [decay(seen, 1000, 0.25) for seen in (0, 750, 875, 999)]
+    assert rates == pytest.approx([1, 1, 0.5, 0.004], rel=1e-12)
+    assert {decay(seen, 1000, 0.0) for seen in range(0, 1000, 100)} == {1.0}
+    assert [decay(seen, 1000, 1.0) for seen in (0, 500)] == [1, 0.5]
 
 
 def test_a_window_is_the_mean_of_its_own_steps() -> None:

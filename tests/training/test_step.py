@@ -17,7 +17,12 @@ from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
 from equipoise.training.step import Optimizers, train_step
 
-OBJECTIVES = {"paper": BEGAN.paper(), "default": BEGAN(), "every remedy": BEGAN(recover=0.3, match=0.7, pull=0.2)}
+OBJECTIVES = {
+    "paper": BEGAN.paper(),
+    "batch": BEGAN(boundary="batch", pull=0.3),
+    "default": BEGAN(),
+    "every remedy": BEGAN(boundary="batch", recover=0.3, match=0.7, pull=0.2),
+}
 
 
 def make(**settings: object) -> tuple[Players, Optimizers]:
@@ -49,7 +54,9 @@ def reference(players: Players, optimizers: Optimizers, objective: BEGAN, k: flo
 
     fake = kept[0](z).images.detach()
     d_real, d_fake = discriminator(real), discriminator(fake)
-    loss = d_real.score.mean() - k * d_fake.score.mean()
+    boundary = objective.gamma * d_real.score.mean().item()
+    weights = [float(energy < boundary) for energy in d_fake.score] if objective.boundary == "image" else [k] * len(z)
+    loss = d_real.score.mean() - sum(k * energy for k, energy in zip(weights, d_fake.score, strict=True)) / len(z)
     if objective.recover:
         loss = loss + objective.recover * ((z - d_fake.code) ** 2).mean()
     if objective.match:
@@ -73,6 +80,8 @@ def reference(players: Players, optimizers: Optimizers, objective: BEGAN, k: flo
 
     for optimizer in optimizers:
         optimizer.step()
+    if objective.boundary == "image":
+        return sum(weights) / len(z)
     error = objective.gamma * d_real.score.mean().item() - d_fake.score.mean().item()
     if objective.relative:
         error /= d_real.score.mean().item()
@@ -152,7 +161,7 @@ def test_a_subclass_with_a_loss_of_its_own_is_asked_for_it() -> None:
         assert torch.equal(weight, kept), name
 
 
-@pytest.mark.parametrize(("name", "share"), [("paper", 0.7), ("default", 0.75)])
+@pytest.mark.parametrize(("name", "share"), [("paper", 0.7), ("batch", 0.75)])
 def test_work_of_a_step_beside_the_textbooks(name: str, share: float) -> None:
     """Multiplications counted: one backward pass for both players, and none through the discriminator in vain."""
     objective, ((real, latent), *_) = OBJECTIVES[name], steps(1)

@@ -33,13 +33,18 @@ def default_settings(objective: Objective, data: str) -> dict[str, Any]:
 
 
 def default_network_name(objective: Objective, *, toy: bool) -> str:
-    """Name of the networks for an objective: an autoencoder for energies, else a DCGAN; perceptrons for points."""
+    """Name of the networks for an objective: DCGAN's, with an autoencoder for energies; perceptrons for points."""
     if objective.needs.score == "energy":
-        return "mlp-autoencoder" if toy else "autoencoder"
+        return "mlp-autoencoder" if toy else "dcgan-autoencoder"
     return "mlp" if toy else "dcgan"
 
 
 def network_for(objective: Objective, name: str) -> Network:
     """The networks called `name` with default settings, but for what the objective needs."""
     needs = objective.needs
-    return NETWORKS[name].default(independent=needs.independent, independent_g=needs.independent_g, smooth=needs.smooth)
+    return NETWORKS[name].default(
+        independent=needs.independent,
+        independent_g=needs.independent_g,
+        smooth=needs.smooth,
+        spectral=needs.spectral,
+    )

@@ -1,19 +1,37 @@
 """Ready-made configurations, by objective and name."""
 
+from dataclasses import fields, replace
+
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import TOYS
-from equipoise.networks import DCGAN, Autoencoder
+from equipoise.networks import DCGAN, Autoencoder, Network
 from equipoise.objectives import BEGAN, OBJECTIVES, Objective
 
 
 def presets_of(kind: type[Objective]) -> dict[str, TrainConfig]:
-    """All presets of an objective: `default`, `toy` unless its images are discrete, and those that it publishes."""
+    """All presets of an objective: `default`, `toy` unless its images are discrete, `published`, and its variants."""
+    variants = {"published": (kind(), {}), **kind.presets()}
     presets = {"default": TrainConfig(objective=kind())}
     if not kind().needs.levels:
-        presets["toy"] = TrainConfig(objective=kind(), data="grid25")
-    for name, (objective, settings) in kind.presets().items():
-        presets[name] = TrainConfig(**{"objective": objective, **settings})
+        objective, settings = variants.pop("toy", (kind(), {"data": "grid25"}))
+        presets["toy"] = TrainConfig(objective=objective, **settings)
+    # As any GAN is trained, but for what its authors changed; nothing is left to our recipe.
+    neutral = {field.name: field.default for field in fields(TrainConfig) if field.name in kind.recipe}
+    for name, (objective, settings) in variants.items():
+        values = {"objective": objective, "network": published_network(objective), **neutral, **kind.published}
+        presets[name] = TrainConfig(**{**values, **settings})
     return presets
+
+
+def published_network(objective: Objective) -> Network:
+    """BEGAN's autoencoder for energies, else DCGAN's networks as wide as the paper's."""
+    if objective.needs.score == "energy":
+        return Autoencoder()
+    needs = objective.needs
+    network = DCGAN.default(
+        independent=needs.independent, independent_g=needs.independent_g, smooth=needs.smooth, spectral=False
+    )
+    return replace(network, width=64)
 
 
 def default_preset(objective: str, data: str | None) -> str:
@@ -30,6 +48,7 @@ REMEDIES = TrainConfig(
     network=Autoencoder(width=16, latent=10),
     images=140_000,
     batch=16,
+    update="simultaneous",
     lr=5e-4,
     lr_ratio=2.0,
     lr_window=4_000,
@@ -43,6 +62,7 @@ PAPER = TrainConfig(
     network=Autoencoder.paper(),
     images=6_400_000,
     batch=16,
+    update="simultaneous",
     separate_latents=True,
     lr=1e-4,
     warmup=0,
@@ -59,13 +79,8 @@ PRESETS["began"] |= {
     "demo": TrainConfig(images=250_000),
     "remedies": REMEDIES,
     "paper": PAPER,
+    "published": PAPER,
     # With what the paper adds for larger images: skip connections, and residuals that vanish in 16,000 steps.
     "paper-skips": PAPER.with_changes(network=Autoencoder.paper(skips=True, residual=256_000)),
     "toy": TrainConfig(objective=BEGAN.remedies(), data="grid25"),
 }
-
-# Equipoise's own: spectral normalisation holds the discriminator back while the generator, with ten times its learning
-# rate, keeps up (docs/results/digits.md).
-PRESETS["bgan-discrete"]["steady"] = PRESETS["bgan-discrete"]["default"].with_changes(
-    network=DCGAN(norm="none", spectral=True), lr=2e-4, lr_ratio=10.0
-)

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from equipoise.augmentation import Augmentation
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
@@ -55,6 +56,9 @@ class TrainConfig(DataSettings):
     """Update order: both players from the same forward pass, or the generator after the discriminator's update."""
     n_critic: Count = 1
     """Discriminator steps per generator step."""
+    augment: tuple[Augmentation, ...] = ()
+    """Random differentiable changes of all images that the discriminator sees, real and generated alike: colour,
+    translation (DiffAugment, Zhao et al. 2020, arXiv:2006.10738); for a few thousand images or fewer."""
     separate_latents: bool = False
     """Separate latents for the generator's loss and the discriminator's."""
     optimizer: Literal["adam", "rmsprop", "adamax"] = "adam"
@@ -69,6 +73,8 @@ class TrainConfig(DataSettings):
     """Decay rate of the second moment, for Adam and Adamax."""
     warmup: CountOrZero = 0
     """Length of the linear learning rate warm-up in images."""
+    lr_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Final share of the run over which the learning rate falls linearly to 0."""
     lr_floor: LearningRate = 2e-5
     """Minimum learning rate after halvings."""
     lr_window: Count = 8_000
@@ -125,6 +131,9 @@ class TrainConfig(DataSettings):
         check_pairing(self.objective, self.network)
         if self.toy:
             check_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
+        if self.augment and (self.toy or self.objective.needs.levels or self.tasks.inpaint):
+            reason = "points" if self.toy else "discrete images" if self.objective.needs.levels else "inpainting"
+            raise UsageError(f"--augment changes images, which {reason} cannot bear: leave it out")
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.compile == "always" and self.objective.needs.independent:
@@ -201,6 +210,7 @@ class TrainConfig(DataSettings):
         """Plain values, for YAML; objective and network are mappings with a `name`."""
         return {
             **asdict(self),
+            "augment": list(self.augment),
             "objective": {"name": self.objective_name, **asdict(cast(Any, self.objective))},
             "network": {"name": self.network_name, **asdict(cast(Any, self.network))},
         }
@@ -266,5 +276,7 @@ def _from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
     kind = registry[name]
     settings = dict(value)
     del settings["name"]
+    if "lambda_k" in settings:
+        settings.setdefault("boundary", "batch")  # as BEGAN had it before there was a choice
     check_keys(settings, kind, f"{key} {name}")
     return construct(kind, settings)

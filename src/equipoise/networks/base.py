@@ -43,13 +43,14 @@ class Network(ABC):
     """Normalisation in the generator."""
 
     @classmethod
-    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "Network":
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool, spectral: bool) -> "Network":
         """The network with default sizes.
 
         Args:
             independent: let no score depend on the rest of the batch.
             independent_g: let no generated image depend on the rest of the batch of latents.
             smooth: let the discriminator's gradient be continuous, if it can be.
+            spectral: let the discriminator have spectral normalisation and no other, if it can.
         """
         return cls()
 

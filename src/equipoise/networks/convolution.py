@@ -1,8 +1,11 @@
-"""Convolutions of few pixels and many channels as matrix products, for bf16 on CPUs.
+"""Convolutions that are matrix products, and those that are faster as such.
 
-There oneDNN computes the gradient in the weights at half of a matrix product's speed for 8x8 pixels and at a sixth for
-4x4, where it also takes twice as long for the convolution itself (see docs/performance.md). Anything else is left to
-torch.
+A kernel as large as the image has one place, and is a linear layer. As a convolution torch compiles it for a GPU with
+another memory layout of its gradient than it then has.
+
+Convolutions of few pixels and many channels are taken as products for bf16 on CPUs. There oneDNN computes the gradient
+in the weights at half of a matrix product's speed for 8x8 pixels and at a sixth for 4x4, where it also takes twice as
+long for the convolution itself (see docs/performance.md). Anything else is left to torch.
 """
 
 from typing import Any, NamedTuple, cast
@@ -18,7 +21,7 @@ MAX_PIXELS_FORWARD = 16  # and for the convolution itself
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d` with square kernels, strides and paddings.
+    """`nn.Conv2d` with strides, paddings and kernels that are square, unless the kernel is as large as the images.
 
     Attributes:
         matrix_products: whether matrix products may replace torch's convolution.
@@ -28,6 +31,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W) to (N, O, h, w)."""
+        if x.shape[2:] == self.kernel_size and not any(cast(tuple[int, int], self.padding)):
+            return F.linear(_rows(x), _rows(self.weight), self.bias)[:, :, None, None]
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
         if not self.matrix_products or not _products_are_faster(self.weight, x, kernel.output_size(x.shape[2:])):
             return super().forward(x)
@@ -36,7 +41,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` with square kernels, strides and paddings.
+    """`nn.ConvTranspose2d` with strides, paddings and kernels that are square, unless the images are of one pixel.
 
     Attributes:
         matrix_products: whether matrix products may replace torch's convolution.
@@ -46,6 +51,10 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve (N, I, h, w) to (N, O, H, W)."""
+        if x.shape[2:] == (1, 1) and not any(cast(tuple[int, int], self.padding)) and not output_size:
+            product = F.linear(x.flatten(1), _rows(self.weight).t())
+            image = product.view(len(x), *self.kernel_size, self.out_channels).permute(0, 3, 1, 2)
+            return image if self.bias is None else image + self.bias.view(-1, 1, 1)
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
         if not self.matrix_products or output_size or not _products_are_faster(self.weight, x, x.shape[2:]):
             return super().forward(x, output_size)
@@ -68,6 +77,11 @@ class Kernel(NamedTuple):
     def input_size(self, sides: torch.Size) -> torch.Size:
         """Sides of the larger images, from those of the smaller ones; the smallest that fit."""
         return torch.Size((side - 1) * self.stride - 2 * self.padding + self.size for side in sides)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, H, W) as rows (N, H * W * C), without a copy where it is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1)
 
 
 def _products_are_faster(weight: Tensor, x: Tensor, smaller: torch.Size) -> bool:

@@ -42,8 +42,9 @@ class DCGAN(Network):
 
     score_kinds: ClassVar[frozenset[str]] = frozenset({"logit", "critic", "loss"})
 
-    width: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Channels at half of the image size, doubled at each further halving: 8 times as many at 4x4 for 64x64."""
+    width: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Channels at half of the image size, doubled at each further halving: 8 times as many at 4x4 for 64x64 (paper:
+    64)."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 100
     """Length of the latent."""
     norm: Norm = "batch"
@@ -56,12 +57,13 @@ class DCGAN(Network):
     """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
     @classmethod
-    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "DCGAN":
-        """The published networks, with LayerNorm, which WGAN-GP's paper recommends, where BatchNorm must not be."""
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool, spectral: bool) -> "DCGAN":
+        """With LayerNorm, which WGAN-GP's paper recommends, where BatchNorm must not be."""
         return cls(
-            norm="layer" if independent else "batch",
+            norm="none" if spectral else "layer" if independent else "batch",
             generator_norm="layer" if independent_g else "batch",
             activation="silu" if smooth else "leaky",
+            spectral=spectral,
         )
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
@@ -106,7 +108,7 @@ class DCGANAutoencoder(Network):
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors."""
 
     @classmethod
-    def default(cls, *, independent: bool, independent_g: bool, smooth: bool) -> "DCGANAutoencoder":
+    def default(cls, *, independent: bool, independent_g: bool, smooth: bool, spectral: bool) -> "DCGANAutoencoder":
         """Normalisation by batches; where scores or images must not depend on them, by layers."""
         return cls(norm="layer" if independent else "batch", generator_norm="layer" if independent_g else "batch")
 

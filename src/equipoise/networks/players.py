@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions
+from equipoise.networks.convolution import Conv2d
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 
 
@@ -95,7 +96,7 @@ class OutputLinear(FullPrecision, nn.Linear):
     """A linear layer in full precision."""
 
 
-class OutputConv2d(FullPrecision, nn.Conv2d):
+class OutputConv2d(FullPrecision, Conv2d):
     """A convolution in full precision."""
 
 

@@ -47,6 +47,7 @@ class Needs:
         independent: whether an image's score must not depend on the rest of the batch, as it does under BatchNorm.
         independent_g: whether a generated image must not depend on the rest of the batch of latents either.
         smooth: whether the discriminator is better smooth, which the default networks then are.
+        spectral: whether it is better with spectral normalisation alone, which the default networks then have.
         levels: number of values per pixel of a discrete generator (see `BuildOptions.levels`), to which real images
             are rounded; 0 for continuous images.
         samples: number of discrete images drawn per latent.
@@ -58,6 +59,7 @@ class Needs:
     independent: bool = False
     independent_g: bool = False
     smooth: bool = False
+    spectral: bool = False
     levels: int = 0
     samples: int = 1
 
@@ -159,6 +161,8 @@ class Objective(ABC):
             cls.shared_term_coefficient = Objective.shared_term_coefficient  # type: ignore[method-assign]
 
     recipe: ClassVar[Mapping[str, Any]] = {}
+    """Training settings by default, where they differ from those of `TrainConfig`: ours (docs/results/digits.md)."""
+    published: ClassVar[Mapping[str, Any]] = {}
     """The authors' training settings, where they differ from the defaults of `TrainConfig`."""
     toy_recipe: ClassVar[Mapping[str, Any]] = {}
     """Training settings on points in the plane, where they differ from `config.defaults.TOY_RECIPE`."""
@@ -180,7 +184,10 @@ class Objective(ABC):
 
     @classmethod
     def presets(cls) -> "Mapping[str, tuple[Objective, Mapping[str, Any]]]":
-        """Published variants by name: the objective, and training settings that replace those of its `recipe`."""
+        """Published variants by name: the objective, and training settings that replace those of `published`.
+
+        `published` is the objective as its authors have it, where its defaults are others.
+        """
         return {}
 
     def initial_state(self, steps_per_epoch: int) -> State:

@@ -1,7 +1,7 @@
 """Boundary Equilibrium GAN and the known remedies for its collapse."""
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from equipoise.errors import UsageError
 from equipoise.objectives.base import (
     TINY,
     Batch,
@@ -35,7 +36,7 @@ class BEGAN(Objective):
     """
 
     convergence_measure: ClassVar[str | None] = "m_global"
-    recipe = {"network": "dcgan-autoencoder", "update": "simultaneous", "lr": 3e-3, "warmup": 2_000}  # noqa: RUF012
+    recipe = {"lr": 1.5e-3, "warmup": 2_000}  # noqa: RUF012
     toy_recipe = {  # noqa: RUF012
         "update": "simultaneous",
         "lr_ratio": 2.0,
@@ -45,27 +46,33 @@ class BEGAN(Objective):
     }
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Diversity ratio: target for the energy of generated images over real ones (paper: 0.5; photographs: 0.7)."""
+    """Diversity ratio: the boundary gamma L(x) for the energy of generated images (paper: 0.5; photographs: 0.85)."""
+    boundary: Literal["image", "batch"] = "image"
+    """What has a k: each generated image, 1 below the boundary and 0 above, or the batch, moved by a gain (paper)."""
     lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Proportional gain of k (paper: 0.001)."""
+    """Proportional gain of the batch's k (paper: 0.001)."""
     relative: bool = True
-    """Divide the error that moves k by the energy of real images, so that the gain has no unit (paper: no)."""
+    """Divide the error that moves the batch's k by L(x), so that the gain has no unit (paper: no)."""
     recover: Weight = 0.0
     """Weight in both losses of the latent's reconstruction error from the code of G(z) (BEGAN-CS; paper: 0)."""
     match: Weight = 0.0
     """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
-    pull: Weight = 0.3
+    pull: Weight = 0.1
     """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
+
+    def __post_init__(self) -> None:
+        if self.boundary == "image" and (self.lambda_k, self.relative) != (BEGAN.lambda_k, BEGAN.relative):
+            raise UsageError("--lambda-k and --no-relative say how the batch's k moves: use --boundary batch with them")
 
     @classmethod
     def paper(cls) -> "BEGAN":
         """The paper's hyper-parameters, without any remedy."""
-        return cls(gamma=0.5, lambda_k=1e-3, relative=False, pull=0)
+        return cls(gamma=0.5, boundary="batch", lambda_k=1e-3, relative=False, pull=0)
 
     @classmethod
     def remedies(cls) -> "BEGAN":
         """Against the collapse of small networks as the paper has them: code matching beside pulling away."""
-        return cls(lambda_k=3e-3, match=0.1)
+        return cls(boundary="batch", lambda_k=3e-3, match=0.1, pull=0.3)
 
     @property
     def needs(self) -> Needs:
@@ -78,13 +85,23 @@ class BEGAN(Objective):
         return zeros("k")
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_D = L(x) - k L(G(z)), and the remedies with a weight."""
+        """L_D = L(x) - k L(G(z)), and the remedies with a weight.
+
+        With a k for each image that is L(x) + E (gamma L(x) - L(G(z)))_+ but for a constant: images below the boundary
+        are pushed up with their full weight, and those above it are left alone. One k for all pushes each of them, and
+        by less the closer the means are, however much the images differ.
+        """
         real = self.real_terms(HalfBatch(batch.d_real, batch.latent, batch.all_gather))
-        fake = batch.d_fake.score.mean()
-        loss = real.value - state["k"] * fake
+        fake, aux = batch.d_fake.score, {**real.aux, "energy_fake": batch.d_fake.score.mean()}
+        if self.boundary == "image":
+            below = self.gamma * batch.all_gather(batch.d_real.score.detach()).mean() - fake
+            loss = real.value + F.relu(below).mean()
+            aux["k"] = (below > 0).to(below.dtype).mean()
+        else:
+            loss = real.value - state["k"] * fake.mean()
         if self.recover:
             loss = loss + self.recover * latent_recovery(batch)
-        return Loss(loss, {**real.aux, "energy_fake": fake})
+        return Loss(loss, aux)
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = L(G(z)), and the remedies with a weight."""
@@ -97,8 +114,8 @@ class BEGAN(Objective):
         return Loss(loss, aux)
 
     def shared_term_coefficient(self, state: State) -> Tensor | None:
-        """-k, as both losses share L(G(z)); None with latent recovery, which both minimise with the same sign."""
-        return None if self.recover else -state["k"]
+        """-k, as both losses share L(G(z)); None with a k for each image, or with latent recovery in both losses."""
+        return None if self.recover or self.boundary == "image" else -state["k"]
 
     def real_terms(self, half: HalfBatch) -> Loss:
         """L(x), and the weighted distance of its codes from the latents."""
@@ -120,7 +137,9 @@ class BEGAN(Objective):
         return FakeTerms(energy, self.pull * pull, {**aux, "pulling_away": pull.detach()})
 
     def adapt(self, state: State, aux: ReducedAux) -> State:
-        """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]."""
+        """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]; or the mean of the images' k."""
+        if self.boundary == "image":
+            return {"k": aux["k"]}
         error = self.gamma * aux["energy_real"] - aux["energy_fake"]
         if self.relative:
             error = error / aux["energy_real"].clamp_min(TINY)

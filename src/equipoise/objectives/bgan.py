@@ -25,7 +25,8 @@ class BGAN(Objective):
     """
 
     needs = Needs("logit")
-    recipe = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
+    recipe = {"prior": "uniform", "lr": 1e-3}  # noqa: RUF012
+    published = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
 
     scale: Annotated[float, Field(gt=0, le=1000)] = 0.5
     """Factor of the squared distance to the boundary in G's loss (authors' code: 1)."""
@@ -69,7 +70,8 @@ class BGANDiscrete(Objective):
     image, normalised over the images of one latent.
     """
 
-    recipe = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
+    recipe = {"prior": "uniform", "lr": 5e-4, "lr_ratio": 5.0}  # noqa: RUF012
+    published = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
 
     samples: Annotated[int, Field(ge=1, le=1000)] = 20
     """Number M of images drawn per latent; with 1 the weights are constant and the generator learns nothing."""
@@ -81,7 +83,7 @@ class BGANDiscrete(Objective):
     @property
     def needs(self) -> Needs:
         """A logit, and a generator of discrete images."""
-        return Needs("logit", levels=self.levels, samples=self.samples)
+        return Needs("logit", spectral=True, levels=self.levels, samples=self.samples)
 
     def initial_state(self, steps_per_epoch: int) -> State:
         """Log Z = 0."""

@@ -24,6 +24,8 @@ class BCGAN(Objective):
     l_f' = l_f - d / distance_scale.
     """
 
+    recipe = {"lr": 1e-3}  # noqa: RUF012
+
     alpha: Weight = 1.0
     """Weight of l_f' in the discriminator's loss."""
     beta: Weight = 0.5

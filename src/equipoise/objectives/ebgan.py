@@ -1,6 +1,7 @@
 """Energy-based GAN, with the pulling-away term."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +21,18 @@ class EBGAN(Objective):
     scales and do not apply here.
     """
 
-    recipe = {"lr": 1e-3}  # noqa: RUF012
+    recipe = {"lr": 1.5e-3}  # noqa: RUF012
+    published = {"lr": 1e-3}  # noqa: RUF012
 
     margin: Annotated[float, Field(gt=0, le=1e6)] = 0.1
     """Margin m: energy above which a generated image has no gradient in D's loss; a few times that of real images."""
-    pull: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """Weight in G's loss of the pulling-away term on the codes of generated images (paper: 0.1 where it is used)."""
+    pull: Annotated[float, Field(ge=0, le=1000)] = 0.1
+    """Weight in G's loss of the pulling-away term on the codes of generated images (paper: 0, and 0.1 in EBGAN-PT)."""
+
+    @classmethod
+    def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
+        """`published` goes without the pulling-away term."""
+        return {"published": (cls(pull=0.0), {})}
 
     @property
     def needs(self) -> Needs:

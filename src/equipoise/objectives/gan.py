@@ -16,6 +16,7 @@ class GAN(Objective):
     """
 
     needs = Needs("logit")
+    recipe = {"lr": 5e-4}  # noqa: RUF012
 
     minimax: bool = False
     """Minimax loss of the generator, E log(1 - D(G(z))), instead of the non-saturating -E log D(G(z))."""

@@ -22,6 +22,7 @@ class LeastSquares(Objective):
     """
 
     needs = Needs("logit")
+    recipe = {"lr": 5e-4}  # noqa: RUF012
 
     a: Target = 0.0
     """Discriminator's target for generated images, below b."""

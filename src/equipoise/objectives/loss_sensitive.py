@@ -23,7 +23,8 @@ class LSGAN(Objective):
     margin proportional to the distance of the two. The defaults are those of the author's code.
     """
 
-    recipe = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
+    recipe = {"prior": "uniform", "lr": 4e-4}  # noqa: RUF012
+    published = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
 
     a: Weight = 0.0
     """Weight of E L(x) in the discriminator's loss (paper: 1; author's code: 0)."""

@@ -25,7 +25,9 @@ class MAGAN(Objective):
     """
 
     needs = Needs("energy")
-    recipe = {"optimizer": "adamax", "lr": 5e-4, "separate_latents": True}  # noqa: RUF012
+    recipe = {"lr": 1.5e-3, "separate_latents": True}  # noqa: RUF012
+    toy_recipe = {"optimizer": "adamax"}  # noqa: RUF012
+    published = {"optimizer": "adamax", "lr": 5e-4, "separate_latents": True}  # noqa: RUF012
 
     pretrain: Annotated[int, Field(ge=1, le=1000)] = 2
     """Epochs of training the discriminator on real images alone, before the generator's first step."""

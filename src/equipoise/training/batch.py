@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from equipoise.augmentation import Augmentation, augment
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Feed, channels_last, flips, normalise
 from equipoise.devices import to_device
@@ -25,6 +26,7 @@ class StepInputs:
         labels: (n,) int64 classes of `real`, where the data has them.
         conditions: what the generator takes beside the latent.
         latent_g: (n, K) for the generator's own loss, where it is to be of other latents than the discriminator's.
+        augmentations: kinds of random changes between all images and the discriminator.
     """
 
     real: Tensor
@@ -33,6 +35,15 @@ class StepInputs:
     labels: Tensor | None = None
     conditions: Conditions | None = None
     latent_g: Tensor | None = None
+    augmentations: tuple[Augmentation, ...] = ()
+
+    def augment(self, images: Tensor, purpose: str) -> Tensor:
+        """Images (n, C, H, W) as the discriminator is to see them; differentiable."""
+        return augment(images, self.augmentations, self.draws, purpose)
+
+    def augmented_real(self) -> Tensor:
+        """(n, C, H, W), the real images as the discriminator is to see them."""
+        return self.augment(self.real, "real")
 
 
 def make_batch(
@@ -65,4 +76,5 @@ def make_batch(
         labels=None if labels is None else to_device(device, labels),
         conditions=make_conditions(config, feed.classes, draws, real),
         latent_g=draws.latents("latents of the generator", latent, prior) if config.separate_latents else None,
+        augmentations=config.augment,
     )

@@ -1,4 +1,4 @@
-"""The learning rate: a warm-up, and a halving whenever the convergence measure stalls."""
+"""The learning rate: a warm-up, a halving whenever the convergence measure stalls, and a decay at the end."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -42,3 +42,8 @@ class Plateau:
 def warmup(images_seen: int, length: int) -> float:
     """The factor of a linear warm-up over `length` images, in (0, 1]."""
     return min(1.0, (images_seen + 1) / (length + 1))
+
+
+def decay(images_seen: int, images: int, share: float) -> float:
+    """The factor of a linear decay to 0 over the final `share` of a run of `images`, in [0, 1]."""
+    return min(1.0, (images - images_seen) / (share * images)) if share else 1.0

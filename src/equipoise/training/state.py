@@ -18,7 +18,7 @@ from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.training.accumulator import MetricAccumulator
 from equipoise.training.cuda_graphs import CUDAGraphStep
 from equipoise.training.optimizers import make_optimizer, moments_of, restore_moments
-from equipoise.training.schedule import Plateau, warmup
+from equipoise.training.schedule import Plateau, decay, warmup
 from equipoise.training.step import Optimizers
 
 Shape = tuple[int, int, int]
@@ -91,7 +91,9 @@ class TrainState:
     @property
     def lr(self) -> float:
         """The discriminator's learning rate in the next step; the generator's is `config.lr_ratio` times that."""
-        return self.config.lr * self.plateau.factor * 0.5**self.rollbacks * warmup(self.images, self.config.warmup)
+        config, cuts = self.config, self.plateau.factor * 0.5**self.rollbacks
+        ends = warmup(self.images, config.warmup) * decay(self.images, config.images, config.lr_decay)
+        return config.lr * cuts * ends
 
     @property
     def finished(self) -> bool:

@@ -94,12 +94,12 @@ def _shared_term_gradients(
     # Real images first, forward and backward, and their graph is gone before generated ones come: at no time are
     # there activations of more than half of the batch.
     with distributed.autocast():
-        output = players.discriminator(inputs.real)
+        output = players.discriminator(inputs.augmented_real())
     real = objective.real_terms(HalfBatch(output, inputs.latent, distributed.all_gather))
     real_grads = torch.autograd.grad(real.value, d_weights)
 
     with distributed.autocast():
-        images = _generate(players, inputs.latent, inputs.conditions).images
+        images = _generate(players, inputs.latent, inputs).images
         output = players.discriminator(images)
     loss, generator_term, aux = objective.fake_terms(HalfBatch(output, inputs.latent, distributed.all_gather))
     if generator_term is not None:
@@ -134,14 +134,14 @@ def _forward(
         detach: give the discriminator images without it, for a loss that moves the discriminator alone.
     """
     # A leaf that wants gradients: some losses are penalties of a slope in the latent.
-    latent = inputs.latent.detach().requires_grad_(through_generator)
+    latent, real = inputs.latent.detach().requires_grad_(through_generator), inputs.augmented_real()
     with distributed.autocast():
         with torch.set_grad_enabled(through_generator):
-            fake = _generate(players, latent, inputs.conditions)
-        d_real = players.discriminator(inputs.real)
+            fake = _generate(players, latent, inputs)
+        d_real = players.discriminator(real)
         d_fake = players.discriminator(fake.images.detach() if detach else fake.images)
     return Batch(
-        inputs.real,
+        real,
         latent,
         fake,
         d_real,
@@ -161,14 +161,16 @@ def _forward_fake(players: Players, batch: Batch, inputs: StepInputs) -> Batch:
     with batch.autocast():
         if inputs.latent_g is not None:
             latent = inputs.latent_g.detach().requires_grad_()
-            fake = _generate(players, latent, inputs.conditions)
+            fake = _generate(players, latent, inputs)
         return replace(batch, latent=latent, fake=fake, d_fake=players.discriminator(fake.images))
 
 
-def _generate(players: Players, latent: Tensor, conditions: Conditions | None) -> GeneratorOutput:
-    """The generator's output; only one that was built for conditions takes them."""
-    fake: GeneratorOutput = players.generator(latent) if conditions is None else players.generator(latent, conditions)
-    return fake
+def _generate(players: Players, latent: Tensor, inputs: StepInputs) -> GeneratorOutput:
+    """The generator's output, its images augmented as the discriminator is to see them."""
+    # Only a generator that was built for conditions takes them.
+    conditions = () if inputs.conditions is None else (inputs.conditions,)
+    fake: GeneratorOutput = players.generator(latent, *conditions)
+    return replace(fake, images=inputs.augment(fake.images, "fake")) if inputs.augmentations else fake
 
 
 def _reduce(weights: Sequence[Tensor], grads: Sequence[Tensor], aux: Aux, distributed: Distributed) -> Aux:
