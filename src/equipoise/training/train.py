@@ -20,6 +20,7 @@ from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
 from equipoise.training.process import Changes, train_process
 from equipoise.training.signals import forwarding_signals
+from equipoise.training.state import Shape
 from equipoise.views.terminal import progress_bar
 
 FEWEST = 2  # images to train on
@@ -137,8 +138,17 @@ def check(config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
         raise
     if config.score_every:
         kid_reference(config, dataset)
+    check_memory(config, feed.shape, feed.classes, device)
+
+
+def check_memory(config: TrainConfig, shape: Shape, classes: int, device: torch.device) -> None:
+    """Refuse networks that cannot make images of `shape` (C, H, W), or that do not fit into the device's memory.
+
+    Raises:
+        UsageError: they cannot, or do not.
+    """
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
-        players = config.build(feed.shape, feed.classes)
+        players = config.build(shape, classes)
     needed, there = memory_needed(players, config.dtype), memory_of(device)
     if there and needed > there:
         raise UsageError(

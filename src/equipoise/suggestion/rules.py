@@ -1,0 +1,146 @@
+"""The rules: from facts to settings, with a reason each. What their numbers rest on: docs/settings-from-data.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from equipoise.data import parse_resolution
+from equipoise.errors import UsageError
+from equipoise.objectives import Tasks
+from equipoise.suggestion.facts import Facts
+
+# All numbers of the rules.
+TOO_FEW = 50  # images, of which nothing is learnt but copies
+FEW = 1_000  # images below which networks are narrower and resolutions lower
+MANY = 10_000  # images from which networks are wider, where the machine has time to spare
+SIDES = {"few": (64, 32), "usual": (128, 64, 32)}  # resolutions, the first that images have and there is time for
+SMALLEST = 16  # resolution, of images that have none of these
+NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded to 32
+PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
+GAMMA = {"photographs": 0.7, "drawings": 1.0}
+WIDTHS = {"few": 16, "usual": 32, "many": 64}
+SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
+LATENTS = (64, 128, 256)  # the first with ...
+LATENT_PER_DIMENSION = 2.0  # ... so many numbers for each of the images' dimensions
+SYMMETRIC = 0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0003, emoji 0.004, digits 0.03, faces 0.05
+FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
+AUGMENT, AUGMENT_BELOW = "colour,translation", 2_000  # images
+EPOCHS = {"photographs": 40, "drawings": 70}  # after which a run is no better
+LENGTHS = (40_000, 1_000_000)  # images seen in a run, at least and at most
+BATCHES = (64, 32, 16)  # the first of which an epoch has two
+SHARDS = 50_000  # images that shards count as, as they are not counted
+MINUTES = 30.0  # that a run may take if nobody says
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting by its path, such as `objective.gamma`, its value, and why."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float | None = None) -> list[Choice]:
+    """Settings for images of which `facts` are known.
+
+    Args:
+        facts: of the data.
+        given: settings by path that stay as they are, on which others depend.
+        probe: images a second at 32x32, by networks of the usual width.
+        minutes: that training may take; by default MINUTES.
+
+    Raises:
+        UsageError: there are too few images.
+    """
+    count, name = facts.count or SHARDS, "more" if facts.count is None else f"{facts.count:,}"
+    if facts.count is not None and count < TOO_FEW:
+        raise UsageError(
+            f"{facts.name} has {count} image{'' if count == 1 else 's'}, of which a GAN learns nothing but copies: bring "
+            f"{TOO_FEW} or more, better {FEW:,}, or try it all the same with --preset default"
+        )
+    kind = "photographs" if facts.texture >= PHOTOGRAPH else "drawings"
+    length = round(min(max(EPOCHS[kind] * count, LENGTHS[0]), LENGTHS[1]), -3)
+    seconds = 60 * (minutes or MINUTES)
+    seen = given.get("images", length)
+    choices = [_resolution(facts, few=count < FEW, most=probe * seconds / seen, minutes=minutes or MINUTES)]
+
+    grain = "grain, the cheapest residue, pays at 1" if kind == "photographs" else "plain images pay below"
+    choices.append(Choice("objective.gamma", GAMMA[kind], f"{kind}, by a texture of {facts.texture:.2f}: {grain}"))
+
+    height, width = parse_resolution(given.get("resolution", choices[0].value))
+    spare = probe * seconds / seen * 32 * 32 / (height * width)
+    size = "few" if count < FEW else "many" if count >= MANY and spare >= SPARE else "usual"
+    why = {"few": f"{name} images fill no wider networks", "usual": "the usual", "many": "many images, and time to spare"}
+    choices.append(Choice("network.width", WIDTHS[size], why[size]))
+
+    needed = LATENT_PER_DIMENSION * (facts.dimension or 0.0)
+    latent = next((latent for latent in LATENTS if latent >= needed), LATENTS[-1])
+    why_latent = f"the images have about {facts.dimension:.0f} dimensions" if facts.dimension else "the usual"
+    choices.append(Choice("network.latent", latent, why_latent))
+
+    choices.append(_flip(facts, kind, count))
+    little = count < AUGMENT_BELOW
+    why_augment = "are soon learnt by heart" if little else "are enough as they are"
+    choices.append(Choice("augment", AUGMENT if little else "none", f"{name} images {why_augment}"))
+    batch = next((batch for batch in BATCHES if count >= 2.25 * batch), BATCHES[-1])  # a tenth is held out
+    if batch < BATCHES[0]:
+        choices.append(Choice("batch", batch, f"two batches an epoch, of {name} images"))
+    choices.append(Choice("images", length, f"{length / count:.0f} times {name if facts.count else f'{count:,}'} images"))
+    return choices
+
+
+def _resolution(facts: Facts, *, few: bool, most: float, minutes: float) -> Choice:
+    """The largest side that images have and that the machine has time for: `most` runs of 32x32; work goes by pixels."""
+    smaller = min(facts.size)
+    has = [side for side in SIDES["few" if few else "usual"] if side * NEARLY <= smaller] or [SMALLEST]
+    side = next((side for side in has if (side / 32) ** 2 <= most), has[-1])
+    why = f"images are {facts.size[0]}x{facts.size[1]}"
+    if max(facts.size) > smaller:
+        why += ", of which the central square is taken"
+    if side < has[0]:
+        why += f"; {has[0]} takes more than {minutes:g} minutes"
+    elif few and smaller >= 2 * side:
+        why += "; few of them, which small images need less of"
+    return Choice("resolution", side, why)
+
+
+def _flip(facts: Facts, kind: str, count: int) -> Choice:
+    """Mirrored images only where they are surely no others: where in doubt, a generator would learn wrong ones."""
+    enough, plenty = FLIP_COUNTS
+    if kind == "drawings":
+        return Choice("flip", False, "mirrored drawings may be wrong ones, as letters are")
+    if count < enough:
+        return Choice("flip", False, f"{count:,} images do not tell whether mirrored ones are as likely")
+    if count >= plenty:
+        return Choice("flip", False, "there are enough images")
+    if facts.asymmetry > SYMMETRIC:
+        return Choice("flip", False, f"mirrored, they would be others: an asymmetry of {facts.asymmetry:.2g}")
+    return Choice("flip", True, f"photographs that are as likely mirrored: an asymmetry of {facts.asymmetry:.1g}")
+
+
+def within(minutes: float, speed: float, length: Choice) -> Choice:
+    """The length of a run for the time there is: as long as `length`, or as the machine gets in `minutes`.
+
+    Args:
+        minutes: of training.
+        speed: images a second, as the run will be.
+        length: what the images are good for.
+    """
+    possible = max(1_000, int(60 * minutes * speed / 1_000) * 1_000)
+    if possible >= length.value:
+        return Choice("images", length.value, f"{length.reason}; no better by {minutes:g} minutes")
+    short = f", which is short: {length.value / speed / 60:.0f} minutes are better" if possible < LENGTHS[0] else ""
+    return Choice("images", possible, f"what this machine does in {minutes:g} minutes{short}")
+
+
+def remarks(facts: Facts, tasks: Tasks) -> list[str]:
+    """What else a user should know, in sentences."""
+    notes = []
+    if facts.count is not None and facts.count < FEW:
+        notes.append(
+            f"{facts.count:,} images are few: samples will be much like them, and scores of so few held-out ones rough"
+        )
+    if facts.classes > 1 and not tasks.classify:
+        notes.append(f"the {facts.classes} classes are not used: --classify-d 1 --classify-g 1 learns them, too")
+    return notes
