@@ -89,7 +89,7 @@ def look(settings: DataSettings, progress: ProgressCallback | None = None) -> Fa
 
 
 def _read(settings: DataSettings, side: int, progress: ProgressCallback | None) -> tuple[Facts, list[Pixels]]:
-    """Decode some images at `side`, each (C, side, side) in 1 or 3 channels, and what is known of all without pixels."""
+    """Decode some images, each to (C, side, side) in 1 or 3 channels; and what is known of all without pixels."""
     framing = parse_framing(side, settings.channels, settings.fit, settings.background, settings.crop)
     read = _read_stream if is_stream(settings.data) else _read_source
     count, classes, report, pixels = read(settings, framing, progress)

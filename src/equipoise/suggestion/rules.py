@@ -22,7 +22,9 @@ WIDTHS = {"few": 16, "usual": 32, "many": 64}
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
 LATENTS = (64, 128, 256)  # the first with ...
 LATENT_PER_DIMENSION = 2.0  # ... so many numbers for each of the images' dimensions
-SYMMETRIC = 0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0003, emoji 0.004, digits 0.03, faces 0.05
+SYMMETRIC = (
+    0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0003, emoji 0.004, digits 0.03, faces 0.05
+)
 FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
 AUGMENT, AUGMENT_BELOW = "colour,translation", 2_000  # images
 EPOCHS = {"photographs": 40, "drawings": 70}  # after which a run is no better
@@ -40,6 +42,18 @@ class Choice:
     value: Any
     reason: str
 
+    @property
+    def name(self) -> str:
+        """The setting's name without its path, as on the command line."""
+        return self.setting.rpartition(".")[2].replace("_", "-")
+
+    @property
+    def shown(self) -> str:
+        """The value, for a person."""
+        if isinstance(self.value, bool):
+            return "on" if self.value else "off"
+        return f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
+
 
 def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float | None = None) -> list[Choice]:
     """Settings for images of which `facts` are known.
@@ -49,59 +63,53 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
         given: settings by path that stay as they are, on which others depend.
         probe: images a second at 32x32, by networks of the usual width.
         minutes: that training may take; by default MINUTES.
-
-    Raises:
-        UsageError: there are too few images.
     """
-    count, name = facts.count or SHARDS, "more" if facts.count is None else f"{facts.count:,}"
-    if facts.count is not None and count < TOO_FEW:
-        raise UsageError(
-            f"{facts.name} has {count} image{'' if count == 1 else 's'}, of which a GAN learns nothing but copies: bring "
-            f"{TOO_FEW} or more, better {FEW:,}, or try it all the same with --preset default"
-        )
-    kind = "photographs" if facts.texture >= PHOTOGRAPH else "drawings"
+    minutes = minutes or MINUTES
+    count = SHARDS if facts.count is None else facts.count
+    images = f"{count:,} images" + (" (shards are not counted)" if facts.count is None else "")
+    kind, few = "photographs" if facts.texture >= PHOTOGRAPH else "drawings", count < FEW
     length = round(min(max(EPOCHS[kind] * count, LENGTHS[0]), LENGTHS[1]), -3)
-    seconds = 60 * (minutes or MINUTES)
-    seen = given.get("images", length)
-    choices = [_resolution(facts, few=count < FEW, most=probe * seconds / seen, minutes=minutes or MINUTES)]
+    runs = probe * 60 * minutes / given.get("images", length)  # at 32x32, for which there is time
+    choices = [_resolution(facts, given, few=few, runs=runs, minutes=minutes)]
 
     grain = "grain, the cheapest residue, pays at 1" if kind == "photographs" else "plain images pay below"
     choices.append(Choice("objective.gamma", GAMMA[kind], f"{kind}, by a texture of {facts.texture:.2f}: {grain}"))
 
     height, width = parse_resolution(given.get("resolution", choices[0].value))
-    spare = probe * seconds / seen * 32 * 32 / (height * width)
-    size = "few" if count < FEW else "many" if count >= MANY and spare >= SPARE else "usual"
-    why = {"few": f"{name} images fill no wider networks", "usual": "the usual", "many": "many images, and time to spare"}
-    choices.append(Choice("network.width", WIDTHS[size], why[size]))
+    wide = count >= MANY and runs * 32 * 32 / (height * width) >= SPARE
+    why = f"{images} fill no wider networks"
+    if count >= MANY:
+        why = "many images, and time to spare" if wide else f"wider networks take too much of {minutes:g} minutes"
+    choices.append(Choice("network.width", WIDTHS["few" if few else "many" if wide else "usual"], why))
 
     needed = LATENT_PER_DIMENSION * (facts.dimension or 0.0)
     latent = next((latent for latent in LATENTS if latent >= needed), LATENTS[-1])
-    why_latent = f"the images have about {facts.dimension:.0f} dimensions" if facts.dimension else "the usual"
-    choices.append(Choice("network.latent", latent, why_latent))
+    why = f"enough for images of about {facts.dimension:.0f} dimensions" if facts.dimension else "the usual"
+    choices.append(Choice("network.latent", latent, why))
 
     choices.append(_flip(facts, kind, count))
-    little = count < AUGMENT_BELOW
-    why_augment = "are soon learnt by heart" if little else "are enough as they are"
-    choices.append(Choice("augment", AUGMENT if little else "none", f"{name} images {why_augment}"))
+    if count < AUGMENT_BELOW:
+        choices.append(Choice("augment", AUGMENT, f"{images} are soon learnt by heart"))
     batch = next((batch for batch in BATCHES if count >= 2.25 * batch), BATCHES[-1])  # a tenth is held out
     if batch < BATCHES[0]:
-        choices.append(Choice("batch", batch, f"two batches an epoch, of {name} images"))
-    choices.append(Choice("images", length, f"{length / count:.0f} times {name if facts.count else f'{count:,}'} images"))
+        choices.append(Choice("batch", batch, f"two batches an epoch, of {images}"))
+    limits = {LENGTHS[0]: ", the least that a run needs", LENGTHS[1]: ", the most that is taken"}
+    choices.append(Choice("images", length, f"{length / count:.0f} times {images}{limits.get(length, '')}"))
     return choices
 
 
-def _resolution(facts: Facts, *, few: bool, most: float, minutes: float) -> Choice:
-    """The largest side that images have and that the machine has time for: `most` runs of 32x32; work goes by pixels."""
+def _resolution(facts: Facts, given: Mapping[str, Any], *, few: bool, runs: float, minutes: float) -> Choice:
+    """The largest side that images have, and that takes no longer than so many `runs` of 32x32: work goes by pixels."""
     smaller = min(facts.size)
     has = [side for side in SIDES["few" if few else "usual"] if side * NEARLY <= smaller] or [SMALLEST]
-    side = next((side for side in has if (side / 32) ** 2 <= most), has[-1])
+    side = next((side for side in has if (side / 32) ** 2 <= runs), has[-1])
     why = f"images are {facts.size[0]}x{facts.size[1]}"
-    if max(facts.size) > smaller:
+    if max(facts.size) > smaller and given.get("fit") == "crop":
         why += ", of which the central square is taken"
     if side < has[0]:
         why += f"; {has[0]} takes more than {minutes:g} minutes"
-    elif few and smaller >= 2 * side:
-        why += "; few of them, which small images need less of"
+    elif few and smaller * NEARLY >= 2 * side:
+        why += "; of few, smaller ones are learnt better"
     return Choice("resolution", side, why)
 
 
@@ -132,6 +140,19 @@ def within(minutes: float, speed: float, length: Choice) -> Choice:
         return Choice("images", length.value, f"{length.reason}; no better by {minutes:g} minutes")
     short = f", which is short: {length.value / speed / 60:.0f} minutes are better" if possible < LENGTHS[0] else ""
     return Choice("images", possible, f"what this machine does in {minutes:g} minutes{short}")
+
+
+def require_enough(facts: Facts) -> None:
+    """Refuse so few images that nothing can be chosen for them.
+
+    Raises:
+        UsageError: there are fewer than TOO_FEW.
+    """
+    if facts.count is not None and facts.count < TOO_FEW:
+        raise UsageError(
+            f"{facts.name} has {facts.count} image{'' if facts.count == 1 else 's'}, of which a GAN learns nothing but "
+            f"copies: bring {TOO_FEW} or more, better {FEW:,}, or train all the same with --preset default"
+        )
 
 
 def remarks(facts: Facts, tasks: Tasks) -> list[str]:

@@ -1,5 +1,6 @@
 """Speed of training on this machine, by a few real steps that leave nothing behind."""
 
+import statistics
 import time
 
 import torch
@@ -16,7 +17,7 @@ from equipoise.training.train import check_memory
 SECONDS = 2.0  # after which no step begins, as far as that can be foretold
 SMALLER = (2, 16)  # images of steps before, each size of which tells whether the next is affordable
 WARM_UP = {"cpu": 1, "cuda": 5}  # steps that are not timed; on a GPU the fourth is recorded as a CUDA graph
-ENOUGH = 20  # timings, of which the median is taken
+FEWEST, MOST = 2, 20  # timings
 
 
 @isolated()
@@ -38,17 +39,21 @@ def images_per_second(config: TrainConfig, shape: Shape, classes: int, device: t
     check_memory(config, shape, classes, device)
     share, until, speed = config.batch // config.devices, time.perf_counter() + SECONDS, 0.0
     for batch in (*(size for size in SMALLER if size < share), share):
-        steps = (WARM_UP.get(device.type, 1) + 1) * config.n_critic
+        steps = WARM_UP.get(device.type, 1) + FEWEST * config.n_critic
         if speed and steps * batch / speed > SECONDS:
             break
         one = config.with_changes(batch=batch, devices=1, compile="never")
         with freed_memory_kept():
-            speed = batch / _seconds_per_step(one, shape, classes, device, until if batch == share else 0.0)
+            times = _seconds_per_step(one, shape, classes, device, until if batch == share else 0.0)
+        # Of the small ones, the shortest: what else this machine does now and then is not to be taken for slowness.
+        speed = batch / (statistics.median(times) if batch == share else min(times))
     return speed * config.devices
 
 
-def _seconds_per_step(config: TrainConfig, shape: Shape, classes: int, device: torch.device, until: float) -> float:
-    """Median over timings until the clock says `until`, one at least, each of as many steps as the generator waits."""
+def _seconds_per_step(
+    config: TrainConfig, shape: Shape, classes: int, device: torch.device, until: float
+) -> list[float]:
+    """Timings, until the clock says `until` and FEWEST at least, each over as many steps as the generator waits for."""
     feed = SyntheticFeed(shape, 4 * config.batch, classes)
     step = equipoise_step(TrainState(config, DataSpec.of(feed), device), feed, SingleProcess(device))
     for _ in range(WARM_UP.get(device.type, 1)):
@@ -58,7 +63,7 @@ def _seconds_per_step(config: TrainConfig, shape: Shape, classes: int, device: t
         for _ in range(config.n_critic):
             step()
 
-    times = [timed(steps, device)]
-    while len(times) < ENOUGH and time.perf_counter() < until:
+    times = [timed(steps, device) for _ in range(FEWEST)]
+    while len(times) < MOST and time.perf_counter() < until:
         times.append(timed(steps, device))
-    return sorted(times)[len(times) // 2] / config.n_critic
+    return [seconds / config.n_critic for seconds in times]

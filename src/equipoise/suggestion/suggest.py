@@ -3,8 +3,8 @@
 import math
 import os
 import shlex
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from equipoise.devices import resolve_device
 from equipoise.errors import UsageError, quoted
 from equipoise.isolation import isolated
 from equipoise.suggestion.facts import Facts, look
-from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, within
+from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
 from equipoise.suggestion.speed import images_per_second
 
 CHOSEN = ("resolution", "objective.gamma", "network.width", "network.latent", "flip", "augment", "batch", "images")
@@ -59,14 +59,16 @@ class Suggestion:
         return self.config.images / self.images_per_second
 
     @property
-    def lines(self) -> list[str]:
-        """Each choice with its reason, what else there is to say, and how long it takes: a line each."""
-        rows = [(choice.setting.rpartition(".")[2], _shown(choice.value), choice.reason) for choice in self.choices]
-        name, value = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    def sentences(self) -> list[str]:
+        """What was seen, what was chosen and why, what else to know, and how long it takes: a sentence each."""
+        chosen = [f"{choice.name} {choice.shown}: {choice.reason}" for choice in self.choices]
+        return [str(self.facts), *chosen, *self.remarks, self._time]
+
+    @property
+    def _time(self) -> str:
         minutes = max(1, round(self.seconds / 60))
         time = f"{minutes} minute{'' if minutes == 1 else 's'}" if minutes < 120 else f"{minutes / 60:.0f} hours"
-        last = f"about {time} on this machine, at {self.images_per_second:,.0f} images a second"
-        return [*(f"{row[0]:{name}}  {row[1]:{value}}  {row[2]}" for row in rows), *self.remarks, last]
+        return f"about {time} on this machine, at {self.images_per_second:,.0f} images a second"
 
     @property
     def command(self) -> str:
@@ -96,7 +98,10 @@ class Suggestion:
         }
 
     def __str__(self) -> str:
-        return "\n".join([str(self.facts), *(f"  {line}" for line in self.lines)])
+        name = max((len(choice.name) for choice in self.choices), default=0)
+        value = max((len(choice.shown) for choice in self.choices), default=0)
+        rows = [f"{choice.name:{name}}  {choice.shown:{value}}  {choice.reason}" for choice in self.choices]
+        return "\n  ".join([str(self.facts), *rows, *self.remarks, self._time])
 
 
 def suggest(
@@ -124,6 +129,13 @@ def is_chosen_for(data: str) -> bool:
     return data not in {*TOYS, *BUNDLED} and data.partition(":")[0] != FACES
 
 
+def open_settings(config: TrainConfig, given: Collection[str]) -> list[str]:
+    """Paths of the settings of `config` that there are rules for and that are not given; see `fill_in`."""
+    settings = flat(config.to_dict())
+    ruled = [path for path in CHOSEN if path in settings and not _is_given(path, given)]
+    return [path for path in ruled if config.network_name == RULED_NETWORK or not path.startswith("network.")]
+
+
 @isolated()
 def fill_in(
     config: TrainConfig,
@@ -149,21 +161,20 @@ def fill_in(
     if config.toy:
         raise UsageError(f"{config.data} is a toy, of points and not of images: its preset has all settings")
     facts, device = look(config, progress), torch.device(resolve_device(config.device))
-    settings = flat(config.to_dict())
-    open_settings = [path for path in CHOSEN if path in settings and not _is_given(path, given)]
-    if config.network_name != RULED_NETWORK:
-        open_settings = [path for path in open_settings if not path.startswith("network.")]
-    kept: Mapping[str, Any] = {path: value for path, value in settings.items() if path not in open_settings}
+    free = open_settings(config, given)
+    if {*free} - {"images"}:
+        require_enough(facts)
+    kept = {path: value for path, value in flat(config.to_dict()).items() if path not in free}
 
     # How fast the machine is decides on the resolution and the width, if these are open
     sized = {"resolution": PROBE_SIDE, "network.width": WIDTHS["usual"]}
-    probed = with_settings(config, {path: value for path, value in sized.items() if path in open_settings})
+    probed = with_settings(config, {path: value for path, value in sized.items() if path in free})
     probe = math.inf
-    if "resolution" in open_settings or "network.width" in open_settings:
+    if {"resolution", "network.width"} & set(free):
         probe = _speed(probed, facts, device)
         height, width = parse_resolution(probed.resolution)
         probe *= height * width / PROBE_SIDE**2
-    choices = [choice for choice in choose(facts, kept, probe, minutes) if choice.setting in open_settings]
+    choices = [choice for choice in choose(facts, kept, probe, minutes) if choice.setting in free]
     chosen = with_settings(config, {choice.setting: choice.value for choice in choices})
 
     # And how long it takes, on the length
@@ -184,7 +195,3 @@ def _is_given(path: str, given: Collection[str]) -> bool:
     """Whether a setting is named: by its path, by its name alone, or as part of all of its section."""
     section, _, name = path.rpartition(".")
     return bool({path, name, section} & set(given))
-
-
-def _shown(value: Any) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,6 +1,6 @@
 """Train a run, or resume one: from a configuration to a folder with checkpoints, pictures and curves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -27,13 +27,14 @@ FEWEST = 2  # images to train on
 
 
 @isolated()
-def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
+def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run to its end.
 
     Args:
         config: everything that decides the run.
         out: the folder to make; by default the first free `runs/OBJECTIVE-DATA-NNN`.
         quiet: show no progress.
+        notes: sentences that the run's events begin with, such as why its settings were chosen.
 
     Returns:
         The run, with its last checkpoint, samples, curves and report.
@@ -57,7 +58,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
         with _reporting_deaths(run):
-            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
+            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet, tuple(notes))
     return _finish(path, outcome)
 
 
@@ -97,7 +98,7 @@ def resume(
 
 
 @isolated()
-def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
+def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
 
     Raises:
@@ -105,7 +106,7 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
         Diverged, Interrupted: as `train` does.
     """
     if not (Path(out) / CONFIG).exists():
-        return train(config, out, quiet=quiet)
+        return train(config, out, quiet=quiet, notes=notes)
     existing, wanted = Run.open(out).config.to_dict(), config.to_dict()
     if different := [key for key in wanted if wanted[key] != existing[key]]:
         raise UsageError(
