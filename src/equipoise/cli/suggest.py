@@ -7,12 +7,12 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import given_flags, parse_and_call, plain_dataclass, pop_flag
-from equipoise.cli.train import check_objective
+from equipoise.cli.train import check_objective, with_network
 from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.runs.files import to_json, write_where_asked
-from equipoise.suggestion.suggest import fill_in
+from equipoise.suggestion.suggest import fill_in, require_images
 from equipoise.views.streams import LossyStream
 from equipoise.views.terminal import progress_bar
 
@@ -20,12 +20,12 @@ from equipoise.views.terminal import progress_bar
 def main(words: list[str]) -> int:
     """Parse the words after `equipoise suggest`, look at the data, and print; returns the exit code.
 
-    --objective is read first: it decides which settings there are, and their defaults.
+    --objective and --network are read first: they decide which settings there are, and their defaults.
     """
     objective = pop_flag(words, "--objective") or "began"
     check_objective(objective)
-    base = PRESETS[objective]["default"]
-    defaults, given = plain_dataclass(base, without={"data"}), given_flags(words)
+    given, base = given_flags(words), with_network(PRESETS[objective]["default"], words)
+    defaults = plain_dataclass(base, without={"data"})
 
     def suggest(
         data: Positional[str],
@@ -36,9 +36,9 @@ def main(words: list[str]) -> int:
         """Settings that fit images and this machine, each with its reason, and the command that trains with them.
 
         It looks at some of the images and times a few steps. Nothing is trained. `equipoise train` chooses the same by
-        itself. --objective NAME (began) is what to train; every setting of `equipoise train` that is given stays.
+        itself. The reasons go to stderr, the command alone to stdout.
 
-        The reasons go to stderr, the command alone to stdout.
+        --objective NAME (began) and --network NAME say what to train; what else is given stays.
 
         Example: equipoise suggest photos/ --minutes 30
 
@@ -50,6 +50,7 @@ def main(words: list[str]) -> int:
             minutes: Minutes that training may take; by default as long as the images are good for.
             json: File to write choices, reasons and the whole configuration to.
         """
+        require_images(data)
         values = asdict(settings) | {"data": data}
         values["objective"]["name"], values["network"]["name"] = base.objective_name, base.network_name
         with progress_bar(f"looking at {data}") as progress:

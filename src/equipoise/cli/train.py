@@ -55,14 +55,23 @@ def main(words: list[str]) -> int:
         base = _read_config(file, objective)
     else:
         raise UsageError("--config and --preset each give all the settings: use one of them")
+    given = given_flags(words)
+    return _train(with_network(base, words), words, given, automatic=automatic)
+
+
+def with_network(base: TrainConfig, words: list[str]) -> TrainConfig:
+    """`base` with the networks that --network names, with default settings; the flag is removed from `words`.
+
+    Raises:
+        UsageError: there are no such networks, or they do not suit the objective.
+    """
     network = pop_flag(words, "--network")
-    if network is not None:
-        if network not in NETWORKS:
-            near = nearest(network, NETWORKS)
-            raise UsageError(f"unknown network {quoted(network)}{near}: use one of {', '.join(NETWORKS)}")
-        base = base.with_changes(network=network_for(base.objective, network))
-    given = given_flags(words) | ({"network"} if network is not None else set())
-    return _train(base, words, given, automatic=automatic)
+    if network is None:
+        return base
+    if network not in NETWORKS:
+        near = nearest(network, NETWORKS)
+        raise UsageError(f"unknown network {quoted(network)}{near}: use one of {', '.join(NETWORKS)}")
+    return base.with_changes(network=network_for(base.objective, network))
 
 
 def check_objective(name: str) -> None:

@@ -26,7 +26,7 @@ SYMMETRIC = (
     0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0003, emoji 0.004, digits 0.03, faces 0.05
 )
 FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
-AUGMENT, AUGMENT_BELOW = "colour,translation", 2_000  # images
+AUGMENT, AUGMENT_BELOW = ("colour", "translation"), 2_000  # images
 EPOCHS = {"photographs": 40, "drawings": 70}  # after which a run is no better
 LENGTHS = (40_000, 1_000_000)  # images seen in a run, at least and at most
 BATCHES = (64, 32, 16)  # the first of which an epoch has two
@@ -52,6 +52,8 @@ class Choice:
         """The value, for a person."""
         if isinstance(self.value, bool):
             return "on" if self.value else "off"
+        if isinstance(self.value, tuple):
+            return ", ".join(self.value)
         return f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
 
 

@@ -17,7 +17,7 @@ from equipoise.training.train import check_memory
 SECONDS = 2.0  # after which no step begins, as far as that can be foretold
 SMALLER = (2, 16)  # images of steps before, each size of which tells whether the next is affordable
 WARM_UP = {"cpu": 1, "cuda": 5}  # steps that are not timed; on a GPU the fourth is recorded as a CUDA graph
-FEWEST, MOST = 2, 20  # timings
+MOST = 20  # timings of one size
 
 
 @isolated()
@@ -34,26 +34,29 @@ def images_per_second(config: TrainConfig, shape: Shape, classes: int, device: t
         device: where one process computes.
 
     Raises:
-        UsageError: the networks cannot make such images, or do not fit into memory.
+        UsageError: the networks cannot make such images or do not fit into memory, or classes to learn are missing.
     """
+    config.tasks.check(shape, classes, config.objective.needs)
     check_memory(config, shape, classes, device)
     share, until, speed = config.batch // config.devices, time.perf_counter() + SECONDS, 0.0
     for batch in (*(size for size in SMALLER if size < share), share):
-        steps = WARM_UP.get(device.type, 1) + FEWEST * config.n_critic
+        steps = WARM_UP.get(device.type, 1) + config.n_critic
         if speed and steps * batch / speed > SECONDS:
             break
-        one = config.with_changes(batch=batch, devices=1, compile="never")
+        one, whole = config.with_changes(batch=batch, devices=1, compile="never"), batch == share
         with freed_memory_kept():
-            times = _seconds_per_step(one, shape, classes, device, until if batch == share else 0.0)
+            times = _seconds_per_step(
+                one, shape, classes, device, until if whole else time.perf_counter() + SECONDS / 4
+            )
         # Of the small ones, the shortest: what else this machine does now and then is not to be taken for slowness.
-        speed = batch / (statistics.median(times) if batch == share else min(times))
+        speed = batch / (statistics.median(times) if whole else min(times))
     return speed * config.devices
 
 
 def _seconds_per_step(
     config: TrainConfig, shape: Shape, classes: int, device: torch.device, until: float
 ) -> list[float]:
-    """Timings, until the clock says `until` and FEWEST at least, each over as many steps as the generator waits for."""
+    """Timings, until the clock says `until` and one at least, each over as many steps as the generator waits for."""
     feed = SyntheticFeed(shape, 4 * config.batch, classes)
     step = equipoise_step(TrainState(config, DataSpec.of(feed), device), feed, SingleProcess(device))
     for _ in range(WARM_UP.get(device.type, 1)):
@@ -63,7 +66,7 @@ def _seconds_per_step(
         for _ in range(config.n_critic):
             step()
 
-    times = [timed(steps, device) for _ in range(FEWEST)]
+    times = [timed(steps, device)]
     while len(times) < MOST and time.perf_counter() < until:
         times.append(timed(steps, device))
     return [seconds / config.n_critic for seconds in times]

@@ -82,7 +82,7 @@ class Suggestion:
             if told and isinstance(value, bool):
                 words.append(f"--{'' if value else 'no-'}{flag}")
             elif told and value is not None and flag != "name":
-                words += [f"--{flag}", str(value)]
+                words += [f"--{flag}", *map(str, value if isinstance(value, list | tuple) else [value])]
         return shlex.join(words)
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,15 +113,30 @@ def suggest(
         data: images of any kind that can be trained on.
         objective: name of the objective, whose defaults hold where nothing is chosen.
         minutes: that training may take; by default as long as the images are good for.
-        settings: of a `TrainConfig`, that are to stay as they are given.
+        settings: of a `TrainConfig`, its objective or network by their names alone, such as `resolution=64, width=16`;
+            these stay as they are given.
 
     Raises:
         UsageError: the data or a setting cannot be used, or there are too few images.
     """
     if objective not in PRESETS:
         raise UsageError(f"unknown objective {quoted(objective)}{nearest(objective, PRESETS)}: see `equipoise train`")
-    config = PRESETS[objective]["default"].with_changes(data=os.fspath(data), **settings)
-    return fill_in(config, settings, minutes)
+    default = PRESETS[objective]["default"]
+    paths = {path.rpartition(".")[2]: path for path in flat(default.to_dict()) if not path.endswith(".name")}
+    for name in settings:
+        if name not in paths:
+            raise UsageError(
+                f"unknown setting {quoted(name)}{nearest(name, paths)}: see `equipoise train {objective} --help`"
+            )
+    require_images(os.fspath(data))
+    given = {paths[name]: value for name, value in settings.items()}
+    return fill_in(with_settings(default, {"data": os.fspath(data), **given}), given, minutes)
+
+
+def require_images(data: str) -> None:
+    """Refuse a toy, with UsageError."""
+    if data in TOYS:
+        raise UsageError(f"{data} is a toy, of points and not of images: its preset has all settings")
 
 
 def is_chosen_for(data: str) -> bool:
@@ -158,8 +173,7 @@ def fill_in(
         raise UsageError(f"minutes must be a number above 0, not {quoted(minutes)}")
     if minutes is not None and "images" in given:
         raise UsageError("--minutes and --images both say how long to train: leave one of them out")
-    if config.toy:
-        raise UsageError(f"{config.data} is a toy, of points and not of images: its preset has all settings")
+    require_images(config.data)
     facts, device = look(config, progress), torch.device(resolve_device(config.device))
     free = open_settings(config, given)
     if {*free} - {"images"}:
