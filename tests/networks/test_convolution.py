@@ -119,3 +119,15 @@ def test_elsewhere_they_are_torchs_own(layer: Conv2d, side: int, precision: torc
     assert operators.counts["mm"] == 0
     assert operators.counts["convolution"] == 1
     assert operators.counts["convolution_backward"] == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "sides"), [(Conv2d(128, 256, (3, 4)), (3, 4)), (ConvTranspose2d(128, 256, (3, 4)), (1, 1))]
+)
+def test_kernels_that_are_not_square_are_left_to_torch(layer: nn.Module, sides: tuple[int, int]) -> None:
+    """As at the bottleneck of images that are not square."""
+    x = torch.randn(2, 128, *sides, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(x)
+    out.float().sum().backward()
+    torch.testing.assert_close(out.float(), layer(x), rtol=0.05, atol=0.05)

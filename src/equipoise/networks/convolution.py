@@ -18,7 +18,7 @@ MAX_PIXELS_FORWARD = 16  # and for the convolution itself
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d` with square kernels, strides and paddings.
+    """`nn.Conv2d` with equal strides and paddings in both directions.
 
     Attributes:
         matrix_products: whether matrix products may replace torch's convolution.
@@ -36,7 +36,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` with square kernels, strides and paddings.
+    """`nn.ConvTranspose2d` with equal strides and paddings in both directions.
 
     Attributes:
         matrix_products: whether matrix products may replace torch's convolution.
@@ -77,6 +77,7 @@ def _products_are_faster(weight: Tensor, x: Tensor, smaller: torch.Size) -> bool
         and torch.is_autocast_enabled("cpu")
         and torch.is_grad_enabled()
         and weight.requires_grad
+        and weight.shape[2] == weight.shape[3]  # at the bottleneck of images that are not square, kernels are not
         and smaller.numel() <= MAX_PIXELS_GRADIENT
         and weight.shape[0] * weight.shape[1] >= MIN_WEIGHTS
         and not torch.compiler.is_compiling()  # compiled networks are left to the compiler

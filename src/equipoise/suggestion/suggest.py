@@ -78,7 +78,7 @@ class Suggestion:
             words += ["--network", self.config.network_name]
         for path, value in flat(self.config.to_dict()).items():
             flag = path.rpartition(".")[2].replace("_", "-")
-            told = path == "data" or path in CHOSEN or _is_given(path, self.given)
+            told = path == "data" or path in CHOSEN or {path, path.rpartition(".")[2]} & self.given
             if told and isinstance(value, bool):
                 words.append(f"--{'' if value else 'no-'}{flag}")
             elif told and value is not None and flag != "name":
