@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import cast, get_type_hints
 
 import numpy as np
 import pytest
@@ -14,7 +17,8 @@ import yaml
 from PIL import Image
 
 from command import Command
-from equipoise import Run, cli
+from equipoise import PRESETS, Run, cli
+from equipoise.cli.flags import plain_dataclass
 from equipoise.cli.main import COMMANDS, main
 
 TINY = [
@@ -80,6 +84,20 @@ def test_help_explains_itself(within: Command) -> None:
     assert "equipoise train began --data digits" in within().stdout
     assert "--gamma" in within("train", "began", "--help").stdout
     assert re.fullmatch(r"equipoise \d+\.\d+\.\d+\n", within("--version").stdout)
+
+
+def test_every_setting_has_its_help() -> None:
+    def texts(kind: type) -> Iterator[tuple[str, str]]:
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            if is_dataclass(hint):
+                yield from texts(cast(type, hint))
+            else:
+                yield name, str(hint.__metadata__[-1].help)
+
+    for presets in PRESETS.values():
+        known = dict(texts(type(plain_dataclass(presets["default"]))))
+        assert {"data", "crop", "images", "latent"} <= {*known}
+        assert [name for name, text in known.items() if len(text) < 10] == []
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,12 @@ def test_a_run_is_as_long_as_the_time_or_as_the_images_are_good_for() -> None:
 
 
 def test_what_else_is_to_be_known_is_told() -> None:
-    assert remarks(CARS, Tasks()) == []
-    few, labelled = remarks(replace(CARS, count=400, classes=3), Tasks())
+    assert remarks(CARS, Tasks(), busy_cores=0.1) == []
+    few, labelled, busy = remarks(replace(CARS, count=400, classes=3), Tasks(), busy_cores=1.5)
     assert "few" in few
     assert "--classify-d" in labelled
-    assert remarks(replace(CARS, classes=3), Tasks(classify_d=1)) == []
+    assert "1.5 cores" in busy
+    assert remarks(replace(CARS, classes=3), Tasks(classify_d=1), busy_cores=0.0) == []
 
 
 def test_too_few_images_are_refused_with_what_to_do() -> None:

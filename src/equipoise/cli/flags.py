@@ -98,7 +98,10 @@ def plain_dataclass(config: Any, without: Collection[str] = ()) -> Any:
             nested = plain_dataclass(value)
             members.append((member.name, type(nested), field(default=nested)))
         else:
-            help_text = " ".join((cls.__pydantic_fields__[member.name].description or "").split())
+            # pydantic keeps the docstring of an inherited field with the class that has it alone.
+            kinds = [vars(kind).get("__pydantic_fields__", {}) for kind in cls.__mro__]
+            texts = [kind[member.name].description for kind in kinds if member.name in kind]
+            help_text = " ".join(next(filter(None, texts), "").split())
             hint: Any = Annotated[hints[member.name], tyro.conf.arg(help=help_text)]
             members.append((member.name, hint, field(default=value)))
     return make_dataclass(cls.__name__, members, frozen=True, kw_only=True)()

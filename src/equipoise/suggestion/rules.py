@@ -32,6 +32,7 @@ LENGTHS = (40_000, 1_000_000)  # images seen in a run, at least and at most
 BATCHES = (64, 32, 16)  # the first of which an epoch has two
 SHARDS = 50_000  # images that shards count as, as they are not counted
 MINUTES = 30.0  # that a run may take if nobody says
+BUSY = 0.5  # cores kept busy by others, from which times say little of what follows
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,14 @@ def require_enough(facts: Facts) -> None:
         )
 
 
-def remarks(facts: Facts, tasks: Tasks) -> list[str]:
-    """What else a user should know, in sentences."""
+def remarks(facts: Facts, tasks: Tasks, *, busy_cores: float) -> list[str]:
+    """What else a user should know, in sentences.
+
+    Args:
+        facts: of the data.
+        tasks: of the run.
+        busy_cores: by other programs, while the machine was timed.
+    """
     notes = []
     if facts.count is not None and facts.count < FEW:
         notes.append(
@@ -166,4 +173,6 @@ def remarks(facts: Facts, tasks: Tasks) -> list[str]:
         )
     if facts.classes > 1 and not tasks.classify:
         notes.append(f"the {facts.classes} classes are not used: --classify-d 1 --classify-g 1 learns them, too")
+    if busy_cores > BUSY:
+        notes.append(f"other programs keep {busy_cores:.1f} cores busy, without which it is quicker")
     return notes

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from equipoise.bench.machine import BackgroundLoad
 from equipoise.config.changes import flat, with_settings
 from equipoise.config.messages import suggestion as nearest
 from equipoise.config.presets import PRESETS
@@ -180,6 +181,7 @@ def fill_in(
         require_enough(facts)
     kept = {path: value for path, value in flat(config.to_dict()).items() if path not in free}
 
+    load = BackgroundLoad()
     # How fast the machine is decides on the resolution and the width, if these are open
     sized = {"resolution": PROBE_SIDE, "network.width": WIDTHS["usual"]}
     probed = with_settings(config, {path: value for path, value in sized.items() if path in free})
@@ -197,7 +199,8 @@ def fill_in(
     if minutes is not None:
         choices[-1] = within(minutes, speed, choices[-1])
         chosen = chosen.with_changes(images=choices[-1].value)
-    return Suggestion(chosen, facts, choices, remarks(facts, chosen.tasks), speed, frozenset(given))
+    said = remarks(facts, chosen.tasks, busy_cores=load.busy_cores() or 0.0)
+    return Suggestion(chosen, facts, choices, said, speed, frozenset(given))
 
 
 def _speed(config: TrainConfig, facts: Facts, device: torch.device) -> float:
