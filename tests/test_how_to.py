@@ -214,15 +214,15 @@ def test_data_source(tmp_path: Path) -> None:
     copy.lint()
     folder = copy.folder / "stl10"
     folder.mkdir()
-    np.random.default_rng(0).integers(0, 256, 24 * 3 * 96 * 96, dtype=np.uint8).tofile(folder / "train_X.bin")
-    (np.arange(24, dtype=np.uint8) % 10 + 1).tofile(folder / "train_y.bin")
+    np.random.default_rng(0).integers(0, 256, 60 * 3 * 96 * 96, dtype=np.uint8).tofile(folder / "train_X.bin")
+    (np.arange(60, dtype=np.uint8) % 10 + 1).tofile(folder / "train_y.bin")
     (folder / "unlabeled_X.bin").write_bytes((folder / "train_X.bin").read_bytes())
     (folder / "test_X.bin").write_bytes(b"cut short")
     others = "equipoise data inspect stl10/unlabeled_X.bin\nequipoise data inspect stl10/test_X.bin\n"
     inspect, train, unlabeled, damaged = copy.commands(others)
     assert succeeded(inspect, train, unlabeled)
     for output in (inspect, unlabeled):
-        assert "24 of 24 images" in output
+        assert "60 of 60 images" in output
         assert "sizes 96x96" in output
     assert "classes 10" in inspect
     assert "classes" not in unlabeled

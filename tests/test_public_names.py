@@ -8,8 +8,19 @@ from pathlib import Path
 import equipoise
 
 PUBLIC = {
-    *("BEGAN", "PRESETS", "Autoencoder", "Diverged", "Interrupted", "Run", "Scores", "TrainConfig", "UsageError"),
-    *("evaluate", "load_generator", "resume", "sample", "train"),
+    *(
+        "BEGAN",
+        "PRESETS",
+        "Autoencoder",
+        "Diverged",
+        "Interrupted",
+        "Run",
+        "Scores",
+        "Suggestion",
+        "TrainConfig",
+        "UsageError",
+    ),
+    *("evaluate", "load_generator", "resume", "sample", "suggest", "train"),
 }
 
 

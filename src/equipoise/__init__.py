@@ -21,6 +21,8 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.runs.run import Run as Run
     from equipoise.sampling.load import load_generator as load_generator
     from equipoise.sampling.sample import sample as sample
+    from equipoise.suggestion.suggest import Suggestion as Suggestion
+    from equipoise.suggestion.suggest import suggest as suggest
     from equipoise.training.train import resume as resume
     from equipoise.training.train import train as train
 
@@ -32,12 +34,14 @@ _MODULES = {
     "Interrupted": "errors",
     "Run": "runs.run",
     "Scores": "evaluation.scores",
+    "Suggestion": "suggestion.suggest",
     "TrainConfig": "config.train_config",
     "UsageError": "errors",
     "evaluate": "evaluation.evaluate",
     "load_generator": "sampling.load",
     "resume": "training.train",
     "sample": "sampling.sample",
+    "suggest": "suggestion.suggest",
     "train": "training.train",
 }
 """Module of each public name, imported when the name is first used, so that `equipoise --help` waits for no torch."""

@@ -76,10 +76,7 @@ def make_launcher(device: Device, devices: int) -> Launcher:
     Raises:
         UsageError: this machine has no such device, or not so many.
     """
-    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    kind = next(kind for kind, there in usable.items() if there) if device == "auto" else device
-    if not usable[kind]:
-        raise UsageError(f"this machine has no usable {kind} device: use --device auto or --device cpu")
+    kind = resolve_device(device)
     available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
     if devices > available:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
@@ -96,6 +93,19 @@ def make_launcher(device: Device, devices: int) -> Launcher:
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
     _require_main_guard()
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
+
+
+def resolve_device(device: Device) -> str:
+    """The kind of device that `device` means on this machine.
+
+    Raises:
+        UsageError: this machine has none of that kind.
+    """
+    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kind = next(kind for kind, there in usable.items() if there) if device == "auto" else device
+    if not usable[kind]:
+        raise UsageError(f"this machine has no usable {kind} device: use --device auto or --device cpu")
+    return kind
 
 
 def _require_main_guard() -> None:

@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import cast, get_type_hints
 
 import numpy as np
 import pytest
@@ -14,7 +17,8 @@ import yaml
 from PIL import Image
 
 from command import Command
-from equipoise import Run, cli
+from equipoise import PRESETS, Run, cli
+from equipoise.cli.flags import plain_dataclass
 from equipoise.cli.main import COMMANDS, main
 
 TINY = [
@@ -80,6 +84,20 @@ def test_help_explains_itself(within: Command) -> None:
     assert "equipoise train began --data digits" in within().stdout
     assert "--gamma" in within("train", "began", "--help").stdout
     assert re.fullmatch(r"equipoise \d+\.\d+\.\d+\n", within("--version").stdout)
+
+
+def test_every_setting_has_its_help() -> None:
+    def texts(kind: type) -> Iterator[tuple[str, str]]:
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            if is_dataclass(hint):
+                yield from texts(cast(type, hint))
+            else:
+                yield name, str(hint.__metadata__[-1].help)
+
+    for presets in PRESETS.values():
+        known = dict(texts(type(plain_dataclass(presets["default"]))))
+        assert {"data", "crop", "images", "latent"} <= {*known}
+        assert [name for name, text in known.items() if len(text) < 10] == []
 
 
 @pytest.mark.parametrize(
@@ -165,14 +183,15 @@ def test_anybodys_images_train(within: Command, tmp_path: Path, kind: str) -> No
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for file in folder.rglob("*.png"):
             archive.write(file, file.relative_to(folder))
-    done = within("train", "began", *TINY, "--data", data, "--out", "run", "--images", "32")
+    how = ["--preset", "default", *TINY, "--data", data, "--images", "32"]  # of which there are too few to choose for
+    done = within("train", "began", *how, "--out", "run")
     assert done.returncode == 0, done.stderr
     if kind in {"folder", "zip"}:
         events = Run.open(tmp_path / "run").rows("events.jsonl")
         assert any("1 images cannot be read and were skipped: broken.png" in event["message"] for event in events)
     with Image.open(Run.open(tmp_path / "run").samples()[-1]) as grid:
         assert grid.mode == "RGB"
-    gray = within("train", "began", *TINY, "--data", data, "--channels", "1", "--images", "32", "--out", "gray")
+    gray = within("train", "began", *how, "--channels", "1", "--out", "gray")
     assert gray.returncode == 0, gray.stderr
 
 
@@ -194,7 +213,7 @@ def test_labels_partition_and_crop_of_celeba(within: Command, tmp_path: Path) ->
         assert "  classes   2 (not Smiling 14, Smiling 26)\n" in done.stdout
     for share in ("2", "own", "nan"):
         refused(within("data", "inspect", "img_align_celeba.zip", "--held-out", share), "from 0 to 1, or auto, not")
-    done = within("train", "gan", *TINY[2:], "--width", "4", *how, "--out", "run")
+    done = within("train", "gan", "--preset", "default", *TINY[2:], "--width", "4", *how, "--out", "run")
     assert done.returncode == 0, done
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["crop"], config["label"], config["held_out"]) == (108, "Smiling", "auto")

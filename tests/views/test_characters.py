@@ -84,7 +84,7 @@ def test_a_run_of_names_that_are_no_text(tmp_path: Path) -> None:
     (data / "a" / f"broken-{LATIN}.png").write_bytes(b"no image")
     small = ["--resolution", "16", "--width", "2", "--latent", "2", "--images", "16", "--batch", "8", "--device", "cpu"]
     commands = [
-        ["train", "began", "--data", str(data), *small, "--out", run],
+        ["train", "began", "--preset", "default", "--data", str(data), *small, "--out", run],
         ["resume", run, "--images", "24"],
         ["sample", run, "--out", f"{LATIN}.png"],
         [

@@ -21,15 +21,17 @@ MAKE_BATCH = "equipoise: make batch"  # the profiler's name for that part of a s
 
 
 class SyntheticFeed:
-    """A `Feed` of `count` random images of `shape` (C, H, W) in memory, so that no step waits for a disk."""
+    """A `Feed` of `count` random images of `shape` (C, H, W) in memory, so that no step waits for a disk.
+
+    With `classes` there are labels, each class in its turn.
+    """
 
     fingerprint = "noise"
-    classes = 0
     class_names = None
 
-    def __init__(self, shape: Shape, count: int) -> None:
+    def __init__(self, shape: Shape, count: int, classes: int = 0) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.shape, self.count = shape, count
+        self.shape, self.count, self.classes = shape, count, classes
         self.images = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
         self.skipped: list[tuple[str, str]] = []
         self.notes: list[str] = []
@@ -37,7 +39,7 @@ class SyntheticFeed:
     def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
         """The next `batch` images in a fixed order, from the start again after the last one."""
         positions = (torch.arange(batch) + images_seen) % self.count
-        return FeedBatch(self.images[positions], None)
+        return FeedBatch(self.images[positions], positions % self.classes if self.classes else None)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -1,7 +1,7 @@
 """Flags of the commands: tyro reads them from a function's signature and docstring."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import partial, wraps
@@ -84,21 +84,24 @@ def _columns(count: int) -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-def plain_dataclass(config: Any) -> Any:
+def plain_dataclass(config: Any, without: Collection[str] = ()) -> Any:
     """Copy of a pydantic dataclass as a plain one: fields, nested ones too, with their help and present values.
 
     tyro makes its flags from this copy, which checks nothing: a value out of range is then refused by the configuration
-    itself, with its own message, and not by tyro with pydantic's.
+    itself, with its own message, and not by tyro with pydantic's. Fields named in `without` are left out.
     """
     cls, hints = type(config), get_type_hints(type(config), include_extras=True)
     members: list[Any] = []
-    for member in fields(config):
+    for member in (member for member in fields(config) if member.name not in without):
         value = getattr(config, member.name)
         if is_dataclass(value):
             nested = plain_dataclass(value)
             members.append((member.name, type(nested), field(default=nested)))
         else:
-            help_text = " ".join((cls.__pydantic_fields__[member.name].description or "").split())
+            # pydantic keeps the docstring of an inherited field with the class that has it alone.
+            kinds = [vars(kind).get("__pydantic_fields__", {}) for kind in cls.__mro__]
+            texts = [kind[member.name].description for kind in kinds if member.name in kind]
+            help_text = " ".join(next(filter(None, texts), "").split())
             hint: Any = Annotated[hints[member.name], tyro.conf.arg(help=help_text)]
             members.append((member.name, hint, field(default=value)))
     return make_dataclass(cls.__name__, members, frozen=True, kw_only=True)()
@@ -118,3 +121,9 @@ def pop_flag(words: list[str], flag: str) -> str | None:
             del words[position]
             return words.pop(position)
     return None
+
+
+def given_flags(words: list[str]) -> set[str]:
+    """Names of the settings that `words` give: of `--no-flip` and `--lr-ratio=2`, flip and lr_ratio."""
+    names = (word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--"))
+    return {name.removeprefix("no-").replace("-", "_") for name in names}

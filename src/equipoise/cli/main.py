@@ -14,6 +14,7 @@ from equipoise.views.streams import LossyStream, flush_standard_streams
 
 COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
+    "suggest PATH": "choose settings for your images and this machine, and print the command",
     "resume RUN": "continue a run from its last checkpoint",
     "sample RUN": "generate images from a run",
     "inpaint RUN IMAGE": "fill in the masked part of an image",
@@ -37,7 +38,8 @@ commands:
 
 examples:
   equipoise train began --data digits --images 200k
-  equipoise train began --data photos/ --resolution 64 --out runs/photos
+  equipoise train began --data photos/ --out runs/photos
+  equipoise suggest photos/ --minutes 30
   equipoise train --config runs/photos/config.yaml --seed 1
   equipoise resume runs/photos
   equipoise sample runs/photos --count 64 --out grid.png

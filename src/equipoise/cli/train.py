@@ -4,18 +4,23 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from equipoise.cli.flags import parse_and_call, plain_dataclass, pop_flag
+from equipoise.cli.flags import given_flags, parse_and_call, plain_dataclass, pop_flag
+from equipoise.config.changes import flat, with_settings
 from equipoise.config.defaults import network_for
-from equipoise.config.messages import suggestion
+from equipoise.config.messages import suggestion as nearest
+from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig, read_yaml
+from equipoise.devices import is_first_process
 from equipoise.errors import UsageError, quoted, reason
 from equipoise.networks import NETWORKS
 from equipoise.reading import read_text
-from equipoise.runs.run import Run
+from equipoise.runs.run import CONFIG, Run
+from equipoise.suggestion.suggest import CHOSEN, fill_in, is_chosen_for, open_settings
 from equipoise.training.train import resume_if_exists as resume_or_train
 from equipoise.training.train import train as start_training
 from equipoise.views.streams import LossyStream
+from equipoise.views.terminal import progress_bar
 
 HELP = """\
 usage: equipoise train OBJECTIVE [--preset NAME] [--config FILE] [--out FOLDER] [settings]
@@ -41,22 +46,39 @@ def main(words: list[str]) -> int:
         listing = "\n".join(f"  {name:14} {', '.join(presets)}" for name, presets in PRESETS.items())
         print(HELP.format(objectives=listing), end="")
         return 0 if not words or words[0] in {"-h", "--help"} else 2
-    if objective is not None and objective not in PRESETS:
-        near = suggestion(objective, PRESETS)
-        raise UsageError(f"unknown objective {quoted(objective)}{near}: use one of {', '.join(PRESETS)}")
+    if objective is not None:
+        check_objective(objective)
+    automatic = file is None and preset is None
     if file is None:
         base = _read_preset(str(objective), preset, words)
     elif preset is None:
         base = _read_config(file, objective)
     else:
         raise UsageError("--config and --preset each give all the settings: use one of them")
+    given = given_flags(words)
+    return _train(with_network(base, words), words, given, automatic=automatic)
+
+
+def with_network(base: TrainConfig, words: list[str]) -> TrainConfig:
+    """`base` with the networks that --network names, with default settings; the flag is removed from `words`.
+
+    Raises:
+        UsageError: there are no such networks, or they do not suit the objective.
+    """
     network = pop_flag(words, "--network")
-    if network is not None:
-        if network not in NETWORKS:
-            near = suggestion(network, NETWORKS)
-            raise UsageError(f"unknown network {quoted(network)}{near}: use one of {', '.join(NETWORKS)}")
-        base = base.with_changes(network=network_for(base.objective, network))
-    return _train(base, words)
+    if network is None:
+        return base
+    if network not in NETWORKS:
+        near = nearest(network, NETWORKS)
+        raise UsageError(f"unknown network {quoted(network)}{near}: use one of {', '.join(NETWORKS)}")
+    return base.with_changes(network=network_for(base.objective, network))
+
+
+def check_objective(name: str) -> None:
+    """Refuse an objective that there is not, with UsageError."""
+    if name not in PRESETS:
+        near = nearest(name, PRESETS)
+        raise UsageError(f"unknown objective {quoted(name)}{near}: use one of {', '.join(PRESETS)}")
 
 
 def _read_preset(objective: str, preset: str | None, words: list[str]) -> TrainConfig:
@@ -64,7 +86,7 @@ def _read_preset(objective: str, preset: str | None, words: list[str]) -> TrainC
     if preset is None:
         preset = default_preset(objective, pop_flag(list(words), "--data"))  # of a copy: tyro reads --data too
     if preset not in presets:
-        near = suggestion(preset, presets)
+        near = nearest(preset, presets)
         raise UsageError(f"unknown preset {quoted(preset)}{near}: {objective} has {', '.join(presets)}")
     return presets[preset]
 
@@ -80,19 +102,25 @@ def _read_config(file: str, objective: str | None) -> TrainConfig:
     return config
 
 
-def _train(base: TrainConfig, words: list[str]) -> int:
-    """Parse flags that override `base`, and train."""
+def _train(base: TrainConfig, words: list[str], given: set[str], *, automatic: bool) -> int:
+    """Parse flags that override `base`, choose what is not `given` where that is `automatic`, and train."""
     defaults = plain_dataclass(base)
 
     def train(
         settings: type(defaults) = defaults,  # type: ignore[valid-type]  # each field is a flag
         out: Path | None = None,
+        minutes: Minutes | None = None,
         resume_if_exists: bool = False,
         quiet: bool = False,
     ) -> int:
         """Train a new run. Lengths are counted in images; 300k and 1.5M are understood.
 
-        --preset NAME or --config FILE (any run's config.yaml) give the default settings; flags override them.
+        For images of your own, what no flag says is chosen by a look at them and by the speed of this machine, and told
+        with its reason: resolution, width, latent, gamma, flips, batch and length. `equipoise suggest` shows it first.
+
+        --preset NAME or --config FILE (any run's config.yaml) give all settings instead; flags override them.
+
+        Example: equipoise train began --data photos/ --minutes 30 --out runs/photos
 
         Example: equipoise train began --data photos/ --resolution 64 --images 1M --out runs/photos
 
@@ -103,21 +131,43 @@ def _train(base: TrainConfig, words: list[str]) -> int:
         Args:
             settings: Settings of the run.
             out: Folder of the new run; by default the first free runs/OBJECTIVE-DATA-RESOLUTION-NNN.
+            minutes: Minutes that training may take on this machine, instead of --images.
             resume_if_exists: Continue the run at --out if there is one; for machines that may stop at any time.
             quiet: Show no progress.
         """
         values = asdict(settings)
         values["objective"]["name"], values["network"]["name"] = base.objective_name, base.network_name
-        config = TrainConfig.from_dict(values)
-        if not resume_if_exists:
-            print_paths(start_training(config, out, quiet=quiet))
-        elif out is not None:
-            print_paths(resume_or_train(config, out, quiet=quiet))
-        else:
+        config, notes = TrainConfig.from_dict(values), list[str]()
+        if resume_if_exists and out is None:
             raise UsageError("--resume-if-exists needs --out, the folder to look in")
+        chosen = automatic and is_chosen_for(config.data)
+        fixed = given if chosen else given | {*CHOSEN} - {"images"}
+        if (chosen and open_settings(config, fixed)) or minutes is not None:
+            config, notes = _choose(config, fixed, minutes, out if resume_if_exists else None, quiet=quiet)
+        if resume_if_exists and out is not None:
+            print_paths(resume_or_train(config, out, quiet=quiet, notes=notes))
+        else:
+            print_paths(start_training(config, out, quiet=quiet, notes=notes))
         return 0
 
     return parse_and_call(train, words, f"train {base.objective_name}")
+
+
+def _choose(
+    config: TrainConfig, given: set[str], minutes: float | None, existing: Path | None, *, quiet: bool
+) -> tuple[TrainConfig, list[str]]:
+    """The configuration with what is chosen for its data, and why; of an existing run, what was chosen then."""
+    if existing is not None and (existing / CONFIG).exists():
+        settings = flat(Run.open(existing).config.to_dict())
+        names = [name for name in open_settings(config, given) if name in settings]
+        return with_settings(config, {name: settings[name] for name in names}), []
+    if not is_first_process():  # it trains by what the first one writes
+        return config, []
+    with progress_bar(f"looking at {config.data}", quiet=quiet) as progress:
+        suggestion = fill_in(config, given, minutes, progress)
+    if not quiet:
+        print(suggestion, file=LossyStream(sys.stderr), flush=True)
+    return suggestion.config, suggestion.sentences
 
 
 def print_paths(run: Run) -> None:

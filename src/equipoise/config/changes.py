@@ -40,5 +40,21 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return settings
 
 
+def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """A copy of `config` with other `settings`, by their paths as in `flat`.
+
+    Raises:
+        UsageError: an unknown setting, a value out of range, or settings that do not go together.
+    """
+    values = config.to_dict()
+    for path, value in settings.items():
+        *parts, name = path.split(".")
+        section = values
+        for part in parts:
+            section = section[part]
+        section[name] = value
+    return TrainConfig.from_dict(values)
+
+
 def _shown(settings: Mapping[str, Any], name: str) -> str:
     return str(settings[name]) if name in settings else "not there"

@@ -61,6 +61,8 @@ ProcessCount = Annotated[Count, Field(le=1024)]
 """Processes, or threads, on one machine."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(parse_count), COUNT]
 """Seed of everything random."""
+Minutes = Annotated[float, Field(gt=0, le=1e6)]
+"""Time that training may take."""
 LearningRate = Annotated[float, Field(ge=1e-12, le=1)]
 """A rate, or a factor of one."""
 

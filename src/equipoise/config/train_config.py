@@ -13,12 +13,12 @@ from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from equipoise.augmentation import Augmentation
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
 from equipoise.config.messages import check_keys, construct, suggestion
 from equipoise.config.numbers import BatchSize, Count, CountOrZero, LearningRate, ProcessCount, Seed
+from equipoise.data.augmentation import Augmentation
 from equipoise.devices import Compile, Device, Precision, resolve_precision
 from equipoise.errors import UsageError, quoted
 from equipoise.networks import DCGAN, NETWORKS, Network, build_players

@@ -7,10 +7,12 @@
 - `sources`: every kind of data that can be packed, a file a kind.
 - `packed`: images decoded once into one array on the disk, in the `cache`.
 - `shards`: WebDataset shards, streamed.
+- `augmentation`: real and generated images changed alike before the discriminator sees them.
 - `toys`: points in the plane.
 - `inspection`: a report on data before it is packed.
 """
 
+from equipoise.data.augmentation import Augmentation, augment
 from equipoise.data.cache import cache_folder
 from equipoise.data.digests import HeldOut, content_digest, held_out
 from equipoise.data.feed import Feed, FeedBatch
@@ -32,6 +34,7 @@ from equipoise.data.toys import TOYS, Toy
 __all__ = [
     "BUNDLED",
     "TOYS",
+    "Augmentation",
     "Dataset",
     "Feed",
     "FeedBatch",
@@ -45,6 +48,7 @@ __all__ = [
     "StreamBroken",
     "Toy",
     "Values",
+    "augment",
     "cache_folder",
     "channels_last",
     "contact_sheet",

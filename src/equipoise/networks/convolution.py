@@ -91,6 +91,7 @@ def _products_are_faster(weight: Tensor, x: Tensor, smaller: torch.Size) -> bool
         and torch.is_autocast_enabled("cpu")
         and torch.is_grad_enabled()
         and weight.requires_grad
+        and weight.shape[2] == weight.shape[3]  # at the bottleneck of images that are not square, kernels are not
         and smaller.numel() <= MAX_PIXELS_GRADIENT
         and weight.shape[0] * weight.shape[1] >= MIN_WEIGHTS
         and not torch.compiler.is_compiling()  # compiled networks are left to the compiler

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from equipoise.augmentation import Augmentation, augment
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Feed, channels_last, flips, normalise
+from equipoise.data import Augmentation, Feed, augment, channels_last, flips, normalise
 from equipoise.devices import to_device
 from equipoise.players import Conditions
 from equipoise.randomness import Draws

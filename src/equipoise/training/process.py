@@ -1,5 +1,6 @@
 """What every process of a run does: take the lock, open the data, restore the newest checkpoint, train, and close."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,12 @@ class Changes(NamedTuple):  # not a frozen dataclass, which Fabric refuses to pa
 
 
 def train_process(
-    launcher: Launcher, path: Path | None, changes: Changes, dataset: Dataset | None, quiet: bool
+    launcher: Launcher,
+    path: Path | None,
+    changes: Changes,
+    dataset: Dataset | None,
+    quiet: bool,
+    notes: Sequence[str] = (),
 ) -> tuple[Path, Outcome]:
     """Train a run to its end, as one of its processes.
 
@@ -64,6 +70,7 @@ def train_process(
         changes: to be made in the run's configuration.
         dataset: of the run, where it is open already.
         quiet: show no progress.
+        notes: of a new run, sentences on its settings.
     """
     run = Run.open(cast(Path, launcher.broadcast(path)))
     distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
@@ -77,7 +84,7 @@ def train_process(
         opened = on_all(distributed, lambda: _open(run, changes, launcher, dataset))
         if isinstance(opened, str):
             return run.path, Outcome("refused", message=opened)
-        dataset, train_state, notes = opened
+        dataset, train_state, said = opened
         stack.enter_context(closing(dataset))
         change = partial(run.change_config, run.config, run.place)
         if refused := on_all(distributed, lambda: change() if first and changes.edit else None):
@@ -89,10 +96,12 @@ def train_process(
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
             final_score = partial(closing_score, run.config, dataset, device=launcher.device)
-            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, notes)
+            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, said)
             recorder = on_all(distributed, lambda: make_recorder() if first else None)
             if isinstance(recorder, str):
                 return run.path, Outcome("refused", start, recorder)
+            if refused := on_all(distributed, lambda: recorder.settings(notes) if recorder else None):
+                return run.path, Outcome("refused", start, refused)
             outcome = train_loop(run, train_state, dataset, distributed, recorder, stop)
             finished = outcome.kind == "finished"
             if refused := on_all(distributed, lambda: recorder.close(finished=finished) if recorder else None):

@@ -127,6 +127,12 @@ class Recorder:
         self.run.append("events.jsonl", {"images": images, "level": level, "kind": kind, "message": message})
         self.display.message(level, message)
 
+    def settings(self, sentences: Sequence[str]) -> None:
+        """Note why settings were chosen, which was said before there was a run."""
+        for sentence in sentences:
+            row = {"images": self.train_state.images, "level": "info", "kind": "settings", "message": sentence}
+            self.run.append("events.jsonl", row)
+
     def learning_rate(self) -> None:
         """Say that the learning rate has been halved."""
         measure, rate = self.config.objective.convergence_measure, self.train_state.lr

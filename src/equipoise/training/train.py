@@ -1,6 +1,6 @@
 """Train a run, or resume one: from a configuration to a folder with checkpoints, pictures and curves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -20,19 +20,21 @@ from equipoise.runs.run import CONFIG, Run, free_folder
 from equipoise.training.loop import Outcome
 from equipoise.training.process import Changes, train_process
 from equipoise.training.signals import forwarding_signals
+from equipoise.training.state import Shape
 from equipoise.views.terminal import progress_bar
 
 FEWEST = 2  # images to train on
 
 
 @isolated()
-def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False) -> Run:
+def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run to its end.
 
     Args:
         config: everything that decides the run.
         out: the folder to make; by default the first free `runs/OBJECTIVE-DATA-NNN`.
         quiet: show no progress.
+        notes: sentences that the run's events begin with, such as why its settings were chosen.
 
     Returns:
         The run, with its last checkpoint, samples, curves and report.
@@ -56,7 +58,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
         with _reporting_deaths(run):
-            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet)
+            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet, tuple(notes))
     return _finish(path, outcome)
 
 
@@ -96,7 +98,7 @@ def resume(
 
 
 @isolated()
-def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False) -> Run:
+def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
 
     Raises:
@@ -104,7 +106,7 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
         Diverged, Interrupted: as `train` does.
     """
     if not (Path(out) / CONFIG).exists():
-        return train(config, out, quiet=quiet)
+        return train(config, out, quiet=quiet, notes=notes)
     existing, wanted = Run.open(out).config.to_dict(), config.to_dict()
     if different := [key for key in wanted if wanted[key] != existing[key]]:
         raise UsageError(
@@ -137,8 +139,17 @@ def check(config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
         raise
     if config.score_every:
         kid_reference(config, dataset)
+    check_memory(config, feed.shape, feed.classes, device)
+
+
+def check_memory(config: TrainConfig, shape: Shape, classes: int, device: torch.device) -> None:
+    """Refuse networks that cannot make images of `shape` (C, H, W), or that do not fit into the device's memory.
+
+    Raises:
+        UsageError: they cannot, or do not.
+    """
     with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
-        players = config.build(feed.shape, feed.classes)
+        players = config.build(shape, classes)
     needed, there = memory_needed(players, config.dtype), memory_of(device)
     if there and needed > there:
         raise UsageError(

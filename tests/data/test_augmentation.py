@@ -5,8 +5,8 @@ import torch
 from tests.steps import take_step
 
 from equipoise import TrainConfig
-from equipoise.augmentation import SHIFT, augment, change_colour, translate
 from equipoise.data import Dataset, open_dataset
+from equipoise.data.augmentation import SHIFT, augment, change_colour, translate
 from equipoise.devices import SingleProcess
 from equipoise.errors import UsageError
 from equipoise.randomness import Draws

@@ -1,0 +1,214 @@
+"""Suggest settings for images: `suggest`, and what it returns."""
+
+import math
+import os
+import shlex
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from equipoise.bench.machine import BackgroundLoad
+from equipoise.config.changes import flat, with_settings
+from equipoise.config.messages import suggestion as nearest
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig
+from equipoise.data import BUNDLED, TOYS, ProgressCallback, parse_resolution
+from equipoise.data.sources.faces import FACES
+from equipoise.devices import resolve_device
+from equipoise.errors import UsageError, quoted
+from equipoise.isolation import isolated
+from equipoise.suggestion.facts import Facts, look
+from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
+from equipoise.suggestion.speed import images_per_second
+
+CHOSEN = ("resolution", "objective.gamma", "network.width", "network.latent", "flip", "augment", "batch", "images")
+"""Paths of the settings that there are rules for; where a configuration has no such setting, nothing is chosen."""
+RULED_NETWORK = "dcgan-autoencoder"  # whose width and latent the rules know
+PROBE_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Settings for images, and why.
+
+    Attributes:
+        config: to train with.
+        facts: what was seen of the images.
+        choices: the settings that were chosen, with a reason each; others are as they were given, or the defaults.
+        remarks: what else to know, in sentences.
+        images_per_second: speed of such a run on this machine, without samples, scores and checkpoints.
+        given: names of the settings that were given.
+    """
+
+    config: TrainConfig
+    facts: Facts
+    choices: list[Choice]
+    remarks: list[str]
+    images_per_second: float
+    given: frozenset[str] = frozenset()
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each setting was chosen, by its path, such as `objective.gamma`."""
+        return {choice.setting: choice.reason for choice in self.choices}
+
+    @property
+    def seconds(self) -> float:
+        """About how long training takes on this machine, once the images are packed."""
+        return self.config.images / self.images_per_second
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was seen, what was chosen and why, what else to know, and how long it takes: a sentence each."""
+        chosen = [f"{choice.name} {choice.shown}: {choice.reason}" for choice in self.choices]
+        return [str(self.facts), *chosen, *self.remarks, self._time]
+
+    @property
+    def _time(self) -> str:
+        minutes = max(1, round(self.seconds / 60))
+        time = f"{minutes} minute{'' if minutes == 1 else 's'}" if minutes < 120 else f"{minutes / 60:.0f} hours"
+        return f"about {time} on this machine, at {self.images_per_second:,.0f} images a second"
+
+    @property
+    def command(self) -> str:
+        """The words that train with these settings, for a shell."""
+        words = ["equipoise", "train", self.config.objective_name]
+        if "network" in self.given:
+            words += ["--network", self.config.network_name]
+        for path, value in flat(self.config.to_dict()).items():
+            flag = path.rpartition(".")[2].replace("_", "-")
+            told = path == "data" or path in CHOSEN or {path, path.rpartition(".")[2]} & self.given
+            if told and isinstance(value, bool):
+                words.append(f"--{'' if value else 'no-'}{flag}")
+            elif told and value is not None and flag != "name":
+                words += [f"--{flag}", *map(str, value if isinstance(value, list | tuple) else [value])]
+        return shlex.join(words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "command": self.command,
+            "choices": [vars(choice) for choice in self.choices],
+            "remarks": self.remarks,
+            "images_per_second": self.images_per_second,
+            "seconds": self.seconds,
+            "data": asdict(self.facts),
+            "config": self.config.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        name = max((len(choice.name) for choice in self.choices), default=0)
+        value = max((len(choice.shown) for choice in self.choices), default=0)
+        rows = [f"{choice.name:{name}}  {choice.shown:{value}}  {choice.reason}" for choice in self.choices]
+        return "\n  ".join([str(self.facts), *rows, *self.remarks, self._time])
+
+
+def suggest(
+    data: str | os.PathLike[str], *, objective: str = "began", minutes: float | None = None, **settings: Any
+) -> Suggestion:
+    """Settings for images, by a look at some of them and by this machine's speed; nothing is trained or written.
+
+    Args:
+        data: images of any kind that can be trained on.
+        objective: name of the objective, whose defaults hold where nothing is chosen.
+        minutes: that training may take; by default as long as the images are good for.
+        settings: of a `TrainConfig`, its objective or network by their names alone, such as `resolution=64, width=16`;
+            these stay as they are given.
+
+    Raises:
+        UsageError: the data or a setting cannot be used, or there are too few images.
+    """
+    if objective not in PRESETS:
+        raise UsageError(f"unknown objective {quoted(objective)}{nearest(objective, PRESETS)}: see `equipoise train`")
+    default = PRESETS[objective]["default"]
+    paths = {path.rpartition(".")[2]: path for path in flat(default.to_dict()) if not path.endswith(".name")}
+    for name in settings:
+        if name not in paths:
+            raise UsageError(
+                f"unknown setting {quoted(name)}{nearest(name, paths)}: see `equipoise train {objective} --help`"
+            )
+    require_images(os.fspath(data))
+    given = {paths[name]: value for name, value in settings.items()}
+    return fill_in(with_settings(default, {"data": os.fspath(data), **given}), given, minutes)
+
+
+def require_images(data: str) -> None:
+    """Refuse a toy, with UsageError."""
+    if data in TOYS:
+        raise UsageError(f"{data} is a toy, of points and not of images: its preset has all settings")
+
+
+def is_chosen_for(data: str) -> bool:
+    """Whether settings are chosen for `data` by themselves: not for toys and built-in images, which presets are for."""
+    return data not in {*TOYS, *BUNDLED} and data.partition(":")[0] != FACES
+
+
+def open_settings(config: TrainConfig, given: Collection[str]) -> list[str]:
+    """Paths of the settings of `config` that there are rules for and that are not given; see `fill_in`."""
+    settings = flat(config.to_dict())
+    ruled = [path for path in CHOSEN if path in settings and not _is_given(path, given)]
+    return [path for path in ruled if config.network_name == RULED_NETWORK or not path.startswith("network.")]
+
+
+@isolated()
+def fill_in(
+    config: TrainConfig,
+    given: Collection[str],
+    minutes: float | None = None,
+    progress: ProgressCallback | None = None,
+) -> Suggestion:
+    """Choose the settings of `config` that are not given.
+
+    Args:
+        config: says what the data are, and all that is not chosen.
+        given: names of settings that stay, such as `gamma`, `objective.gamma`, or `objective` for all of its own.
+        minutes: that training may take.
+        progress: called with the number of images looked at, and to look at.
+
+    Raises:
+        UsageError: as `suggest`.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UsageError(f"minutes must be a number above 0, not {quoted(minutes)}")
+    if minutes is not None and "images" in given:
+        raise UsageError("--minutes and --images both say how long to train: leave one of them out")
+    require_images(config.data)
+    facts, device = look(config, progress), torch.device(resolve_device(config.device))
+    free = open_settings(config, given)
+    if {*free} - {"images"}:
+        require_enough(facts)
+    kept = {path: value for path, value in flat(config.to_dict()).items() if path not in free}
+
+    load = BackgroundLoad()
+    # How fast the machine is decides on the resolution and the width, if these are open
+    sized = {"resolution": PROBE_SIDE, "network.width": WIDTHS["usual"]}
+    probed = with_settings(config, {path: value for path, value in sized.items() if path in free})
+    probe = math.inf
+    if {"resolution", "network.width"} & set(free):
+        probe = _speed(probed, facts, device)
+        height, width = parse_resolution(probed.resolution)
+        probe *= height * width / PROBE_SIDE**2
+    choices = [choice for choice in choose(facts, kept, probe, minutes) if choice.setting in free]
+    chosen = with_settings(config, {choice.setting: choice.value for choice in choices})
+
+    # And how long it takes, on the length
+    alike = chosen.resolution == probed.resolution and chosen.network == probed.network
+    speed = probe if alike and math.isfinite(probe) else _speed(chosen, facts, device)
+    if minutes is not None:
+        choices[-1] = within(minutes, speed, choices[-1])
+        chosen = chosen.with_changes(images=choices[-1].value)
+    said = remarks(facts, chosen.tasks, busy_cores=load.busy_cores() or 0.0)
+    return Suggestion(chosen, facts, choices, said, speed, frozenset(given))
+
+
+def _speed(config: TrainConfig, facts: Facts, device: torch.device) -> float:
+    shape = (facts.channels, *parse_resolution(config.resolution))
+    return images_per_second(config, shape, facts.classes, device)
+
+
+def _is_given(path: str, given: Collection[str]) -> bool:
+    """Whether a setting is named: by its path, by its name alone, or as part of all of its section."""
+    section, _, name = path.rpartition(".")
+    return bool({path, name, section} & set(given))
