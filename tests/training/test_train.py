@@ -385,5 +385,5 @@ def test_few_frames_lie_between_train_and_the_discriminator(
     monkeypatch.setattr(discriminator, "forward", noting)
     settings = {"resolution": 16, "images": 32, "batch": 16, "device": "cpu", "precision": "fp32"}
     equipoise.train(TrainConfig(objective=OBJECTIVES[objective](), **settings), tmp_path / "run", quiet=True)
-    assert len(between) == (4 if objective == "began" else 6)
+    assert len(between) == 6
     assert all(len(frames) <= 7 for frames in between), between
