@@ -235,6 +235,7 @@ def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
         *(("subject", []), ("subject", {"name": 3, "count": 1, "beside": ""}), ("protocol", {"reference": 3})),
         *(("protocol", {}), ("protocol", {"reference": {"count": "many", "split": 3}}), ("notes", "x"), ("notes", [3])),
         *(("protocol", {**SCORES.protocol, "shape": "x"}), ("protocol", {**SCORES.protocol, "features": [1]})),
+        ("protocol", {**SCORES.protocol, "features": {"name": "pixels"}}),
     ],
 )
 def test_scores_of_another_form_are_refused(tmp_path: Path, key: str, value: object) -> None:

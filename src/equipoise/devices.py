@@ -1,8 +1,11 @@
 """Where to compute, in which precision, and how the processes of a run are started."""
 
 import ast
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -163,6 +166,23 @@ def leaving_together(launcher: Launcher) -> Iterator[None]:
     launcher.barrier()
     if launcher.world_size > 1:
         torch.distributed.destroy_process_group()
+
+
+def end_with_parent(launcher: Launcher) -> None:
+    """Let a process that `launcher` has started get SIGTERM when the one that started it dies, or has died already.
+
+    torch asks Linux for a SIGINT then, which comes to nothing where that is ignored, as in the background of a script,
+    or where the parent died while this process was still importing.
+    """
+    parent = multiprocessing.parent_process()
+    if launcher.world_size == 1 or parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="equipoise-parent", daemon=True).start()
 
 
 def processes_were_started() -> bool:

@@ -10,7 +10,7 @@ from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
 from equipoise.data.decode import quiet_pillow
-from equipoise.devices import Launcher, leaving_together
+from equipoise.devices import Launcher, end_with_parent, leaving_together
 from equipoise.errors import UsageError
 from equipoise.evaluation.closing_score import closing_score
 from equipoise.evaluation.periodic_kid import PeriodicKID
@@ -72,6 +72,7 @@ def train_process(
         quiet: show no progress.
         notes: of a new run, sentences on its settings.
     """
+    end_with_parent(launcher)
     run = Run.open(cast(Path, launcher.broadcast(path)))
     distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
     first = distributed.rank == 0
