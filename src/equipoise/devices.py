@@ -23,6 +23,10 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp64"]
 Compile = Literal["auto", "always", "never"]
 
+PROCESS_MEMORY = 300 * 2**20  # bytes that a process takes before it computes anything
+# As torch, CUDA, Python and oneDNN put it.
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "MemoryError", "could not create a primitive")
+
 
 class Launcher(Protocol):
     """Starts the processes of a run and lets them meet: Lightning Fabric, or for one process alone `SingleProcess`."""
@@ -80,9 +84,12 @@ def make_launcher(device: Device, devices: int) -> Launcher:
         UsageError: this machine has no such device, or not so many.
     """
     kind = resolve_device(device)
+    most = memory_of(torch.device("cpu")) // PROCESS_MEMORY if kind == "cpu" and devices > 1 else 0
     available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
     if devices > available:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
+    if 0 < most < devices:
+        raise UsageError(f"there is memory for {most} processes here, not for {devices}: use fewer --devices")
     joined = processes_were_started()
     if devices == 1 and not joined:
         return SingleProcess(torch.device(kind) if kind == "cpu" else torch.device(kind, 0))
@@ -240,6 +247,11 @@ def memory_of(device: torch.device) -> int:
     if device.type == "cpu" and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 0
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error, or the traceback of a process that it quotes, says that there is too little memory."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
 
 def to_device(device: torch.device, tensor: Tensor) -> Tensor:

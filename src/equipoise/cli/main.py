@@ -82,6 +82,10 @@ def _run(command: str, words: list[str]) -> int:
         return _fail(str(error), 128 + error.signal)
     except BrokenPipeError:  # as `| head` does
         return READER_LEFT
+    except (MemoryError, RuntimeError) as error:
+        if not import_module("equipoise.devices").is_out_of_memory(error):
+            raise
+        return _fail("there is too little memory: make room, or ask for less at once, as with a smaller --count", 2)
     except OSError as error:  # in printing too, where nothing is kept in memory
         return _fail(f"the system refuses: {error}", 2)
     except KeyboardInterrupt:

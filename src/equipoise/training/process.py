@@ -1,5 +1,6 @@
 """What every process of a run does: take the lock, open the data, restore the newest checkpoint, train, and close."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -19,6 +20,7 @@ from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import CONFIG, Run
 from equipoise.training.allocator import freed_memory_kept
 from equipoise.training.distributed import make_distributed, on_all
+from equipoise.training.health import in_balance
 from equipoise.training.loop import Outcome, train_loop
 from equipoise.training.recorder import CHANGED, Note, Recorder
 from equipoise.training.signals import noting_signals
@@ -93,7 +95,8 @@ def train_process(
         start, feed = train_state.images, dataset.feed
 
         title = f"{run.config.objective_name} on {run.config.data}"
-        display = Display(run.config.images, title, start_at=start, quiet=quiet or not first)
+        balanced = partial(in_balance, gamma=getattr(run.config.objective, "gamma", math.nan))
+        display = Display(run.config.images, title, start_at=start, quiet=quiet or not first, balanced=balanced)
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
             final_score = partial(closing_score, run.config, dataset, device=launcher.device)
