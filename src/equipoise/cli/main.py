@@ -10,7 +10,7 @@ from importlib import import_module
 
 from equipoise.errors import Diverged, Interrupted, UsageError, quoted
 from equipoise.views.characters import write_anything
-from equipoise.views.streams import LossyStream, flush_standard_streams
+from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams
 
 COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 success, 1 training diverged, 2 usage error, 128 + N stopped by signal N.
     """
+    open_standard_streams()
     write_anything()
     command, *words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
