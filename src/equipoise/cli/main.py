@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from equipoise.errors import Diverged, Interrupted, UsageError, quoted
+from equipoise.errors import MOST_SHOWN, Diverged, Interrupted, UsageError, one_line, quoted
 from equipoise.views.characters import write_anything
 from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = flush_standard_streams()
     if failed is None or code:
         return code
-    return READER_LEFT if isinstance(failed, BrokenPipeError) else _fail(f"the system refuses: {failed}", 2)
+    return READER_LEFT if isinstance(failed, BrokenPipeError) else _fail(_refusal(failed), 2)
 
 
 def _run(command: str, words: list[str]) -> int:
@@ -88,7 +88,7 @@ def _run(command: str, words: list[str]) -> int:
             raise
         return _fail("there is too little memory: make room, or ask for less at once, as with a smaller --count", 2)
     except OSError as error:  # in printing too, where nothing is kept in memory
-        return _fail(f"the system refuses: {error}", 2)
+        return _fail(_refusal(error), 2)
     except KeyboardInterrupt:
         return _fail("stopped at once; what was saved before is intact", 130)
 
@@ -109,6 +109,10 @@ def _call(command: str, words: list[str]) -> int:
     for word in words:  # none of which may hold what no file can be called
         import_module("equipoise.reading").check_name(word)
     return int(import_module(f"equipoise.cli.{command}").main(words))
+
+
+def _refusal(error: OSError) -> str:
+    return f"the system refuses: {one_line(str(error), MOST_SHOWN)}"
 
 
 def _fail(message: str, code: int) -> int:
