@@ -1,11 +1,13 @@
 """What `--precision auto` means, and what is in full precision whatever it means."""
 
+import numpy as np
 import pytest
 import torch
 
+from equipoise import devices
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import TOYS
-from equipoise.devices import cpu_multiplies_bf16, resolve_precision
+from equipoise.devices import cpu_multiplies_bf16, is_out_of_memory, make_launcher, resolve_precision
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS
 from equipoise.objectives import BEGAN
@@ -42,3 +44,20 @@ def test_what_a_person_sees_is_computed_in_full_precision(name: str) -> None:
     for values in (images, energies):
         assert values.dtype == torch.float32
     assert (images == images.bfloat16().float()).float().mean() < 0.1
+
+
+def test_processes_need_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand processes would take the machine down before one of them could say so."""
+    monkeypatch.setattr(devices, "memory_of", lambda device: 2**30)
+    with pytest.raises(UsageError, match="memory for 3 processes .* not for 1000: use fewer --devices"):
+        make_launcher("cpu", 1000)
+    assert make_launcher("cpu", 1).world_size == 1
+
+
+def test_want_of_memory_is_known_by_whoever_tells_it() -> None:
+    wanting = [lambda: np.ones(2**50), lambda: torch.empty(2**60), lambda: torch.empty(2**50).fill_(1)]
+    for ask in wanting:
+        with pytest.raises((MemoryError, RuntimeError)) as told:
+            ask()
+        assert is_out_of_memory(told.value), told.value
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -113,12 +113,16 @@ def test_special_files_in_every_place(tmp_path: Path, within: Command) -> None:
         *(["compare", "pipe", "pipe"], ["compare", "/dev/zero", "/dev/zero"], ["resume", "run"], ["sample", "run"]),
         *(["evaluate", "run"], ["train", "began", "--data", "pipe"], ["data", "inspect", "/dev/zero"]),
         ["evaluate", "--images", "a.npy", "--reference", "a.npy", "--features", "inception", "--weights", "pipe"],
-        *(["data", "inspect", "a.npy", "--out", name] for name in ("pipe", "/dev/full", "a.xyz", "run")),
+        *(["data", "inspect", "a.npy", "--out", name] for name in ("pipe", "/dev/full", "run")),
+        *(["evaluate", "--images", "a.npy", "--reference", "a.npy", "--json", "pipe"], ["bench", "--json", "pipe"]),
+        *(["data", "nope"], ["data", "inspect", "x" * 5000], ["evaluate", "x" * 5000]),
     ):
         told = within(*words)
         assert told.returncode == 2, words
         assert told.stderr.strip().startswith("equipoise: "), told.stderr
         assert len(told.stderr.strip().splitlines()) == 1, told.stderr
+        assert not told.stdout, "refused before anything is done"
+    assert "cannot write a picture as 'a.xyz'" in within("data", "inspect", "a.npy", "--out", "a.xyz").stderr
     with pytest.raises(UsageError, match="is there and is no file: choose another place"):
         write_where_asked(tmp_path / "pipe", "")
     assert Path("/dev/full").is_char_device()
@@ -235,6 +239,7 @@ def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
         *(("subject", []), ("subject", {"name": 3, "count": 1, "beside": ""}), ("protocol", {"reference": 3})),
         *(("protocol", {}), ("protocol", {"reference": {"count": "many", "split": 3}}), ("notes", "x"), ("notes", [3])),
         *(("protocol", {**SCORES.protocol, "shape": "x"}), ("protocol", {**SCORES.protocol, "features": [1]})),
+        ("protocol", {**SCORES.protocol, "features": {"name": "pixels"}}),
     ],
 )
 def test_scores_of_another_form_are_refused(tmp_path: Path, key: str, value: object) -> None:

@@ -1,8 +1,11 @@
 """Where to compute, in which precision, and how the processes of a run are started."""
 
 import ast
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +22,10 @@ Value = TypeVar("Value")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp64"]
 Compile = Literal["auto", "always", "never"]
+
+PROCESS_MEMORY = 300 * 2**20  # bytes that a process takes before it computes anything
+# As torch, CUDA, Python and oneDNN put it.
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "MemoryError", "could not create a primitive")
 
 
 class Launcher(Protocol):
@@ -77,9 +84,12 @@ def make_launcher(device: Device, devices: int) -> Launcher:
         UsageError: this machine has no such device, or not so many.
     """
     kind = resolve_device(device)
+    most = memory_of(torch.device("cpu")) // PROCESS_MEMORY if kind == "cpu" and devices > 1 else 0
     available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
     if devices > available:
         raise UsageError(f"this machine has {available} {kind} device(s), not {devices}: use --devices {available}")
+    if 0 < most < devices:
+        raise UsageError(f"there is memory for {most} processes here, not for {devices}: use fewer --devices")
     joined = processes_were_started()
     if devices == 1 and not joined:
         return SingleProcess(torch.device(kind) if kind == "cpu" else torch.device(kind, 0))
@@ -165,6 +175,23 @@ def leaving_together(launcher: Launcher) -> Iterator[None]:
         torch.distributed.destroy_process_group()
 
 
+def end_with_parent(launcher: Launcher) -> None:
+    """Let a process that `launcher` has started get SIGTERM when the one that started it dies, or has died already.
+
+    torch asks Linux for a SIGINT then, which comes to nothing where that is ignored, as in the background of a script,
+    or where the parent died while this process was still importing.
+    """
+    parent = multiprocessing.parent_process()
+    if launcher.world_size == 1 or parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="equipoise-parent", daemon=True).start()
+
+
 def processes_were_started() -> bool:
     """Whether torchrun or a cluster's scheduler has started the processes, of which this is one."""
     if not os.environ.keys() & {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}:
@@ -220,6 +247,11 @@ def memory_of(device: torch.device) -> int:
     if device.type == "cpu" and hasattr(os, "sysconf"):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 0
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error, or the traceback of a process that it quotes, says that there is too little memory."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
 
 def to_device(device: torch.device, tensor: Tensor) -> Tensor:

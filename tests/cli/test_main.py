@@ -272,6 +272,7 @@ def test_inspect(within: Command, tmp_path: Path) -> None:
         (["began", "--preset", "paper", "--config", "misspelled.yaml"], "use one of them"),
         (["began", "--gama", "0.5"], "--gamma"),
         (["began", "--resume-if-exists"], "needs --out"),
+        (["--nope"], "name an objective, or give --config"),
         (["begn"], r"unknown objective 'begn' \(did you mean 'began'\?\)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -98,3 +98,9 @@ def test_where_there_are_no_locks_nothing_is_held_and_nothing_left(
     monkeypatch.setattr("fcntl.flock", refuse)
     with sole_writer(tmp_path, timeout=0.1), sole_writer(tmp_path, timeout=0.1):
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def test_a_pipe_in_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(UsageError, match="is there and is no file: move it away"), sole_writer(tmp_path):
+        pass

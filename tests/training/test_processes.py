@@ -86,3 +86,29 @@ def test_a_process_that_dies_is_told_in_a_sentence(small: TrainConfig, tmp_path:
     assert told.splitlines()[-1].startswith("equipoise: ")
     assert "`equipoise resume run`" in told.splitlines()[-1]
     assert not children(process.pid)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes as Linux lists them")
+@pytest.mark.parametrize("ignoring", [False, True], ids=["while-they-start", "in-the-background-of-a-script"])
+def test_no_process_outlives_the_one_that_started_it(small: TrainConfig, tmp_path: Path, *, ignoring: bool) -> None:
+    """Killed, that can tell them nothing; nor does SIGINT reach them where a script has it ignored."""
+    place(tmp_path, small.with_changes(images=10_000_000))
+    words = ["train", "--config", "run.yaml", "--out", "run", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "equipoise", *words],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignoring else None,  # noqa: PLW1509
+    )
+    deadline = time.monotonic() + 240
+    while len(started := children(process.pid)) < 2 or (ignoring and not (tmp_path / "run" / "metrics.jsonl").exists()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{each}").exists() for each in started):
+        assert time.monotonic() < deadline, "a process was left behind"
+        time.sleep(0.05)
+    assert Run.open(tmp_path / "run").config.devices == 2

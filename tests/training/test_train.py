@@ -387,3 +387,19 @@ def test_few_frames_lie_between_train_and_the_discriminator(
     equipoise.train(TrainConfig(objective=OBJECTIVES[objective](), **settings), tmp_path / "run", quiet=True)
     assert len(between) == 6
     assert all(len(frames) <= 7 for frames in between), between
+
+
+def test_too_little_memory_for_a_step_is_told_in_a_sentence(small: TrainConfig, tmp_path: Path) -> None:
+    """What a step takes beside weights is not known before; once there is room, the run goes on."""
+    run, forward, calls = tmp_path / "run", EnergyDiscriminator.forward, []
+
+    def asking(self: EnergyDiscriminator, images: torch.Tensor) -> Any:
+        calls.append(len(images))
+        return forward(self, images if len(calls) < 10 else torch.empty(2**50))  # which no allocator gives
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EnergyDiscriminator, "forward", asking)
+        with pytest.raises(UsageError, match=r"too little memory .* smaller --batch.*resume .* at \d+ images"):
+            equipoise.train(small, run, quiet=True)
+    assert not list(tmp_path.rglob(".*.tmp"))
+    assert int(equipoise.resume(run, quiet=True).checkpoints()[-1].stem) == small.images

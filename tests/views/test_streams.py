@@ -77,3 +77,21 @@ def test_the_general_help_without_a_reader(buffered: str) -> None:
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 2
         assert done.stderr == "equipoise: the system refuses: [Errno 28] No space left on device\n"
+
+
+CLOSED = """
+import os, sys
+from equipoise.cli.main import main
+code = main(sys.argv[1:])
+assert [os.readlink(f"/proc/self/fd/{number}") for number in (0, 1, 2)] == [os.devnull] * 3, "no file of ours is there"
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looks at files as Linux lists them")  # noqa: PTH110
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["sample", "--help"], 0), (["sample", "nothing"], 2)])
+def test_streams_that_are_closed_lead_nowhere(words: list[str], code: int) -> None:
+    """As in `equipoise … <&- >&- 2>&-`: what is opened later does not take their numbers."""
+    command = 'exec "$@" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", command, "sh", sys.executable, "-c", CLOSED, *words], check=False)
+    assert done.returncode == code

@@ -2,13 +2,18 @@
 
 import io
 import threading
+from functools import partial
 
 import pytest
 from rich.console import Console
 
+from equipoise.training.health import in_balance
 from equipoise.views.terminal import PLAIN_SECONDS, Display, duration, number, short, sparkline
 
 MEASURES = {"lr": 1e-4, "energy_real": 0.0612, "energy_fake": 0.03, "k": 0.07, "m_global": 0.064, "balance": 0.49}
+
+
+HELD = partial(in_balance, gamma=0.5)
 
 
 class Clock:
@@ -34,7 +39,7 @@ def rendered(display, width=120, encoding="utf-8"):
 def drive(console, *, start=0, total=300_000, seconds=0.8, **options):
     """A display after a whole run, a line of metrics every 1,000 images and `seconds`."""
     clock = Clock()
-    with Display(total, "BEGAN on digits", console, start_at=start, clock=clock, **options) as display:
+    with Display(total, "BEGAN on digits", console, start_at=start, clock=clock, balanced=HELD, **options) as display:
         for images in range(start + 1000, total + 1, 1000):
             clock.now += seconds
             display.update(images, {**MEASURES, "m_global": 0.06 + 500 / images})
@@ -152,11 +157,12 @@ def test_what_is_said_stays_above_and_is_not_read_as_markup(level, prefix, termi
 
 
 def test_health_in_words():
-    with Display(100_000, "run", plain()) as display:
+    with Display(100_000, "run", plain(), balanced=HELD) as display:
         assert display.view.health == ("info", "starting")
-        display.update(1000, {"k": 0.0})
-        assert display.view.health == ("info", "no warnings")
-        display.update(2000, {"k": 0.2})
+        for measures in ({"k": 0.0, "balance": 0.5}, {"k": 0.2, "balance": 0.7}, {"balance": 0.1}, {"k": 1.0}):
+            display.update(1000, measures)
+            assert display.view.health == ("info", "no warnings"), "k alone makes no balance, nor does the ratio"
+        display.update(2000, {"k": 0.2, "balance": 0.52})
         assert display.view.health == ("good", "balanced")
         display.message("warning", "k sits at 0")
         display.update(6000, {"k": 0.2})

@@ -99,8 +99,13 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
 
     Returns:
         The figures, by their names in `bench --json`.
+
+    Raises:
+        UsageError: the networks cannot make images of that size.
     """
     device, config = launcher.device, case.config(launcher.device.type)
+    with torch.device("meta"):  # refused here, if networks cannot make such images, before so many images are made
+        config.build(case.shape)
     dtype, cycle = DTYPES[config.precision], config.n_critic
     builders = _step_builders(case, config, launcher)
     equipoise = builders["equipoise"]

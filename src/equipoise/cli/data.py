@@ -11,16 +11,19 @@ from equipoise.config.numbers import Count, HeldOutShare
 from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
-from equipoise.runs.files import save_picture
+from equipoise.errors import UsageError, quoted
+from equipoise.runs.files import check_place, save_picture
 from equipoise.views.terminal import progress_bar
 
 
 def main(words: list[str]) -> int:
     """Parse the words after `equipoise data`, and run the command that they name; returns the exit code."""
     commands: dict[str, Callable[..., int]] = {"inspect": inspect, "pack": pack}
+    if words and words[0] not in {*commands, "-h", "--help"}:
+        raise UsageError(f"unknown command {quoted(f'data {words[0]}')}: use data inspect or data pack")
     if not words or words[0] not in commands:
         print("usage: equipoise data inspect DATA [--out sheet.png]\n       equipoise data pack DATA --resolution 64")
-        return 0 if not words or words[0] in {"-h", "--help"} else 2
+        return 0
     return parse_and_call(commands[words[0]], words[1:], f"data {words[0]}")
 
 
@@ -46,6 +49,8 @@ def inspect(
         out: Contact sheet of 64 images to write, as a PNG.
         duplicates: Sheet of pairs of equal or nearly equal images to write, as a PNG.
     """
+    for place in (out, duplicates):
+        check_place(place)
     with progress_bar(f"reading {data}") as count:
         inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)
     print(inspection)

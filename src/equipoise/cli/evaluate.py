@@ -12,6 +12,7 @@ from equipoise.devices import Device, is_first_process
 from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import score
 from equipoise.evaluation.request import Request, Settings
+from equipoise.runs.files import check_place
 
 DEFAULTS = plain_dataclass(Settings())
 
@@ -49,6 +50,7 @@ def evaluate(
     """
     if (run is None) == (images is None):
         raise UsageError("give a run's folder, or --images and --reference: `equipoise evaluate --help` shows both")
+    check_place(json)
     request = construct(Request, {"images": str(run or images), "reference": reference, **asdict(settings)})
     scores = score(request, device=device, devices=devices, quiet=quiet)
     if not is_first_process():  # of the processes that torchrun has started, one prints

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from equipoise.errors import Diverged, Interrupted, UsageError, quoted
+from equipoise.errors import MOST_SHOWN, Diverged, Interrupted, UsageError, one_line, quoted
 from equipoise.views.characters import write_anything
-from equipoise.views.streams import LossyStream, flush_standard_streams
+from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams
 
 COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 success, 1 training diverged, 2 usage error, 128 + N stopped by signal N.
     """
+    open_standard_streams()
     write_anything()
     command, *words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = flush_standard_streams()
     if failed is None or code:
         return code
-    return READER_LEFT if isinstance(failed, BrokenPipeError) else _fail(f"the system refuses: {failed}", 2)
+    return READER_LEFT if isinstance(failed, BrokenPipeError) else _fail(_refusal(failed), 2)
 
 
 def _run(command: str, words: list[str]) -> int:
@@ -82,8 +83,12 @@ def _run(command: str, words: list[str]) -> int:
         return _fail(str(error), 128 + error.signal)
     except BrokenPipeError:  # as `| head` does
         return READER_LEFT
+    except (MemoryError, RuntimeError) as error:
+        if not import_module("equipoise.devices").is_out_of_memory(error):
+            raise
+        return _fail("there is too little memory: make room, or ask for less at once, as with a smaller --count", 2)
     except OSError as error:  # in printing too, where nothing is kept in memory
-        return _fail(f"the system refuses: {error}", 2)
+        return _fail(_refusal(error), 2)
     except KeyboardInterrupt:
         return _fail("stopped at once; what was saved before is intact", 130)
 
@@ -104,6 +109,10 @@ def _call(command: str, words: list[str]) -> int:
     for word in words:  # none of which may hold what no file can be called
         import_module("equipoise.reading").check_name(word)
     return int(import_module(f"equipoise.cli.{command}").main(words))
+
+
+def _refusal(error: OSError) -> str:
+    return f"the system refuses: {one_line(str(error), MOST_SHOWN)}"
 
 
 def _fail(message: str, code: int) -> int:

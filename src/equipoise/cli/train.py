@@ -42,10 +42,12 @@ def main(words: list[str]) -> int:
     """
     objective = words.pop(0) if words and not words[0].startswith("-") else None
     preset, file = pop_flag(words, "--preset"), pop_flag(words, "--config")
+    if objective is None and file is None and words and words[0] not in {"-h", "--help"}:
+        raise UsageError("name an objective, or give --config: `equipoise train` lists the objectives")
     if objective is None and file is None:
         listing = "\n".join(f"  {name:14} {', '.join(presets)}" for name, presets in PRESETS.items())
         print(HELP.format(objectives=listing), end="")
-        return 0 if not words or words[0] in {"-h", "--help"} else 2
+        return 0
     if objective is not None:
         check_objective(objective)
     automatic = file is None and preset is None

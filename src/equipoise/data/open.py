@@ -22,7 +22,7 @@ from equipoise.data.packed.writer import Writer
 from equipoise.data.shards import Stream, is_stream, open_stream
 from equipoise.data.sources import BUNDLED
 from equipoise.data.sources.base import Annotations
-from equipoise.data.toys import TOYS
+from equipoise.data.toys import NO_IMAGES, TOYS
 from equipoise.errors import UsageError
 from equipoise.reading import expand_home
 
@@ -127,9 +127,7 @@ class Dataset:
             UsageError: the data cannot be used, or is a toy.
         """
         if self._toy is not None:
-            raise UsageError(
-                f"{self.name} is a toy, of points and not of images: `equipoise train` and `evaluate` know it"
-            )
+            raise UsageError(NO_IMAGES.format(self.name))
         if not is_stream(self.name):
             if part == "all":
                 return self._images

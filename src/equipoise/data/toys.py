@@ -135,3 +135,4 @@ TOYS: Mapping[str, Toy] = {
     )
 }
 """The toys by name, as `--data` takes them."""
+NO_IMAGES = "{} is a toy, of points and not of images: `equipoise train` and `evaluate` know it"

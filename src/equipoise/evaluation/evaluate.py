@@ -11,7 +11,7 @@ from torch import Tensor
 from equipoise.config.messages import construct
 from equipoise.config.numbers import ProcessCount, check_numbers
 from equipoise.data import normalise
-from equipoise.devices import Device, Launcher, leaving_together, make_launcher
+from equipoise.devices import Device, Launcher, end_with_parent, leaving_together, make_launcher
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import extractor_name, image_statistics
 from equipoise.evaluation.image_sets import ImageSets, open_sets
@@ -115,6 +115,7 @@ def _evaluate_in_process(launcher: Launcher, settings: dict[str, Any], quiet: bo
 
     A process that fails must not leave the others waiting for it, so errors travel as text to a place where all meet.
     """
+    end_with_parent(launcher)
     request = Request(**settings)
     share, error = None, ""
     try:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, model_validator
 
 from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
 from equipoise.metrics import METRICS, POINT_METRICS, MetricResult
@@ -37,6 +37,12 @@ class _Protocol(_Part):
     reference: _Reference
     features: _Features | None = None
     shape: list[int] = []
+
+    @model_validator(mode="after")
+    def _images_have_a_shape(self) -> Self:
+        if self.features and len(self.shape) != 3:
+            raise ValueError("shape should be of channels, height and width")
+        return self
 
 
 class _Subject(_Part):

@@ -67,6 +67,19 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.glob(f".*{UNFINISHED}") if LEFTOVER.fullmatch(path.name) and path.is_file()]
 
 
+def check_place(path: Path | None) -> None:
+    """Refuse a place that the user has named, before there is anything to write; None is fine.
+
+    Raises:
+        UsageError: no file can have that name, or there is something else than a file.
+    """
+    if path is None:
+        return
+    check_name(path)
+    if os.path.lexists(path) and not path.is_file():  # a device would be replaced, and a pipe waited for
+        raise UsageError(f"{path} is there and is no file: choose another place")
+
+
 @contextmanager
 def file_where_asked(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file to write, which takes the place that the user has named when it is whole, folders included.
@@ -74,9 +87,7 @@ def file_where_asked(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UsageError: it cannot be written, or there is something else than a file.
     """
-    check_name(path)
-    if os.path.lexists(path) and not path.is_file():  # a device would be replaced, and a pipe waited for
-        raise UsageError(f"{path} is there and is no file: choose another place")
+    check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as partial, partial.open("xb") as file:

@@ -29,6 +29,8 @@ def sole_writer(folder: Path, timeout: float = TIMEOUT) -> Iterator[None]:
         UsageError: another process holds the lock, or the folder cannot be written.
     """
     path = folder / LOCK
+    if os.path.lexists(path) and not path.is_file():  # a pipe would be waited for
+        raise UsageError(f"{path} is there and is no file: move it away")
     try:
         path.open("ab").close()  # asked first, so that any later OSError is about locks and not about permissions
     except OSError as error:

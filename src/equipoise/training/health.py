@@ -20,6 +20,7 @@ FALLEN = 0.5  # ... or below this share of the run's own best
 MAX_ROLLBACKS = 3  # times that a run goes back to a checkpoint and halves its learning rate, before it stops
 LOST = 0.25  # of the run's own best diversity: below it at CONFIRMED samples in a row is a sudden collapse
 CONFIRMED = 2
+NEAR = 0.1  # of gamma; lines of runs in balance lie within 0.06 of it
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ def not_finite(values: Mapping[str, float], images: int) -> Finding | None:
         f"{', '.join(names)} stopped being finite before {images:,} images: training has stopped and the last good "
         "checkpoint is kept; try half the learning rate (--lr), a warm-up (--warmup 20k) or --precision fp32",
     )
+
+
+def in_balance(measures: Mapping[str, float], gamma: float) -> bool:
+    """Whether BEGAN's balance is held: k is within its range, and L(G(z)) / L(x) at gamma but for NEAR of it."""
+    return 0 < measures.get("k", 0) < 1 and abs(measures.get("balance", 0) - gamma) <= NEAR * gamma
 
 
 def sudden_collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:

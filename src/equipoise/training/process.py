@@ -1,5 +1,6 @@
 """What every process of a run does: take the lock, open the data, restore the newest checkpoint, train, and close."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -10,7 +11,7 @@ from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
 from equipoise.data.decode import quiet_pillow
-from equipoise.devices import Launcher, leaving_together
+from equipoise.devices import Launcher, end_with_parent, leaving_together
 from equipoise.errors import UsageError
 from equipoise.evaluation.closing_score import closing_score
 from equipoise.evaluation.periodic_kid import PeriodicKID
@@ -19,6 +20,7 @@ from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import CONFIG, Run
 from equipoise.training.allocator import freed_memory_kept
 from equipoise.training.distributed import make_distributed, on_all
+from equipoise.training.health import in_balance
 from equipoise.training.loop import Outcome, train_loop
 from equipoise.training.recorder import CHANGED, Note, Recorder
 from equipoise.training.signals import noting_signals
@@ -72,6 +74,7 @@ def train_process(
         quiet: show no progress.
         notes: of a new run, sentences on its settings.
     """
+    end_with_parent(launcher)
     run = Run.open(cast(Path, launcher.broadcast(path)))
     distributed = make_distributed(launcher, run.config.precision_on(launcher.device.type))
     first = distributed.rank == 0
@@ -92,7 +95,8 @@ def train_process(
         start, feed = train_state.images, dataset.feed
 
         title = f"{run.config.objective_name} on {run.config.data}"
-        display = Display(run.config.images, title, start_at=start, quiet=quiet or not first)
+        balanced = partial(in_balance, gamma=getattr(run.config.objective, "gamma", math.nan))
+        display = Display(run.config.images, title, start_at=start, quiet=quiet or not first, balanced=balanced)
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
             final_score = partial(closing_score, run.config, dataset, device=launcher.device)

@@ -5,12 +5,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
-from torch.multiprocessing.spawn import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
-from equipoise.devices import SingleProcess, is_first_process, make_launcher, memory_of
+from equipoise.devices import SingleProcess, is_first_process, is_out_of_memory, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
@@ -24,6 +24,10 @@ from equipoise.training.state import Shape
 from equipoise.views.terminal import progress_bar
 
 FEWEST = 2  # images to train on
+TOO_LITTLE_MEMORY = (
+    "there is too little memory for a step: make room, or train a new run with a smaller --batch, --width or "
+    "--resolution"
+)
 
 
 @isolated()
@@ -166,22 +170,31 @@ def memory_needed(players: Players, dtype: torch.dtype) -> int:
 
 @contextmanager
 def _reporting_deaths(run: Run) -> Iterator[None]:
-    """Inside, signals reach the processes of a run that are started there, and it is told in words if one dies."""
+    """Inside, signals reach a run's processes that are started there; death and want of memory are told in words."""
     with forwarding_signals() as sent:
         try:
             yield
         except ProcessExitedException as error:
             _finish(run.path, _outcome_of_death(run, error, sent()))
+        except (MemoryError, RuntimeError, ProcessRaisedException) as error:
+            if not is_out_of_memory(error):
+                raise
+            _finish(run.path, Outcome("broken", _images_saved(run), TOO_LITTLE_MEMORY))
 
 
 def _outcome_of_death(run: Run, error: ProcessExitedException, signal: int) -> Outcome:
     """What became of a run one of whose processes died: by a signal sent on before it could note it, or without one."""
-    checkpoints = run.checkpoints()
-    images = images_of(checkpoints[-1]) if checkpoints else 0
+    images = _images_saved(run)
     if signal:
         return Outcome("interrupted", images, signal=signal)
     cause = error.signal_name or f"with exit code {error.exit_code}"
     return Outcome("broken", images, f"process {error.error_index} died ({cause}), as where there is too little memory")
+
+
+def _images_saved(run: Run) -> int:
+    """Images that the last checkpoint has seen."""
+    checkpoints = run.checkpoints()
+    return images_of(checkpoints[-1]) if checkpoints else 0
 
 
 def _finish(path: Path, outcome: Outcome) -> Run:

@@ -66,6 +66,21 @@ class LossyStream(io.TextIOBase):
             self._stream = None
 
 
+def open_standard_streams() -> None:
+    """Let standard streams that are closed lead nowhere.
+
+    Else the next file that is opened, such as a checkpoint, gets the number of a closed stream, and with it whatever a
+    library writes there; and Python has None for the stream, which not every library expects.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # of a number
+
+
 def flush_standard_streams() -> OSError | None:
     """Write what `print` left in memory, and return the error of stdout, if there is one.
 

@@ -131,6 +131,7 @@ class Display:
         console: where to show it; by default standard error.
         start_at: images seen when this process began, for the speed; by default those of the first update.
         quiet: show nothing at all.
+        balanced: whether the latest measures are those of a run in balance.
         clock: seconds, from any start.
     """
 
@@ -142,10 +143,11 @@ class Display:
         *,
         start_at: int | None = None,
         quiet: bool = False,
+        balanced: Callable[[Mapping[str, float]], bool] = lambda measures: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = console or error_console()
-        self.quiet, self.clock, self.start_at = quiet, clock, start_at
+        self.quiet, self.balanced, self.clock, self.start_at = quiet, balanced, clock, start_at
         self.view = View(title, total_images, start_at or 0, clock(), clock)
         self._speed, self._history = SpeedMeter(), deque[float](maxlen=SPARKLINE_UPDATES)
         self._warned_at: int | None = None
@@ -213,7 +215,7 @@ class Display:
             return self.view.health
         if self._warned_at is not None:
             return "info", f"no new warning since {short(self._warned_at)} images"
-        return ("good", "balanced") if 0 < self.view.measures.get("k", 0) < 1 else ("info", "no warnings")
+        return ("good", "balanced") if self.balanced(self.view.measures) else ("info", "no warnings")
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(Text(encodable(text, self.console), style=style), soft_wrap=self._live is None)

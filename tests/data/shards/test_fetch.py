@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -174,6 +175,24 @@ def test_a_server_that_falls_silent_is_an_error_in_bounded_time(server: Server) 
     server.misbehave = silent
     with pytest.raises(StreamBroken, match="timed out"):
         download(server, RetryPolicy((0.01,), timeout=0.2))
+    done.set()
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_an_error_in_bounded_time(server: Server) -> None:
+    done = threading.Event()
+
+    def dripping(handler: BaseHTTPRequestHandler, number: int) -> bool:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "10000")
+        handler.end_headers()
+        with suppress(OSError):  # the client hangs up
+            while not done.wait(0.02):
+                handler.wfile.write(b"x")
+        return True
+
+    server.misbehave = dripping
+    with pytest.raises(StreamBroken, match="only .* bytes came in 0.3 seconds.*tried 3 times"):
+        download(server, RetryPolicy((0.01, 0.01), timeout=0.3))
     done.set()
 
 

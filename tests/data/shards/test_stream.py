@@ -239,7 +239,7 @@ def test_images_that_share_a_sample_are_told(tmp_path: Path, stream: Opener) -> 
     path = tar(tmp_path / "a.tar", files)
     note = (
         "left out: 4 images beside another in its sample, as names that agree up to the first dot are one sample, such "
-        "as that of Shot at 10.00.png; rename the files to have all"
+        "as that of Shot at 10.00.png; rename the files, or unpack them into a folder, to have all"
     )
     assert stream(path).notes == [f"of the first 2 samples, {note}"]
     assert inspect(path).notes == open_images(path, 4).notes == [note]

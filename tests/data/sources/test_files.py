@@ -230,6 +230,15 @@ def test_zip_entries_stay_in_the_zip(folder: Path, tmp_path: Path) -> None:
     assert not Path("/abs/evil.png").exists()
 
 
+def test_a_zip_entry_may_have_no_name(folder: Path, tmp_path: Path) -> None:
+    count, path = len(open_images(folder, 8)), zipped(folder, tmp_path / "a.zip")
+    nameless = zipfile.ZipInfo("x")
+    nameless.filename = ""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(nameless, next(iter(sorted(folder.glob("*.png")))).read_bytes())
+    assert len(open_images(path, 8)) == count + 1
+
+
 def test_absurd_zip_entries_are_skipped(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -69,7 +69,7 @@ def test_a_folder_may_be_named_like_bundled_data(save: Callable[..., Path], monk
     assert find_source(Path("digits")).identity[0] == "folder"
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.png", "a", "a.rar"])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.rar"])
 def test_unknown_kinds_of_files(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("something")
     with pytest.raises(UsageError, match=f"{re.escape(name)} is of no known kind: give a folder of images, a .zip"):
@@ -115,3 +115,21 @@ def test_a_cache_that_may_not_be_written_is_said(public: Path) -> None:
     message = as_nobody(lambda: open_images("digits", 8, cache=public / "below"))
     assert message.startswith(f"cannot write to the cache folder {public / 'below'}: Permission denied; make room")
     assert message.endswith("set EQUIPOISE_CACHE to another folder")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("ring8", "ring8 is a toy, of points and not of images: `equipoise train` and `evaluate` know it"),
+        ("a.png", "is a single image: give the folder that holds it and others"),
+        ("x" * 100_000, "cannot read .*: File name too long; check the path"),
+    ],
+)
+def test_what_is_no_set_of_images_is_told_as_what_it_is(
+    data: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=told) as error:
+        find_source(data)
+    assert len(str(error.value)) < 300

@@ -76,7 +76,9 @@ class ReadReport:
             count = len(self.skipped)
             reasons = ", ".join(f"{name} ({reason})" for name, reason in self.skipped[:NAMED])
             more = f" and {count - NAMED} more" if count > NAMED else ""
-            raise UsageError(f"none of the {count} images in {source} can be read: {reasons}{more}; write them again")
+            raise UsageError(
+                f"none of the {count} images in {source} can be read: {reasons}{more}; replace or mend them"
+            )
 
 
 def prepare_all(

@@ -3,6 +3,7 @@
 import http.client
 import io
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from equipoise.data.shards.broken import StreamBroken
 from equipoise.errors import MOST_REASON, one_line, reason
 
 TIMEOUT = 30.0  # seconds without a byte
+SLOWEST = 1000  # bytes a second over so many seconds, below which a server counts as one that has failed
 MAX_RETRY_AFTER = 60.0  # seconds that a server may ask to be waited for
 TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 CHUNK = 2**18  # bytes
@@ -31,7 +33,7 @@ class RetryPolicy:
 
     Attributes:
         waits: seconds before each further try; a transfer that got on begins anew with the first.
-        timeout: seconds without a byte that end a try.
+        timeout: seconds without a byte, or with fewer than SLOWEST a second, that end a try.
         stop: set to give up at once.
         wait: waits for so many seconds, or until the event is set, and returns whether it is: for tests.
     """
@@ -76,6 +78,8 @@ class Download(io.RawIOBase):
         self.url, self.retry, self.stamp = url, retry, stamp
         self.position, self.tries = 0, 0
         self.response: Any = None
+        # What came in how many seconds of waiting for it, and how often in a row that was too little.
+        self.recent, self.waited, self.slow = 0, 0.0, 0
 
     def readable(self) -> bool:
         """True."""
@@ -87,18 +91,35 @@ class Download(io.RawIOBase):
             try:
                 if self.response is None:
                     self._connect()
-                count = cast(int, self.response.readinto(buffer))
+                data = self._read(len(buffer))
+                buffer[: (count := len(data))] = data
                 # A connection that ends early looks like the end of the file; only the size tells them apart.
                 if not count and self.stamp and self.stamp.size not in (None, self.position):
                     raise ConnectionError(f"the connection ended after {self.position:,} of {self.stamp.size:,} bytes")
             except TRANSFER_ERRORS as error:
                 self._disconnect()
-                wait_or_give_up(error, self.url, self.tries, self.retry)
+                wait_or_give_up(error, self.url, max(self.tries, self.slow - 1), self.retry)
                 self.tries += 1
             else:
                 self.position += count
                 self.tries = 0 if count else self.tries
                 return count
+
+    def _read(self, size: int) -> bytes:
+        """The next bytes as they come, `size` at most.
+
+        Raises:
+            ConnectionError: they come so slowly that it would take for ever, though no single byte is late.
+        """
+        began = time.monotonic()
+        data = cast(bytes, self.response.read1(size))  # at once what there is: `read` would wait until there is all
+        self.recent, self.waited = self.recent + len(data), self.waited + time.monotonic() - began
+        if self.recent >= SLOWEST * self.retry.timeout:
+            self.recent, self.waited, self.slow = 0, 0.0, 0
+        elif self.waited > self.retry.timeout:
+            came, self.recent, self.waited, self.slow = self.recent, 0, 0.0, self.slow + 1
+            raise ConnectionError(f"only {came:,} bytes came in {self.retry.timeout:g} seconds")
+        return data
 
     def close(self) -> None:
         """Close the connection."""
@@ -132,7 +153,7 @@ class Download(io.RawIOBase):
             # A server without ranges sends the whole file again, of which the bytes read before are skipped.
             left = self.position
             while left:
-                piece = self.response.read(min(left, CHUNK))
+                piece = self._read(min(left, CHUNK))
                 if not piece:
                     raise ConnectionError("the connection ended early again")
                 left -= len(piece)

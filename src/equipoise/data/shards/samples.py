@@ -85,7 +85,7 @@ def left_out_note(samples: Sequence[Sample]) -> tuple[str, ...]:
     example = next(sample.name for sample in samples if sample.left_out)
     return (
         f"left out: {counted(count, 'image')} beside another in its sample, as names that agree up to the first dot "
-        f"are one sample, such as that of {example}; rename the files to have all",
+        f"are one sample, such as that of {example}; rename the files, or unpack them into a folder, to have all",
     )
 
 

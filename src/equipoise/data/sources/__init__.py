@@ -8,6 +8,7 @@ import difflib
 import os
 from pathlib import Path
 
+from equipoise.data.formats import is_image
 from equipoise.data.shards.source import shards
 from equipoise.data.sources.arrays import array
 from equipoise.data.sources.base import Contents, Source, source_errors
@@ -18,7 +19,7 @@ from equipoise.data.sources.files import archive, folder
 from equipoise.data.sources.hub import hub
 from equipoise.data.sources.idx import idx
 from equipoise.data.sources.parquet import parquet, split_of_folder
-from equipoise.data.toys import TOYS
+from equipoise.data.toys import NO_IMAGES, TOYS
 from equipoise.errors import UsageError, quoted
 from equipoise.reading import check_name, expand_home
 
@@ -35,6 +36,8 @@ def find_source(data: str | os.PathLike[str]) -> Source:
         UsageError: there is no such thing, it may not be read, or it is of no kind in SOURCES.
     """
     check_name(data)
+    if data in TOYS:
+        raise UsageError(NO_IMAGES.format(data))
     if isinstance(data, str):
         for named_source in NAMED_SOURCES:
             if (source := named_source(data)) is not None:
@@ -51,6 +54,8 @@ def find_source(data: str | os.PathLike[str]) -> Source:
         for path_source in SOURCES if path.is_file() or path.is_dir() else ():  # a pipe or device would block
             if (source := path_source(path)) is not None:
                 return source
+    if is_image(path.name):
+        raise UsageError(f"{path} is a single image: give the folder that holds it and others")
     raise UsageError(
         f"{path} is of no known kind: give a folder of images, a .zip of them, an .npz or .npy array, "
         f"an IDX file, batches of CIFAR, Parquet or Arrow files, .tar shards, or {bundled_names}"

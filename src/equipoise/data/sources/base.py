@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.data.digests import Stored
-from equipoise.errors import UsageError, reason
+from equipoise.errors import UsageError, quoted, reason
 
 Labels = NDArray[np.int64]  # (N,)
 LabelsAndClasses = tuple[Labels | None, tuple[str, ...] | None]  # labels, and the names of 0, 1, .. where there are any
@@ -94,6 +94,9 @@ def source_errors(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise UsageError(f"{path} does not fit into memory: save its images with np.save, as an .npy file") from error
     except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:  # of the system, where a library's own have no number
+            place = quoted(str(error.filename or path))
+            raise UsageError(f"cannot read {place}: {reason(error)}; check the path and the disk") from error
         raise UsageError(
             f"{path} is damaged or not what its name says: {reason(error)}; get or write it again"
         ) from error

@@ -106,7 +106,7 @@ def _open_archive(path: Path, beside: Mapping[str, Path]) -> Iterator[Contents]:
     with source_errors(path):
         opened = zipfile.ZipFile(path)
     with opened:
-        files = [(plain_name(info.filename), info) for info in opened.infolist() if not info.is_dir()]
+        files = [(plain_name(info.filename), info) for info in opened.infolist() if not info.filename.endswith("/")]
         files = [(name, info) for name, info in files if not is_hidden(name)]
         with source_errors(path):
             images = [each for each in files if is_image(each[0]) or _entry_looks_like_image(opened, *each)]
