@@ -47,7 +47,9 @@ def test_the_best_start_goes_on_for_each_image_its_own() -> None:
     starts = torch.ones(2, 3, 1, dtype=torch.float64)
     found = search(two_valleys, images, starts, loss=absolute_error, **SETTINGS)
     assert found.start.tolist() == [0, 1, 0]
-    torch.testing.assert_close(found.latents[:, 0], torch.tensor([3.0, 3.0, 2.0], dtype=torch.float64), atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        found.latents[:, 0], torch.tensor([3.0, 3.0, 2.0], dtype=torch.float64), atol=0.02, rtol=0
+    )
 
 
 def test_no_image_depends_on_the_others() -> None:
@@ -82,7 +84,9 @@ def test_what_is_not_finite_is_passed_over() -> None:
         return torch.where(z[:, :1] > 1, torch.nan, z[:, :1]).view(-1, 1, 1, 1)
 
     start = torch.tensor([[0.9], [2.0]], dtype=torch.float64)
-    z, losses = descend(breaks, torch.full((2, 1, 1, 1), 5.0, dtype=torch.float64), start, loss=absolute_error, **SETTINGS)
+    z, losses = descend(
+        breaks, torch.full((2, 1, 1, 1), 5.0, dtype=torch.float64), start, loss=absolute_error, **SETTINGS
+    )
     assert z[0] <= 1
     assert losses[0] < 4.2
     assert losses[1] == math.inf
@@ -92,6 +96,6 @@ def test_no_weight_gets_a_gradient_and_the_callers_mode_does_not_matter() -> Non
     layer = torch.nn.Linear(4, 12)
     with torch.inference_mode():
         images = torch.randn(2, 12)
-        z, losses = descend(layer, images, torch.zeros(2, 4), loss=squared_error, **SETTINGS | {"steps": 20})
+        _, losses = descend(layer, images, torch.zeros(2, 4), loss=squared_error, **SETTINGS | {"steps": 20})
     assert layer.weight.grad is None
     assert losses.max() < squared_error(layer(torch.zeros(2, 4)), images).max()

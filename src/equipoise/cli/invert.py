@@ -1,5 +1,6 @@
 """equipoise invert: the latents of pictures."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,8 +58,12 @@ def invert(
     """
     settings = construct(Search, asdict(search))
     players = open_players(Run.open(run), ema=ema, best=best, at=at, device=device)
-    with progress_bar("inverting", quiet=quiet) as progress:
-        done, skipped = invert_into(out, players, images, settings, progress)
+    try:
+        with progress_bar("inverting", quiet=quiet) as progress:
+            done, skipped = invert_into(out, players, images, settings, progress)
+    except KeyboardInterrupt:
+        print(f"stopped: what is done is in {out}, and the same command goes on from there", file=sys.stderr)
+        return 130
     for name, why in skipped:
         print(f"left out, as it cannot be read: {name}: {why}")
     residues, one_step = np.array(done.rows["residues"]), np.array(done.rows["one_step"])

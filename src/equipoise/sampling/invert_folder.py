@@ -81,6 +81,7 @@ def invert_into(
     facts = {
         "run": str(players.run.path),
         "images_seen": players.images_seen,
+        "ema": players.ema,
         "search": {name: value for name, value in asdict(settings).items() if name != "batch"},
     }
     reader = PictureReader(players.run, players.shape)
@@ -95,8 +96,8 @@ def invert_into(
             part = left[start : start + settings.batch]
             assert inverter is not None  # noqa: S101
             inversion = inverter([pictures.names[number] for number in part], pictures.pixels[part])
-            save_picture(out / PAGES / f"{page:05d}.png", inversion_page(inversion))
             done.add(inversion, [pictures.digests[number] for number in part])
+            save_picture(out / PAGES / f"{page:05d}.png", inversion_page(inversion))
             page += 1
             if progress is not None:
                 progress(len(pictures) - len(left) + start + len(part), len(pictures))
@@ -141,13 +142,14 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
         ) from error
     if before != facts:
         other = [name for name in facts if before.get(name) != facts[name]]
-        raise UsageError(f"{out} holds an inversion of another {' and '.join(other)}: choose another --out")
+        raise UsageError(f"{out} holds an inversion by another {' and '.join(other)}: choose another --out")
     return Done(dict(facts), rows)
 
 
 def _write(out: Path, done: Done) -> None:
     arrays = {name: np.array(values) for name, values in done.rows.items()}
     arrays["latents"] = arrays["latents"].astype(np.float32)
+    arrays["digests"] = np.array(done.rows["digests"], np.uint64)  # of which numpy would make floats
     with file_where_asked(out / LATENTS) as file:
         np.savez(file, facts=np.array(json.dumps(done.facts)), **arrays)  # type: ignore[arg-type]
     columns = {"name": "names", "residue": "residues", "one_step": "one_step", "label": "labels"}

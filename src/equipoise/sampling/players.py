@@ -28,6 +28,7 @@ class TrainedPlayers:
         shape: (C, H, W) of the images.
         classes: that the generator makes images of, or 0.
         images_seen: of the checkpoint.
+        ema: whether the generator has the moving average of the weights, and not the weights themselves.
         device: of both.
     """
 
@@ -37,6 +38,7 @@ class TrainedPlayers:
     shape: Shape
     classes: int
     images_seen: int
+    ema: bool
     device: torch.device
 
     @property
@@ -117,5 +119,6 @@ def open_players(
         shape=(channels, height, width),
         classes=loaded.facts["classes"] if config.tasks.classify else 0,
         images_seen=loaded.facts["images"],
+        ema=ema and config.ema > 0,
         device=place,
     )
