@@ -229,11 +229,10 @@ class Run:
         raise CheckpointError(f"{self.path} has no checkpoint that can be read{reason}: train it anew")
 
     def _checkpoint_at(self, images: int) -> Path:
-        every = self.checkpoints()
-        for path in every:
+        for path in self.checkpoints():
             if abs(images_of(path) - images) < self.config.batch:
                 return path
-        there = ", ".join(f"{images_of(path):,}" for path in every) or "no number of"
+        there = ", ".join(f"{images_of(path):,}" for path in self.checkpoints()) or "no number of"
         raise CheckpointError(
             f"{self.path} has checkpoints after {there} images, not {images:,}: take one of these, and train with "
             "--keep-every to keep more"

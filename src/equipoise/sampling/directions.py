@@ -11,7 +11,7 @@ from equipoise.config.datasets import open_dataset
 from equipoise.devices import Device
 from equipoise.errors import UsageError, quoted
 from equipoise.isolation import isolated
-from equipoise.latents.directions import Directions, jacobian_directions, principal_directions
+from equipoise.latents.principal import Directions, jacobian_directions, principal_directions
 from equipoise.runs.run import Run
 from equipoise.sampling.invert import Inverter, Search
 from equipoise.sampling.players import TrainedPlayers, open_players

@@ -101,7 +101,7 @@ def traverse(
         moved = moved.clamp(-1, 1)
     labels = torch.full((len(moved) * frames,), label or 0) if players.classes else None
     images = players.pictures(moved.flatten(0, 1), labels).view(*moved.shape[:2], *players.shape)
-    numbers = [f" of {number}" if len(starts) > 1 else "" for number in range(len(starts))]
+    numbers = [f", #{number}" if len(starts) > 1 else "" for number in range(len(starts))]
     return Traversal(images, moved, [f"{name}{number}" for number in numbers for name, _ in named], steps)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from equipoise.latents.directions import jacobian_directions, principal_directions
+from equipoise.latents.principal import jacobian_directions, principal_directions
 
 RNG = torch.Generator().manual_seed(0)
 
