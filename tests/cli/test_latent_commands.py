@@ -271,7 +271,7 @@ REFUSED = {
     "latents that are not finite": (("sample", "began", "--latents", "nan.csv"), "value 1 of latent 0"),
     "latents of another kind": (("sample", "began", "--latents", "z.txt"), ".npz"),
     "no latents in a file": (("sample", "began", "--latents", "other.npz"), "no array"),
-    "a damaged file": (("sample", "began", "--latents", "broken.npz"), "no latents"),
+    "a damaged file": (("sample", "began", "--latents", "broken.npz"), "damaged"),
     "a missing file": (("sample", "began", "--latents", "gone.npz"), "gone.npz"),
     "more than there are": (("sample", "began", *LATENTS, "--count", 9), "lower the count"),
     "truncated uniform latents": (("sample", "began", "--truncate", 0.7), "uniform"),

@@ -1,9 +1,7 @@
 """The inversion of many pictures into a folder, which keeps what is done and goes on from there."""
 
-import io
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +12,10 @@ import torch
 from PIL import Image
 
 from equipoise.data.packed.workers import ProgressCallback
+from equipoise.data.sources.arrays import read_npz
 from equipoise.errors import UsageError, reason
 from equipoise.isolation import isolated
-from equipoise.reading import check_name, read_bytes
+from equipoise.reading import check_name
 from equipoise.runs.files import file_where_asked, save_picture, to_json, write_where_asked
 from equipoise.sampling.invert import Inversion, Inverter, Search
 from equipoise.sampling.pictures import Given, PictureReader
@@ -24,7 +23,6 @@ from equipoise.sampling.players import TrainedPlayers
 from equipoise.views.captions import grid_with_captions
 
 LATENTS, RESIDUES, PAGES = "latents.npz", "residues.json", "pages"
-MOST_BYTES = 2**32  # of the latents of earlier pictures
 SECONDS = 5.0  # at least between two times that the latents found so far are written
 COLUMNS = 4  # pictures in a row of a page, each beside its reconstructions
 OWN_ARRAYS = ("names", "digests", "latents", "labels", "residues", "one_step")
@@ -129,17 +127,17 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
             return Done(dict(facts))
         if not (out / LATENTS).is_file():
             raise UsageError(f"{out} is not empty and holds no inversion: choose another --out")
-        with np.load(io.BytesIO(read_bytes(out / LATENTS, MOST_BYTES)), allow_pickle=False) as arrays:
-            rows = {name: list(arrays[name]) if name == "latents" else arrays[name].tolist() for name in OWN_ARRAYS}
-            before = json.loads(str(arrays["facts"]))
     except OSError as error:
         raise UsageError(f"cannot use {out}: {reason(error)}; choose another --out") from error
-    except (KeyError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(
-            f"{out / LATENTS} is damaged or of another origin: remove it, or choose another --out"
-        ) from error
+    arrays = read_npz(out / LATENTS, (*OWN_ARRAYS, "facts"))
+    try:
+        rows = {name: list(arrays[name]) if name == "latents" else arrays[name].tolist() for name in OWN_ARRAYS}
+        before = json.loads(str(arrays["facts"][0]))
+        whole = {len(row) for row in rows.values()} == {len(rows["names"])} and isinstance(before, dict)
+    except (LookupError, ValueError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise UsageError(f"{out / LATENTS} holds no inversion: remove it, or choose another --out")
     if before != facts:
         other = [name for name in facts if before.get(name) != facts[name]]
         raise UsageError(f"{out} holds an inversion by another {' and '.join(other)}: choose another --out")
@@ -151,7 +149,7 @@ def _write(out: Path, done: Done) -> None:
     arrays["latents"] = arrays["latents"].astype(np.float32)
     arrays["digests"] = np.array(done.rows["digests"], np.uint64)  # of which numpy would make floats
     with file_where_asked(out / LATENTS) as file:
-        np.savez(file, facts=np.array(json.dumps(done.facts)), **arrays)  # type: ignore[arg-type]
+        np.savez(file, facts=np.array([json.dumps(done.facts)]), **arrays)  # type: ignore[arg-type]
     columns = {"name": "names", "residue": "residues", "one_step": "one_step", "label": "labels"}
     rows = zip(*(done.rows[name] for name in columns.values()), strict=True)
     pictures = [dict(zip(columns, row, strict=True)) for row in rows]

@@ -1,7 +1,6 @@
 """Latents from a file: .npz, as `equipoise invert` writes it, or .csv."""
 
-import io
-import zipfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.data.packed.rows import Array
+from equipoise.data.sources.arrays import read_npz
 from equipoise.errors import UsageError, quoted, reason
 from equipoise.latents.edits import checked_latents
-from equipoise.reading import check_name, read_bytes
+from equipoise.reading import check_name, read_text
 
-MOST_BYTES = 2**30
+MOST_BYTES = 2**28  # of a .csv
 
 
 class LatentFile(NamedTuple):
@@ -38,21 +39,12 @@ def read_latents(path: Path) -> LatentFile:
     kind = path.suffix.lower()
     if kind not in {".npz", ".csv"}:
         raise UsageError(f"cannot read latents from {quoted(path.name)}: give an .npz with `latents`, or a .csv")
-    try:
-        data = read_bytes(path, MOST_BYTES)
-        if kind == ".csv":
-            return LatentFile(checked_latents(_from_csv(data), str(path)), None)
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            labels = arrays.get("labels")
-            latents = checked_latents(arrays["latents"], str(path))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {reason(error)}; give another file") from error
-    except KeyError as error:
-        raise UsageError(f"{path} has no array `latents`: save them with np.savez(file, latents=...)") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} holds no latents: {reason(error)}; give an .npz with `latents`, or a .csv") from error
+    if kind == ".csv":
+        return LatentFile(checked_latents(_from_csv(path), str(path)), None)
+    arrays = read_npz(path, ("latents", "labels"))
+    if "latents" not in arrays:
+        raise UsageError(f"{path} has no array `latents`: save them with np.savez(file, latents=...)")
+    latents, labels = checked_latents(arrays["latents"], str(path)), arrays.get("labels")
     if labels is None:
         return LatentFile(latents, None)
     if labels.shape != (len(latents),) or labels.dtype.kind not in "iu":
@@ -61,10 +53,19 @@ def read_latents(path: Path) -> LatentFile:
     return LatentFile(latents, None if (labels < 0).all() else torch.from_numpy(labels.astype(np.int64)))
 
 
-def _from_csv(data: bytes) -> np.ndarray:
-    lines = data.decode("utf-8-sig").splitlines()
+def _from_csv(path: Path) -> Array:
     try:
-        [float(word) for word in lines[0].split(",")] if lines else None
+        lines = read_text(path, MOST_BYTES).splitlines()
+        heading = bool(lines) and not all(map(_is_number, lines[0].split(",")))
+        with warnings.catch_warnings(action="ignore"):  # that there are no rows
+            return np.loadtxt(lines, np.float32, delimiter=",", skiprows=int(heading), ndmin=2)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read latents from {path}: {reason(error)}; mend it, or give another file") from error
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
     except ValueError:
-        del lines[0]  # a heading
-    return np.array([[float(word) for word in line.split(",")] for line in lines if line.strip()], np.float32)
+        return False
+    return True
