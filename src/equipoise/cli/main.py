@@ -47,6 +47,7 @@ examples:
   equipoise train --config runs/photos/config.yaml --seed 1
   equipoise resume runs/photos
   equipoise sample runs/photos --count 64 --out grid.png
+  equipoise interpolate runs/photos a.png b.png --out film.webp
   equipoise evaluate runs/photos --json scores.json
   equipoise evaluate --images made/ --reference photos/ --metrics kid,fid
 

@@ -38,7 +38,7 @@ def jacobian_directions(generate: Callable[[Tensor], Tensor], latents: Tensor) -
         latents: (n, K), at which the Jacobian is taken.
 
     Returns:
-        K directions. The strength is the root of the mean over latents and values of an image of (J v)².
+        K directions, on the CPU. The strength is the root of the mean over latents and values of an image of (J v)².
     """
     count, size = latents.shape
     # clone(): a tangent that is expanded, and so overlaps itself, is refused by some operations
@@ -46,11 +46,10 @@ def jacobian_directions(generate: Callable[[Tensor], Tensor], latents: Tensor) -
         jvp(generate, (latents,), (axis.expand(count, size).clone(),))[1].flatten(1)
         for axis in torch.eye(size, dtype=latents.dtype, device=latents.device)
     ]
-    jacobian = torch.stack(columns, dim=-1).flatten(0, 1).double()  # (n * C * H * W, K)
+    jacobian = torch.stack(columns, dim=-1).flatten(0, 1).cpu().double()  # (n * C * H * W, K)
     values, vectors = torch.linalg.eigh(jacobian.T @ jacobian / len(jacobian))  # ascending
-    return Directions(
-        _signed(vectors.T.flip(0)).to(latents.dtype), values.flip(0).clamp_min(0).sqrt().to(latents.dtype)
-    )
+    strengths = values.flip(0).clamp_min(0).sqrt()
+    return Directions(_signed(vectors.T.flip(0)).to(latents.dtype), strengths.to(latents.dtype))
 
 
 def _signed(vectors: Tensor) -> Tensor:

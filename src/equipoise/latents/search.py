@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
     Attributes:
         latents: (n, K).
-        losses: (n,) float64; infinite where the generator gave no finite image.
+        losses: (n,); infinite where the generator gave no finite image.
         start: (n,) the number of the start that led there.
     """
 
@@ -92,7 +92,7 @@ def descend(
     keep_in_range: bool = True,
     constant: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The best latents (n, K) on the way from `start` (n, K), and their losses (n,) float64.
+    """The best latents (n, K) on the way from `start` (n, K), and their losses (n,).
 
     As `search` from one start; the learning rate falls to 0 along a cosine, unless it is `constant`.
     """
@@ -100,12 +100,12 @@ def descend(
         images = images.clone()  # made in inference mode, they would take no part in a backward pass
         z = start.clone().requires_grad_()
         adam = torch.optim.Adam([z], lr=lr)
-        best, latents = torch.full((len(images),), torch.inf, dtype=torch.float64, device=images.device), start.clone()
+        best, latents = torch.full((len(images),), torch.inf, device=images.device), start.clone()
         for step in range(steps + 1):
             losses = loss(generate(z), images)
-            seen = losses.detach().double()
-            better = seen < best  # never where it is NaN
-            best, latents = torch.where(better, seen, best), torch.where(better[:, None], z.detach(), latents)
+            better = losses.detach() < best  # never where it is NaN
+            best = torch.where(better, losses.detach(), best)
+            latents = torch.where(better[:, None], z.detach(), latents)
             if step == steps:
                 break
             # The sum, not the mean: each latent's gradient is then that of its own image, whatever their number. And

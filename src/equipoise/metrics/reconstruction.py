@@ -52,7 +52,7 @@ def minimum_reconstruction_error(
         # Normal latents may grow without bounds, as they always could here, so that scores stay comparable.
         search = partial(descend, loss=squared_error, prior=prior, steps=steps, lr=lr, keep_in_range=prior == "uniform")
         found = [search(generate, part, start.expand(len(part), -1))[1] for start in first]
-        errors.append(torch.stack(found).amin(dim=0).cpu())
+        errors.append(torch.stack(found).amin(dim=0).cpu().double())
     return torch.cat(errors)
 
 

@@ -62,8 +62,7 @@ def directions_of(players: TrainedPlayers, kind: Kind, seed: int = 0) -> Directi
     z = players.draw(POINTS, "jacobian", seed)
     labels = torch.arange(POINTS, device=z.device) % max(1, players.classes)
     # torch has no forward-mode derivatives under autocast.
-    found = jacobian_directions(lambda z: players.generate(z, labels, exact=True), z)
-    return Directions(*(each.cpu() for each in found))
+    return jacobian_directions(lambda z: players.generate(z, labels, exact=True), z)
 
 
 def class_direction(players: TrainedPlayers, a: int, b: int, seed: int = 0) -> Directions:

@@ -147,9 +147,9 @@ def judge(players: TrainedPlayers, pictures: Tensor) -> Scores:
     for part in torch.split(pictures, BATCH):
         images = players.on_device(part).to(players.dtype)
         score: Tensor = players.discriminator(images).score
-        scores.append((score if lower_is_real else -score).double().cpu())
+        scores.append((score if lower_is_real else -score).cpu().double())
         plain = images.mean(dim=(2, 3), keepdim=True)
-        contrasts.append((images - plain).abs().pow(eta).flatten(1).mean(dim=1).double().cpu())
+        contrasts.append((images - plain).abs().pow(eta).flatten(1).mean(dim=1).cpu().double())
     return Scores(torch.cat(scores).numpy(), torch.cat(contrasts).numpy())
 
 
