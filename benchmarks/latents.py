@@ -64,7 +64,7 @@ def works(players: TrainedPlayers, batch: int) -> dict[str, tuple[Callable[[], o
     }
     if players.encodes:
         codes = players.run.config.network.codes
-        linear = Regression(torch.zeros(codes, players.latent, device=z.device), z.new_zeros(players.latent), 0.0)
+        linear = Regression(torch.zeros(codes, players.latent, device=z.device), z.new_zeros(players.latent))
         encoder = LatentEncoder(players, linear)
         found["invert, one step"] = (lambda: encoder(images), 1.0)
         found["reconstruct"] = (lambda: energy_maps(players, images), 1.0)

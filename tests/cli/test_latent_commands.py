@@ -257,7 +257,7 @@ REFUSED = {
     "one picture alone": (("interpolate", "began", "photos/0.png", *QUICK), "other end"),
     "neither pictures nor drawn latents": (("interpolate", "began"), "--random 8"),
     "both": (("interpolate", "began", "photos", "--random", 3), "not both"),
-    "one frame": (("interpolate", "began", "--random", 3, "--frames", 1), "--frames"),
+    "one frame": (("interpolate", "began", "--random", 3, "--frames", 1), "frames"),
     "a film of another kind": (("interpolate", "began", "--random", 3, "--out", "film.avi"), "avi"),
     "no encoder": (("invert", "classes", "photos", "--fast"), "no autoencoder"),
     "no autoencoder": (("reconstruct", "classes", "photos"), "equipoise invert"),

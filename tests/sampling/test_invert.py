@@ -84,7 +84,6 @@ def test_codes_that_are_the_latents_are_taken_as_they_are() -> None:
 
     players.discriminator.encoder, players.generator.decoder = Remember(), Show()
     encoder = latent_encoder(players)
-    assert encoder.regression.explained > 0.999
     z = players.draw(5, "wanted", 1) / 2
     torch.testing.assert_close(encoder(players.generate(z)), z, rtol=0, atol=1e-3)
 

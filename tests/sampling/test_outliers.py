@@ -89,4 +89,6 @@ def test_names_and_pictures_belong_together(tmp_path: Path, monkeypatch: pytest.
         assert torch.equal(shown, given[[int(name) for name in names]])
     copies = dict(zip(found.names, found.copies.tolist(), strict=True))
     assert (copies["0"], copies["43"], copies["1"]) == (2, 2, 1)
+    assert found.copied_names == [("0", 2)]
+    assert torch.equal(found.copied, given[:1])
     assert dict(zip(found.names, found.reasons, strict=True))["20"] == "relative energy"

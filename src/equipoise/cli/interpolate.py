@@ -8,7 +8,7 @@ from pydantic import Field
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call, plain_dataclass
-from equipoise.config.numbers import Count, CountOrZero
+from equipoise.config.numbers import Count, CountOrZero, Frames
 from equipoise.devices import Device
 from equipoise.latents.paths import PathKind
 from equipoise.runs.run import Run
@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
 def interpolate(
     run: Positional[Path],
     images: Positional[tuple[str, ...]] = (),
-    frames: Count = 12,
+    frames: Frames = 12,
     random: CountOrZero = 0,
     loop: bool = False,
     along: PathKind = "auto",
@@ -43,7 +43,7 @@ def interpolate(
 ) -> int:
     """Pictures between pictures: each is inverted, the latents in between are decoded, as in BEGAN's paper.
 
-    Example: equipoise interpolate runs/photos a.png b.png --frames 12
+    Example: equipoise interpolate runs/photos a.png b.png
 
     Example: equipoise interpolate runs/photos --random 8 --loop --out film.webp
 

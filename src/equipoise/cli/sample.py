@@ -1,13 +1,15 @@
 """equipoise sample: generate images from a run."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import tyro
+from torch import Tensor
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count, Seed
+from equipoise.config.numbers import Count, Frames, Reach, Seed, check_numbers
 from equipoise.errors import UsageError
 from equipoise.latents.edits import parse_dimensions, parse_values
 from equipoise.runs.run import Run
@@ -20,6 +22,23 @@ from equipoise.sampling.save_latents import save_classes, save_traversal
 from equipoise.sampling.traverse import traverse
 
 PER_CLASS = 8  # images of each class in a grid of classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moves:
+    """Directions in which latents move, a row each."""
+
+    traverse: str | None = None
+    """Dimensions of the latent, such as 0,1,2: its value goes from end to end."""
+    direction: str | None = None
+    """Directions: numbers such as 0,1,2, the strongest first, or two classes of the data as in 3:7, from one to the
+    other."""
+    directions: Kind = "jacobian"
+    """Those that are numbered: in which images change most (jacobian), or the latents of the data (data)."""
+    frames: Frames = 9
+    """Images in a row."""
+    reach: Reach | None = None
+    """How far to go to either side; by default 1 where latents are uniform, else 3."""
 
 
 def main(words: list[str]) -> int:
@@ -40,11 +59,7 @@ def sample(
     latents: Path | None = None,
     values: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
     truncate: float = 1.0,
-    dimensions: Annotated[str | None, tyro.conf.arg(name="traverse")] = None,
-    direction: str | None = None,
-    directions: Kind = "jacobian",
-    frames: Count = 9,
-    reach: float | None = None,
+    moves: Moves = Moves(),
 ) -> int:
     """Generate images from a run, of drawn latents or of latents by hand.
 
@@ -73,28 +88,16 @@ def sample(
         values: Dimensions of all latents and their values, such as 3=0.7 5=-1.
         truncate: Factor from 0 to 1 by which latents are drawn nearer to their mean, where they are normal: images
             become more typical and less diverse.
-        dimensions: Dimensions of the latent, such as 0,1,2: a row each, its value going from end to end.
-        direction: Directions, a row each: numbers such as 0,1,2, the strongest first, or two classes of the data as in
-            3:7, from one to the other.
-        directions: Those that are numbered: in which images change most (jacobian), or the latents of the data (data).
-        frames: Images in a row of a traversal.
-        reach: How far a traversal goes to either side; by default 1 where latents are uniform, else 3.
+        moves: Rows of images in which a latent moves, instead of samples.
     """
     opened, z, labels = Run.open(run), None, None
     if latents is not None:
         z, labels = read_latents(latents)
     chosen: dict[str, Any] = {"seed": seed, "ema": ema, "best": best, "at": at, "truncate": truncate}
-    if dimensions is not None or direction is not None:
+    if moves.traverse is not None or moves.direction is not None:
         if values or class_grid:
             raise UsageError("a traversal moves along dimensions and directions: leave --set and --class-grid out")
-        z = z if z is None or count is None else z[:count]
-        chosen |= {"label": label, "latents": z, "count": count or 1, "kind": directions}
-        chosen |= {"frames": frames, "reach": reach}
-        along = [] if direction is None else parse_directions(direction)
-        result = traverse(opened, parse_dimensions(dimensions or ""), along=along, **chosen)
-        save_traversal(result, out)
-        print(f"{len(result.names)} rows of {frames} images: {out}")
-        return 0
+        return _traverse(opened, moves, out, latents=z, count=count, label=label, **chosen)
     chosen["values"] = parse_values(values)
     if class_grid:
         if z is not None or label is not None:
@@ -106,4 +109,22 @@ def sample(
     samples = generate(opened, count, label=label, labels=labels if label is None else None, latents=z, **chosen)
     save_samples(samples, out, opened)
     print(f"{len(samples)} samples: {out}")
+    return 0
+
+
+def _traverse(run: Run, moves: Moves, out: Path, *, latents: Tensor | None, count: int | None, **chosen: Any) -> int:
+    check_numbers(get_type_hints(Moves, include_extras=True), vars(moves))
+    result = traverse(
+        run,
+        parse_dimensions(moves.traverse or ""),
+        along=[] if moves.direction is None else parse_directions(moves.direction),
+        kind=moves.directions,
+        frames=moves.frames,
+        reach=moves.reach,
+        count=count or 1,
+        latents=latents if latents is None or count is None else latents[:count],
+        **chosen,
+    )
+    save_traversal(result, out)
+    print(f"{len(result.names)} rows of {moves.frames} images: {out}")
     return 0

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.latents.regression import Regression, ridge_regression
-from equipoise.latents.search import into_range
+from equipoise.latents.search import absolute_error, into_range
 from equipoise.sampling.players import TrainedPlayers
 
-DRAWN = 2_000  # latents at least from which the map is learnt, and more for long codes
-PER_CODE = 8  # latents for each value of a code
+DRAWN, PER_CODE = 4_000, 16  # latents from which the map is learnt at least, and for each value of a code
+LEFT_OUT = 512  # of them by which the penalty is chosen
+PENALTIES = (1e-6, 1e-4, 1e-2, 1.0)
 BLOCK = 64
 
 
@@ -33,15 +34,18 @@ class LatentEncoder:
     players: TrainedPlayers
     regression: Regression
 
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Latents (N, latent) of images (N, C, H, W) in [-1, 1], within the prior's range."""
-        with torch.no_grad():
-            codes = torch.cat([self.players.features(part) for part in torch.split(images, BLOCK)])
+        codes = torch.cat([self.players.features(part) for part in torch.split(images, BLOCK)])
         return into_range(self.regression(codes), self.players.prior)
 
 
+@torch.no_grad()
 def latent_encoder(players: TrainedPlayers, *, seed: int = 0) -> LatentEncoder:
     """The encoder of a run, its linear map learnt from images that the run's generator makes.
+
+    Of several penalties the one is taken with which images that were left out are made anew best.
 
     Raises:
         UsageError: the run's discriminator is no autoencoder, and encodes nothing.
@@ -55,6 +59,19 @@ def latent_encoder(players: TrainedPlayers, *, seed: int = 0) -> LatentEncoder:
     z = players.draw(count, "encoder", seed)
     labels = torch.arange(count, device=z.device) % max(1, players.classes)
     parts = zip(torch.split(z, BLOCK), torch.split(labels, BLOCK), strict=True)
-    with torch.no_grad():
-        made = torch.cat([players.features(players.generate(*part)) for part in parts])
-    return LatentEncoder(players, ridge_regression(made, z))
+    codes = torch.cat([players.features(players.generate(*part)) for part in parts])
+
+    def error(regression: Regression) -> float:
+        """Mean absolute error of the images that were left out."""
+        parts = (torch.split(each[:LEFT_OUT], BLOCK) for each in (z, codes, labels))
+        errors = [
+            absolute_error(
+                players.generate(into_range(regression(code), players.prior), label), players.generate(true, label)
+            )
+            for true, code, label in zip(*parts, strict=True)
+        ]
+        return torch.cat(errors).mean().item()
+
+    fitted = {each: ridge_regression(codes[LEFT_OUT:], z[LEFT_OUT:], each) for each in PENALTIES}
+    penalty = min(PENALTIES, key=lambda each: error(fitted[each]))
+    return LatentEncoder(players, ridge_regression(codes, z, penalty))

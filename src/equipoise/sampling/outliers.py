@@ -28,6 +28,7 @@ from equipoise.sampling.pictures import Given, PictureReader, Pictures
 from equipoise.sampling.players import TrainedPlayers, open_players
 
 BATCH = 256
+MOST_COPIED = 10_000  # pictures with copies that are kept to be shown
 REFERENCE = 2_000  # training images with which others are compared
 NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a normal distribution
 LEAST_CONTRAST = 0.1  # of the data's median: a picture of less counts as one of so much
@@ -47,6 +48,8 @@ class Outliers:
         reasons: by which: `energy` (or `score`) or `relative energy`.
         copies: (N,) how many of the pictures are the same, pixel by pixel.
         oddest, typical: (n, C, H, W) uint8, the first and the last of the pictures.
+        copied: (n, C, H, W) uint8, those of which there are most copies, one of each.
+        copied_names: of these, the first of each.
         unreadable: name and reason of what could not be read.
     """
 
@@ -58,6 +61,8 @@ class Outliers:
     copies: NDArray[np.int64]
     oddest: Tensor
     typical: Tensor
+    copied: Tensor
+    copied_names: list[tuple[str, int]]
     unreadable: list[tuple[str, str]]
 
 
@@ -92,33 +97,32 @@ def outliers(
     parts = reader.read([run.place] if data is None else data, BATCH, progress)
     scale, first = _scale_of_data(players, parts)
     names: list[str] = []
-    digests: list[int] = []
     judged: list[Scores] = []
-    oddest, typical = _Extreme(shown), _Extreme(shown)
+    oddest, typical, copies = _Extreme(shown), _Extreme(shown), _Copies()
     for part in [*first, *parts]:
         scores = judge(players, part.pixels)
         for number, value in enumerate(scale.oddness(scores).tolist(), len(names)):
             picture = part.pixels[number - len(names)]
             oddest.offer(value, number, picture)
             typical.offer(-value, -number, picture)
+            copies.add(part.names[number - len(names)], picture)
         names += part.names
-        digests += [content_digest(each.numpy()) for each in part.pixels]
         judged.append(scores)
     scores = Scores.joined(judged)
-    oddness, counts = scale.oddness(scores), Counter(digests)
+    oddness, reasons = scale.oddness(scores), scale.reasons(scores)
     order = np.argsort(-oddness, kind="stable")
-    plain = "energy" if players.encodes else "score"
-    by_plain = scale.plain.deviations(scores.scores) >= oddness
-    relative = scale.relative_energies(scores) if players.encodes else None
+    copied_names, copied = copies.most(shown)
     return Outliers(
         names=[names[index] for index in order],
         oddness=oddness[order],
         scores=scores.scores[order],
-        relative=None if relative is None else relative[order],
-        reasons=[plain if by_plain[index] else "relative energy" for index in order],
-        copies=np.array([counts[digests[index]] for index in order]),
+        relative=scale.relative_energies(scores)[order] if players.encodes else None,
+        reasons=[reasons[index] for index in order],
+        copies=copies.counts()[order],
         oddest=oddest.pictures(),
         typical=typical.pictures().flip(0),
+        copied=copied,
+        copied_names=copied_names,
         unreadable=reader.skipped,
     )
 
@@ -195,6 +199,13 @@ class Scale(NamedTuple):
             return deviations
         return np.maximum(deviations, self.relative.deviations(self.relative_energies(scores)))
 
+    def reasons(self, scores: Scores) -> list[str]:
+        """Which of both each picture's oddness comes from."""
+        if self.relative is None:
+            return ["score"] * len(scores.scores)
+        by_energy = self.plain.deviations(scores.scores) >= self.oddness(scores)
+        return ["energy" if each else "relative energy" for each in by_energy]
+
 
 def _scale_of_data(players: TrainedPlayers, parts: Iterator[Pictures]) -> tuple[Scale, list[Pictures]]:
     """The scale of the run's data, or where they are gone, of the first pictures, which are then returned."""
@@ -225,3 +236,32 @@ class _Extreme:
 
     def pictures(self) -> Tensor:
         return torch.stack([entry[2] for entry in sorted(self.heap, key=lambda entry: entry[:2], reverse=True)])
+
+
+class _Copies:
+    """Which pictures are the same, pixel by pixel, and the first of each that is there again."""
+
+    def __init__(self) -> None:
+        self.digests: list[int] = []
+        self.first: dict[int, str] = {}
+        self.again: dict[int, Tensor] = {}
+
+    def add(self, name: str, picture: Tensor) -> None:
+        digest = content_digest(picture.numpy())
+        if digest in self.first and len(self.again) < MOST_COPIED:
+            self.again.setdefault(digest, picture)
+        self.first.setdefault(digest, name)
+        self.digests.append(digest)
+
+    def counts(self) -> NDArray[np.int64]:
+        """How often each picture is there, (N,)."""
+        counts = Counter(self.digests)
+        return np.array([counts[digest] for digest in self.digests])
+
+    def most(self, count: int) -> tuple[list[tuple[str, int]], Tensor]:
+        """Names, numbers of copies and pictures of those that are there most often, `count` at most."""
+        counts = Counter(digest for digest in self.digests if digest in self.again)
+        most = counts.most_common(count)
+        pictures = [self.again[digest] for digest, _ in most]
+        named = [(self.first[digest], number) for digest, number in most]
+        return named, torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8)

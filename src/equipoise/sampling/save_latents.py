@@ -159,7 +159,11 @@ def save_outlier_sheet(result: Outliers, out: Path, columns: int = 8) -> None:
     oddest = grid_with_captions(result.oddest, captions(range(shown)), columns)
     last = range(count - 1, count - 1 - len(result.typical), -1)
     typical = grid_with_captions(result.typical.flip(0), captions(last), columns)
-    save_picture(out, stacked([(f"the {shown} oddest of {count:,}", oddest), ("the most typical", typical)]))
+    parts = [(f"the {shown} oddest of {count:,}", oddest), ("the most typical", typical)]
+    if result.copied_names:
+        words = [[name, f"{copies} copies"] for name, copies in result.copied_names]
+        parts.append(("there more than once", grid_with_captions(result.copied, words, columns)))
+    save_picture(out, stacked(parts))
 
 
 def _copies(count: int) -> str:
@@ -173,9 +177,8 @@ def outlier_lines(result: Outliers) -> Iterator[str]:
         yield f"{name}: {result.oddness[place]:+.1f} standard deviations by its {result.reasons[place]}{copies}"
     copied = int((result.copies > 1).sum())
     if copied:
-        largest = int(result.copies.argmax())
-        example = f"{result.names[largest]} is there {result.copies[largest]} times"
-        yield f"{copied:,} of {len(result.names):,} pictures are copies of others: {example}"
+        name, count = result.copied_names[0]
+        yield f"{copied:,} of {len(result.names):,} pictures are copies of others: {name} is there {count} times"
     if result.unreadable:
         name, reason = result.unreadable[0]
         yield f"{len(result.unreadable):,} pictures cannot be read, such as {name}: {reason}"

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.config.numbers import Count, Seed, check_numbers
+from equipoise.config.numbers import Count, Frames, Reach, Seed, check_numbers
 from equipoise.devices import Device
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
-from equipoise.latents.edits import MOST_VALUE, check_length, checked_latents, edit, moved_along
+from equipoise.latents.edits import check_length, checked_latents, edit, moved_along
 from equipoise.runs.run import Run
 from equipoise.sampling.directions import Kind, class_direction, directions_of
 from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.sampling.sample import check_labels, draw_latents
 
 REACH = {"uniform": 1.0, "normal": 3.0}  # how far to either side a traversal goes, by prior
-MOST_FRAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,17 @@ def traverse(
     Raises:
         UsageError: there is no such dimension, direction or class, or a number is out of bounds.
     """
-    check_numbers({"frames": Count, "seed": Seed, "count": Count}, {"frames": frames, "seed": seed, "count": count})
+    farthest = REACH[run.config.prior] if reach is None else reach
+    values = {"frames": frames, "seed": seed, "count": count, "reach": farthest}
+    check_numbers({"frames": Frames, "seed": Seed, "count": Count, "reach": Reach}, values)
+    if not (dimensions or along):
+        raise UsageError("name what is to move: dimensions such as 0,1,2, or directions")
     players = open_players(run, ema=ema, best=best, at=at, device=device)
-    reach = REACH[players.prior] if reach is None else reach
-    if not 0 < reach <= MOST_VALUE or not 2 <= frames <= MOST_FRAMES or not (dimensions or along):
-        raise UsageError(
-            f"a traversal needs a dimension or direction, a reach above 0 and 2 to {MOST_FRAMES:,} frames, "
-            f"not {reach:g} and {frames}"
-        )
     check_labels(None if label is None else torch.tensor([label]), players.classes)
     given = draw_latents(run.config, seed, count) if latents is None else checked_latents(latents, "latents")
     check_length(given, players.latent)
     starts = edit(given, players.prior, values={}, truncate=truncate)
-    steps = torch.linspace(-reach, reach, frames)
+    steps = torch.linspace(-farthest, farthest, frames)
     named = list(_vectors(players, dimensions, along, kind, seed))
     moved = torch.stack([moved_along(start, vector, steps) for start in starts for _, vector in named])
     if players.prior == "uniform":  # a normal latent may go farther than such usually are
