@@ -40,10 +40,11 @@ def players_of(name: str) -> TrainedPlayers:
     )
     torch.manual_seed(0)
     both = config.build((channels, height, width), classes)
+    layout = torch.channels_last  # as in training
     players = TrainedPlayers(
         run=Run(Path("run"), config),
-        generator=both.generator.eval().requires_grad_(requires_grad=False),
-        discriminator=both.discriminator.eval().requires_grad_(requires_grad=False),
+        generator=both.generator.to(memory_format=layout).eval().requires_grad_(requires_grad=False),
+        discriminator=both.discriminator.to(memory_format=layout).eval().requires_grad_(requires_grad=False),
         shape=(channels, height, width),
         classes=classes,
         images_seen=0,

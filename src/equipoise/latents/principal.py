@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 
 
 class Directions(NamedTuple):
@@ -31,7 +30,7 @@ def principal_directions(latents: Tensor) -> Directions:
 def jacobian_directions(generate: Callable[[Tensor], Tensor], latents: Tensor) -> Directions:
     """Directions that change images most on average: eigenvectors of the mean of J^T J, J the generator's Jacobian.
 
-    One forward-mode derivative a dimension for all latents together, so that no Jacobian of one image is ever whole.
+    One derivative a dimension, for all latents together.
 
     Args:
         generate: latents (n, K) to images (n, C, H, W), each from its own latent alone.
@@ -40,12 +39,14 @@ def jacobian_directions(generate: Callable[[Tensor], Tensor], latents: Tensor) -
     Returns:
         K directions, on the CPU. The strength is the root of the mean over latents and values of an image of (J v)².
     """
-    count, size = latents.shape
-    # clone(): a tangent that is expanded, and so overlaps itself, is refused by some operations
-    columns = [
-        jvp(generate, (latents,), (axis.expand(count, size).clone(),))[1].flatten(1)
-        for axis in torch.eye(size, dtype=latents.dtype, device=latents.device)
-    ]
+    with torch.inference_mode(mode=False), torch.enable_grad():  # whatever the caller's mode
+        z = latents.clone().requires_grad_()
+        images = generate(z)
+        # The product J^T u is linear in u, so that its derivative in u is J: forward-mode derivatives would need no
+        # such detour, but torch has none under autocast, nor of GroupNorm where channels lie last.
+        u = torch.zeros_like(images, requires_grad=True)
+        (products,) = torch.autograd.grad(images, z, u, create_graph=True)
+        columns = [torch.autograd.grad(each.sum(), u, retain_graph=True)[0].flatten(1) for each in products.unbind(1)]
     jacobian = torch.stack(columns, dim=-1).flatten(0, 1).cpu().double()  # (n * C * H * W, K)
     values, vectors = torch.linalg.eigh(jacobian.T @ jacobian / len(jacobian))  # ascending
     strengths = values.flip(0).clamp_min(0).sqrt()

@@ -61,7 +61,7 @@ def directions_of(players: TrainedPlayers, kind: Kind, seed: int = 0) -> Directi
         return principal_directions(latents)
     z = players.draw(POINTS, "jacobian", seed)
     labels = torch.arange(POINTS, device=z.device) % max(1, players.classes)
-    # torch has no forward-mode derivatives under autocast.
+    # In full precision, as the directions are those of small differences.
     return jacobian_directions(lambda z: players.generate(z, labels, exact=True), z)
 
 
