@@ -22,6 +22,16 @@ def test_headings_stand_beside_a_grid_that_is_as_without_them() -> None:
         assert (words[top + 20 : top + 44] < 100).any()
 
 
+def test_no_heading_reaches_into_the_next() -> None:
+    columns = ["a long heading", "b", "another long one"]
+    sheet = np.asarray(grid_with_headings(IMAGES, ["", ""], columns))
+    across = (sheet.shape[1] + GAP) // 3
+    dark = (sheet[:20] < 100).any(axis=(0, 2))
+    assert not dark[across - 3 : across].any()
+    assert not dark[2 * across - 3 : 2 * across].any()
+    assert dark[:across].any()
+
+
 def test_captions_stand_below_their_pictures_and_within_them() -> None:
     colour = IMAGES.expand(-1, 3, -1, -1)
     captions = [[f"a/very/long/path/to/a/picture/{number}.png", "+1.0"] for number in range(6)]

@@ -1,5 +1,6 @@
 """Grids of pictures with words: headings of rows and columns, or a caption below each picture."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from equipoise.views.figures import INK, grid
+from equipoise.views.figures import CELL, INK, grid
 
 SIZE, LINE, MARGIN = 12, 16, 6  # of letters, of a line, and around them, in pixels
 CAPTIONED = 96  # pixels at least of a picture with a caption below
@@ -22,11 +23,11 @@ def grid_with_headings(images: Tensor, rows: Sequence[str], columns: Sequence[st
         rows: R headings.
         columns: C headings, of which some or all may be empty.
     """
-    body = grid(images, columns=len(columns), gap=GAP).convert("RGB")
-    down, across = (
-        (side + GAP) / count for side, count in zip(body.size[::-1], (len(rows), len(columns)), strict=True)
-    )
     font = _font()
+    widest = max(font.getlength(column) for column in columns) + MARGIN
+    scale = max(math.ceil(CELL / max(images.shape[2:])), math.ceil(widest / images.shape[3]))  # so that each has room
+    body = grid(images, columns=len(columns), gap=GAP, scale=scale).convert("RGB")
+    down, across = (body.height + GAP) / len(rows), (body.width + GAP) / len(columns)
     left = round(max(font.getlength(row) for row in rows)) + 2 * MARGIN if any(rows) else 0
     top = LINE + MARGIN if any(columns) else 0
     sheet = Image.new("RGB", (left + body.width, top + body.height), "white")
