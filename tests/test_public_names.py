@@ -20,7 +20,8 @@ PUBLIC = {
         "TrainConfig",
         "UsageError",
     ),
-    *("evaluate", "load_generator", "resume", "sample", "suggest", "train"),
+    *("directions", "evaluate", "interpolate", "invert", "load_generator", "outliers", "reconstruct", "resume"),
+    *("sample", "suggest", "train", "traverse"),
 }
 
 

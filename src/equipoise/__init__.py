@@ -19,8 +19,14 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.networks import Autoencoder as Autoencoder
     from equipoise.objectives import BEGAN as BEGAN
     from equipoise.runs.run import Run as Run
+    from equipoise.sampling.directions import directions as directions
+    from equipoise.sampling.interpolate import interpolate as interpolate
+    from equipoise.sampling.invert import invert as invert
     from equipoise.sampling.load import load_generator as load_generator
+    from equipoise.sampling.outliers import outliers as outliers
+    from equipoise.sampling.reconstruct import reconstruct as reconstruct
     from equipoise.sampling.sample import sample as sample
+    from equipoise.sampling.traverse import traverse as traverse
     from equipoise.suggestion.suggest import Suggestion as Suggestion
     from equipoise.suggestion.suggest import suggest as suggest
     from equipoise.training.train import resume as resume
@@ -37,12 +43,18 @@ _MODULES = {
     "Suggestion": "suggestion.suggest",
     "TrainConfig": "config.train_config",
     "UsageError": "errors",
+    "directions": "sampling.directions",
     "evaluate": "evaluation.evaluate",
+    "interpolate": "sampling.interpolate",
+    "invert": "sampling.invert",
     "load_generator": "sampling.load",
+    "outliers": "sampling.outliers",
+    "reconstruct": "sampling.reconstruct",
     "resume": "training.train",
     "sample": "sampling.sample",
     "suggest": "suggestion.suggest",
     "train": "training.train",
+    "traverse": "sampling.traverse",
 }
 """Module of each public name, imported when the name is first used, so that `equipoise --help` waits for no torch."""
 

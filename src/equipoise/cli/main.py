@@ -17,6 +17,10 @@ COMMANDS = {
     "suggest PATH": "choose settings for your images and this machine, and print the command",
     "resume RUN": "continue a run from its last checkpoint",
     "sample RUN": "generate images from a run",
+    "interpolate RUN A B ...": "go from picture to picture through the latents, as strip or film",
+    "invert RUN IMAGE ...": "find the latents of pictures",
+    "reconstruct RUN IMAGE ...": "show what the discriminator's autoencoder makes of pictures",
+    "outliers RUN": "rank pictures by how odd they are, the run's own or others",
     "inpaint RUN IMAGE": "fill in the masked part of an image",
     "evaluate RUN": "score a run's samples, or any images, against real images",
     "compare A B ...": "show scores side by side, if their protocols agree",
@@ -43,6 +47,7 @@ examples:
   equipoise train --config runs/photos/config.yaml --seed 1
   equipoise resume runs/photos
   equipoise sample runs/photos --count 64 --out grid.png
+  equipoise interpolate runs/photos a.png b.png --out film.webp
   equipoise evaluate runs/photos --json scores.json
   equipoise evaluate --images made/ --reference photos/ --metrics kid,fid
 

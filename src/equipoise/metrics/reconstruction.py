@@ -1,11 +1,12 @@
 """Minimum reconstruction error: how well a generator can draw images that it has not seen (Qi, 2017)."""
 
-import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from equipoise.latents.search import descend, squared_error
 from equipoise.metrics.base import MetricResult
 from equipoise.metrics.metric import Metric, MetricInputs, present
 from equipoise.randomness import Prior, keyed_generator, latents
@@ -47,32 +48,12 @@ def minimum_reconstruction_error(
     """
     first = latents(starts, latent_size, prior, keyed_generator(seed, "reconstruction")).to(images.device)
     errors = [torch.empty(0, dtype=torch.float64)]
-    with torch.inference_mode(mode=False), torch.enable_grad():  # whatever the caller's mode
-        for part in torch.split(images, batch):
-            # cloned: a tensor that was made in inference mode takes no part in a backward pass
-            searches = [_search(generate, part.clone(), start, prior, steps, lr) for start in first]
-            errors.append(torch.stack(searches).amin(dim=0).cpu())
+    for part in torch.split(images, batch):
+        # Normal latents may grow without bounds, as they always could here, so that scores stay comparable.
+        search = partial(descend, loss=squared_error, prior=prior, steps=steps, lr=lr, keep_in_range=prior == "uniform")
+        found = [search(generate, part, start.expand(len(part), -1))[1] for start in first]
+        errors.append(torch.stack(found).amin(dim=0).cpu().double())
     return torch.cat(errors)
-
-
-def _search(
-    generate: Callable[[Tensor], Tensor], images: Tensor, start: Tensor, prior: Prior, steps: int, lr: float
-) -> Tensor:
-    """The least error on the way from one start, (n,) float64."""
-    z = start.repeat(len(images), 1).requires_grad_()
-    adam = torch.optim.Adam([z], lr=lr)
-    best = torch.full((len(images),), torch.inf, dtype=torch.float64, device=images.device)
-    for step in range(steps + 1):
-        errors = (generate(z) - images).square().flatten(1).mean(dim=1)
-        best = torch.fmin(best, errors.detach().double())  # fmin passes over NaN
-        # The sum, not the mean: each latent's gradient is then that of its own image, whatever their number. And not
-        # `backward()`, which would leave gradients in the generator's weights.
-        (z.grad,) = torch.autograd.grad(errors.sum(), z)
-        adam.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / (steps + 1))) / 2
-        adam.step()
-        if prior == "uniform":
-            z.data.clamp_(-1, 1)
-    return best
 
 
 def reconstruct(inputs: MetricInputs, *, images: int = IMAGES) -> MetricResult:

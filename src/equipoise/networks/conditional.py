@@ -142,6 +142,12 @@ class Discrete(nn.Module):
         values = torch.linspace(-1, 1, self.levels, dtype=log_probs.dtype, device=log_probs.device)
         return GeneratorOutput(values[index].movedim(-1, 1).flatten(0, 1), log_prob.flatten(1).sum(1))
 
+    def expected(self, latent: Tensor, conditions: Conditions | None = None) -> GeneratorOutput:
+        """The mean over all that may be drawn from latents (N, latent): images (N, C, H, W), which have gradients."""
+        probabilities = self._log_probs(to_full_precision(self.generator(latent, conditions).images)).exp()
+        values = torch.linspace(-1, 1, self.levels, dtype=probabilities.dtype, device=probabilities.device)
+        return GeneratorOutput(probabilities @ values)
+
     def _log_probs(self, logits: Tensor) -> Tensor:
         """(N, C, H, W, levels) log-probabilities in nats."""
         if self.levels == 2:

@@ -198,17 +198,20 @@ class Run:
                 before.unlink()
 
     def load_checkpoint(
-        self, *, best: bool = False, up_to: int | None = None
+        self, *, best: bool = False, up_to: int | None = None, at: int | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
 
         Args:
             best: the one with the best score instead.
             up_to: the newest after so many images at most, or if there is none, the oldest.
+            at: the one after so many images, give or take a batch.
 
         Raises:
             CheckpointError: there is none, or none can be read.
         """
+        if at is not None:
+            return *self._load(self._checkpoint_at(at)), []
         if best:
             path = self.best_checkpoint()
             if path is None:
@@ -224,6 +227,16 @@ class Run:
                 reasons.append(f"{error}; using the one before it")
         reason = f" ({reasons[-1]})" if reasons else ""
         raise CheckpointError(f"{self.path} has no checkpoint that can be read{reason}: train it anew")
+
+    def _checkpoint_at(self, images: int) -> Path:
+        for path in self.checkpoints():
+            if abs(images_of(path) - images) < self.config.batch:
+                return path
+        there = ", ".join(f"{images_of(path):,}" for path in self.checkpoints()) or "no number of"
+        raise CheckpointError(
+            f"{self.path} has checkpoints after {there} images, not {images:,}: take one of these, and train with "
+            "--keep-every to keep more"
+        )
 
     def _load(self, path: Path) -> checkpoint.Contents:
         """Read a checkpoint of this run, and make sure that it is: one of other images could ask for huge networks.

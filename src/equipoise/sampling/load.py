@@ -1,7 +1,7 @@
 """A run's trained networks, built from its configuration and filled from a checkpoint."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,37 +50,55 @@ class ImageGenerator(nn.Module):
         return images
 
 
-def load_generator(run: Run, *, ema: bool = True, best: bool = False) -> ImageGenerator:
+def load_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> ImageGenerator:
     """The trained generator in evaluation mode, on the CPU: latents (N, latent) -> images (N, C, H, W).
 
     Args:
         run: a trained run.
         ema: the moving average of the weights, where the run keeps one; else the weights themselves.
         best: of the checkpoint with the best score, instead of the last.
+        at: of the checkpoint after so many images, give or take a batch.
 
     Raises:
-        CheckpointError: no checkpoint can be read.
+        CheckpointError: no checkpoint can be read, or there is none after so many images.
     """
-    return ImageGenerator(trained_generator(run, ema=ema, best=best), run.config.network.latent).eval()
+    return ImageGenerator(trained_generator(run, ema=ema, best=best, at=at), run.config.network.latent).eval()
 
 
-@isolated()
-def trained_generator(run: Run, *, ema: bool = True, best: bool = False) -> nn.Module:
+def trained_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> nn.Module:
     """`load_generator`'s network as training has it: latents (N, latent) and its `Conditions` -> GeneratorOutput."""
-    tensors, facts, _ = run.load_checkpoint(best=best)
-    part = "ema" if ema and run.config.ema else "generator"
-    return _filled(_players(run, facts).generator, part, tensors)
+    return load_players(run, ema=ema, best=best, at=at).generator
 
 
-@isolated()
-def load_discriminator(run: Run) -> nn.Module:
+def load_discriminator(run: Run, *, best: bool = False, at: int | None = None) -> nn.Module:
     """The trained discriminator in evaluation mode, on the CPU: images (N, C, H, W) in [-1, 1] -> DiscriminatorOutput.
 
     Raises:
-        CheckpointError: no checkpoint can be read.
+        CheckpointError: no checkpoint can be read, or there is none after so many images.
     """
-    tensors, facts, _ = run.load_checkpoint()
-    return _filled(_players(run, facts).discriminator, "discriminator", tensors)
+    return load_players(run, best=best, at=at).discriminator
+
+
+class LoadedPlayers(NamedTuple):
+    """Both players in evaluation mode, on the CPU, and the facts of their checkpoint."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    facts: dict[str, Any]
+
+
+@isolated()
+def load_players(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> LoadedPlayers:
+    """Both trained players of one checkpoint, chosen as in `load_generator`.
+
+    Raises:
+        CheckpointError: no checkpoint can be read, or there is none after so many images.
+    """
+    tensors, facts, _ = run.load_checkpoint(best=best, at=at)
+    players = _players(run, facts)
+    part = "ema" if ema and run.config.ema else "generator"
+    generator = _filled(players.generator, part, tensors)
+    return LoadedPlayers(generator, _filled(players.discriminator, "discriminator", tensors), facts)
 
 
 def _players(run: Run, facts: Mapping[str, Any]) -> Players:

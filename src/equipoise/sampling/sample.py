@@ -2,12 +2,14 @@
 `equipoise sample`, a score.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from equipoise import randomness
 from equipoise.config.datasets import open_dataset
 from equipoise.config.numbers import Count, Seed, check_numbers
 from equipoise.config.train_config import TrainConfig
@@ -15,19 +17,32 @@ from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
+from equipoise.latents.edits import check_length, checked_latents, edit
 from equipoise.players import Conditions
-from equipoise.randomness import Draws, keyed_generator, latents
+from equipoise.randomness import Draws, keyed_generator
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import make_conditions
 from equipoise.sampling.load import trained_generator
 
+DEFAULT_COUNT = 64
 BLOCK = 64  # latents in one forward pass
 FILLED_IN = 1000  # images at most that a generator which inpaints is given, again and again
 
 
 @isolated()
 def sample(
-    run: Run, count: int, *, seed: int = 0, ema: bool = True, best: bool = False, label: int | None = None
+    run: Run,
+    count: int | None = None,
+    *,
+    seed: int = 0,
+    ema: bool = True,
+    best: bool = False,
+    at: int | None = None,
+    label: int | None = None,
+    latents: Tensor | None = None,
+    labels: Tensor | None = None,
+    values: Mapping[int, float] | None = None,
+    truncate: float = 1.0,
 ) -> Tensor:
     """Samples of a run's generator.
 
@@ -35,22 +50,54 @@ def sample(
 
     Args:
         run: a trained run.
-        count: number of samples.
+        count: number of samples; by default 64, or as many as there are latents.
         seed: of the latents.
         ema: use the moving average of the weights.
         best: use the checkpoint with the best score, instead of the last.
+        at: use the checkpoint after so many images, give or take a batch.
         label: class of all samples, where the run makes images of a class; by default any.
+        latents: (N, latent), to be used instead of drawn ones; an array too.
+        labels: (N,) a class for each of these.
+        values: to which dimensions of all latents are set, by dimension.
+        truncate: factor below 1 by which normal latents are drawn nearer to their mean; see `latents.edits.edit`.
 
     Returns:
         (count, C, H, W) uint8; of a toy, its points (count, 2, 1, 1) float32.
 
     Raises:
-        UsageError: the run has no readable checkpoint, makes no images of that class, or a number is out of bounds.
+        UsageError: the run has no readable checkpoint, makes no images of that class, latents are of another length or
+            not finite, or a number is out of bounds.
     """
+    given = None if latents is None else checked_latents(latents, "latents")
+    if given is not None:
+        check_length(given, run.config.network.latent)
+    count = (DEFAULT_COUNT if given is None else len(given)) if count is None else count
     check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
-    generator = trained_generator(run, ema=ema, best=best)
+    if given is not None and count > len(given):
+        raise UsageError(f"there are {len(given)} latents, not {count}: lower the count, or leave it out")
+    generator = trained_generator(run, ema=ema, best=best, at=at)
     masked = images_to_fill_in(open_dataset(run.config, place=run.place)) if run.config.tasks.inpaint else None
-    return torch.cat(list(sample_batches(generator, run.config, range(count), seed, label=label, masked=masked)))
+
+    def block(start: int) -> Tensor:
+        z = draw_block(run.config, seed, start) if given is None else _padded(given[start : start + BLOCK])
+        return edit(z, run.config.prior, values=values or {}, truncate=truncate)
+
+    if labels is None and label is not None:
+        labels = torch.full((count,), label)
+    settings: dict[str, Any] = {"labels": labels, "masked": masked, "draw": block}
+    return torch.cat(list(sample_batches(generator, run.config, range(count), seed, **settings)))
+
+
+def sample_classes(run: Run, count: int, *, best: bool = False, at: int | None = None, **settings: Any) -> Tensor:
+    """Samples of each class, of the same latents: (classes, count, C, H, W) uint8; arguments as those of `sample`.
+
+    Raises:
+        UsageError: the run makes images of no class; or as `sample`.
+    """
+    classes = run.load_checkpoint(best=best, at=at)[1]["classes"] if run.config.tasks.classify else 0
+    if not classes:
+        raise UsageError(f"{run.path} makes images of no class: train with --classify-d and -g")
+    return torch.stack([sample(run, count, label=each, best=best, at=at, **settings) for each in range(classes)])
 
 
 def sample_batches(
@@ -59,8 +106,9 @@ def sample_batches(
     positions: range,
     seed: int,
     *,
-    label: int | None = None,
+    labels: Tensor | None = None,
     masked: Tensor | None = None,
+    draw: Callable[[int], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Samples at consecutive `positions`, at most BLOCK at a time.
 
@@ -69,33 +117,55 @@ def sample_batches(
         config: of its run.
         positions: of the samples in the endless sequence that belongs to `seed`.
         seed: of the latents.
-        label: class of all samples; by default any.
+        labels: classes of the samples from position 0 on; by default any.
         masked: (N, C, H, W) in [-1, 1], to be filled in one after another, where the generator inpaints.
+        draw: the BLOCK latents from a position on; by default `draw_block`.
 
     Yields:
         uint8 (n, C, H, W) on the CPU; of a toy, points (n, 2, 1, 1) float32.
 
     Raises:
-        UsageError: the generator makes no images of the class `label`.
+        UsageError: the generator makes no images of one of the classes `labels`.
     """
     classes = getattr(generator, "classes", 0)
-    if label is not None and not 0 <= label < classes:
-        known = f"classes 0 to {classes - 1}" if classes else "images of no class: train with --classify-d and -g"
-        raise UsageError(f"the run makes {known}, not {label}")
+    check_labels(labels, classes)
     masked = torch.empty(BLOCK, 1, 1, 1) if masked is None else masked
     # Whole blocks from multiples of BLOCK on, whatever is asked for: matrix products of another size round otherwise,
     # and a sample would have other bits when drawn among more or fewer.
     first = positions.start // BLOCK * BLOCK
     for start in range(first, positions.stop, BLOCK):
-        z = latents(BLOCK, config.network.latent, config.prior, keyed_generator(seed, "sample", start))
+        z = draw_block(config, seed, start) if draw is None else draw(start)
         images = masked[torch.arange(start, start + BLOCK) % len(masked)]
         draws = Draws(seed, start, BLOCK, slice(None))
         conditions = make_conditions(config, classes, draws, images, training=False)
-        if conditions is not None and label is not None:
-            conditions = conditions._replace(labels=torch.full((BLOCK,), label))
+        if conditions is not None and labels is not None:
+            conditions = conditions._replace(labels=_padded(labels[start : start + BLOCK]))
         block = generate(generator, config, z, conditions)
         block = block if config.toy else to_uint8(block)
         yield block[max(0, positions.start - start) : positions.stop - start]
+
+
+def check_labels(labels: Tensor | None, classes: int) -> None:
+    """Raise UsageError unless `labels` are among the `classes` that a generator makes images of, or are None."""
+    wrong = [] if labels is None else labels[(labels < 0) | (labels >= classes)].tolist()
+    if wrong:
+        known = f"classes 0 to {classes - 1}" if classes else "images of no class: train with --classify-d and -g"
+        raise UsageError(f"the run makes {known}, not {wrong[0]}")
+
+
+def draw_block(config: TrainConfig, seed: int, start: int) -> Tensor:
+    """The latents (BLOCK, latent) of the samples from position `start`, a multiple of BLOCK, on."""
+    return randomness.latents(BLOCK, config.network.latent, config.prior, keyed_generator(seed, "sample", start))
+
+
+def draw_latents(config: TrainConfig, seed: int, count: int) -> Tensor:
+    """The latents (count, latent) of the first samples."""
+    return torch.cat([draw_block(config, seed, start) for start in range(0, count, BLOCK)])[:count]
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """Rows (n, ...) filled up to BLOCK with zeros."""
+    return torch.cat([rows, rows.new_zeros(BLOCK - len(rows), *rows.shape[1:])])
 
 
 @torch.inference_mode()

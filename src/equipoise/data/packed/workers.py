@@ -103,10 +103,33 @@ def prepare_all(
     Raises:
         UsageError: the disk fails.
     """
-    count, report = len(contents.names), ReadReport()
+    report = ReadReport()
+    with closing(prepare_each(contents, framing, progress, chunk_bytes=chunk_bytes, workers=workers)) as images:
+        for index, image in enumerate(images):
+            if isinstance(image, str):
+                report.skip(contents.names[index], image)
+            else:
+                append(image.pixels)
+                report.add(index, image)
+    return report
+
+
+def prepare_each(
+    contents: Contents,
+    framing: Framing,
+    progress: ProgressCallback | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    workers: int | None = None,
+) -> Generator[Prepared | str, None, None]:
+    """Every image in order, as `prepare_all` takes them: prepared, or why it cannot be used.
+
+    Raises:
+        UsageError: the disk fails.
+    """
+    count = len(contents.names)
     # Small images are handed to threads in chunks, since handing over takes longer than decoding one.
     chunk = max(1, min(64, chunk_bytes // (framing.height * framing.width * (framing.channels or 3))))
-    starts = range(0, count, chunk)
 
     def prepare_one(index: int) -> Prepared | str:
         try:
@@ -117,17 +140,13 @@ def prepare_all(
     def prepare_chunk(start: int) -> list[Prepared | str]:
         return [prepare_one(index) for index in range(start, min(start + chunk, count))]
 
-    with quiet_pillow(), closing(_ordered_map(prepare_chunk, starts, workers)) as chunks:
-        for start, images in zip(starts, chunks, strict=True):
-            for index, image in enumerate(images, start):
-                if isinstance(image, str):
-                    report.skip(contents.names[index], image)
-                else:
-                    append(image.pixels)
-                    report.add(index, image)
+    done = 0
+    with quiet_pillow(), closing(_ordered_map(prepare_chunk, range(0, count, chunk), workers)) as chunks:
+        for images in chunks:
+            yield from images
+            done += len(images)
             if progress is not None:
-                progress(start + len(images), count)
-    return report
+                progress(done, count)
 
 
 def common_size(contents: Contents, source: str) -> Size:

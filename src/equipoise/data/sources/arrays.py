@@ -4,7 +4,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from equipoise.data.pixels import to_uint8
 from equipoise.data.sources.base import Contents, LabelsAndClasses, Source, source_errors
 from equipoise.data.sources.labels import one_hot, truth_names
 from equipoise.errors import MOST_QUOTED, MOST_REASON, UsageError, one_line, quoted, reason
+from equipoise.reading import open_plain
 
 IMAGE_KEYS = ("images", "image", "x", "X", "x_train", "X_train", "train_images", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels", "targets", "arr_1")
@@ -88,6 +89,19 @@ def open_npz(path: Path, border: str | None = None) -> Iterator[Contents]:
     if held_out is not None and held_out.dtype == np.bool_:
         contents = replace(contents, held_out=held_out.reshape(-1))
     yield replace(contents, columns={key: columns[key] for key in columns if key != HELD_OUT}, label=label)
+
+
+def read_npz(path: Path, names: Iterable[str]) -> dict[str, Array]:
+    """Those of the arrays `names` that an .npz has, whole and by name.
+
+    Raises:
+        UsageError: it is not there, may not be read, is damaged, or holds pickled objects.
+    """
+    with source_errors(path):
+        open_plain(path).close()
+        with zipfile.ZipFile(path) as members:
+            there = {name for name in names if f"{name}.npy" in members.namelist()}
+            return {name: np.array(read_all(_member(path, members, name))) for name in there}
 
 
 def contents_of(

@@ -1,0 +1,1 @@
+"""Mathematics of latents: paths between them, a search for the latent of an image, regression, principal directions."""

@@ -1,0 +1,117 @@
+"""Ways through latents: between pictures of one's own, or between drawn latents."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise.config.messages import construct
+from equipoise.config.numbers import CountOrZero, Frames, check_numbers
+from equipoise.data.packed.workers import ProgressCallback
+from equipoise.devices import Device
+from equipoise.errors import UsageError
+from equipoise.isolation import isolated
+from equipoise.latents.paths import PathKind, path
+from equipoise.runs.run import Run
+from equipoise.sampling.invert import Inversion, Inverter, Search
+from equipoise.sampling.pictures import Given, PictureReader
+from equipoise.sampling.players import TrainedPlayers, open_players
+from equipoise.sampling.sample import check_labels
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Frames on a way through latents.
+
+    Attributes:
+        frames: (S, F, C, H, W) uint8, F frames a section; a section begins with the frame with which the one before
+            ended.
+        latents: (S, F, latent) float32.
+        inversion: of the pictures between which the way leads, or None between drawn latents.
+        loop: whether the last section leads back.
+        spherical: whether along great circles.
+    """
+
+    frames: Tensor
+    latents: Tensor
+    inversion: Inversion | None
+    loop: bool
+    spherical: bool
+
+    @property
+    def film(self) -> Tensor:
+        """All frames one after the other, (T, C, H, W) uint8, those where sections meet once."""
+        later = self.frames[1:, 1:].flatten(0, 1)
+        film = torch.cat([self.frames[0], later])
+        return film[:-1] if self.loop else film
+
+
+@isolated()
+def interpolate(
+    run: Run,
+    images: Given | None = None,
+    *,
+    frames: int = 12,
+    random: int = 0,
+    loop: bool = False,
+    along: PathKind = "auto",
+    ema: bool = True,
+    best: bool = False,
+    at: int | None = None,
+    device: Device = "auto",
+    progress: ProgressCallback | None = None,
+    **settings: Any,
+) -> Interpolation:
+    """Frames between pictures, each inverted first (as in BEGAN's paper, figure 4), or between drawn latents.
+
+    Args:
+        run: a trained run.
+        images: two or more: files, folders or other data, by name; or uint8 pictures (N, C, H, W).
+        frames: of a section, its two ends among them.
+        random: number of drawn latents instead of pictures.
+        loop: lead back to the first.
+        along: linear, spherical, or auto: spherical where the prior is normal.
+        ema: use the moving average of the generator's weights.
+        best: use the checkpoint with the best score, instead of the last.
+        at: use the checkpoint after so many images, give or take a batch.
+        device: where to compute.
+        progress: called with the pictures done, and of all.
+        settings: of the search, the fields of `Search`; `label` is the class of all frames between drawn latents.
+
+    Raises:
+        UsageError: as `invert`; or fewer than two pictures, or pictures and `random` both.
+    """
+    check_numbers({"frames": Frames, "random": CountOrZero}, {"frames": frames, "random": random})
+    search = construct(Search, settings)
+    if (images is None or not len(images)) == (random == 0):
+        raise UsageError("give two or more pictures to go between, or --random 8 for drawn latents, and not both")
+    if random == 1:
+        raise UsageError("one latent has no other end: give --random 2 or more")
+    players = open_players(run, ema=ema, best=best, at=at, device=device)
+    inversion = None
+    if images is not None and len(images):
+        pictures = PictureReader(run, players.shape).read_all(images)
+        if len(pictures) < 2:
+            raise UsageError(f"{pictures.names[0]} alone has no other end: give two or more pictures")
+        inversion = Inverter(players, search)(pictures.names, pictures.pixels, progress)
+    else:
+        check_labels(None if search.label is None else torch.tensor([search.label]), players.classes)
+    points = players.draw(random, "interpolate", search.seed).cpu() if inversion is None else inversion.latents
+    spherical = along == "spherical" or (along == "auto" and players.prior == "normal")
+    latents = path(points, frames, spherical=spherical, loop=loop)
+    labels = _labels(players, latents, search.label, inversion)
+    made = players.pictures(latents.flatten(0, 1), labels)
+    return Interpolation(made.view(*latents.shape[:2], *players.shape), latents, inversion, loop, spherical)
+
+
+def _labels(players: TrainedPlayers, latents: Tensor, label: int | None, inversion: Inversion | None) -> Tensor | None:
+    """Class of each frame, (S * F,): that of the nearer end, which between drawn latents is the same everywhere."""
+    if not players.classes:
+        return None
+    sections, frames = latents.shape[:2]
+    if inversion is None or inversion.labels is None:
+        return torch.full((sections * frames,), label or 0)
+    ends = torch.cat([inversion.labels, inversion.labels[:1]])
+    later = torch.arange(frames) >= frames / 2
+    return torch.where(later, ends[1 : sections + 1, None], ends[:sections, None]).flatten()

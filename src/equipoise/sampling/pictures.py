@@ -1,0 +1,142 @@
+"""Pictures to look at through a run: files, folders and data of any kind, brought to the run's shape, by name."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equipoise.data.decode import Prepared
+from equipoise.data.digests import content_digest
+from equipoise.data.formats import is_image
+from equipoise.data.framing import Framing, parse_framing
+from equipoise.data.packed.workers import ProgressCallback, prepare_each
+from equipoise.data.sources import Contents, find_source
+from equipoise.data.sources.base import source_errors
+from equipoise.data.sources.files import read_file
+from equipoise.errors import UsageError, printable
+from equipoise.networks.base import Shape
+from equipoise.reading import check_name, expand_home
+from equipoise.runs.run import Run
+
+Named = Path | str
+Given = Sequence[Named] | Tensor | np.ndarray
+"""Names of files, folders or other data; or uint8 pictures (N, C, H, W) themselves."""
+
+
+@dataclass
+class Pictures:
+    """Some pictures of one shape.
+
+    Attributes:
+        names: of each.
+        pixels: (N, C, H, W) uint8.
+        digests: of the stored content of each, equal for the same content.
+    """
+
+    names: list[str]
+    pixels: Tensor
+    digests: list[int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass
+class PictureReader:
+    """Reads pictures in batches, whatever they are given as; what cannot be read is noted, unless it was named alone.
+
+    Attributes:
+        run: to whose shape they are brought, as its own images were.
+        shape: (C, H, W).
+        skipped: name and reason of those that could not be read, once they have been passed.
+    """
+
+    run: Run
+    shape: Shape
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def read(self, given: Given, batch: int, progress: ProgressCallback | None = None) -> Iterator[Pictures]:
+        """Yield the pictures in their order, `batch` at a time.
+
+        Raises:
+            UsageError: something is not there or is no image, an array is of another shape, or there are no pictures.
+        """
+        if isinstance(given, Tensor | np.ndarray):
+            yield from _parts(self._checked(torch.as_tensor(given)), batch)
+            return
+        names: list[str] = []
+        found: list[Prepared] = []
+        none = True
+        for name, picture in self._prepared([given] if isinstance(given, str | Path) else given, progress):
+            names.append(name)
+            found.append(picture)
+            if len(names) == batch:
+                none = False
+                yield _together(names, found)
+                names, found = [], []
+        if names:
+            yield _together(names, found)
+        elif none:
+            reasons = f" ({self.skipped[0][0]}: {self.skipped[0][1]})" if self.skipped else ""
+            raise UsageError(f"there is no picture that can be read{reasons}: give files or folders of images")
+
+    def read_all(self, given: Given) -> Pictures:
+        """All of a few pictures at once."""
+        parts = list(self.read(given, 1024))
+        return Pictures(
+            [name for part in parts for name in part.names],
+            torch.cat([part.pixels for part in parts]),
+            [digest for part in parts for digest in part.digests],
+        )
+
+    def _prepared(self, given: Iterable[Named], progress: ProgressCallback | None) -> Iterator[tuple[str, Prepared]]:
+        config = self.run.config
+        framing = parse_framing(config.resolution, self.shape[0], config.fit, config.background, config.crop)
+        for name in given:
+            check_name(name)
+            path = expand_home(name)
+            if is_image(path.name) and not path.is_dir():
+                with source_errors(path):
+                    stored = read_file(path)
+                contents = Contents(names=[str(name)], read={0: stored}.__getitem__)
+                yield from self._of(contents, framing, None, "", must=True)
+                continue
+            folder = f"{name}/" if path.is_dir() else ""
+            with find_source(name).contents() as contents:
+                yield from self._of(contents, framing, progress, folder, must=False)
+
+    def _of(
+        self, contents: Contents, framing: Framing, progress: ProgressCallback | None, folder: str, *, must: bool
+    ) -> Iterator[tuple[str, Prepared]]:
+        with closing(prepare_each(contents, framing, progress)) as images:
+            for name, image in zip(contents.names, images, strict=True):
+                if not isinstance(image, str):
+                    yield printable(f"{folder}{name}"), image
+                elif must:
+                    raise UsageError(f"cannot read {name}: {image}; give another image")
+                else:
+                    self.skipped.append((printable(f"{folder}{name}"), image))
+
+    def _checked(self, pictures: Tensor) -> Tensor:
+        if pictures.dtype != torch.uint8 or tuple(pictures.shape[1:]) != self.shape or not len(pictures):
+            raise UsageError(
+                f"pictures of this run are uint8 (N, {', '.join(map(str, self.shape))}), not {pictures.dtype} "
+                f"{tuple(pictures.shape)}: bring them to that, or name files"
+            )
+        return pictures.cpu()
+
+
+def _together(names: list[str], found: list[Prepared]) -> Pictures:
+    pixels = torch.from_numpy(np.stack([each.pixels for each in found]))
+    return Pictures(names, pixels, [each.digest for each in found])
+
+
+def _parts(pictures: Tensor, batch: int) -> Iterator[Pictures]:
+    for start in range(0, len(pictures), batch):
+        part = pictures[start : start + batch]
+        digests = [content_digest(each.numpy()) for each in part]
+        yield Pictures([f"{start + number}" for number in range(len(part))], part, digests)
