@@ -163,10 +163,9 @@ CASES = {
     "magan": Case(lambda _: margin_loss(0.4), lambda _: mean(map(energy, FAKE)), state={"margin": 0.4, "left": 0.0}),
     "ls-gan": Case(lambda _: loss_sensitive(2.4576), lambda _: mean(max(0.0, score(x)) for x in FAKE)),
     "began": Case(
-        lambda _: mean(map(energy, REAL)) - 0.3 * mean(map(energy, FAKE)) + 0.1 * energy_distance(REAL, LATENT),
-        lambda _: mean(map(energy, FAKE)) + 0.3 * pulling_away(FAKE),
+        lambda _: margin_loss(mean(map(energy, REAL))) + 0.1 * energy_distance(REAL, LATENT),
+        lambda _: mean(map(energy, FAKE)) + 0.1 * pulling_away(FAKE),
         {"match": 0.1},
-        state={"k": 0.3},
     ),
     "bgan": Case(cross_entropy, lambda _: mean((score(x) - 0.2) ** 2 for x in FAKE) / 2, state={"log_z": 0.2}),
     "bgan-discrete": Case(cross_entropy, importance_weighted, {"samples": 2}),

@@ -28,6 +28,8 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 def steep() -> TrainConfig:
     """Learning rates of 0.2 and more send these networks to infinity within a few steps; 0.1 does not."""
     return TrainConfig(
+        objective=BEGAN.remedies(),
+        update="simultaneous",
         network=Autoencoder(width=4, latent=8),
         resolution=16,
         images=320,
