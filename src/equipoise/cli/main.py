@@ -18,6 +18,8 @@ COMMANDS = {
     "resume RUN": "continue a run from its last checkpoint",
     "sample RUN": "generate images from a run",
     "inpaint RUN IMAGE": "fill in the masked part of an image",
+    "export RUN": "export a generator: safetensors, ONNX, Hugging Face Hub, or a page in the browser",
+    "import WEIGHTS": "make a run of a generator's weights from elsewhere",
     "evaluate RUN": "score a run's samples, or any images, against real images",
     "compare A B ...": "show scores side by side, if their protocols agree",
     "bench": "measure training speed on this machine",
@@ -43,6 +45,7 @@ examples:
   equipoise train --config runs/photos/config.yaml --seed 1
   equipoise resume runs/photos
   equipoise sample runs/photos --count 64 --out grid.png
+  equipoise export runs/photos --format web --out page
   equipoise evaluate runs/photos --json scores.json
   equipoise evaluate --images made/ --reference photos/ --metrics kid,fid
 

@@ -146,7 +146,7 @@ class Discrete(nn.Module):
         """(N, C, H, W, levels) log-probabilities in nats."""
         if self.levels == 2:
             return torch.stack([-F.softplus(logits), -F.softplus(-logits)], -1)
-        return logits.reshape(len(logits), -1, self.levels, *logits.shape[2:]).movedim(2, -1).log_softmax(-1)
+        return logits.unflatten(1, (-1, self.levels)).movedim(2, -1).log_softmax(-1)
 
 
 @torch.no_grad()
