@@ -20,7 +20,7 @@ PUBLIC = {
         "TrainConfig",
         "UsageError",
     ),
-    *("evaluate", "load_generator", "resume", "sample", "suggest", "train"),
+    *("evaluate", "export", "import_weights", "load", "load_generator", "resume", "sample", "suggest", "train"),
 }
 
 

@@ -16,6 +16,9 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.errors import UsageError as UsageError
     from equipoise.evaluation.evaluate import evaluate as evaluate
     from equipoise.evaluation.scores import Scores as Scores
+    from equipoise.exporting.export import export as export
+    from equipoise.exporting.import_weights import import_weights as import_weights
+    from equipoise.exporting.pretrained import load as load
     from equipoise.networks import Autoencoder as Autoencoder
     from equipoise.objectives import BEGAN as BEGAN
     from equipoise.runs.run import Run as Run
@@ -38,6 +41,9 @@ _MODULES = {
     "TrainConfig": "config.train_config",
     "UsageError": "errors",
     "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
+    "import_weights": "exporting.import_weights",
+    "load": "exporting.pretrained",
     "load_generator": "sampling.load",
     "resume": "training.train",
     "sample": "sampling.sample",

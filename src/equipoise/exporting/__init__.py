@@ -1,1 +1,1 @@
-"""A trained generator taken elsewhere: safetensors, ONNX, the Hugging Face Hub, a page; and others' weights brought here."""
+"""A trained generator elsewhere: safetensors, ONNX, the Hugging Face Hub, a page; and weights from elsewhere here."""

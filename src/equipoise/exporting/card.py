@@ -70,7 +70,9 @@ def _data(trained: Trained) -> str:
 
 
 def _framing(settings: TrainConfig) -> str:
-    sides = str(settings.resolution) if "x" in str(settings.resolution) else f"{settings.resolution}x{settings.resolution}"
+    sides = (
+        str(settings.resolution) if "x" in str(settings.resolution) else f"{settings.resolution}x{settings.resolution}"
+    )
     fit = {"crop": "cropped at the centre", "pad": "padded", "stretch": "stretched"}.get(settings.fit, settings.fit)
     return f"{fit} and resized to {sides}"
 

@@ -31,7 +31,9 @@ def principal_directions(ports: Ports, inputs: Inputs, count: int) -> tuple[Tens
     total = torch.zeros(len(axes), len(axes), dtype=torch.float64)
     for row in range(len(latents)):
         given = {name: each[row].expand(len(axes), *each[row].shape) for name, each in inputs.items()}
-        ahead, behind = (run_ports(ports, {**given, "latents": latents[row] + sign * STEP * axes})[0] for sign in (1, -1))
+        ahead, behind = (
+            run_ports(ports, {**given, "latents": latents[row] + sign * STEP * axes})[0] for sign in (1, -1)
+        )
         change = ((ahead - behind) / (2 * STEP)).flatten(1).double()
         total += change @ change.T / change.shape[1]
     strengths, vectors = torch.linalg.eigh(total / len(latents))

@@ -104,5 +104,7 @@ def push(folder: Path, name: str, *, token: str | None = None, private: bool = F
     except hub_errors.LocalTokenNotFoundError as error:
         raise UsageError(f"the hub wants to know who you are: {LOG_IN}") from error
     except ValueError as error:  # of its own checks
-        raise UsageError(f"cannot push {folder} to {name} ({reason(error)}); the folder is whole, so try again") from error
+        raise UsageError(
+            f"cannot push {folder} to {name} ({reason(error)}); the folder is whole, so try again"
+        ) from error
     return str(done.commit_url)

@@ -21,19 +21,19 @@ class KIDLoss(NamedTuple):
     Attributes:
         fp32: KID of the model in fp32.
         int8: KID of the quantised one.
-        count: samples of each.
+        samples: of each.
         features: the extractor's name.
     """
 
     fp32: float
     int8: float
-    count: int
+    samples: int
     features: str
 
     def __str__(self) -> str:
         return (
             f"KID {self.fp32:.4f} in fp32 and {self.int8:.4f} in int8, a loss of {self.int8 - self.fp32:+.4f}, of "
-            f"{self.count:,} samples by {self.features}"
+            f"{self.samples:,} samples by {self.features}"
         )
 
 

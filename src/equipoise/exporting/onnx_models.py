@@ -101,7 +101,8 @@ def open_session(model: bytes | str, threads: int = 0) -> Session:
 def largest_difference(model: bytes, ports: Ports, *, batch: int | None = None) -> float:
     """The largest difference between onnxruntime's outputs and PyTorch's, over the examples of the inputs.
 
-    Outputs whose values exceed 1, as a critic's scores do, are divided by their largest first. Of discrete images, whose values jump where two logits are as good as equal, the share of values that differ.
+    Outputs whose values exceed 1, as a critic's scores do, are divided by their largest first. Of discrete images,
+    whose values jump where two logits are as good as equal, it is the share of values that differ.
 
     Args:
         model: as `to_onnx` made it.

@@ -107,7 +107,9 @@ class GeneratorConfig(BaseModel):
         return self.model_dump(mode="json")
 
 
-def generator_config(config: TrainConfig, facts: Mapping[str, Any], class_names: tuple[str, ...] = ()) -> GeneratorConfig:
+def generator_config(
+    config: TrainConfig, facts: Mapping[str, Any], class_names: tuple[str, ...] = ()
+) -> GeneratorConfig:
     """The configuration of a run's generator on its own.
 
     Args:
@@ -221,7 +223,9 @@ def filled(generator: Pretrained, path: Path) -> Pretrained:
         CheckpointError: the file cannot be read, or holds other weights.
     """
     weights, _ = read_tensors(path)
-    single = {name: each.float() if each.dtype in {torch.float16, torch.bfloat16} else each for name, each in weights.items()}
+    single = {
+        name: each.float() if each.dtype in {torch.float16, torch.bfloat16} else each for name, each in weights.items()
+    }
     try:
         fill(generator, single, assign=True)
     except (RuntimeError, ValueError) as error:

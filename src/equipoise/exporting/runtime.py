@@ -1,7 +1,7 @@
 """onnxruntime-web, which runs a generator in a browser: fetched from npm once, checked, and packed into two scripts.
 
-It is fetched when the first page is exported, not when equipoise is built: the wheel stays small for those who export no
-page, and the hash below decides on its bytes either way.
+It is fetched when the first page is exported, not when equipoise is built: the wheel stays small for those who export
+none, and the hash below decides on its bytes either way.
 """
 
 import base64
@@ -13,13 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import IO, cast
 
+from pydantic import BaseModel, TypeAdapter
+
 from equipoise.data.cache import atomic_file, cache_errors, cache_folder
 from equipoise.data.shards import StreamBroken
 from equipoise.data.shards.fetch import Download, RetryPolicy
 from equipoise.errors import UsageError, reason
 from equipoise.metrics.features.weights import sha256
 from equipoise.reading import expand_home, parse_json
-from pydantic import BaseModel, TypeAdapter
 
 VERSION = "1.30.0"
 ARCHIVE = f"onnxruntime-web-{VERSION}.tgz"
@@ -34,25 +35,25 @@ BUILDS = {  # each: the library, what instantiates WebAssembly, and the WebAssem
 }
 
 LICENCES = f"""\
-The files in runtime/ are made of onnxruntime-web {VERSION} (https://www.npmjs.com/package/onnxruntime-web), unchanged but
-for their packing; the archive's SHA-256 is {SHA256}.
+The files in runtime/ are made of onnxruntime-web {VERSION} (https://www.npmjs.com/package/onnxruntime-web), unchanged
+but for their packing; the archive's SHA-256 is {SHA256}.
 
 MIT License
 
 Copyright (c) Microsoft Corporation
 
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
-files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
-modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
-Software is furnished to do so, subject to the following conditions:
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
+permit persons to whom the Software is furnished to do so, subject to the following conditions:
 
 The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
 Software.
 
 THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
-ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS
+OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
 
 
@@ -66,8 +67,8 @@ class _Package(BaseModel):
 def runtime_scripts() -> dict[str, bytes]:
     """The scripts of both builds by name, as they go into a page's folder.
 
-    A page that was opened as a file may load scripts and nothing else, so WebAssembly is in them as text: compressed, then
-    in base64, a third of its own size.
+    A page that was opened as a file may load scripts and nothing else, so WebAssembly is in them as text: compressed,
+    then in base64, a third of its own size.
 
     Raises:
         UsageError: the archive is not there and cannot be downloaded, or is not the one it should be.
@@ -116,14 +117,16 @@ def _archive() -> Path:
     try:
         found = sha256(path)
     except OSError as error:
-        raise UsageError(f"cannot read {path} ({reason(error)}): get {ARCHIVE} from npm, or unset {VARIABLE}") from error
+        raise UsageError(
+            f"cannot read {path} ({reason(error)}): get {ARCHIVE} from npm, or unset {VARIABLE}"
+        ) from error
     if found != SHA256:
         raise UsageError(f"{path} is damaged, or not {ARCHIVE}: delete it, and it is downloaded again")
     return path
 
 
 def _download(path: Path) -> None:
-    registry = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY") or REGISTRY
+    registry = os.environ.get("NPM_CONFIG_REGISTRY") or REGISTRY
     url = f"{registry.rstrip('/')}/onnxruntime-web/-/{ARCHIVE}"
     try:
         with cache_errors(path.parent):
@@ -135,6 +138,6 @@ def _download(path: Path) -> None:
                     raise UsageError(f"{url} is not the {ARCHIVE} that is expected: its SHA-256 is another")
     except StreamBroken as error:
         raise UsageError(
-            f"a page needs onnxruntime-web, which cannot be downloaded ({error}): get {url} on another machine, and name "
-            f"the file in {VARIABLE}"
+            f"a page needs onnxruntime-web, which cannot be downloaded ({error}): get {url} on another machine, and "
+            f"name the file in {VARIABLE}"
         ) from error

@@ -12,8 +12,8 @@ from equipoise.config.datasets import open_dataset
 from equipoise.data import Images
 from equipoise.data.shards import is_stream
 from equipoise.errors import UsageError
-from equipoise.exporting.pretrained import GeneratorConfig, generator_config
 from equipoise.exporting.ports import Inputs
+from equipoise.exporting.pretrained import GeneratorConfig, generator_config
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import inpainting_masks
