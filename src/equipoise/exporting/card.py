@@ -2,13 +2,14 @@
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 
 import yaml
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.evaluation.scores import Scores
 from equipoise.exporting.pretrained import GeneratorConfig
-from equipoise.exporting.trained import Trained
+from equipoise.exporting.trained import Trained, data_name
 
 SAMPLES = "samples.png"
 MOST_WARNINGS = 5
@@ -97,6 +98,8 @@ def _training(trained: Trained) -> str:
 def _scores(trained: Trained, scores: Scores | None) -> str:
     lines = []
     if scores is not None:
+        names = {key: data_name(str(scores.subject.get(key, ""))) for key in ("name", "beside")}
+        scores = replace(scores, subject={**scores.subject, **names})  # without this machine's folders
         protocol = yaml.safe_dump(scores.protocol, sort_keys=False, allow_unicode=True)
         lines.append(f"```\n{scores}\n```\n\nBy this protocol:\n\n```yaml\n{protocol}```")
     if closing := trained.run.closing_score():

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import CommitOperationAdd, HfApi, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub import errors as hub_errors
 
 from equipoise.data.sources.hub_client import LOG_IN, call_hub
@@ -94,16 +94,15 @@ def push(folder: Path, name: str, *, token: str | None = None, private: bool = F
         UsageError: the hub refuses, or does not answer.
     """
     api = HfApi(token=token)
+    files = [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())]
     try:
         call_hub(lambda: api.create_repo(name, private=private, exist_ok=True), name, "model")
-        done = call_hub(
-            lambda: api.upload_folder(repo_id=name, folder_path=folder, commit_message="Export from equipoise"),
-            name,
-            "model",
-        )
+        done = call_hub(lambda: api.create_commit(name, files, commit_message="Export from equipoise"), name, "model")
     except hub_errors.LocalTokenNotFoundError as error:
         raise UsageError(f"the hub wants to know who you are: {LOG_IN}") from error
-    except ValueError as error:  # of its own checks
+    except (RuntimeError, ValueError) as error:  # of its uploads, and of its own checks
+        if isinstance(error, UsageError):
+            raise
         raise UsageError(
             f"cannot push {folder} to {name} ({reason(error)}); the folder is whole, so try again"
         ) from error

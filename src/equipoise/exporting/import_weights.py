@@ -68,7 +68,7 @@ def import_weights(weights: Path | str, map: Path | str, out: Path | str) -> Run
         own = config.build(wanted.shape, wanted.classes).generator.state_dict()
     tensors = _renamed(_read_state(weights, wanted.within), wanted, str(weights))
     for name, counter in COUNTERS.items():
-        tensors |= {key: counter for key in own if key.rpartition(".")[2] == name and key not in tensors}
+        tensors |= {key: counter.clone() for key in own if key.rpartition(".")[2] == name and key not in tensors}
     for name in [*own, *tensors]:
         shapes = [tuple(each[name].shape) if name in each else None for each in (own, tensors)]
         if shapes[0] != shapes[1]:
@@ -147,12 +147,16 @@ def _read_state(path: Path, within: str | None) -> dict[str, Tensor]:
         ) from error
     for part in within.split(".") if within else []:
         state = state.get(part) if isinstance(state, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
+    if not isinstance(state, Mapping) or not all(map(_is_dense, state.values())):
         held = f", but {quoted(list(state))}" if isinstance(state, Mapping) else ""
         raise UsageError(
             f"{path} holds no state dict{held}: name the part that is one in the map, as `within: generator`"
         )
     return dict(state)
+
+
+def _is_dense(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
 
 
 def _renamed(state: Mapping[str, Tensor], wanted: WeightsMap, origin: str) -> dict[str, Tensor]:
@@ -167,7 +171,7 @@ def _renamed(state: Mapping[str, Tensor], wanted: WeightsMap, origin: str) -> di
         part = max(known, key=len)
         if part in wanted.keys:
             ours = wanted.keys[part] + name.removeprefix(part)
-            tensors[ours] = tensor.float() if tensor.is_floating_point() else tensor
+            tensors[ours] = (tensor.float() if tensor.is_floating_point() else tensor).clone()  # not shared with others
     return tensors
 
 
