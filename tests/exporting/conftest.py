@@ -1,4 +1,4 @@
-"""Runs of untrained networks, made in a moment: an export depends on the weights being there, not on their being good."""
+"""Runs of untrained networks, made in a moment: exports need weights, not good ones."""
 
 import os
 import shutil

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-TOKEN = "hf_standin"  # noqa: S105  # of nobody
+TOKEN = "hf_standin"  # of nobody
 COMMIT = "c" * 40
 
 

@@ -23,7 +23,9 @@ def test_a_linear_generator_has_its_singular_vectors() -> None:
     directions, strengths = principal_directions(ports, ports.inputs, 4)
     _, values, vectors = torch.linalg.svd(matrix)
     assert torch.allclose(strengths.double(), values[:4] / 20**0.5, rtol=1e-4)
-    assert torch.allclose((directions.double() * vectors[:4]).sum(1).abs(), torch.ones(4, dtype=torch.float64), atol=1e-4)
+    assert torch.allclose(
+        (directions.double() * vectors[:4]).sum(1).abs(), torch.ones(4, dtype=torch.float64), atol=1e-4
+    )
     assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
 
 

@@ -146,8 +146,13 @@ def test_images_of_another_range(tmp_path: Path) -> None:
         ({"network": {"name": "dcgan", "width": 8, "latent": 5}}, "does not fit the map.*decoder.1.weight.*network"),
         ({"network": {"name": "dcgann"}}, "did you mean 'dcgan'"),
         ({"keys": {"main.0": "decoder.1"}}, r"has 'main\.1\.weight', which the map does not name"),
-        ({"ignore": ["main.12"], "keys": {k: v for k, v in bundled("dcgan-pytorch")["keys"].items() if k != "main.12"}},
-         r"'decoder\.13\.weight' is .*theirs is not there"),
+        (
+            {
+                "ignore": ["main.12"],
+                "keys": {k: v for k, v in bundled("dcgan-pytorch")["keys"].items() if k != "main.12"},
+            },
+            r"'decoder\.13\.weight' is .*theirs is not there",
+        ),
         ({"shape": [3, 64]}, "shape"),
         ({"shape": [3, 60, 64]}, "divide"),
         ({"shapes": [3, 64, 64]}, "shapes"),

@@ -30,7 +30,9 @@ def inputs_of(run: Run, count: int) -> dict[str, Tensor]:
     return Trained.open(run, ema=True, best=False).inputs(count)
 
 
-@pytest.mark.parametrize("kind", ["skips", "classes", "dcgan", "layers", "discrete", "shades", "filling", "perceptrons"])
+@pytest.mark.parametrize(
+    "kind", ["skips", "classes", "dcgan", "layers", "discrete", "shades", "filling", "perceptrons"]
+)
 def test_a_generator_equals_pytorch(make_run: MakeRun, tmp_path: Path, kind: str) -> None:
     run, out = make_run(kind), tmp_path / "out"
     done = equipoise.export(run, out, format="onnx", batch=2, fp16=kind in {"skips", "layers"})
