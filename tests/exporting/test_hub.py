@@ -71,7 +71,8 @@ def test_pushed_and_loaded_again(make_run: MakeRun, hub: Any, equipoise: Command
     code = """
 import equipoise
 from equipoise.exporting.hub import HubGenerator
-print(equipoise.load("me/faces").sample(4).sum().item(), HubGenerator.from_pretrained("me/faces").sample(4).sum().item())
+generators = equipoise.load("me/faces"), HubGenerator.from_pretrained("me/faces")
+print(*(generator.sample(4).sum().item() for generator in generators))
 try:
     equipoise.load("me/missing")
 except equipoise.UsageError as error:

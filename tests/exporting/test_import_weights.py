@@ -1,5 +1,6 @@
 """Weights from elsewhere, made by definitions with the layer names and shapes of two public repositories."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class PublicBEGAN(nn.Module):
 def public_dcgan(latent: int, width: int) -> nn.Sequential:
     """Layers of the generator of github.com/pytorch/examples (dcgan/main.py, _netG.main), for 64x64."""
     widths, layers = [latent, 8 * width, 4 * width, 2 * width, width], []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         first = n_in == latent
         layers += [nn.ConvTranspose2d(n_in, n_out, 4, 1 if first else 2, 0 if first else 1, bias=False)]
         layers += [nn.BatchNorm2d(n_out), nn.ReLU()]

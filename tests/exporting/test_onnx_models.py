@@ -131,7 +131,7 @@ def test_scores_beyond_1_are_compared_relatively(make_run: MakeRun) -> None:
     with torch.no_grad():
         for name, weight in ports.network.named_parameters():
             if re.search(r"decoder\.\d+\.weight", name):
-                weight *= 10
+                weight.mul_(10)
     model = to_onnx(ports, {"equipoise": "0"})
     assert largest_difference(model, ports) < 1e-5
 
