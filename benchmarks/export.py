@@ -1,12 +1,13 @@
 """Images a second of sampling, by PyTorch and by the exported ONNX models, turn by turn in one process.
 
-Writes docs/results/export.md: for each network, images a second in batches of 1 and of 64, the file's size, and of int8 the
-loss in KID where the run was trained.
+Writes docs/results/export.md: for each network, images a second in batches of 1 and of 64, the file's size, and of int8
+the loss in KID where the run was trained.
 
     python -m benchmarks.export --run runs/demo --seconds 2
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -70,8 +71,7 @@ def images_per_second(
 def lines_of(name: str, run: Run, home: Path, seconds: float, *, trained: bool) -> list[str]:
     """A line for each engine."""
     equipoise.export(run, home, format="onnx", int8=True)
-    notes = (home / "export.json").read_text()
-    loss = __import__("json").loads(notes)["int8"]
+    loss = json.loads((home / "export.json").read_text())["int8"]
     exported = Trained.open(run, ema=True, best=False)
 
     @torch.inference_mode()
