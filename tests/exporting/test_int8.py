@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,16 +13,26 @@ from onnx import numpy_helper
 import equipoise
 from equipoise import Run, UsageError
 from equipoise.exporting.int8 import quantize
+from equipoise.exporting.onnx_models import to_onnx
+from equipoise.exporting.ports import generator_ports
+from equipoise.exporting.trained import Trained
 
 MakeRun = Callable[..., Run]
 
 
+def models(run: Run, tmp_path: Path) -> tuple[Any, Any]:
+    """The model in fp32, and in int8."""
+    trained = Trained.open(run, ema=True, best=False)
+    before, after = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    before.write_bytes(to_onnx(generator_ports(trained.generator, trained.inputs(), 0), {"equipoise": "0"}))
+    quantize(before, after)
+    return onnx.load(before), onnx.load(after)
+
+
 def test_transposed_weights_are_within_half_a_step_of_their_channel(make_run: MakeRun, tmp_path: Path) -> None:
-    equipoise.export(make_run("dcgan"), tmp_path / "out", format="onnx", fp16=False)
-    quantize(tmp_path / "out" / "generator.onnx", tmp_path / "int8.onnx")
     before, after = (
-        {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
-        for path in (tmp_path / "out" / "generator.onnx", tmp_path / "int8.onnx")
+        {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+        for model in models(make_run("dcgan"), tmp_path)
     )
     stored = [name for name in after if name.endswith("_int8")]
     assert len(stored) == 4, "every layer of the DCGAN"
@@ -33,9 +44,7 @@ def test_transposed_weights_are_within_half_a_step_of_their_channel(make_run: Ma
 
 
 def test_convolutions_are_computed_in_integers(run: Run, tmp_path: Path) -> None:
-    equipoise.export(run, tmp_path / "out", format="onnx", fp16=False)
-    quantize(tmp_path / "out" / "generator.onnx", tmp_path / "int8.onnx")
-    kinds = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+    kinds = {node.op_type for node in models(run, tmp_path)[1].graph.node}
     assert "ConvInteger" in kinds
     assert "Conv" not in kinds
 

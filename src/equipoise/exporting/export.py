@@ -10,7 +10,7 @@ from equipoise.errors import UsageError
 from equipoise.evaluation.scores import Scores
 from equipoise.exporting.card import SAMPLES, model_card
 from equipoise.exporting.folder import folder_size, new_folder, size_text
-from equipoise.exporting.int8 import KIDLoss, kid_loss, quantize
+from equipoise.exporting.int8 import kid_loss, open_kid, quantize
 from equipoise.exporting.onnx_models import OPSET, check_difference, largest_difference, require_onnx, to_onnx
 from equipoise.exporting.ports import Ports, discriminator_ports, generator_ports
 from equipoise.exporting.pretrained import write_weights
@@ -108,6 +108,7 @@ def export(
 
 def _write_onnx(folder: Path, trained: Trained, what: What, batch: int, *, fp16: bool, int8: bool) -> list[str]:
     """Write the models and what is known of them; returns it in sentences."""
+    kid = open_kid(trained.run) if int8 else None  # first, as nothing is written without it
     if what == "generator":
         ports = generator_ports(trained.generator, trained.inputs(max(64, batch)), trained.config.levels)
     else:
@@ -135,18 +136,14 @@ def _write_onnx(folder: Path, trained: Trained, what: What, batch: int, *, fp16:
             )
             notes.append(_equality(f"{name}.onnx ({size_text(len(model))})", precision, difference))
     report: dict[str, Any] = {"metadata": metadata, "models": models}
-    if int8:
-        loss = _write_int8(folder, trained)
-        report["int8"] = loss._asdict() | {"file": "generator-int8.onnx", "loss": loss.int8 - loss.fp32}
-        notes.append(f"generator-int8.onnx ({size_text((folder / 'generator-int8.onnx').stat().st_size)}): {loss}")
+    if kid is not None:
+        source, target = folder / "generator.onnx", folder / "generator-int8.onnx"
+        quantize(source, target)
+        loss = kid_loss(kid, trained.generator.classes, source, target)
+        report["int8"] = loss._asdict() | {"file": target.name, "loss": loss.int8 - loss.fp32}
+        notes.append(f"{target.name} ({size_text(target.stat().st_size)}): {loss}")
     (folder / REPORT).write_text(to_json(report, indent=2) + "\n")
     return notes
-
-
-def _write_int8(folder: Path, trained: Trained) -> KIDLoss:
-    source, target = folder / "generator.onnx", folder / "generator-int8.onnx"
-    quantize(source, target)
-    return kid_loss(trained.run, trained.generator.classes, source, target)
 
 
 def _metadata(trained: Trained, ports: Ports, what: What) -> dict[str, str]:

@@ -75,25 +75,30 @@ def _store_transposed_weights(model: Any) -> None:
         node.input[1] = f"{name}_used"
 
 
-def kid_loss(run: Run, classes: int, fp32: Path, int8: Path) -> KIDLoss:
-    """KID of both models' samples beside the run's held-out images.
-
-    Args:
-        run: of the generator.
-        classes: that it makes images of, or 0.
-        fp32: file of the model.
-        int8: file of the same, quantised.
+def open_kid(run: Run) -> PeriodicKID:
+    """KID beside the run's held-out images, as while it trained.
 
     Raises:
         UsageError: the run's data cannot be opened, or are too few.
     """
     try:
-        kid = PeriodicKID(run.config, open_dataset(run.config, place=run.place), torch.device("cpu"))
+        return PeriodicKID(run.config, open_dataset(run.config, place=run.place), torch.device("cpu"))
     except UsageError as error:
         raise UsageError(f"the loss of int8 is measured beside the run's data: {error}; or leave out --int8") from error
+
+
+def kid_loss(kid: PeriodicKID, classes: int, fp32: Path, int8: Path) -> KIDLoss:
+    """KID of both models' samples.
+
+    Args:
+        kid: of the run.
+        classes: that the generator makes images of, or 0.
+        fp32: file of the model.
+        int8: file of the same, quantised.
+    """
     before, after = (kid(OnnxGenerator(open_session(str(path)), classes))["value"] for path in (fp32, int8))
     assert before is not None and after is not None  # noqa: S101, PT018
-    return KIDLoss(float(before), float(after), run.config.score_count, kid.extractor.name)
+    return KIDLoss(float(before), float(after), kid.config.score_count, kid.extractor.name)
 
 
 class OnnxGenerator(nn.Module):

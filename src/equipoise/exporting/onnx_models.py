@@ -126,7 +126,7 @@ def check_difference(difference: float, precision: str, name: str) -> None:
         UsageError: the difference is larger than LARGEST_DIFFERENCE, or no number.
     """
     if not difference <= LARGEST_DIFFERENCE[precision]:
-        remedy = "leave out --fp16" if precision == "fp16" else "report it with the run's config.yaml"
+        remedy = "add --no-fp16" if precision == "fp16" else "report it with the run's config.yaml"
         raise UsageError(
             f"{name} differs from PyTorch by {difference:.2g}, more than the {LARGEST_DIFFERENCE[precision]:.2g} of "
             f"{precision}: nothing is written; {remedy}"

@@ -7,7 +7,6 @@ none, and the hash below decides on its bytes either way.
 import base64
 import gzip
 import os
-import shutil
 import tarfile
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from equipoise.data.shards.fetch import Download, RetryPolicy
 from equipoise.errors import UsageError, reason
 from equipoise.metrics.features.weights import sha256
 from equipoise.reading import expand_home, parse_json
+from equipoise.views.terminal import progress_bar
 
 VERSION = "1.30.0"
 ARCHIVE = f"onnxruntime-web-{VERSION}.tgz"
@@ -132,8 +132,14 @@ def _download(path: Path) -> None:
         with cache_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as partial:
-                with Download(url, RetryPolicy(waits=(1, 2))) as source, partial.open("xb") as file:
-                    shutil.copyfileobj(source, file)
+                with (
+                    Download(url, RetryPolicy(waits=(1, 2))) as source,
+                    partial.open("xb") as file,
+                    progress_bar(f"fetching {ARCHIVE}, MB") as progress,
+                ):
+                    while piece := source.read(2**20):
+                        file.write(piece)
+                        progress(file.tell() // 10**6, ((source.stamp and source.stamp.size) or 0) // 10**6)
                 if sha256(partial) != SHA256:
                     raise UsageError(f"{url} is not the {ARCHIVE} that is expected: its SHA-256 is another")
     except StreamBroken as error:
