@@ -87,8 +87,10 @@ def test_toys_are_not_exported(within: Command) -> None:
 
 def test_settings_that_do_not_go_together(make_run: MakeRun, within: Command, tmp_path: Path) -> None:
     make_run("filling")
-    refused(within("export", "run", "--out", "out", "--what", "discriminator"), "add --format onnx")
-    refused(within("export", "run", "--out", "out", "--int8"), "add --format onnx")
+    refused(within("export", "run", "--out", "out", "--what", "discriminator"), "--format onnx")
+    refused(within("export", "run", "--out", "out", "--int8"), "--format onnx")
+    words = ("export", "run", "--out", "out", "--what", "discriminator", "--format", "onnx", "--best")
+    refused(within(*words), "without --best")
     refused(within("export", "run", "--out", "out", "--push", "me/it"), "add --format hub")
     refused(within("export", "run", "--out", "out", "--format", "web"), "fills in images")
     refused(within("export", "run", "--out", "out", "--format", "onnx", "--batch", "0"), "batch")

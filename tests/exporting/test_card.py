@@ -86,6 +86,13 @@ def test_what_is_not_known_is_said(make_run: MakeRun, tmp_path: Path) -> None:
     assert "elsewhere/" not in card
 
 
+def test_names_that_are_no_text(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("autoencoder").path.rename(tmp_path / "caf\udce9")
+    folder = equipoise.export(tmp_path / "caf\udce9", tmp_path / "\udce9ut", format="hub").path
+    assert "# caf\\xe9" in (folder / "README.md").read_text()
+    assert equipoise.load(folder).sample(1).shape == (1, 1, 16, 16)
+
+
 def test_scores_that_are_none(run: Run, tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("{}")
     with pytest.raises(UsageError, match="holds no scores"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from equipoise.config.datasets import open_dataset
 from equipoise.data import Images
 from equipoise.data.shards import is_stream
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, printable
 from equipoise.exporting.ports import Inputs
 from equipoise.exporting.pretrained import GeneratorConfig, generator_config
 from equipoise.randomness import Draws, keyed_generator, latents
@@ -61,7 +61,7 @@ class Trained:
     def config(self) -> GeneratorConfig:
         """The generator's configuration on its own; of the data it says the name, and nothing of this machine."""
         names = (self.images.class_names or ()) if self.run.config.tasks.classify and self.images else ()
-        config = generator_config(self.run.config, self.facts, names)
+        config = generator_config(self.run.config, self.facts, tuple(map(printable, names)))
         return config.model_copy(update={"data": data_name(config.data)})
 
     @cached_property
@@ -101,4 +101,4 @@ class Trained:
 
 def data_name(data: str) -> str:
     """What data are called, without the folders of this machine in which they lie."""
-    return data if "://" in data else PurePath(data).name or data
+    return printable(data if "://" in data else PurePath(data).name or data)

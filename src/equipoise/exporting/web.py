@@ -43,7 +43,7 @@ def write_web(folder: Path, trained: Trained, title: str) -> float:
     ports = generator_ports(trained.generator, inputs, config.levels)
     model = to_onnx(ports, {"equipoise": config.equipoise})
     difference = largest_difference(model, ports)
-    check_difference(difference, "fp32", "the page's model")
+    check_difference(difference, "the page's model")
     probes = {name: rows[:PROBES] for name, rows in inputs.items()}
     directions, strengths = principal_directions(ports, probes, DIRECTIONS)
     about: dict[str, Any] = {
