@@ -120,9 +120,9 @@ def main() -> None:
         "# Sampling by PyTorch and by onnxruntime\n\n"
         f"`python -m benchmarks.export{' --run runs/demo' if arguments.run else ''} --seconds {arguments.seconds:g}`: "
         f"images a second on {arguments.threads} of {os.cpu_count()} cores, the median of {ROUNDS} turns, taken in "
-        f"turn; in brackets relative to PyTorch {torch.__version__}. The load average was {os.getloadavg()[0]:.0f}: where "
-        "it is above the number of cores, only the ratios say something. fp16 is computed in fp32 where the CPU's kernels "
-        "have no other. The loss in KID is of 1,000 samples, by the features that fit the data.\n\n"
+        f"turn; in brackets relative to PyTorch {torch.__version__}. The load average was {os.getloadavg()[0]:.0f}: "
+        "where it is above the number of cores, only the ratios say something. fp16 is computed in fp32 where a CPU's "
+        "kernels have no other. The loss in KID is of 1,000 samples, by the features that fit the data.\n\n"
         "| Generator | | images/s, batch 1 | images/s, batch 64 | size | KID lost |\n|---|---|---|---|---|---|\n"
     )
     RESULTS.write_text(head + "\n".join(table) + "\n")
