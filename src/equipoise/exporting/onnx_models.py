@@ -16,6 +16,7 @@ from equipoise.exporting.ports import Inputs, Ports, run_ports
 
 OPSET = 18  # in which torch's exporter writes, without conversion
 LARGEST_DIFFERENCE = {"fp32": 1e-4, "fp16": 8 / 255}  # of values in [-1, 1]; the latter is four of 256 shades
+MOST_FOLDED = 2**34  # bytes of a constant
 BATCHES = (1, 7, 64)  # of which a model of any batch is tried
 
 Session = Callable[[Inputs], list[Tensor]]
@@ -54,6 +55,8 @@ def to_onnx(ports: Ports, metadata: Mapping[str, str], *, batch: int | None = No
         metadata: for the model's metadata_props.
         batch: rows of every input; by default any number, which is an input's dimension `batch`.
     """
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
     inputs = {name: rows[:batch] for name, rows in ports.inputs.items()} if batch else ports.inputs
     dimension = torch.export.Dim("batch")
     with quiet():
@@ -69,6 +72,9 @@ def to_onnx(ports: Ports, metadata: Mapping[str, str], *, batch: int | None = No
             external_data=False,
             verbose=False,
         )
+        # Whatever depends on weights alone is computed now, whatever its size: int8 takes weights, and not formulas.
+        fold_constants(program.model, input_size_limit=MOST_FOLDED, output_size_limit=MOST_FOLDED)
+        remove_unused_nodes(program.model)
     model = program.model_proto
     for name, text in metadata.items():
         model.metadata_props.add(key=name, value=text)

@@ -53,7 +53,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         """Convolve (N, I, h, w) to (N, O, H, W)."""
         if x.shape[2:] == (1, 1) and not any(cast(tuple[int, int], self.padding)) and not output_size:
             product = F.linear(x.flatten(1), _rows(self.weight).t())
-            image = product.view(len(x), *self.kernel_size, self.out_channels).permute(0, 3, 1, 2)
+            pixels: Tensor = product.unflatten(1, (*self.kernel_size, self.out_channels))  # type: ignore[no-untyped-call]
+            image = pixels.permute(0, 3, 1, 2)  # of any number of images, also once exported
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
         if not self.matrix_products or output_size or not _products_are_faster(self.weight, x, x.shape[2:]):
