@@ -16,16 +16,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save as to_bytes
 
+import equipoise
 from equipoise import Scores, UsageError
 from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
 from equipoise.data.shards.fetch import Download, RetryPolicy, request_stamp
 from equipoise.data.sources.annotations import READERS
 from equipoise.data.sources.arrays import npy_rows
 from equipoise.evaluation.scores import compare
+from equipoise.exporting import import_weights
+from equipoise.exporting.pretrained import GeneratorConfig, PretrainedGenerator
 from equipoise.reading import parse_yaml
 from equipoise.runs import jsonl
 from equipoise.runs.lock import sole_writer
@@ -115,6 +120,22 @@ def read_configuration(folder: Path, content: bytes) -> None:
     assert read_summary(folder).title
 
 
+def read_generator(folder: Path, content: bytes) -> None:
+    """A config.json beside weights that fit the one before it was spoiled."""
+    (folder / "config.json").write_bytes(content)
+    (folder / "model.safetensors").write_bytes(GENERATOR)
+    with suppress(UsageError):
+        assert equipoise.load(folder).sample(1).dtype == torch.uint8
+
+
+def read_map(folder: Path, content: bytes) -> None:
+    """A map for weights to import, up to the network that it describes."""
+    (folder / "map.yaml").write_bytes(content)
+    with suppress(UsageError), torch.device("meta"):
+        wanted = import_weights._read_map(str(folder / "map.yaml"))
+        import_weights._run_config(wanted).build(wanted.shape, wanted.classes)
+
+
 def read_labels(name: str, folder: Path, content: bytes) -> None:
     with suppress(UsageError):
         known = READERS[name](content, ["a.png", "b/c.png"], name)
@@ -158,6 +179,9 @@ LABELS: dict[str, Any] = {
     "metadata.jsonl": {"file_name": "a.png", "label": 3, "more": {"deep": [1]}},
     "metadata.csv": ["file_name,label", "a.png,1"],
 }
+CONFIG = GeneratorConfig(network={"name": "mlp", "width": 3, "latent": 2}, shape=(1, 4, 4))
+GENERATOR = to_bytes(PretrainedGenerator(CONFIG).state_dict())
+MAP = {"network": CONFIG.network, "shape": [1, 4, 4], "keys": {"a": "b"}, "range": [0, 1], "ignore": ["c"]}
 HEADER = {"descr": "|u1", "fortran_order": False, "shape": [2, 8, 8]}
 
 KINDS: dict[str, tuple[Any, Case, int]] = {
@@ -166,6 +190,8 @@ KINDS: dict[str, tuple[Any, Case, int]] = {
     "configuration": (TrainConfig().to_dict(), read_configuration, 40),
     "array header": (HEADER, read_array, 250),
     "lock": (ROW, read_holder, 40),
+    "generator": (CONFIG.to_dict(), read_generator, 100),
+    "map": (MAP, read_map, 40),
     **{name: (LABELS.get(name, ["1", "a b"]), partial(read_labels, name), 100) for name in READERS},
 }
 """What is valid, what reads it, and how often `make test` tries."""

@@ -20,8 +20,8 @@ PUBLIC = {
         "TrainConfig",
         "UsageError",
     ),
-    *("directions", "evaluate", "interpolate", "invert", "load_generator", "outliers", "reconstruct", "resume"),
-    *("sample", "suggest", "train", "traverse"),
+    *("directions", "evaluate", "export", "import_weights", "interpolate", "invert", "load", "load_generator"),
+    *("outliers", "reconstruct", "resume", "sample", "suggest", "train", "traverse"),
 }
 
 

@@ -16,6 +16,9 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.errors import UsageError as UsageError
     from equipoise.evaluation.evaluate import evaluate as evaluate
     from equipoise.evaluation.scores import Scores as Scores
+    from equipoise.exporting.export import export as export
+    from equipoise.exporting.import_weights import import_weights as import_weights
+    from equipoise.exporting.pretrained import load as load
     from equipoise.networks import Autoencoder as Autoencoder
     from equipoise.objectives import BEGAN as BEGAN
     from equipoise.runs.run import Run as Run
@@ -47,6 +50,9 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "interpolate": "sampling.interpolate",
     "invert": "sampling.invert",
+    "export": "exporting.export",
+    "import_weights": "exporting.import_weights",
+    "load": "exporting.pretrained",
     "load_generator": "sampling.load",
     "outliers": "sampling.outliers",
     "reconstruct": "sampling.reconstruct",

@@ -167,3 +167,17 @@ def test_an_upsampling_layer_works_under_autocast() -> None:
         half = layer(x)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), layer(x), rtol=2e-2, atol=2e-2)
+
+
+def test_a_unit_elu_is_an_elu_of_images_in_0_to_1() -> None:
+    """As networks elsewhere end: 2 ELU(x) - 1 of what a linear output gives, of generator and decoder alike."""
+    linear, curved = (Autoencoder(width=4, latent=3, output=kind).build((3, 16, 16)) for kind in ("linear", "unit-elu"))
+    z, images = torch.randn(5, 3), torch.randn(5, 3, 16, 16)
+    for player in linear._fields:
+        getattr(curved, player).load_state_dict(getattr(linear, player).state_dict())
+    for straight, bent in (
+        (linear.generator(z).images, curved.generator(z).images),
+        (linear.discriminator.reconstruct(images), curved.discriminator.reconstruct(images)),
+    ):
+        assert torch.allclose(bent, 2 * F.elu(straight) - 1, atol=1e-6)
+        assert (straight < 0).any()

@@ -28,7 +28,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 def steep() -> TrainConfig:
     """Learning rates of 0.2 and more send these networks to infinity within a few steps; 0.1 does not."""
     return TrainConfig(
-        objective=BEGAN.remedies(),
+        objective=BEGAN(boundary="batch", pull=0.3),
         update="simultaneous",
         network=Autoencoder(width=4, latent=8),
         resolution=16,

@@ -22,6 +22,8 @@ COMMANDS = {
     "reconstruct RUN IMAGE ...": "show what the discriminator's autoencoder makes of pictures",
     "outliers RUN": "rank pictures by how odd they are, the run's own or others",
     "inpaint RUN IMAGE": "fill in the masked part of an image",
+    "export RUN": "export a generator: safetensors, ONNX, Hugging Face Hub, or a page in the browser",
+    "import WEIGHTS": "make a run of a generator's weights from elsewhere",
     "evaluate RUN": "score a run's samples, or any images, against real images",
     "compare A B ...": "show scores side by side, if their protocols agree",
     "bench": "measure training speed on this machine",
@@ -48,6 +50,7 @@ examples:
   equipoise resume runs/photos
   equipoise sample runs/photos --count 64 --out grid.png
   equipoise interpolate runs/photos a.png b.png --out film.webp
+  equipoise export runs/photos --format web --out page
   equipoise evaluate runs/photos --json scores.json
   equipoise evaluate --images made/ --reference photos/ --metrics kid,fid
 

@@ -225,7 +225,7 @@ class TrainConfig(DataSettings):
         values = {**values}
         for key, registry in (("objective", OBJECTIVES), ("network", NETWORKS)):
             if key in values:
-                values[key] = _from_registry(key, values[key], registry)
+                values[key] = from_registry(key, values[key], registry)
         if isinstance(values.get("tasks"), Mapping):
             check_keys(values["tasks"], Tasks, "tasks")
         check_keys(values, cls, "the configuration")
@@ -261,7 +261,7 @@ def write_yaml(config: TrainConfig, made_with: Mapping[str, str]) -> str:
     return yaml.safe_dump({**config.to_dict(), "made_with": dict(made_with)}, sort_keys=False, allow_unicode=True)
 
 
-def _from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
+def from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
     """The objective or network that a configuration describes, by its name alone or as a mapping with a `name`.
 
     Raises:

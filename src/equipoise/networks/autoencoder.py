@@ -50,6 +50,8 @@ class Autoencoder(Network):
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors (paper: 1)."""
     init: Literal["scaled", "normal", "default"] = "scaled"
     """Initial weights: scaled to a layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
+    output: Literal["linear", "unit-elu"] = "linear"
+    """Output of generator and decoder: linear, or 2 ELU(x) - 1, as others end in an ELU for images in [0, 1]."""
 
     @classmethod
     def paper(cls, *, skips: bool = False, residual: int = 0) -> "Autoencoder":
@@ -109,13 +111,14 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Decoder of codes (N, code) to images (N, C, H, W): two convolutions per level, nearest upsampling in between.
 
-    The output has no activation, so images are to be clamped to [-1, 1].
+    A linear output may lie outside of [-1, 1], to which images are then to be clamped.
     """
 
     def __init__(self, spec: Autoencoder, code: int, channels: int, size: Size) -> None:
         super().__init__()
         n, levels = spec.width, count_levels(size)
         self.skips, self.bottleneck = spec.skips, (n, *halve(size, levels - 1))
+        self.unit_elu = spec.output == "unit-elu"
         self.from_code = nn.Linear(code, math.prod(self.bottleneck))
         n_in = 2 * n if spec.skips else n
         first = [ConvELU(n_in if level else n, n, spec, upsampling=level > 0) for level in range(levels)]
@@ -131,7 +134,7 @@ class Decoder(nn.Module):
                 x = torch.cat([x, F.interpolate(h0, size=x.shape[-2:], mode="nearest")], dim=1)
             x = second(first(x))
         images: Tensor = self.to_image(x)
-        return images
+        return 2 * elu(images) - 1 if self.unit_elu else images
 
 
 class ConvELU(nn.Module):

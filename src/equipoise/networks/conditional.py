@@ -117,6 +117,7 @@ class Discrete(nn.Module):
     def __init__(self, generator: nn.Module, levels: int, samples: int) -> None:
         super().__init__()
         self.generator, self.levels, self.samples = generator, levels, samples
+        self.classes = int(getattr(generator, "classes", 0))  # as of a conditional one, for whoever asks
 
     def forward(self, latent: Tensor, conditions: Conditions | None = None) -> GeneratorOutput:
         """Draw images from latents (N, latent), with each one's log-probability in nats.
@@ -152,7 +153,8 @@ class Discrete(nn.Module):
         """(N, C, H, W, levels) log-probabilities in nats."""
         if self.levels == 2:
             return torch.stack([-F.softplus(logits), -F.softplus(-logits)], -1)
-        return logits.reshape(len(logits), -1, self.levels, *logits.shape[2:]).movedim(2, -1).log_softmax(-1)
+        by_level: Tensor = logits.unflatten(1, (-1, self.levels))  # type: ignore[no-untyped-call]
+        return by_level.movedim(2, -1).log_softmax(-1)
 
 
 @torch.no_grad()

@@ -48,10 +48,16 @@ class EnergyDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
         """Energies (N,) and codes (N, latent) of images (N, C, H, W) in [-1, 1]."""
-        code = self.encoder(images)
-        # Energies in fp32, also under autocast: bf16 would leave three digits of what BEGAN's k is moved by.
-        energy = to_full_precision(images - self.decoder(code)).abs().pow(self.eta).flatten(1).mean(1)
+        energy, code, _ = self.autoencode(images)
         return DiscriminatorOutput(energy, code, task_logits(self, code))
+
+    def autoencode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Energies (N,), codes (N, latent) and reconstructions of images (N, C, H, W) in [-1, 1], not clamped."""
+        code = self.encoder(images)
+        reconstruction = self.decoder(code)
+        # Energies in fp32, also under autocast: bf16 would leave three digits of what BEGAN's k is moved by.
+        energy = to_full_precision(images - reconstruction).abs().pow(self.eta).flatten(1).mean(1)
+        return energy, code, reconstruction
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Reconstruct images (N, C, H, W) in [-1, 1]; same shape, not clamped."""

@@ -45,11 +45,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
         write_atomically(path, to_bytes(flat, metadata))
 
 
-def load(path: Path) -> Contents:
-    """Read a checkpoint: its tensors by name, on the CPU, and its facts; one of an older format as if it were new.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A safetensors file: its tensors by name, on the CPU, and its metadata, in no more memory than it has bytes.
 
     Raises:
-        CheckpointError: the file is missing, cut short, altered, or of a format this version does not know.
+        CheckpointError: the file is missing, cut short, or of another kind.
     """
     try:
         with open_plain(path) as file:
@@ -59,10 +59,18 @@ def load(path: Path) -> Contents:
                 raise ValueError("it is cut short, or no checkpoint")
         with _name_in_utf8(path) as name, safe_open(name, framework="pt", device="cpu") as tensors_file:
             metadata: dict[str, str] = tensors_file.metadata() or {}
-            tensors = {name: tensors_file.get_tensor(name) for name in tensors_file.keys()}  # noqa: SIM118
+            return {name: tensors_file.get_tensor(name) for name in tensors_file.keys()}, metadata  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {reason(error)}") from error
 
+
+def load(path: Path) -> Contents:
+    """Read a checkpoint: its tensors by name, on the CPU, and its facts; one of an older format as if it were new.
+
+    Raises:
+        CheckpointError: the file is missing, cut short, altered, or of a format this version does not know.
+    """
+    tensors, metadata = read_tensors(path)
     written, text = metadata.get("format", "none"), metadata.get("facts", "")
     if written not in {str(known) for known in (*UPGRADES, FORMAT)}:
         raise CheckpointError(
@@ -99,8 +107,13 @@ def _name_in_utf8(path: Path) -> Iterator[Path]:
         yield link
 
 
-def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def fill(network: nn.Module, weights: Mapping[str, Tensor], *, assign: bool = False) -> None:
     """Load weights into a network.
+
+    Args:
+        network: whose weights they are to be.
+        weights: all of them, by name.
+        assign: let the network have these tensors themselves, as one on the meta device needs.
 
     Raises:
         ValueError: names or shapes differ; the first one is named.
@@ -109,7 +122,7 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name in [*wanted, *present]:
         if wanted.get(name) != present.get(name):
             raise ValueError(f"{quoted(name)} is {present.get(name, 'missing')}, not {wanted.get(name, 'expected')}")
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=assign)
 
 
 def _count_generator_steps(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:

@@ -15,25 +15,25 @@ Answer = TypeVar("Answer")
 
 
 class MissingRevisionError(UsageError):
-    """The data set exists, but not in this revision."""
+    """It exists, but not in this revision."""
 
 
 class OutOfReachError(UsageError):
     """The hub does not answer, or HF_HUB_OFFLINE forbids to call it."""
 
 
-def call_hub(request: Callable[[], Answer], name: str) -> Answer:
+def call_hub(request: Callable[[], Answer], name: str, kind: str = "data set") -> Answer:
     """Result of `request`, a call of huggingface_hub, which is repeated while the hub is out of reach.
 
     Raises:
         MissingRevisionError, OutOfReachError: as they say.
-        UsageError: anything else that goes wrong, in words about the data set `name`.
+        UsageError: anything else that goes wrong, in words about the data set, or other `kind`, called `name`.
     """
     for wait in (*WAITS, None):
         try:
             return request()
         except Exception as error:  # each version of huggingface_hub lets others through
-            explained = _explain(error, name)
+            explained = _explain(error, name, kind)
             if explained is None:
                 raise
             if wait is None or not isinstance(explained, OutOfReachError) or _is_offline(error):
@@ -42,7 +42,7 @@ def call_hub(request: Callable[[], Answer], name: str) -> Answer:
     raise AssertionError("the last try returns or raises")
 
 
-def _explain(error: Exception, name: str) -> UsageError | None:
+def _explain(error: Exception, name: str, kind: str) -> UsageError | None:
     """The error in one sentence, or None if this is no fault of the hub or the network."""
     from huggingface_hub import errors
 
@@ -52,13 +52,13 @@ def _explain(error: Exception, name: str) -> UsageError | None:
         case errors.RevisionNotFoundError():
             return MissingRevisionError(f"{name} does not exist in that revision: check what stands behind the @")
         case errors.RepositoryNotFoundError():
-            return UsageError(f"there is no data set {name} on the hub, or it is private: check its name, or {LOG_IN}")
+            return UsageError(f"there is no {kind} {name} on the hub, or it is private: check its name, or {LOG_IN}")
         case errors.HfHubHTTPError() if error.response.status_code in (401, 403):
             return UsageError(f"the hub does not let you read {name}: {LOG_IN}")
         case errors.HfHubHTTPError() if error.response.status_code not in BUSY:
             return UsageError(f"the hub refuses {name} ({str(error).splitlines()[0]}): check its name")
         case errors.HFValidationError():
-            return UsageError(f"{name} is no name of a data set on the hub: {str(error).splitlines()[0]}")
+            return UsageError(f"{name} is no name of a {kind} on the hub: {str(error).splitlines()[0]}")
     if _is_offline(error):
         return OutOfReachError(f"{name} was not downloaded before, and HF_HUB_OFFLINE forbids it now: unset it")
     if isinstance(error, errors.HfHubHTTPError | errors.LocalEntryNotFoundError) or _of_client(error):

@@ -1,0 +1,87 @@
+"""equipoise export: a trained generator as safetensors, as ONNX, for the Hugging Face Hub, or as a page."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from equipoise.cli.flags import parse_and_call
+from equipoise.config.numbers import BatchSize
+from equipoise.data.sources.extras import extra
+from equipoise.errors import UsageError
+from equipoise.exporting.export import Format, What
+from equipoise.exporting.export import export as write
+from equipoise.exporting.folder import size_text
+
+
+def main(words: list[str]) -> int:
+    """Parse the words after `equipoise export`, export, and say what was written; returns the exit code."""
+    return parse_and_call(export, words, "export")
+
+
+def export(
+    run: Positional[Path],
+    out: Path,
+    format: Format = "safetensors",
+    what: What = "generator",
+    ema: bool = True,
+    best: bool = False,
+    batch: BatchSize = 1,
+    fp16: bool = True,
+    int8: bool = False,
+    name: str | None = None,
+    scores: Path | None = None,
+    licence: str | None = None,
+    push: str | None = None,
+    private: bool = False,
+) -> int:
+    """Export a trained generator, or its discriminator, into a new folder.
+
+    Example: equipoise export runs/photos --format web --out page
+
+    Example: equipoise export runs/photos --format onnx --int8 --out onnx
+
+    Example: equipoise export runs/photos --format hub --licence cc-by-4.0 --push me/photos --out hub
+
+    Args:
+        run: Folder of the run.
+        out: Folder to write, new or empty.
+        format: safetensors for `equipoise.load`; onnx, compared with PyTorch; hub, safetensors with a model card; or
+            web, a page that runs the generator in a browser.
+        what: Generator, or as onnx the discriminator: energy, reconstruction and code, or score.
+        ema: Use the moving average of the generator's weights.
+        best: Use the checkpoint with the best KID (train with --score-every), not the last.
+        batch: Rows of the ONNX models of a fixed batch; the others take any number.
+        fp16: ONNX models in half precision too.
+        int8: ONNX generator with weights in 8 bits too, and its loss in KID beside the run's data.
+        name: Title of the page and the card; by default the run's name, or the one of --push.
+        scores: File of `equipoise evaluate RUN --json`, for the card.
+        licence: Licence of the model, as the hub names it; by default the card says that none is stated.
+        push: Name on the Hugging Face Hub to push the folder to, with your own token (`hf auth login`, or HF_TOKEN).
+        private: With --push, only you see a new model.
+    """
+    if push is not None:
+        if format != "hub":
+            raise UsageError("--push is for the hub: add --format hub")
+        with extra("hub", "--push"):
+            from equipoise.exporting.hub import push as push_folder
+    done = write(
+        run,
+        out,
+        format=format,
+        what=what,
+        ema=ema,
+        best=best,
+        batch=batch,
+        fp16=fp16,
+        int8=int8,
+        name=name or push,
+        scores=scores,
+        licence=licence,
+    )
+    for note in done.notes:
+        print(note)
+    opened = ": open index.html in a browser, or `python -m http.server` there" if format == "web" else ""
+    print(f"{out} ({size_text(done.size)}){opened}")
+    if push is not None:
+        print(f"pushed: {push_folder(out, push, private=private)}")
+    return 0
