@@ -117,7 +117,7 @@ def test_the_report_stands_alone_and_escapes_what_users_wrote(page):
 
 
 def test_the_report_says_how_the_run_is(page):
-    for words in ("40,000 of 100,000 images", "40 %", "1 warning.", "k sits at 0", "wanted: γ = 0.5", "0.1125"):
+    for words in ("40,000 of 100,000 images", "40 %", "1 warning.", "k sits at 0", "boundary: γ = 0.5", "0.1125"):
         assert words in page.text
     assert "torch 2.9.9" in page.text
     assert page.all("progress") == [{"max": "100000", "value": "40000"}]

@@ -116,7 +116,7 @@ def try_compile(train_state: TrainState, inputs: StepInputs, distributed: Distri
             )
     except (*COMPILE_ERRORS, AssertionError) as error:
         # The code that torch generates asserts the memory layout it was compiled for, which torch 2.11 gets wrong for
-        # DCGAN's last gradient on a GPU; any other assertion is not torch's.
+        # some convolutions on a GPU (see networks/convolution.py); any other assertion is not torch's.
         if isinstance(error, AssertionError) and not _in_generated_code(error):
             raise
         train_state.use_players(train_state.players)

@@ -180,7 +180,7 @@ def _figures(summary: RunSummary) -> str:
             continue
         _, label, note, _ = MEASURES.get(name, Measure("", _e(name.replace("_", " "))))
         if name == "balance" and summary.gamma is not None:
-            note = f"wanted: γ = {summary.gamma:g}"
+            note = f"boundary: γ = {summary.gamma:g}"
         value = f"{summary.measures[name].values[-1]:.4g}"
         cells.append(f"<div><dt>{label}</dt><dd>{value}</dd><dd class=note>{note}</dd></div>")
     listed = f"<dl>{''.join(cells)}</dl>" if cells else "<p>Nothing measured yet.</p>"
