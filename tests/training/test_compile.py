@@ -77,7 +77,7 @@ def test_compiled_networks_move_as_plain_ones(name: str, cache: Path) -> None:
 @pytest.mark.filterwarnings("error:the networks are not compiled", "error:steps are not recorded")
 @pytest.mark.parametrize("name", ["began", "ebgan"])
 def test_compiled_steps_are_recorded_too(name: str, cache: Path) -> None:
-    """On DCGAN's layers, of which torch 2.11 compiled the last as a convolution for a layout that it then did not have."""
+    """On DCGAN's layers, of which torch 2.11 compiles the last, as a convolution, for a layout that it then lacks."""
     settings, device = config(name, precision="fp32"), torch.device("cuda")
     feed, distributed = SyntheticFeed(SHAPE, 64), make_distributed(SingleProcess(device), "fp32")
     plain, fast = (TrainState(settings, DataSpec.of(feed), device) for _ in range(2))

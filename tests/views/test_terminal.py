@@ -7,13 +7,14 @@ from functools import partial
 import pytest
 from rich.console import Console
 
+from equipoise.objectives import BEGAN, EBGAN
 from equipoise.training.health import in_balance
 from equipoise.views.terminal import PLAIN_SECONDS, Display, duration, number, short, sparkline
 
 MEASURES = {"lr": 1e-4, "energy_real": 0.0612, "energy_fake": 0.03, "k": 0.07, "m_global": 0.064, "balance": 0.49}
 
 
-HELD = partial(in_balance, gamma=0.5)
+HELD = partial(in_balance, objective=BEGAN(gamma=0.5, boundary="batch"))
 
 
 class Clock:
@@ -217,3 +218,9 @@ def test_sparklines():
     assert sparkline([3, 3, 3]) == "▁▁▁"
     assert sparkline([-1, 0, 1], unicode=False) == "_+@"
     assert sparkline([2.0**-i for i in range(120)]) == "█▇▇▆▅▅▄▄▃▂▂▁"
+
+
+def test_with_a_boundary_for_each_image_they_lie_on_both_sides_of_it() -> None:
+    for k, balanced in ((0.0, False), (0.2, True), (1.0, False)):
+        assert in_balance({"k": k, "balance": 1.3}, BEGAN()) == balanced
+    assert not in_balance({"k": 0.5, "balance": 1.0}, EBGAN()), "which has no balance to hold"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from equipoise.config.train_config import TrainConfig
+from equipoise.objectives import BEGAN, Objective
 from equipoise.training.symptoms import SYMPTOMS, Row
 
 GRACE = 0.1  # share of a run in which k, M_global and the samples may still find their way
@@ -51,9 +52,18 @@ def not_finite(values: Mapping[str, float], images: int) -> Finding | None:
     )
 
 
-def in_balance(measures: Mapping[str, float], gamma: float) -> bool:
-    """Whether BEGAN's balance is held: k is within its range, and L(G(z)) / L(x) at gamma but for NEAR of it."""
-    return 0 < measures.get("k", 0) < 1 and abs(measures.get("balance", 0) - gamma) <= NEAR * gamma
+def in_balance(measures: Mapping[str, float], objective: Objective) -> bool:
+    """Whether BEGAN's balance is held; that of no other objective is known.
+
+    With one k: it is within its range, and L(G(z)) / L(x) at gamma but for NEAR of it. With a boundary for each image:
+    there are generated images on both sides of it.
+    """
+    if not isinstance(objective, BEGAN):
+        return False
+    k, ratio = measures.get("k", 0), measures.get("balance", 0)
+    if objective.boundary == "image":
+        return 0.01 <= k <= 0.99
+    return 0 < k < 1 and abs(ratio - objective.gamma) <= NEAR * objective.gamma
 
 
 def sudden_collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:

@@ -1,6 +1,5 @@
 """What every process of a run does: take the lock, open the data, restore the newest checkpoint, train, and close."""
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -95,7 +94,7 @@ def train_process(
         start, feed = train_state.images, dataset.feed
 
         title = f"{run.config.objective_name} on {run.config.data}"
-        balanced = partial(in_balance, gamma=getattr(run.config.objective, "gamma", math.nan))
+        balanced = partial(in_balance, objective=run.config.objective)
         display = Display(run.config.images, title, start_at=start, quiet=quiet or not first, balanced=balanced)
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
