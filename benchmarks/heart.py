@@ -19,6 +19,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,22 +91,17 @@ def config_of(entrant: str, kind: Kind) -> TrainConfig:
     return PRESETS[entrant]["default"].with_changes(data=kind.data, resolution=kind.resolution, **changes)
 
 
-def seconds_of_training(config: TrainConfig, folder: Path) -> float:
-    """CPU seconds that a run takes, without the start of this process."""
-    started = time.process_time()
-    equipoise.train(config, folder, quiet=True)
-    return time.process_time() - started
-
-
-def images_in(config: TrainConfig, minutes: float) -> int:
-    """Images that a core trains on in so many minutes: from the difference of two short runs."""
+def images_in(config: TrainConfig, minutes: float, clock: Callable[[], float] = time.process_time) -> int:
+    """Images that are trained on in so many minutes, by default of a core: from the difference of two short runs."""
     seconds = []
     open_dataset(config.data, config.resolution)  # packed before anything is timed
     with tempfile.TemporaryDirectory() as folder:
         for steps in (WARM_UP, WARM_UP + MEASURED):
             images = steps * config.batch
             short = config.with_changes(images=images, log_every=images, sample_every=images, checkpoint_every=images)
-            seconds.append(seconds_of_training(short, Path(folder) / str(steps)))
+            started = clock()
+            equipoise.train(short, Path(folder) / str(steps), quiet=True)
+            seconds.append(clock() - started)
     speed = MEASURED * config.batch / (seconds[1] - seconds[0])
     return max(1, round(60 * minutes * speed / config.batch)) * config.batch
 

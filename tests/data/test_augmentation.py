@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.steps import take_step
 
 from equipoise import TrainConfig
 from equipoise.data import Dataset, open_dataset
@@ -13,6 +12,7 @@ from equipoise.randomness import Draws
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
 from equipoise.training.state import DataSpec, TrainState
+from steps import take_step
 
 
 def images(*shape: int) -> torch.Tensor:

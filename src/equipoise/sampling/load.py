@@ -1,6 +1,5 @@
 """A run's trained networks, built from its configuration and filled from a checkpoint."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError, reason
 from equipoise.isolation import isolated
-from equipoise.players import Conditions, Players
+from equipoise.players import Conditions
 from equipoise.runs.checkpoint import CheckpointError, fill
 from equipoise.runs.run import CONFIG, Run
 
@@ -67,7 +66,8 @@ def load_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | 
 
 def trained_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> nn.Module:
     """`load_generator`'s network as training has it: latents (N, latent) and its `Conditions` -> GeneratorOutput."""
-    return load_players(run, ema=ema, best=best, at=at).generator
+    (generator,), _ = _load(run, _generator_part(run, ema=ema), best=best, at=at)
+    return generator
 
 
 def load_discriminator(run: Run, *, best: bool = False, at: int | None = None) -> nn.Module:
@@ -76,7 +76,8 @@ def load_discriminator(run: Run, *, best: bool = False, at: int | None = None) -
     Raises:
         CheckpointError: no checkpoint can be read, or there is none after so many images.
     """
-    return load_players(run, best=best, at=at).discriminator
+    (discriminator,), _ = _load(run, "discriminator", best=best, at=at)
+    return discriminator
 
 
 class LoadedPlayers(NamedTuple):
@@ -87,31 +88,39 @@ class LoadedPlayers(NamedTuple):
     facts: dict[str, Any]
 
 
-@isolated()
 def load_players(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> LoadedPlayers:
     """Both trained players of one checkpoint, chosen as in `load_generator`.
 
     Raises:
         CheckpointError: no checkpoint can be read, or there is none after so many images.
     """
+    (generator, discriminator), facts = _load(run, _generator_part(run, ema=ema), "discriminator", best=best, at=at)
+    return LoadedPlayers(generator, discriminator, facts)
+
+
+def _generator_part(run: Run, *, ema: bool) -> str:
+    return "ema" if ema and run.config.ema else "generator"
+
+
+@isolated()
+def _load(run: Run, *parts: str, best: bool, at: int | None) -> tuple[list[nn.Module], dict[str, Any]]:
+    """Networks with the weights of these parts of a checkpoint, and its facts; parts not asked for may be missing.
+
+    Channels-last as in training, so that samples have the same bits.
+    """
     tensors, facts, _ = run.load_checkpoint(best=best, at=at)
-    players = _players(run, facts)
-    part = "ema" if ema and run.config.ema else "generator"
-    generator = _filled(players.generator, part, tensors)
-    return LoadedPlayers(generator, _filled(players.discriminator, "discriminator", tensors), facts)
-
-
-def _players(run: Run, facts: Mapping[str, Any]) -> Players:
     if changed := run.changes_since(facts):
         raise UsageError(f"{run.path / CONFIG} was changed since the last checkpoint ({changed}): put that back")
-    return run.config.build(tuple(facts["shape"]), facts["classes"])
-
-
-def _filled(network: nn.Module, part: str, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """`network` with the weights of `part`, channels-last as in training, so that samples have the same bits."""
-    own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
-    try:
-        fill(network, own)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
-    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    generator, discriminator = run.config.build(tuple(facts["shape"]), facts["classes"])
+    networks = []
+    for part in parts:
+        own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+        if not own:
+            raise CheckpointError(f"the run {run.path} has no {part}, as one that was made of imported weights")
+        network = discriminator if part == "discriminator" else generator
+        try:
+            fill(network, own)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
+        networks.append(network.to(memory_format=torch.channels_last).eval())  # type: ignore[call-overload]
+    return networks, facts
