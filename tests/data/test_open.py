@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shard_tools import numbers, png, shards
 
-from equipoise.data import Images, open_dataset
+from equipoise.data import Images, open_dataset, place_of
 from equipoise.data.shards import Stream
 from equipoise.errors import UsageError
 
@@ -102,3 +102,20 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
 def test_shards_that_hold_nothing_out_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="none of the images of .* is held out"):
         open_dataset(shards(tmp_path / "few", [2]), 4, held_out=0.001).split("held-out")
+
+
+@pytest.mark.parametrize("name", ["digits", "ring8", "faces", "faces:count=20,seed=7", "hf://me/set", "http://a/b.npz"])
+def test_what_lies_here_under_a_name_is_not_taken_for_the_data_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    assert place_of(name) is None
+    assert place_of(f"./{name}") == place_of(f"{tmp_path}/{name}") == str(tmp_path / Path(name))
+
+
+def test_the_place_of_data_is_absolute(pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert place_of("shards/s-{000..002}.tar") == pattern
+    assert place_of("shards/s-000.tar#test") == f"{tmp_path}/shards/s-000.tar#test"
+    assert [place_of(data) for data in ("", "nowhere", "nowhere/{0..3}.tar", "\0", "x" * 5000)] == [None] * 5

@@ -20,8 +20,11 @@ from equipoise.data.packed.pack import FORMAT, finish_pack, open_images, open_or
 from equipoise.data.packed.workers import ProgressCallback, ReadReport
 from equipoise.data.packed.writer import Writer
 from equipoise.data.shards import Stream, is_stream, open_stream
+from equipoise.data.shards.shard import is_url
 from equipoise.data.sources import BUNDLED
 from equipoise.data.sources.base import Annotations
+from equipoise.data.sources.faces import FACES
+from equipoise.data.sources.hub import SCHEME as HUB
 from equipoise.data.toys import NO_IMAGES, TOYS
 from equipoise.errors import UsageError
 from equipoise.reading import expand_home
@@ -73,15 +76,15 @@ def open_dataset(
 
 def place_of(data: str) -> str | None:
     """The absolute path of data that lie on this machine now; None for bundled data, URLs, and what is not there."""
+    # What `find_source` takes for a name is no path, though a file or folder of that name may lie here.
+    if data in {*BUNDLED, *TOYS} or data.partition(":")[0] == FACES or data.startswith(HUB) or is_url(data):
+        return None
     path = expand_home(data.rpartition("#")[0] or data)  # of tables, a split may be named behind a #
-    shards = "{" in data and "://" not in data and is_stream(data)
     try:
-        there = bool(data) and (path.parent if shards else path).exists()
+        there = bool(data) and (path.parent if "{" in data and is_stream(data) else path).exists()
     except (OSError, ValueError):  # a name that no file can have
         there = False
-    if data in {*BUNDLED, *TOYS} or not there:
-        return None
-    return os.path.abspath(expand_home(data))  # noqa: PTH100  # not resolved: links may be moved on purpose
+    return os.path.abspath(expand_home(data)) if there else None  # noqa: PTH100  # not resolved: links may be moved
 
 
 class Dataset:

@@ -196,6 +196,34 @@ def test_a_server_that_sends_a_byte_now_and_then_is_an_error_in_bounded_time(ser
     done.set()
 
 
+@pytest.mark.parametrize(
+    ("answer", "drop"),
+    [
+        ("", "H"),  # the status never ends
+        ("HTTP/1.1 200 OK\r\nX: ", "x"),  # nor does a header
+        ("HTTP/1.1 200 OK\r\n", "X: x\r\n"),
+        ("HTTP/1.1 302 Found\r\nLocation: /s-000.tar\r\nContent-Length: 10000\r\n\r\n", "x"),  # nor a redirect
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0"),  # nor the size of a chunk
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: x\r\n"),  # nor what follows the last
+    ],
+)
+def test_a_server_whose_headers_never_end_is_an_error_in_bounded_time(server: Server, answer: str, drop: str) -> None:
+    done = threading.Event()
+
+    def dripping(handler: BaseHTTPRequestHandler, number: int) -> bool:
+        handler.close_connection = True
+        with suppress(OSError):  # the client hangs up
+            handler.wfile.write(answer.encode())
+            while not done.wait(0.02):
+                handler.wfile.write(drop.encode())
+        return True
+
+    server.misbehave = dripping
+    with pytest.raises(StreamBroken, match="headers did not end in 0.3 seconds.*tried 3 times"):
+        download(server, RetryPolicy((0.01, 0.01), timeout=0.3))
+    done.set()
+
+
 def test_a_server_that_goes_away_in_training_breaks_the_stream_and_comes_back(
     server: Server, expected: list[int]
 ) -> None:

@@ -3,6 +3,7 @@
 import http.client
 import io
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -33,7 +34,7 @@ class RetryPolicy:
 
     Attributes:
         waits: seconds before each further try; a transfer that got on begins anew with the first.
-        timeout: seconds without a byte, or with fewer than SLOWEST a second, that end a try.
+        timeout: seconds without a byte, or with fewer than SLOWEST a second, or until headers end, that end a try.
         stop: set to give up at once.
         wait: waits for so many seconds, or until the event is set, and returns whether it is: for tests.
     """
@@ -236,9 +237,9 @@ def _request(url: str, headers: dict[str, str], retry: RetryPolicy) -> Any:
     # to no other scheme, since no other has a handler.
     opener = urllib.request.OpenerDirector()
     for handler in (
-        *(urllib.request.ProxyHandler, urllib.request.UnknownHandler, urllib.request.HTTPHandler),
-        *(urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler),
-        *(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor),
+        *(urllib.request.ProxyHandler, urllib.request.UnknownHandler, _TimedHTTPHandler, _TimedHTTPSHandler),
+        *(urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPRedirectHandler),
+        urllib.request.HTTPErrorProcessor,
     ):
         opener.add_handler(handler())
     # "identity": a compressed transfer has other byte positions than the file.
@@ -247,3 +248,58 @@ def _request(url: str, headers: dict[str, str], retry: RetryPolicy) -> Any:
         return opener.open(urllib.request.Request(url, headers=headers), timeout=retry.timeout)  # noqa: S310
     except (http.client.InvalidURL, ValueError, OverflowError) as error:  # of ports, OverflowError
         raise StreamBroken(f"{_shown(url)} is no URL that can be read ({reason(error)}): correct it") from error
+
+
+class _TimedReader(io.RawIOBase):
+    """A connection's bytes, which are given up once `deadline` has passed, though no single byte is late."""
+
+    def __init__(self, connection: io.RawIOBase, seconds: float) -> None:
+        super().__init__()
+        self.connection, self.seconds = connection, seconds
+        self.deadline = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError(f"headers did not end in {self.seconds:g} seconds")
+        return self.connection.readinto(buffer)
+
+    def close(self) -> None:
+        self.connection.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """A response whose status, headers and redirects must end in the time of one byte, as must what frames a chunk.
+
+    A socket's timeout is for each byte alone: a server that sends one now and then would be waited for without end.
+    """
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.timed = _TimedReader(cast(io.BufferedReader, self.fp).detach(), sock.gettimeout() or TIMEOUT)
+        self.fp = io.BufferedReader(self.timed)
+
+    def read1(self, n: int = -1) -> bytes:
+        self.timed.deadline = time.monotonic() + self.timed.seconds
+        return super().read1(n)
+
+
+class _TimedHTTPConnection(http.client.HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _TimedHTTPSConnection(http.client.HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _TimedHTTPHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_TimedHTTPConnection, req)
+
+
+class _TimedHTTPSHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_TimedHTTPSConnection, req)
