@@ -7,7 +7,7 @@ import torch
 from huggingface_hub import CommitOperationAdd, HfApi, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub import errors as hub_errors
 
-from equipoise.data.sources.hub_client import LOG_IN, call_hub
+from equipoise.data.sources.hub_client import ANSWER_TIME, LOG_IN, call_hub
 from equipoise.errors import UsageError, reason
 from equipoise.exporting.pretrained import WEIGHTS, GeneratorConfig, PretrainedGenerator, filled
 
@@ -96,7 +96,7 @@ def push(folder: Path, name: str, *, token: str | None = None, private: bool = F
     api = HfApi(token=token)
     files = [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())]
     try:
-        call_hub(lambda: api.create_repo(name, private=private, exist_ok=True), name, "model")
+        call_hub(lambda: api.create_repo(name, private=private, exist_ok=True), name, "model", seconds=ANSWER_TIME)
         done = call_hub(lambda: api.create_commit(name, files, commit_message="Export from equipoise"), name, "model")
     except hub_errors.LocalTokenNotFoundError as error:
         raise UsageError(f"the hub wants to know who you are: {LOG_IN}") from error

@@ -1,10 +1,13 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -24,10 +27,12 @@ pq = pytest.importorskip("pyarrow.parquet")
 COMMIT = "a" * 40
 CONVERTED = "c" * 40
 SCRIPT = """
+import os
 import sys
 from equipoise.data import open_images
 from equipoise.data.sources import hub_client
 hub_client.WAITS = (0.01, 0.02)
+hub_client.ANSWER_TIME = float(os.environ.get("ANSWER_TIME", "60"))
 for name in sys.argv[1:]:
     try:
         images = open_images(name, 8)
@@ -88,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server: Any = self.server
         server.asked.append(f"{self.command} {self.path}")
+        if "me/drips" in self.path:
+            return self.drip()
         if server.busy or "me/busy" in self.path:
             server.busy = max(0, server.busy - 1)
             return self.answer(503)
@@ -126,6 +133,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+    def drip(self) -> None:
+        """Send a header that never ends, or after it a list that does not."""
+        start = (
+            "HTTP/1.1 200 OK\r\nX: " if "headers" in self.path else "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
+        )
+        self.close_connection = True
+        with suppress(OSError):  # the client has gone
+            self.wfile.write(f"HTTP/1.1 200 OK\r\n{start}".encode())
+            for _ in range(600):
+                self.wfile.write(b"x")
+                time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -217,6 +236,12 @@ def test_a_busy_hub_is_asked_again(opened: Callable[..., list[str]], server: Any
     assert again.startswith("7 ")
     assert never.startswith("cannot reach the hub for hf://me/busy (Server error '503")
     assert sum("me/busy" in asked for asked in server.asked) == 3
+
+
+def test_a_hub_that_sends_a_byte_now_and_then_is_out_of_reach(opened: Callable[..., list[str]], server: Any) -> None:
+    for line in opened("hf://me/drips-headers", "hf://me/drips", ANSWER_TIME="0.5"):
+        assert re.fullmatch(r"cannot reach the hub for hf://me/drips.* \(no whole answer in 0.3 seconds\): .*", line)
+    assert len(server.asked) > 2, "it was asked again"
 
 
 def test_no_network(opened: Callable[..., list[str]]) -> None:

@@ -3,10 +3,8 @@
 import http.client
 import io
 import re
-import socket
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from threading import Event
 from typing import Any, cast
 
 from equipoise.data.shards.broken import StreamBroken
+from equipoise.data.shards.requests import open_url
 from equipoise.errors import MOST_REASON, one_line, reason
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -233,73 +232,9 @@ def _reason(error: Exception) -> str:
 
 def _request(url: str, headers: dict[str, str], retry: RetryPolicy) -> Any:
     """Open a URL of http or https."""
-    # urllib's usual opener also reads file: and ftp:, to which a hostile server could redirect. Here redirects can lead
-    # to no other scheme, since no other has a handler.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        *(urllib.request.ProxyHandler, urllib.request.UnknownHandler, _TimedHTTPHandler, _TimedHTTPSHandler),
-        *(urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPRedirectHandler),
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
     # "identity": a compressed transfer has other byte positions than the file.
     headers = {"User-Agent": "equipoise", "Accept-Encoding": "identity", **headers}
     try:
-        return opener.open(urllib.request.Request(url, headers=headers), timeout=retry.timeout)  # noqa: S310
+        return open_url(url, headers, retry.timeout)
     except (http.client.InvalidURL, ValueError, OverflowError) as error:  # of ports, OverflowError
         raise StreamBroken(f"{_shown(url)} is no URL that can be read ({reason(error)}): correct it") from error
-
-
-class _TimedReader(io.RawIOBase):
-    """A connection's bytes, which are given up once `deadline` has passed, though no single byte is late."""
-
-    def __init__(self, connection: io.RawIOBase, seconds: float) -> None:
-        super().__init__()
-        self.connection, self.seconds = connection, seconds
-        self.deadline = time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self.deadline:
-            raise TimeoutError(f"headers did not end in {self.seconds:g} seconds")
-        return self.connection.readinto(buffer)
-
-    def close(self) -> None:
-        self.connection.close()
-        super().close()
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """A response whose status, headers and redirects must end in the time of one byte, as must what frames a chunk.
-
-    A socket's timeout is for each byte alone: a server that sends one now and then would be waited for without end.
-    """
-
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        self.timed = _TimedReader(cast(io.BufferedReader, self.fp).detach(), sock.gettimeout() or TIMEOUT)
-        self.fp = io.BufferedReader(self.timed)
-
-    def read1(self, n: int = -1) -> bytes:
-        self.timed.deadline = time.monotonic() + self.timed.seconds
-        return super().read1(n)
-
-
-class _TimedHTTPConnection(http.client.HTTPConnection):
-    response_class = _TimedResponse
-
-
-class _TimedHTTPSConnection(http.client.HTTPSConnection):
-    response_class = _TimedResponse
-
-
-class _TimedHTTPHandler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_TimedHTTPConnection, req)
-
-
-class _TimedHTTPSHandler(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_TimedHTTPSConnection, req)

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from equipoise.data.cache import cache_folder, write_note
 from equipoise.data.formats import is_image
+from equipoise.data.sources import hub_client
 from equipoise.data.sources.base import Contents, Source
 from equipoise.data.sources.extras import extra
 from equipoise.data.sources.files import archive
@@ -126,8 +127,11 @@ def _list_or_recall(repository: str, revision: str | None, name: str) -> Listing
 def _list_files(repository: str, revision: str | None, name: str) -> Listing:
     from huggingface_hub import HfApi
 
+    seconds = hub_client.ANSWER_TIME
     try:
-        info = call_hub(lambda: HfApi().dataset_info(repository, revision=revision), name)
+        info = call_hub(
+            lambda: HfApi().dataset_info(repository, revision=revision, timeout=seconds), name, seconds=seconds
+        )
     except MissingRevisionError:
         if revision != CONVERTED:
             raise

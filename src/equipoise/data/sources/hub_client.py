@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
 from typing import TypeVar
 
 from equipoise.errors import UsageError
 
 WAITS = (1.0, 2.0, 4.0)  # seconds before each repetition
+ANSWER_TIME = 60.0  # seconds in which a short answer, such as a list of files, must be there
 BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may do better soon
 CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")  # used by one or another version of huggingface_hub
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -22,8 +25,16 @@ class OutOfReachError(UsageError):
     """The hub does not answer, or HF_HUB_OFFLINE forbids to call it."""
 
 
-def call_hub(request: Callable[[], Answer], name: str, kind: str = "data set") -> Answer:
+def call_hub(
+    request: Callable[[], Answer], name: str, kind: str = "data set", *, seconds: float | None = None
+) -> Answer:
     """Result of `request`, a call of huggingface_hub, which is repeated while the hub is out of reach.
+
+    Args:
+        request: the call.
+        name: of what it is about, for messages.
+        kind: of what it is about.
+        seconds: in which each try must end, for calls with short answers; a download may take as long as it gets on.
 
     Raises:
         MissingRevisionError, OutOfReachError: as they say.
@@ -31,7 +42,7 @@ def call_hub(request: Callable[[], Answer], name: str, kind: str = "data set") -
     """
     for wait in (*WAITS, None):
         try:
-            return request()
+            return request() if seconds is None else _within(seconds, request)
         except Exception as error:  # each version of huggingface_hub lets others through
             explained = _explain(error, name, kind)
             if explained is None:
@@ -40,6 +51,23 @@ def call_hub(request: Callable[[], Answer], name: str, kind: str = "data set") -
                 raise explained from error
         time.sleep(wait)
     raise AssertionError("the last try returns or raises")
+
+
+def _within(seconds: float, request: Callable[[], Answer]) -> Answer:
+    """Result of `request`, or TimeoutError: clients time each byte alone, and a server may send one now and then."""
+    answer: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(request())
+        except BaseException as error:  # of whoever waits
+            answer.set_exception(error)
+
+    Thread(target=work, daemon=True).start()  # as a daemon, which an exit does not wait for
+    try:
+        return answer.result(seconds)
+    except TimeoutError as error:
+        raise error if answer.done() else TimeoutError(f"no whole answer in {seconds:g} seconds") from None
 
 
 def _explain(error: Exception, name: str, kind: str) -> UsageError | None:
@@ -61,7 +89,7 @@ def _explain(error: Exception, name: str, kind: str) -> UsageError | None:
             return UsageError(f"{name} is no name of a {kind} on the hub: {str(error).splitlines()[0]}")
     if _is_offline(error):
         return OutOfReachError(f"{name} was not downloaded before, and HF_HUB_OFFLINE forbids it now: unset it")
-    if isinstance(error, errors.HfHubHTTPError | errors.LocalEntryNotFoundError) or _of_client(error):
+    if isinstance(error, errors.HfHubHTTPError | errors.LocalEntryNotFoundError | TimeoutError) or _of_client(error):
         return OutOfReachError(f"cannot reach the hub for {name} ({_cause(error)}): check the network and try again")
     if isinstance(error, OSError):
         what = f"{error.filename or 'a file'}: {error.strerror or error}"
