@@ -148,3 +148,12 @@ def test_an_array_shorter_than_its_header_says(tmp_path: Path, compressed: int, 
         archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header + GRAY.tobytes())
     with pytest.raises(UsageError, match=r"a\.npz is damaged .*: it is shorter than its shape"):
         open_images(tmp_path / "a.npz", 8)
+
+
+def test_a_damaged_header_is_refused_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8), np.uint8))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"'|u1'", rb"'\p1'"))
+    with pytest.raises(UsageError, match="header is damaged"):
+        open_images(tmp_path / "a.npy", 8)
+    assert list(recwarn) == []

@@ -136,9 +136,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def drip(self) -> None:
         """Send a header that never ends, or after it a list that does not."""
-        start = (
-            "HTTP/1.1 200 OK\r\nX: " if "headers" in self.path else "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
-        )
+        start = "X: " if "headers" in self.path else "Content-Length: 9999\r\n\r\n"
         self.close_connection = True
         with suppress(OSError):  # the client has gone
             self.wfile.write(f"HTTP/1.1 200 OK\r\n{start}".encode())
@@ -240,7 +238,7 @@ def test_a_busy_hub_is_asked_again(opened: Callable[..., list[str]], server: Any
 
 def test_a_hub_that_sends_a_byte_now_and_then_is_out_of_reach(opened: Callable[..., list[str]], server: Any) -> None:
     for line in opened("hf://me/drips-headers", "hf://me/drips", ANSWER_TIME="0.5"):
-        assert re.fullmatch(r"cannot reach the hub for hf://me/drips.* \(no whole answer in 0.3 seconds\): .*", line)
+        assert re.fullmatch(r"cannot reach the hub for hf://me/drips.* \(no whole answer in 0.5 seconds\): .*", line)
     assert len(server.asked) > 2, "it was asked again"
 
 

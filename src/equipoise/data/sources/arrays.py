@@ -3,6 +3,7 @@
 import math
 import os
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -199,7 +200,9 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
         raise ValueError(f"version {version} of the .npy format is for arrays with named fields")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran, dtype = read(file)
+        with warnings.catch_warnings():  # as Python, what is damaged may be warned of
+            warnings.simplefilter("ignore")
+            shape, fortran, dtype = read(file)
     except Exception as error:  # numpy parses it as Python, and damaged ones raise nearly anything
         raise ValueError(f"its header is damaged ({reason(error)})") from error
     if not _is_shape(shape):
