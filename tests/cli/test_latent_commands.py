@@ -265,6 +265,12 @@ REFUSED = {
     "a class of none": (("interpolate", "began", "--random", 3, "--label", 1), "no class"),
     "a grid of no classes": (("sample", "began", "--class-grid"), "no class"),
     "a folder that is not empty": (("invert", "began", "photos", "--out", "photos"), "not empty"),
+    "a picture to write over": (
+        ("interpolate", "began", "photos/0.png", "photos/1.png", "--out", "photos/0.png"),
+        "is one of the pictures given",
+    ),
+    "another": (("reconstruct", "began", "photos/0.png", "--out", "./photos/0.png"), "is one of the pictures given"),
+    "an image with a hole": (("inpaint", "began", "photos/0.png", "--out", "photos/0.png"), "pictures given"),
     "absurd steps": (("invert", "began", "photos", "--steps", "1000M"), "steps"),
     "an absurd rate": (("invert", "began", "photos", "--lr", "nan"), "lr"),
     "latents of another length": (("sample", "classes", *LATENTS), "4"),

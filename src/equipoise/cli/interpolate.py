@@ -14,6 +14,7 @@ from equipoise.latents.paths import PathKind
 from equipoise.runs.run import Run
 from equipoise.sampling.interpolate import interpolate as compute
 from equipoise.sampling.invert import Search
+from equipoise.sampling.pictures import refuse_own_picture
 from equipoise.sampling.save_latents import residue_lines, save_interpolation
 from equipoise.views.terminal import progress_bar
 
@@ -65,6 +66,7 @@ def interpolate(
         device: Device to compute on.
         quiet: Show no progress.
     """
+    refuse_own_picture(out, images)
     opened = Run.open(run)
     with progress_bar("inverting", quiet=quiet) as progress:
         result = compute(

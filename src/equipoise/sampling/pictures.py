@@ -1,7 +1,7 @@
 """Pictures to look at through a run: files, folders and data of any kind, brought to the run's shape, by name."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -140,3 +140,13 @@ def _parts(pictures: Tensor, batch: int) -> Iterator[Pictures]:
         part = pictures[start : start + batch]
         digests = [content_digest(each.numpy()) for each in part]
         yield Pictures([f"{start + number}" for number in range(len(part))], part, digests)
+
+
+def refuse_own_picture(out: Path, images: Iterable[Named]) -> None:
+    """Raise UsageError if writing to `out` would replace one of the pictures that it is made of."""
+    for image in images:
+        same = False
+        with suppress(OSError, ValueError):  # what is not there is told where it is read
+            same = expand_home(out).samefile(expand_home(image))
+        if same and expand_home(out).is_file():  # into a folder, files are added
+            raise UsageError(f"{printable(str(out))} is one of the pictures given: choose another --out")
