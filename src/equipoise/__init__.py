@@ -21,6 +21,7 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.exporting.pretrained import load as load
     from equipoise.networks import Autoencoder as Autoencoder
     from equipoise.objectives import BEGAN as BEGAN
+    from equipoise.runs.listing import list_runs as list_runs
     from equipoise.runs.run import Run as Run
     from equipoise.sampling.directions import directions as directions
     from equipoise.sampling.interpolate import interpolate as interpolate
@@ -52,6 +53,7 @@ _MODULES = {
     "invert": "sampling.invert",
     "export": "exporting.export",
     "import_weights": "exporting.import_weights",
+    "list_runs": "runs.listing",
     "load": "exporting.pretrained",
     "load_generator": "sampling.load",
     "outliers": "sampling.outliers",

@@ -16,6 +16,7 @@ COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
     "suggest PATH": "choose settings for your images and this machine, and print the command",
     "resume RUN": "continue a run from its last checkpoint",
+    "runs DIR": "list runs and how they are; what is different between two; what may be deleted",
     "sample RUN": "generate images from a run",
     "interpolate RUN A B ...": "go from picture to picture through the latents, as strip or film",
     "invert RUN IMAGE ...": "find the latents of pictures",

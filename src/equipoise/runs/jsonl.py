@@ -1,6 +1,7 @@
 """Files of JSON lines, one row each, that a crash can only cut short at their end."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from equipoise.reading import open_plain, parse_json
 from equipoise.runs.files import to_json, write_atomically, writing
 
 MOST_LINE = 2**16  # bytes; a row of twenty measures has a hundredth of them
+MOST_END = 2**16  # bytes of a file's end
 
 Images = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -60,6 +62,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [row for _, row in _rows(path)]
 
 
+def read_end(path: Path) -> list[dict[str, Any]]:
+    """As `read`, of the last MOST_END bytes alone: what is latest, however long the file is."""
+    return [row for _, row in _rows(path, MOST_END)]
+
+
 def cut(path: Path, images: int) -> None:
     """Keep the lines up to `images` images, as they stand.
 
@@ -72,10 +79,13 @@ def cut(path: Path, images: int) -> None:
         write_atomically(path, kept)
 
 
-def _rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Lines and what they hold; none of a file that is not there."""
+def _rows(path: Path, most: int | None = None) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Lines and what they hold, in the last `most` bytes if so; none of a file that is not there."""
     try:
         with open_plain(path) as file:
+            if most is not None and (size := os.fstat(file.fileno()).st_size) > most:
+                file.seek(size - most)
+                file.readline(MOST_LINE)  # the end of a line that began before
             while line := file.readline(MOST_LINE):
                 try:
                     values = parse_json(ROWS[path.name], line).model_dump()

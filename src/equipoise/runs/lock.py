@@ -12,6 +12,7 @@ from equipoise.errors import UsageError
 
 LOCK = ".lock"
 TIMEOUT = 10.0  # seconds to wait for a holder that is just ending
+PATIENCE = 0.1  # seconds to wait for another who only looks whether the run is free
 
 
 @contextmanager
@@ -53,5 +54,30 @@ def sole_writer(folder: Path, timeout: float = TIMEOUT) -> Iterator[None]:
         with suppress(OSError):  # a full disk, or Windows; the name is only for people
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def locked_if_free(folder: Path) -> Iterator[bool | None]:
+    """Lock the run at `folder` if nobody else holds it, and leave no trace: no holder's name, no new time of change.
+
+    Yields whether it is free, and locked from now on; None where that cannot be told, as there are no locks or no
+    permission. Where no writer ever left the file LOCK, as in a copy without it, nothing is locked.
+    """
+    path = folder / LOCK
+    if not path.is_file():
+        yield None if os.path.lexists(path) else True
+        return
+    lock = FileLock(path.resolve(), fallback_to_soft=False)
+    free: bool | None = True
+    try:
+        lock.acquire(PATIENCE, poll_interval=PATIENCE / 5)
+    except Timeout:
+        free = False
+    except OSError:
+        free = None
+    try:
+        yield free
     finally:
         lock.release()

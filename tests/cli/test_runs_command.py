@@ -1,0 +1,74 @@
+"""equipoise runs: what it prints, and that nothing is deleted unless that is said."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from command import Command
+from equipoise import Run, TrainConfig
+
+
+@pytest.fixture
+def folder(small: TrainConfig, tmp_path: Path) -> Path:
+    """A run with a checkpoint, of a name that is not UTF-8, and one without, which is old."""
+    run = Run.create(tmp_path / "runs" / os.fsdecode(b"n\xfc"), small)
+    run.save_checkpoint(16, {}, {})
+    run.append("metrics.jsonl", {"images": 16, "kid": 0.125})
+    run.append("events.jsonl", {"images": 16, "level": "warning", "kind": "grain", "message": "grainy"})
+    empty = Run.create(tmp_path / "runs" / "empty", small.with_changes(seed=1))
+    for path in [*empty.path.iterdir(), empty.path]:
+        os.utime(path, (time.time() - 10_000,) * 2)
+    return tmp_path / "runs"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_table_of_the_usual_folder(within: Command) -> None:
+    heading, empty, run = within("runs").stdout.splitlines()
+    assert heading.split() == ["run", "state", "images", "images/s", "left", "score", "health"]
+    assert empty.split() == ["runs/empty", "empty", "0", "of", "160"]
+    assert run.split() == [r"runs/n\xfc", "interrupted", "16", "of", "160", "KID", "0.125", "grain"]
+
+
+def test_json(within: Command, folder: Path) -> None:
+    empty, run = json.loads(within("runs", folder, "--json").stdout)
+    assert (empty["state"], empty["kid"], empty["health"]) == ("empty", None, [])
+    assert (run["state"], run["kid"], run["health"]) == ("interrupted", 0.125, ["grain"])
+
+
+def test_a_damaged_run_is_a_line_and_a_sentence(within: Command, folder: Path) -> None:
+    (folder / "empty" / "config.yaml").write_text("gama: 1")
+    result = within("runs", folder)
+    assert result.returncode == 0
+    assert "unreadable" in result.stdout
+    assert "note:" in result.stdout
+    assert "gama" in result.stdout.splitlines()[-1]
+
+
+def test_two_runs_compared(within: Command, folder: Path) -> None:
+    runs = folder / "empty", folder / os.fsdecode(b"n\xfc")
+    printed = within("runs", "--compare", *runs).stdout
+    assert ["seed", "1", "0"] in [line.split() for line in printed.splitlines()]
+    assert ["best", "kid", "-", "0.125"] in [line.split() for line in printed.splitlines()]
+    assert json.loads(within("runs", "--json", "--compare", *runs).stdout)["settings"] == {"seed": [1, 0]}
+
+
+def test_nothing_is_deleted_without_yes(within: Command, folder: Path) -> None:
+    said = within("runs", "--clean").stdout
+    assert "runs/empty" in said
+    assert "--yes" in said
+    assert (folder / "empty" / "config.yaml").exists()
+    assert "deleted 1 of 1" in within("runs", "--clean", "--yes").stdout
+    assert [path.name for path in folder.iterdir()] == [os.fsdecode(b"n\xfc")]
+    assert within("runs", "--clean").stdout == "nothing to delete\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("--yes",), ("--clean", "--json"), ("nowhere",), ("--clean", "nowhere"), ("--compare", "nowhere", "nor")]
+)
+def test_what_cannot_be_is_refused(within: Command, words: tuple[str, ...]) -> None:
+    result = within("runs", *words)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
