@@ -20,7 +20,17 @@ PUBLIC = {
         "TrainConfig",
         "UsageError",
     ),
-    *("directions", "evaluate", "export", "import_weights", "interpolate", "invert", "load", "load_generator"),
+    *(
+        "directions",
+        "evaluate",
+        "export",
+        "import_weights",
+        "interpolate",
+        "invert",
+        "load",
+        "list_runs",
+        "load_generator",
+    ),
     *("outliers", "reconstruct", "resume", "sample", "suggest", "train", "traverse"),
 }
 

@@ -15,6 +15,7 @@ from equipoise import Run, TrainConfig
 def folder(small: TrainConfig, tmp_path: Path) -> Path:
     """A run with a checkpoint, of a name that is not UTF-8, and one without, which is old."""
     run = Run.create(tmp_path / "runs" / os.fsdecode(b"n\xfc"), small)
+    run.rewind(0)
     run.save_checkpoint(16, {}, {})
     run.append("metrics.jsonl", {"images": 16, "kid": 0.125})
     run.append("events.jsonl", {"images": 16, "level": "warning", "kind": "grain", "message": "grainy"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import equipoise
-from equipoise import Diverged, Run, TrainConfig, UsageError, list_runs
+from equipoise import BEGAN, Diverged, Run, TrainConfig, UsageError, list_runs
 from equipoise.config.train_config import write_yaml
 from equipoise.runs import jsonl
 from equipoise.runs.listing import RunStatus, read_status
@@ -61,6 +61,7 @@ def test_a_finished_run(trained: Path) -> None:
 
 def test_a_run_that_converged_before_its_last_image_is_finished(small: TrainConfig, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", small.with_changes(until_converged=True))
+    run.rewind(0)
     run.save_checkpoint(64, {}, {"plateau": {"converged": False}})
     assert read_status(run.path).state == "interrupted"
     run.save_checkpoint(80, {}, {"plateau": {"converged": True}})
@@ -68,8 +69,10 @@ def test_a_run_that_converged_before_its_last_image_is_finished(small: TrainConf
 
 
 def test_a_run_that_diverged(small: TrainConfig, tmp_path: Path) -> None:
+    objective = BEGAN(boundary="batch", pull=0.3)
+    steep = small.with_changes(objective=objective, update="simultaneous", batch=8, images=320, lr=0.5, warmup=0)
     with pytest.raises(Diverged):
-        equipoise.train(small.with_changes(lr=1e6, warmup=0), tmp_path / "run", quiet=True)
+        equipoise.train(steep, tmp_path / "run", quiet=True)
     status = read_status(tmp_path / "run")
     assert (status.state, status.health[-1]) == ("diverged", "not-finite")
 

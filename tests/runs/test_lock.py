@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from equipoise import Run, TrainConfig, UsageError
-from equipoise.runs.lock import LOCK, sole_writer
+from equipoise.runs.lock import LOCK, locked_if_free, sole_writer
 
 
 @contextmanager
@@ -104,3 +104,26 @@ def test_a_pipe_in_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / LOCK)
     with pytest.raises(UsageError, match="is there and is no file: move it away"), sole_writer(tmp_path):
         pass
+
+
+def test_looking_whether_a_run_is_free_leaves_no_trace(tmp_path: Path) -> None:
+    with locked_if_free(tmp_path) as free:
+        assert free
+    assert not (tmp_path / LOCK).exists()
+    with held_elsewhere(tmp_path) as first:
+        with locked_if_free(tmp_path) as free:
+            assert free is False
+        written = (tmp_path / LOCK).read_text()
+        assert written.startswith(f"process {first} on ")
+    os.utime(tmp_path / LOCK, (1, 1))
+    with locked_if_free(tmp_path) as free:
+        assert free
+        with pytest.raises(UsageError, match="is being written by"), sole_writer(tmp_path, timeout=0.1):
+            pass
+    assert ((tmp_path / LOCK).read_text(), (tmp_path / LOCK).stat().st_mtime) == (written, 1)
+
+
+def test_whether_a_run_is_free_is_unknown_where_its_lock_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / LOCK).mkdir()
+    with locked_if_free(tmp_path) as free:
+        assert free is None

@@ -64,7 +64,7 @@ def runs(
     elif listed:
         _print_table(HEADINGS, [_cells(status) for status in listed])
         for status in filter(lambda status: status.note, listed):
-            print(f"note: {status.path}: {status.note}")
+            print(f"note: {printable(str(status.path))}: {status.note}")
     else:
         print(f"no runs in {folder}: `equipoise train` makes them")
     return 0
