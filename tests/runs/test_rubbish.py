@@ -37,7 +37,7 @@ def found(run: Run) -> list[Path]:
 
 def test_a_run_without_a_checkpoint_goes_as_a_whole(empty: Run) -> None:
     [rubbish] = find_rubbish(empty.path.parent)
-    assert (rubbish.path, rubbish.why) == (empty.path, "a run without a checkpoint")
+    assert (rubbish.path, rubbish.why) == (empty.path, "a run that never began")
     assert empty.path.exists(), "finding deletes nothing"
     assert delete([rubbish]) == [rubbish]
     assert not empty.path.exists()
@@ -71,6 +71,15 @@ def test_a_run_with_a_checkpoint_is_left_and_its_leftovers_are_not(empty: Run) -
     left = {path.name for path in empty.path.rglob("*") if path.is_file()}
     assert {".notes.tmp", LOCK, "config.yaml", "000000000016.safetensors", LEFTOVER} <= left
     assert (empty.path / "samples" / LEFTOVER).exists()
+
+
+def test_a_run_that_has_trained_is_left_though_its_checkpoints_were_deleted(empty: Run) -> None:
+    empty.append("metrics.jsonl", {"images": 0, "diversity": 0.1})
+    age(empty.path)
+    assert found(empty) == [empty.path]
+    empty.append("metrics.jsonl", {"images": 16, "k": 0.1})
+    age(empty.path)
+    assert empty.path not in found(empty)
 
 
 def test_a_run_that_was_just_touched_is_left(empty: Run) -> None:

@@ -46,8 +46,8 @@ def runs(
         folder: Folder with runs, in folders of any depth.
         json: Print JSON instead of a table.
         compare: Two runs: print the settings in which they differ, and their scores.
-        clean: Print what may be deleted: runs without a checkpoint that no process has touched for an hour, and files
-            that a killed process left half-written. A run that is training is never touched.
+        clean: Print what may be deleted: runs that never began, and files that a killed process left half-written,
+            if untouched for an hour. A run that is training is never touched.
         yes: With --clean, delete it.
     """
     if yes and not clean:

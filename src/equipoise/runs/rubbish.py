@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise.errors import UsageError, reason
+from equipoise.runs import jsonl
 from equipoise.runs.files import leftovers
 from equipoise.runs.listing import find_runs
 from equipoise.runs.lock import locked_if_free
@@ -43,7 +44,7 @@ class Rubbish:
 def find_rubbish(path: Path | str) -> list[Rubbish]:
     """What may be deleted in the folder `path`; nothing of a run that a process is training, or may be.
 
-    - The folder of a run without any checkpoint, if nothing in it was touched for an hour, and all of it is a run's.
+    - The folder of a run without any checkpoint or step, if all of it is a run's, and nothing was touched for an hour.
     - Files in a run's folder that a process had begun to write when it was killed (`.NAME.xxxxxxxx.tmp`), an hour old.
 
     Raises:
@@ -57,15 +58,21 @@ def _rubbish_of(folder: Path) -> list[Rubbish]:
         if not free:
             return []
         if _never_began(folder):
-            return [Rubbish(folder, "a run without a checkpoint", folder)]
+            return [Rubbish(folder, "a run that never began", folder)]
         files = [file for part in ("", "checkpoints", "samples") for file in leftovers(folder / part)]
         return [Rubbish(file, "half-written by a killed process", folder) for file in sorted(files) if _is_old(file)]
 
 
 def _never_began(folder: Path) -> bool:
-    """Whether a run has no checkpoint, nor anything that a run does not write, and nobody has touched it for long."""
+    """Whether a run has no checkpoint, nor anything that a run does not write, and nobody has touched it for long.
+
+    The first checkpoint is written before the first step, so where steps were logged a person has deleted the
+    checkpoints, and wants to keep the rest.
+    """
     try:
         Run.open(folder)  # a configuration that cannot be read is for a person to look at
+        if any(row["images"] for row in jsonl.read_end(folder / "metrics.jsonl")):
+            return False
         inside = list(_all_in(folder))
         ours = all(OURS.fullmatch(path.relative_to(folder).as_posix()) and not path.is_symlink() for path in inside)
         return ours and all(map(_is_old, [folder, *inside]))
