@@ -15,9 +15,8 @@ from equipoise.runs.listing import find_runs
 from equipoise.runs.lock import locked_if_free
 from equipoise.runs.run import Run
 
-UNTOUCHED = (
-    3600.0  # seconds; a run that just begins has no lock for an instant, nor has who writes scores into its folder
-)
+# Seconds. A run that just begins has no lock for an instant, and who writes scores into a run's folder has none at all.
+UNTOUCHED = 3600.0
 OURS = re.compile(
     r"\.lock|config\.yaml|(metrics|events)\.jsonl|curves\.png|report\.html|events\.out\.tfevents\..+"
     r"|checkpoints|samples|samples/\d{12,}\.png|(.+/)?\.[^/]+\.[0-9a-f]{8}\.tmp",
