@@ -133,7 +133,7 @@ class TrainConfig(DataSettings):
             check_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
         if self.augment and (self.toy or self.objective.needs.levels or self.tasks.inpaint):
             reason = "points" if self.toy else "discrete images" if self.objective.needs.levels else "inpainting"
-            raise UsageError(f"--augment changes images, which {reason} cannot bear: leave it out")
+            raise UsageError(f"--augment changes images at random, which does not go with {reason}: leave it out")
         if self.batch % self.devices:
             raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
         if self.compile == "always" and self.objective.needs.independent:
