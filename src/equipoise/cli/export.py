@@ -1,5 +1,6 @@
 """equipoise export: a trained generator as safetensors, as ONNX, for the Hugging Face Hub, or as a page."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -11,6 +12,8 @@ from equipoise.errors import UsageError
 from equipoise.exporting.export import Format, What
 from equipoise.exporting.export import export as write
 from equipoise.exporting.folder import size_text
+
+OPENED = ": open index.html in a browser, or `python -m http.server` there"
 
 
 def main(words: list[str]) -> int:
@@ -59,11 +62,7 @@ def export(
         push: Name on the Hugging Face Hub to push the folder to, with your own token (`hf auth login`, or HF_TOKEN).
         private: With --push, only you see a new model.
     """
-    if push is not None:
-        if format != "hub":
-            raise UsageError("--push is for the hub: add --format hub")
-        with extra("hub", "--push"):
-            from equipoise.exporting.hub import push as push_folder
+    push_folder = None if push is None else _push_function(format)
     done = write(
         run,
         out,
@@ -78,10 +77,16 @@ def export(
         scores=scores,
         licence=licence,
     )
-    for note in done.notes:
-        print(note)
-    opened = ": open index.html in a browser, or `python -m http.server` there" if format == "web" else ""
-    print(f"{out} ({size_text(done.size)}){opened}")
-    if push is not None:
+    print(*done.notes, f"{out} ({size_text(done.size)}){OPENED if format == 'web' else ''}", sep="\n")
+    if push_folder is not None:
         print(f"pushed: {push_folder(out, push, private=private)}")
     return 0
+
+
+def _push_function(format: Format) -> Callable[..., str]:
+    """The hub's function, looked for before anything is written."""
+    if format != "hub":
+        raise UsageError("--push is for the hub: add --format hub")
+    with extra("hub", "--push"):
+        from equipoise.exporting.hub import push
+    return push

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from tyro.conf import Positional
@@ -67,7 +67,7 @@ def interpolate(
         quiet: Show no progress.
     """
     refuse_own_picture(out, images)
-    opened = Run.open(run)
+    opened, checkpoint = Run.open(run), dict[str, Any](ema=ema, best=best, at=at)
     with progress_bar("inverting", quiet=quiet) as progress:
         result = compute(
             opened,
@@ -76,11 +76,9 @@ def interpolate(
             random=random,
             loop=loop,
             along=along,
-            ema=ema,
-            best=best,
-            at=at,
             device=device,
             progress=progress,
+            **checkpoint,
             **asdict(search),
         )
     save_interpolation(result, out, frames_per_second)

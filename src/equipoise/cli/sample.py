@@ -90,9 +90,8 @@ def sample(
             become more typical and less diverse.
         moves: Rows of images in which a latent moves, instead of samples.
     """
-    opened, z, labels = Run.open(run), None, None
-    if latents is not None:
-        z, labels = read_latents(latents)
+    opened = Run.open(run)
+    z, labels = (None, None) if latents is None else read_latents(latents)
     chosen: dict[str, Any] = {"seed": seed, "ema": ema, "best": best, "at": at, "truncate": truncate}
     if moves.traverse is not None or moves.direction is not None:
         if values or class_grid:
@@ -102,13 +101,17 @@ def sample(
     if class_grid:
         if z is not None or label is not None:
             raise UsageError("a grid has all classes, of drawn latents: leave --label and --latents out")
-        grid = sample_classes(opened, PER_CLASS if count is None else count, **chosen)
-        save_classes(grid, out)
-        print(f"{grid.shape[1]} samples of each of {len(grid)} classes: {out}")
-        return 0
+        return _class_grid(opened, PER_CLASS if count is None else count, out, **chosen)
     samples = generate(opened, count, label=label, labels=labels if label is None else None, latents=z, **chosen)
     save_samples(samples, out, opened)
     print(f"{len(samples)} samples: {out}")
+    return 0
+
+
+def _class_grid(run: Run, count: int, out: Path, **chosen: Any) -> int:
+    grid = sample_classes(run, count, **chosen)
+    save_classes(grid, out)
+    print(f"{grid.shape[1]} samples of each of {len(grid)} classes: {out}")
     return 0
 
 

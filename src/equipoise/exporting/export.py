@@ -89,14 +89,7 @@ def export(
     """
     run, out = run if isinstance(run, Run) else Run.open(run), Path(out)
     check_numbers({"batch": BatchSize}, {"batch": batch})
-    if format not in get_args(Format) or what not in get_args(What):
-        raise UsageError(f"cannot export a {what} as {format}: use one of {', '.join(get_args(Format))}")
-    if what == "discriminator" and (best or format != "onnx"):
-        raise UsageError(
-            "a discriminator is exported as onnx, of the last checkpoint: add --format onnx, without --best"
-        )
-    if int8 and (format, what) != ("onnx", "generator"):
-        raise UsageError("--int8 is for generators in onnx: add --format onnx, or leave it out")
+    _check_combination(format, what, best=best, int8=int8)
     if format in {"onnx", "web"}:
         require_onnx()
     card_scores = Scores.read(Path(scores)) if scores is not None else None
@@ -116,6 +109,22 @@ def export(
             (folder / "README.md").write_text(model_card(trained, title, card_scores, licence), encoding="utf-8")
         size = folder_size(folder)
     return Exported(out, size, tuple(notes))
+
+
+def _check_combination(format: Format, what: What, *, best: bool, int8: bool) -> None:
+    """Check that this can be exported in this form.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if format not in get_args(Format) or what not in get_args(What):
+        raise UsageError(f"cannot export a {what} as {format}: use one of {', '.join(get_args(Format))}")
+    if what == "discriminator" and (best or format != "onnx"):
+        raise UsageError(
+            "a discriminator is exported as onnx, of the last checkpoint: add --format onnx, without --best"
+        )
+    if int8 and (format, what) != ("onnx", "generator"):
+        raise UsageError("--int8 is for generators in onnx: add --format onnx, or leave it out")
 
 
 def _write_onnx(folder: Path, trained: Trained, what: What, batch: int, *, fp16: bool, int8: bool) -> list[str]:

@@ -19,6 +19,9 @@ from equipoise.sampling.sample import check_labels, draw_latents
 REACH = {"uniform": 1.0, "normal": 3.0}  # how far to either side a traversal goes, by prior
 
 
+BOUNDS = {"frames": Frames, "seed": Seed, "count": Count, "reach": Reach}
+
+
 @dataclass(frozen=True)
 class Traversal:
     """Images along some directions, one a row.
@@ -82,24 +85,27 @@ def traverse(
         UsageError: there is no such dimension, direction or class, or a number is out of bounds.
     """
     farthest = REACH[run.config.prior] if reach is None else reach
-    values = {"frames": frames, "seed": seed, "count": count, "reach": farthest}
-    check_numbers({"frames": Frames, "seed": Seed, "count": Count, "reach": Reach}, values)
+    check_numbers(BOUNDS, {"frames": frames, "seed": seed, "count": count, "reach": farthest})
     if not (dimensions or along):
         raise UsageError("name what is to move: dimensions such as 0,1,2, or directions")
     players = open_players(run, ema=ema, best=best, at=at, device=device)
     check_labels(None if label is None else torch.tensor([label]), players.classes)
-    given = draw_latents(run.config, seed, count) if latents is None else checked_latents(latents, "latents")
-    check_length(given, players.latent)
-    starts = edit(given, players.prior, values={}, truncate=truncate)
+    starts = draw_latents(run.config, seed, count) if latents is None else checked_latents(latents, "latents")
+    check_length(starts, players.latent)
+    starts = edit(starts, players.prior, values={}, truncate=truncate)
     steps = torch.linspace(-farthest, farthest, frames)
     named = list(_vectors(players, dimensions, along, kind, seed))
     moved = torch.stack([moved_along(start, vector, steps) for start in starts for _, vector in named])
-    if players.prior == "uniform":  # a normal latent may go farther than such usually are
-        moved = moved.clamp(-1, 1)
+    moved = moved.clamp(-1, 1) if players.prior == "uniform" else moved  # a normal one may go farther than usual
     labels = torch.full((len(moved) * frames,), label or 0) if players.classes else None
     images = players.pictures(moved.flatten(0, 1), labels).view(*moved.shape[:2], *players.shape)
-    numbers = [f", #{number}" if len(starts) > 1 else "" for number in range(len(starts))]
-    return Traversal(images, moved, [f"{name}{number}" for number in numbers for name, _ in named], steps)
+    return Traversal(images, moved, _row_names([name for name, _ in named], len(starts)), steps)
+
+
+def _row_names(moves: Sequence[str], starts: int) -> list[str]:
+    """Names of the rows: every move from the first latent, from the second, ..; numbered if there are several."""
+    numbers = [f", #{number}" if starts > 1 else "" for number in range(starts)]
+    return [f"{name}{number}" for number in numbers for name in moves]
 
 
 def _vectors(
