@@ -269,6 +269,7 @@ REFUSED = {
         ("interpolate", "began", "photos/0.png", "photos/1.png", "--out", "photos/0.png"),
         "is one of the pictures given",
     ),
+    "in the folder": (("reconstruct", "began", "photos", "--out", "photos/0.png"), "is one of the pictures given"),
     "another": (("reconstruct", "began", "photos/0.png", "--out", "./photos/0.png"), "is one of the pictures given"),
     "an image with a hole": (("inpaint", "began", "photos/0.png", "--out", "photos/0.png"), "pictures given"),
     "absurd steps": (("invert", "began", "photos", "--steps", "1000M"), "steps"),

@@ -67,7 +67,15 @@ def test_nothing_is_deleted_without_yes(within: Command, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--yes",), ("--clean", "--json"), ("nowhere",), ("--clean", "nowhere"), ("--compare", "nowhere", "nor")]
+    "words",
+    [
+        ("--yes",),
+        ("--clean", "--json"),
+        ("nowhere",),
+        ("--clean", "nowhere"),
+        ("--compare", "nowhere", "nor"),
+        ("--compare", "."),
+    ],
 )
 def test_what_cannot_be_is_refused(within: Command, words: tuple[str, ...]) -> None:
     result = within("runs", *words)

@@ -215,6 +215,20 @@ def test_two_processes_refuse_as_one(run: Run) -> None:
         evaluate(run, devices=2, count=3, quiet=True, device="cpu", metrics="kid")
 
 
+def test_a_reference_of_a_bundled_name_is_the_bundled_data(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run.path, tmp_path / "digits")
+
+    def reference() -> object:
+        settings = {"quiet": True, "device": "cpu", "count": 20, "metrics": "kid", "features": "pixels"}
+        return evaluate(run, "digits", **settings).protocol["reference"]
+
+    bundled = reference()
+    monkeypatch.chdir(tmp_path)
+    assert reference() == bundled
+
+
 def test_reference_statistics_are_cached_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
     images = digits()[0]
@@ -266,7 +280,7 @@ def test_too_few_and_too_small_images_leave_out_what_nobody_asked_for() -> None:
             "left out, for there are only 19 images in a set: do this"
         ],
     )
-    with pytest.raises(UsageError, match=r"nothing can be scored \(kid, .*only 1 images in a set: do this\)"):
+    with pytest.raises(UsageError, match=r"nothing can be scored \(kid, .*only 1 image in a set: do this\)"):
         choose_metrics(None, everything, (200, 1), "do this")
     names, notes = choose_metrics(None, Available(side=8), (200, 200))
     assert names == ["kid", "fid", "precision", "recall", "density", "coverage"]

@@ -61,6 +61,12 @@ def test_a_change_that_is_meant_is_told_once(run: Run) -> None:
     assert load(resumed.checkpoints()[-1])[1]["config"] == resumed.config.to_dict()
 
 
+def test_a_run_cannot_end_before_where_it_is(run: Run) -> None:
+    with pytest.raises(UsageError, match="has seen 48 images already, and cannot end after 32"):
+        equipoise.resume(run.path, images=32, quiet=True)
+    assert "images: 48" in (run.path / "config.yaml").read_text()
+
+
 def test_lengths_and_intervals_may_change(run: Run) -> None:
     for before, after in (("images: 48", "images: 64"), ("keep: 3", "keep: 1"), ("log_every: 32", "log_every: 16")):
         edit(run, before, after)

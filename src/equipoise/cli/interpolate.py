@@ -8,7 +8,7 @@ from pydantic import Field
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call, plain_dataclass
-from equipoise.config.numbers import Count, CountOrZero, Frames
+from equipoise.config.numbers import Count, Ends, Frames
 from equipoise.devices import Device
 from equipoise.latents.paths import PathKind
 from equipoise.runs.run import Run
@@ -30,7 +30,7 @@ def interpolate(
     run: Positional[Path],
     images: Positional[tuple[str, ...]] = (),
     frames: Frames = 12,
-    random: CountOrZero = 0,
+    random: Ends = 0,
     loop: bool = False,
     along: PathKind = "auto",
     out: Path = Path("interpolation.png"),

@@ -95,7 +95,10 @@ def _run(command: str, words: list[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not import_module("equipoise.devices").is_out_of_memory(error):
             raise
-        return _fail("there is too little memory: make room, or ask for less at once, as with a smaller --count", 2)
+        return _fail(
+            "there is too little memory: make room, or ask for fewer images at once, or for smaller ones",
+            2,
+        )
     except OSError as error:  # in printing too, where nothing is kept in memory
         return _fail(_refusal(error), 2)
     except KeyboardInterrupt:

@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
 def runs(
     folder: Positional[Path] = Path("runs"),
     json: bool = False,
-    compare: tuple[Path, Path] | None = None,
+    compare: tuple[Path, ...] = (),
     clean: bool = False,
     yes: bool = False,
 ) -> int:
@@ -56,6 +56,8 @@ def runs(
         raise UsageError("--clean goes with neither --json nor --compare: give them one after the other")
     if clean:
         return _clean(folder, yes=yes)
+    if len(compare) not in (0, 2):
+        raise UsageError("--compare is of two runs, as in --compare runs/a runs/b")
     if compare:
         return _compare(*compare, json=json)
     listed = list_runs(folder)

@@ -215,7 +215,8 @@ def choose_metrics(
     small = [name for name in usual if METRICS[name].minimum_side > available.side]
     notes = [f"{', '.join(small)}: left out, for the images have {available.side} pixels a side"] if small else []
     if few:
-        notes.append(f"{', '.join(few)}: left out, for there are only {min(counts)} images in a set: {remedy}")
+        there_are = "there is only 1 image" if min(counts) == 1 else f"there are only {min(counts)} images"
+        notes.append(f"{', '.join(few)}: left out, for {there_are} in a set: {remedy}")
     if few == names:
         raise UsageError(f"nothing can be scored ({'; '.join(notes)})")
     return [name for name in names if name not in few], notes

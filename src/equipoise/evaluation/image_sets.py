@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equipoise.config.datasets import open_dataset as open_run_data
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Images, open_dataset, open_images
+from equipoise.data import BUNDLED, Images, open_dataset, open_images
 from equipoise.errors import UsageError
 from equipoise.evaluation.request import Request, open_run
 from equipoise.randomness import keyed_generator
@@ -94,7 +94,8 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
 
 def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -> ImageSets:
     """Two sets that were both named: of runs their samples, each from latents of its own, else the images there."""
-    runs = (open_run(names[0]), open_run(names[1]))
+    # A run's folder may be called digits; beside --reference that is the bundled data, as in --data.
+    runs = (open_run(names[0]), None if names[1] in BUNDLED else open_run(names[1]))
     framing = _framing(request, names, runs)
 
     def open_one(name: str, run: Run | None, request: Request) -> ImageSet:

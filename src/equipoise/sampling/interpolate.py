@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from equipoise.config.messages import construct
-from equipoise.config.numbers import CountOrZero, Frames, check_numbers
+from equipoise.config.numbers import Ends, Frames, check_numbers
 from equipoise.data.packed.workers import ProgressCallback
 from equipoise.devices import Device
 from equipoise.errors import UsageError
@@ -82,7 +82,7 @@ def interpolate(
     Raises:
         UsageError: as `invert`; or fewer than two pictures, or pictures and `random` both.
     """
-    check_numbers({"frames": Frames, "random": CountOrZero}, {"frames": frames, "random": random})
+    check_numbers({"frames": Frames, "random": Ends}, {"frames": frames, "random": random})
     search = construct(Search, settings)
     if (images is None or not len(images)) == (random == 0):
         raise UsageError("give two or more pictures to go between, or --random 8 for drawn latents, and not both")

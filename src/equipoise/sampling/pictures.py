@@ -144,9 +144,12 @@ def _parts(pictures: Tensor, batch: int) -> Iterator[Pictures]:
 
 def refuse_own_picture(out: Path, images: Iterable[Named]) -> None:
     """Raise UsageError if writing to `out` would replace one of the pictures that it is made of."""
-    for image in images:
+    place = expand_home(out)
+    if not place.is_file():  # into a folder, files are added
+        return
+    for image in map(expand_home, images):
         same = False
         with suppress(OSError, ValueError):  # what is not there is told where it is read
-            same = expand_home(out).samefile(expand_home(image))
-        if same and expand_home(out).is_file():  # into a folder, files are added
+            same = place.samefile(image) or (image.is_dir() and place.resolve().is_relative_to(image.resolve()))
+        if same:
             raise UsageError(f"{printable(str(out))} is one of the pictures given: choose another --out")

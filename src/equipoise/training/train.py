@@ -95,6 +95,8 @@ def resume(
     run = Run.open(path)
     changes = Changes(images, data, force_changes)
     changes.applied(run.config)  # what cannot work is refused before anything is started
+    if images is not None and images < (seen := _images_saved(run)):
+        raise UsageError(f"{run.path} has seen {seen:,} images already, and cannot end after {images:,}: ask for more")
     launcher = make_launcher(run.config.device, run.config.devices)
     with _reporting_deaths(run):
         folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
