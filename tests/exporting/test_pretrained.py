@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import equipoise
-from equipoise import Run, UsageError
+from equipoise import Run, TrainConfig, UsageError
 from equipoise.exporting.pretrained import GeneratorConfig, PretrainedGenerator
 from hostile import resident
 
@@ -44,6 +44,18 @@ def test_weights_themselves_and_their_average(run: Run, tmp_path: Path) -> None:
     assert torch.equal(raw.sample(4), equipoise.sample(run, 4, ema=False))
     assert not torch.equal(raw.sample(4), equipoise.sample(run, 4))
     assert raw.state_dict().keys() == average.state_dict().keys()
+
+
+def test_an_earlier_checkpoint(small: TrainConfig, tmp_path: Path) -> None:
+    run = equipoise.train(small, tmp_path / "run", quiet=True)
+    equipoise.export(run, tmp_path / "early", at=80)
+    early = equipoise.load(tmp_path / "early")
+    assert early.config.images == 80
+    assert torch.equal(early.sample(4), equipoise.sample(run, 4, at=80))
+    assert not torch.equal(early.sample(4), equipoise.sample(run, 4))
+    with pytest.raises(UsageError, match="checkpoints after 0, 80, 160 images, not 500"):
+        equipoise.export(run, tmp_path / "none", at=500)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_fresh_process_loads_it(exported: Path, run: Run) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import BatchSize
+from equipoise.config.numbers import BatchSize, Count
 from equipoise.data.sources.extras import extra
 from equipoise.errors import UsageError
 from equipoise.exporting.export import Format, What
@@ -28,6 +28,7 @@ def export(
     what: What = "generator",
     ema: bool = True,
     best: bool = False,
+    at: Count | None = None,
     batch: BatchSize = 1,
     fp16: bool = True,
     int8: bool = False,
@@ -53,6 +54,7 @@ def export(
         what: Generator, or as onnx the discriminator: energy, reconstruction and code, or score.
         ema: Use the moving average of the generator's weights.
         best: Use the checkpoint with the best KID (train with --score-every), not the last.
+        at: Use the checkpoint after so many images.
         batch: Rows of the ONNX models of a fixed batch; the others take any number.
         fp16: ONNX models in half precision too.
         int8: ONNX generator with weights in 8 bits too, and its loss in KID beside the run's data.
@@ -70,6 +72,7 @@ def export(
         what=what,
         ema=ema,
         best=best,
+        at=at,
         batch=batch,
         fp16=fp16,
         int8=int8,

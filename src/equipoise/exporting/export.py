@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from equipoise.config.numbers import BatchSize, check_numbers
+from equipoise.config.numbers import BatchSize, Count, check_numbers
 from equipoise.errors import UsageError, printable
 from equipoise.evaluation.scores import Scores
 from equipoise.exporting.card import SAMPLES, model_card
@@ -59,6 +59,7 @@ def export(
     what: What = "generator",
     ema: bool = True,
     best: bool = False,
+    at: int | None = None,
     batch: int = 1,
     fp16: bool = True,
     int8: bool = False,
@@ -76,6 +77,7 @@ def export(
         what: the discriminator goes into onnx alone.
         ema: of the generator, the moving average of the weights, where the run keeps one.
         best: the checkpoint with the best KID, instead of the last.
+        at: the checkpoint after so many images, give or take a batch.
         batch: rows of the ONNX models of a fixed batch; the others take any number.
         fp16: ONNX models in half precision too.
         int8: an ONNX generator with weights in 8 bits too, whose loss in KID is measured beside the run's data.
@@ -88,12 +90,12 @@ def export(
             from PyTorch, or `out` is not empty or cannot be written.
     """
     run, out = run if isinstance(run, Run) else Run.open(run), Path(out)
-    check_numbers({"batch": BatchSize}, {"batch": batch})
+    check_numbers({"batch": BatchSize, "at": Count | None}, {"batch": batch, "at": at})
     _check_combination(format, what, best=best, int8=int8)
     if format in {"onnx", "web"}:
         require_onnx()
     card_scores = Scores.read(Path(scores)) if scores is not None else None
-    trained = Trained.open(run, ema=ema and what == "generator", best=best)
+    trained = Trained.open(run, ema=ema and what == "generator", best=best, at=at)
     title = printable(name or run.path.absolute().name)
     notes: list[str] = []
     with new_folder(out) as folder:
@@ -105,7 +107,7 @@ def export(
         else:
             write_weights(folder, trained.generator, trained.config)
         if format == "hub":
-            grid(sample(run, 64, ema=ema, best=best)).save(folder / SAMPLES)
+            grid(sample(run, 64, ema=ema, best=best, at=at)).save(folder / SAMPLES)
             (folder / "README.md").write_text(model_card(trained, title, card_scores, licence), encoding="utf-8")
         size = folder_size(folder)
     return Exported(out, size, tuple(notes))
@@ -121,7 +123,7 @@ def _check_combination(format: Format, what: What, *, best: bool, int8: bool) ->
         raise UsageError(f"cannot export a {what} as {format}: use one of {', '.join(get_args(Format))}")
     if what == "discriminator" and (best or format != "onnx"):
         raise UsageError(
-            "a discriminator is exported as onnx, of the last checkpoint: add --format onnx, without --best"
+            "a discriminator is exported as onnx, of the last checkpoint or --at: add --format onnx, without --best"
         )
     if int8 and (format, what) != ("onnx", "generator"):
         raise UsageError("--int8 is for generators in onnx: add --format onnx, or leave it out")
@@ -133,7 +135,7 @@ def _write_onnx(folder: Path, trained: Trained, what: What, batch: int, *, fp16:
     if what == "generator":
         ports = generator_ports(trained.generator, trained.inputs(max(64, batch)), trained.config.levels)
     else:
-        network = load_discriminator(trained.run).float().requires_grad_(requires_grad=False)
+        network = load_discriminator(trained.run, at=trained.at).float().requires_grad_(requires_grad=False)
         ports = discriminator_ports(network, trained.generated(max(64, batch)))
     metadata = _metadata(trained, ports, what)
     models: list[dict[str, Any]] = []

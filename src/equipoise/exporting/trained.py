@@ -32,6 +32,7 @@ class Trained:
         generator: in fp32 and evaluation mode, on the CPU.
         ema: whether its weights are the moving average.
         best: whether they are of the checkpoint with the best score.
+        at: images after which the checkpoint was asked for, or None for the last.
     """
 
     run: Run
@@ -39,10 +40,11 @@ class Trained:
     generator: ImageGenerator
     ema: bool
     best: bool
+    at: int | None
 
     @classmethod
-    def open(cls, run: Run, *, ema: bool, best: bool) -> "Trained":
-        """The generator of a run's last checkpoint, or of its best.
+    def open(cls, run: Run, *, ema: bool, best: bool, at: int | None = None) -> "Trained":
+        """The generator of a run's last checkpoint, of its best, or of that after so many images.
 
         Raises:
             UsageError: it is of a toy.
@@ -53,9 +55,9 @@ class Trained:
                 f"{run.path} makes points of the toy {run.config.data}, and exports are for images: "
                 "`equipoise.load_generator(run)` gives its generator in Python"
             )
-        facts = run.load_checkpoint(best=best)[1]
-        generator = load_generator(run, ema=ema, best=best).float().requires_grad_(requires_grad=False)
-        return cls(run, facts, generator, ema and bool(run.config.ema), best)
+        facts = run.load_checkpoint(best=best, at=at)[1]
+        generator = load_generator(run, ema=ema, best=best, at=at).float().requires_grad_(requires_grad=False)
+        return cls(run, facts, generator, ema and bool(run.config.ema), best, at)
 
     @cached_property
     def config(self) -> GeneratorConfig:

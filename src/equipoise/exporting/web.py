@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from equipoise.errors import UsageError
-from equipoise.exporting.directions import principal_directions
 from equipoise.exporting.onnx_models import check_difference, largest_difference, to_onnx
 from equipoise.exporting.ports import generator_ports
 from equipoise.exporting.runtime import LICENCES, packed_script, runtime_scripts
 from equipoise.exporting.trained import Trained
+from equipoise.latents.principal import Directions, jacobian_directions
+from equipoise.players import Conditions
 
 PAGE = ("index.html", "page.css", "page.js")
 DIRECTIONS = 8  # sliders that people can keep apart
@@ -44,15 +45,14 @@ def write_web(folder: Path, trained: Trained, title: str) -> float:
     model = to_onnx(ports, {"equipoise": config.equipoise})
     difference = largest_difference(model, ports)
     check_difference(difference, "the page's model")
-    probes = {name: rows[:PROBES] for name, rows in inputs.items()}
-    directions, strengths = principal_directions(ports, probes, DIRECTIONS)
+    found = principal_directions(trained)
     about: dict[str, Any] = {
         **config.to_dict(),
         "title": title,
         "latent": config.spec.latent,
         "sliders": min(config.spec.latent, MOST_SLIDERS),
-        "directions": rounded(directions),
-        "strengths": rounded(strengths),
+        "directions": rounded(found.vectors[:DIRECTIONS]),
+        "strengths": rounded(found.strengths[:DIRECTIONS]),
         "weights": trained.weights_text,
     }
     (folder / "runtime").mkdir()
@@ -64,6 +64,13 @@ def write_web(folder: Path, trained: Trained, title: str) -> float:
     (folder / "about.js").write_text(f"globalThis.ABOUT = {json.dumps(about)};\n")
     (folder / "LICENSES.txt").write_text(LICENCES)
     return difference
+
+
+def principal_directions(trained: Trained) -> Directions:
+    """Directions of the latents in which the generator's images change most: of discrete ones their expected values."""
+    network, inputs = trained.generator.network, trained.inputs(PROBES)
+    expected = getattr(network, "expected", network)
+    return jacobian_directions(lambda z: expected(z, Conditions(inputs.get("labels"))).images, inputs["latents"])
 
 
 def rounded(values: torch.Tensor) -> Any:
