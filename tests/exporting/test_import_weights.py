@@ -111,8 +111,30 @@ def test_what_is_imported_is_exported(tmp_path: Path) -> None:
     z = torch.randn(4, 5)
     assert torch.equal(equipoise.load(folder)(z), equipoise.load_generator(run)(z))
     assert "`unknown`" in (folder / "README.md").read_text()
-    with pytest.raises(UsageError):  # there is none
-        load_discriminator(run)
+
+
+def test_what_a_generator_alone_can_do(tmp_path: Path) -> None:
+    torch.save(dcgan(5, 4).state_dict(), tmp_path / "g.pth")
+    run = equipoise.import_weights(tmp_path / "g.pth", written(tmp_path / "map.yaml"), tmp_path / "run")
+    pictures = equipoise.sample(run, 2)
+    found = equipoise.invert(run, pictures, steps=20)
+    assert found.residues.shape == (2,)
+    assert found.one_step is None
+    assert len(equipoise.interpolate(run, random=3).film) == 23
+    assert equipoise.directions(run).vectors.shape == (5, 5)
+    assert equipoise.list_runs(tmp_path)[0].state == "imported"
+    without_discriminator = {
+        "features": lambda: equipoise.invert(run, pictures, loss="features"),
+        "encoder": lambda: equipoise.invert(run, pictures, fast=True),
+        "energy": lambda: equipoise.outliers(run, pictures),
+        "network": lambda: load_discriminator(run),
+        "data": lambda: equipoise.evaluate(run),
+        "training": lambda: equipoise.resume(run.path),
+        "reconstruction": lambda: equipoise.reconstruct(run, pictures),
+    }
+    for use in without_discriminator.values():
+        with pytest.raises(UsageError, match="imported"):
+            use()
 
 
 def test_data_parallel_older_files_and_files_of_several_things(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def players_of(name: str) -> TrainedPlayers:
     players = TrainedPlayers(
         run=Run(Path("run"), config),
         generator=both.generator.to(memory_format=layout).eval().requires_grad_(requires_grad=False),
-        discriminator=both.discriminator.to(memory_format=layout).eval().requires_grad_(requires_grad=False),
+        trained_discriminator=both.discriminator.to(memory_format=layout).eval().requires_grad_(requires_grad=False),
         shape=(channels, height, width),
         classes=classes,
         images_seen=0,

@@ -3,6 +3,10 @@
 from equipoise import data
 from equipoise.config.data_settings import DataSettings
 from equipoise.data.packed.workers import ProgressCallback
+from equipoise.errors import UsageError
+
+UNKNOWN = "unknown"
+"""The data of weights that were imported."""
 
 
 def open_dataset(
@@ -14,7 +18,14 @@ def open_dataset(
         config: of the run.
         progress: called while packing, with the images done and their total.
         place: where the data lie, for a run whose working directory may have been another; by default `config.data`.
+
+    Raises:
+        UsageError: the weights were imported, and nobody knows what they were trained on.
     """
+    if config.data == UNKNOWN and place in (None, UNKNOWN):
+        raise UsageError(
+            "imported weights have no data of their own: evaluate them beside --reference; training cannot go on"
+        )
     return data.open_dataset(
         place or config.data,
         config.resolution,

@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from equipoise.config.datasets import UNKNOWN
 from equipoise.config.messages import construct, explain
 from equipoise.config.train_config import TrainConfig, from_registry
 from equipoise.errors import UsageError, quoted, reason
@@ -83,7 +84,8 @@ def import_weights(weights: Path | str, map: Path | str, out: Path | str) -> Run
         run = Run.create(folder, config)
         run.rewind(0)  # which makes its folders
         named = {f"generator.{name}": tensor for name, tensor in tensors.items()}
-        run.save_checkpoint(0, named, {"shape": list(wanted.shape), "classes": wanted.classes, "data": config.data})
+        facts = {"shape": list(wanted.shape), "classes": wanted.classes, "data": config.data, "imported": True}
+        run.save_checkpoint(0, named, facts)
     return Run.open(out)
 
 
@@ -118,7 +120,7 @@ def _run_config(wanted: WeightsMap) -> TrainConfig:
                 "objective": objective,
                 "network": wanted.network,
                 "tasks": {"classify_d": 1, "classify_g": 1} if wanted.classes else {},
-                "data": "unknown",
+                "data": UNKNOWN,
                 "resolution": f"{width}x{height}",
                 "channels": channels,
                 "prior": wanted.prior,

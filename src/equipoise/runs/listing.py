@@ -17,7 +17,7 @@ from equipoise.runs.lock import LOCK, locked_if_free
 from equipoise.runs.numbered import images_of, numbered_files
 from equipoise.runs.run import CHECKPOINT, CONFIG, Run
 
-State = Literal["running", "finished", "interrupted", "diverged", "empty", "unreadable"]
+State = Literal["running", "finished", "interrupted", "diverged", "imported", "empty", "unreadable"]
 LATEST = 10  # checkpoints and samples between which the speed is taken
 
 
@@ -28,7 +28,7 @@ class RunStatus:
     Attributes:
         path: the run's folder.
         state: running (a living process holds its lock), finished, interrupted (`resume` goes on with it), diverged,
-            empty (it has no checkpoint), or unreadable.
+            imported (the weights of a generator from elsewhere), empty (it has no checkpoint), or unreadable.
         title: objective and data, such as "began on digits".
         images: seen by its last line of metrics if it is running, else by the checkpoint that `resume` goes on from.
         total: images to train on.
@@ -62,6 +62,7 @@ class _Facts(BaseModel):
     """What a status needs of a checkpoint's facts."""
 
     plateau: _Plateau = _Plateau()
+    imported: bool = False
 
 
 FACTS = TypeAdapter(_Facts)
@@ -123,6 +124,8 @@ def _status(run: Run, free: bool | None) -> RunStatus:
         state = "running"
     elif checkpoint is None:
         state = "unreadable" if damage else "empty"
+    elif checkpoint[1].imported:
+        state = "imported"
     elif images >= run.config.images or (run.config.until_converged and checkpoint[1].plateau.converged):
         state = "finished"
     elif any(level == "error" and kind != "data" for kind, level in health.items()):

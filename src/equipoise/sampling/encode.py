@@ -14,6 +14,7 @@ from torch import Tensor
 from equipoise.errors import UsageError
 from equipoise.latents.regression import Regression, ridge_regression
 from equipoise.latents.search import absolute_error, into_range
+from equipoise.networks.players import EnergyDiscriminator
 from equipoise.sampling.players import TrainedPlayers
 
 DRAWN, PER_CODE = 4_000, 16  # latents from which the map is learnt at least, and for each value of a code
@@ -50,7 +51,7 @@ def latent_encoder(players: TrainedPlayers, *, seed: int = 0) -> LatentEncoder:
     Raises:
         UsageError: the run's discriminator is no autoencoder, and encodes nothing.
     """
-    if not players.encodes:
+    if not isinstance(players.discriminator, EnergyDiscriminator):
         raise UsageError(
             f"the discriminator of {players.run.path} is no autoencoder and has no codes: leave --fast out, or train "
             "began, ebgan, magan or ls-gan on a network that has"

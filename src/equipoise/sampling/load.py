@@ -81,10 +81,10 @@ def load_discriminator(run: Run, *, best: bool = False, at: int | None = None) -
 
 
 class LoadedPlayers(NamedTuple):
-    """Both players in evaluation mode, on the CPU, and the facts of their checkpoint."""
+    """Both players in evaluation mode, on the CPU, and the facts of their checkpoint; imported weights have no D."""
 
     generator: nn.Module
-    discriminator: nn.Module
+    discriminator: nn.Module | None
     facts: dict[str, Any]
 
 
@@ -94,8 +94,9 @@ def load_players(run: Run, *, ema: bool = True, best: bool = False, at: int | No
     Raises:
         CheckpointError: no checkpoint can be read, or there is none after so many images.
     """
-    (generator, discriminator), facts = _load(run, _generator_part(run, ema=ema), "discriminator", best=best, at=at)
-    return LoadedPlayers(generator, discriminator, facts)
+    parts = (_generator_part(run, ema=ema), "discriminator")
+    (generator, *others), facts = _load(run, *parts, best=best, at=at, imported=True)
+    return LoadedPlayers(generator, others[0] if others else None, facts)
 
 
 def _generator_part(run: Run, *, ema: bool) -> str:
@@ -103,8 +104,12 @@ def _generator_part(run: Run, *, ema: bool) -> str:
 
 
 @isolated()
-def _load(run: Run, *parts: str, best: bool, at: int | None) -> tuple[list[nn.Module], dict[str, Any]]:
+def _load(
+    run: Run, *parts: str, best: bool, at: int | None, imported: bool = False
+) -> tuple[list[nn.Module], dict[str, Any]]:
     """Networks with the weights of these parts of a checkpoint, and its facts; parts not asked for may be missing.
+
+    So may those that `imported` weights lack, if these are fine.
 
     Channels-last as in training, so that samples have the same bits.
     """
@@ -115,6 +120,8 @@ def _load(run: Run, *parts: str, best: bool, at: int | None) -> tuple[list[nn.Mo
     networks = []
     for part in parts:
         own = {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+        if not own and imported and facts.get("imported"):
+            continue
         if not own:
             raise CheckpointError(f"the run {run.path} has no {part}, as one that was made of imported weights")
         network = discriminator if part == "discriminator" else generator

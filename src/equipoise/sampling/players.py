@@ -24,7 +24,7 @@ class TrainedPlayers:
     Attributes:
         run: whose players these are.
         generator: latents and conditions to a `GeneratorOutput`.
-        discriminator: images to a `DiscriminatorOutput`.
+        trained_discriminator: images to a `DiscriminatorOutput`; None where the generator's weights were imported.
         shape: (C, H, W) of the images.
         classes: that the generator makes images of, or 0.
         images_seen: of the checkpoint.
@@ -34,7 +34,7 @@ class TrainedPlayers:
 
     run: Run
     generator: nn.Module
-    discriminator: nn.Module
+    trained_discriminator: nn.Module | None
     shape: Shape
     classes: int
     images_seen: int
@@ -57,9 +57,20 @@ class TrainedPlayers:
         return self.run.config.dtype
 
     @property
+    def discriminator(self) -> nn.Module:
+        """The trained discriminator.
+
+        Raises:
+            UsageError: there is none, as the generator's weights were imported.
+        """
+        if self.trained_discriminator is None:
+            raise UsageError(f"{self.run.path} has no discriminator, as its weights were imported: this takes one")
+        return self.trained_discriminator
+
+    @property
     def encodes(self) -> bool:
-        """Whether the discriminator is an autoencoder."""
-        return isinstance(self.discriminator, EnergyDiscriminator)
+        """Whether there is a discriminator, and it is an autoencoder."""
+        return isinstance(self.trained_discriminator, EnergyDiscriminator)
 
     def features(self, images: Tensor) -> Tensor:
         """What the discriminator sees in images (n, C, H, W) in [-1, 1]: (n, K) float32, an autoencoder's codes."""
@@ -111,11 +122,14 @@ def open_players(
         )
     loaded = load_players(run, ema=ema, best=best, at=at)
     place = make_launcher(device, 1).device
+    discriminator = loaded.discriminator
+    if discriminator is not None:
+        discriminator = discriminator.to(place).requires_grad_(requires_grad=False)
     channels, height, width = loaded.facts["shape"]
     return TrainedPlayers(
         run=run,
         generator=loaded.generator.to(place).requires_grad_(requires_grad=False),
-        discriminator=loaded.discriminator.to(place).requires_grad_(requires_grad=False),
+        trained_discriminator=discriminator,
         shape=(channels, height, width),
         classes=loaded.facts["classes"] if config.tasks.classify else 0,
         images_seen=loaded.facts["images"],

@@ -11,6 +11,7 @@ from equipoise.data import to_uint8
 from equipoise.devices import Device
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
+from equipoise.networks.players import EnergyDiscriminator
 from equipoise.runs.run import Run
 from equipoise.sampling.pictures import Given, PictureReader
 from equipoise.sampling.players import TrainedPlayers, open_players
@@ -68,7 +69,7 @@ def reconstruct(
 
 def require_autoencoder(players: TrainedPlayers) -> None:
     """Raise UsageError unless the run's discriminator is an autoencoder."""
-    if not players.encodes:
+    if not isinstance(players.discriminator, EnergyDiscriminator):
         raise UsageError(
             f"the discriminator of {players.run.path} is no autoencoder and reconstructs nothing: use `equipoise "
             "invert`, which works with every run, or train began, ebgan or magan"
