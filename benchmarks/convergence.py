@@ -1,185 +1,210 @@
-"""Is M_global worth watching? How it and every other logged signal go along with KID while BEGAN trains.
+"""Of the signals that BEGAN logs or could log, which tells how good its samples are: M_global, or another.
 
-    python -m benchmarks.convergence                 # trains on digits and faces: about 20 minutes of one core
-    python -m benchmarks.convergence digits --scale 0.5
-    python -m benchmarks.convergence --report        # of the runs that are there, no training
+    python -m benchmarks.convergence                 # 24 runs: about an hour of one core
+    python -m benchmarks.convergence --data digits --seeds 0 --scale 0.3
+    python -m benchmarks.convergence --report        # of what is there, no training
 
-Each score's KID is paired with the means of the signals since the score before. A table of Spearman's rank
-correlations and a figure go to docs/results/: of the values themselves, which may only share their trend, and of the
-changes from one score to the next, which do not.
+Over a whole run everything that rises or falls goes along with KID. So signals are asked what a user asks: among the
+checkpoints of a run's second half, which is better; and among runs of other settings and seeds, at their ends, which
+is better? Each checkpoint has the means of what was logged since the one before, and what its own discriminator says
+of 500 held-out images, 500 that it was trained on and 500 samples. The truth is KID of 500 samples in fixed features.
+
+Runs are resumed and figures kept. Writes docs/results/convergence.md and .png.
 """
 
 import argparse
+import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from equipoise.config.presets import PRESETS
-from equipoise.config.train_config import TrainConfig
-from equipoise.networks import Autoencoder
-from equipoise.runs.run import Run
+from equipoise import BEGAN, PRESETS, Run, TrainConfig
+from equipoise.config.datasets import open_dataset
+from equipoise.metrics import manifold_scores, squared_mmd
+from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.training.train import resume_if_exists
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-IMAGES, SCORES = 30_000, 25
-WARM = 0.1  # share of the run left out: there everything falls together
-INK, GREEN, GRAY = "#333333", "#009e73", "#8a8a8a"
-Values = NDArray[np.float64]
+IMAGES, SCORES, COUNT = 90_000, 30, 500
+DATA = {"digits": "digits", "faces": "faces:count=5000"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "a third of the rate": {"lr": 5e-4},
+    "gamma 0.6": {"objective": BEGAN(gamma=0.6)},
+    "no pulling away": {"objective": BEGAN(pull=0)},
+}
+HIGHER_IS_BETTER = {"images", "diversity", "detail", "clusters", "coverage of D's codes", "k"}
+INK, GREEN = "#333333", "#009e73"
+Columns = dict[str, NDArray[np.float64]]
 
 
-class Pairing(NamedTuple):
-    """One signal beside KID.
-
-    Attributes:
-        signal: a column of metrics.jsonl.
-        level: Spearman's rank correlation of the values.
-        change: of the changes from one score to the next.
-        count: how many scores.
-        images: seen by the last of them.
-    """
-
-    signal: str
-    level: float
-    change: float
-    count: int
-    images: int
-
-
-def configurations(scale: float) -> dict[str, TrainConfig]:
-    """What is trained, by the name of its data."""
-    demo = PRESETS["began"]["remedies"]
-    images = round(IMAGES * scale)
-    every = images // SCORES
-    common = {
-        "sample_every": every,
-        "score_every": every,
-        "checkpoint_every": every,
-        "log_every": every // 4,
-        "keep": 1,
-    }
-    digits = demo.with_changes(images=images, **common, score_count=500)
-    faces = demo.with_changes(
-        network=Autoencoder(width=16, latent=32), data="faces:count=4000", images=images, **common, score_count=120
+def config_of(data: str, setting: str, seed: int, scale: float) -> TrainConfig:
+    every = round(IMAGES * scale) // SCORES
+    config = PRESETS["began"]["default"].with_changes(data=DATA[data], resolution=32, seed=seed, **SETTINGS[setting])
+    return config.with_changes(
+        images=every * SCORES,
+        sample_every=every,
+        score_every=every,
+        score_count=COUNT,
+        checkpoint_every=every,
+        keep_every=every,
+        log_every=every // 4,
     )
-    return {"digits": digits, "faces": faces}
 
 
 def main() -> None:
-    """Train what is not there, and write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="*", help="digits, faces; by default both")
+    parser.add_argument("--data", nargs="*", choices=list(DATA), default=list(DATA))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of images")
-    parser.add_argument("--runs", type=Path, default=Path("runs/convergence"), help="where the runs are")
+    parser.add_argument("--runs", type=Path, default=Path("runs/convergence"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--report", action="store_true", help="train nothing")
-    given = parser.parse_args()
-    if not given.report:
-        known = configurations(given.scale)
-        for name in given.data or known:
-            resume_if_exists(known[name], given.runs / name, quiet=True)
-    runs = {path.name: Run.open(path) for path in sorted(given.runs.iterdir()) if (path / "config.yaml").is_file()}
-    scored = {name: aligned(run.rows()) for name, run in runs.items()}
-    found = {name: paired(columns) for name, columns in scored.items()}
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    drawn(scored, found).savefig(RESULTS / "convergence.png", dpi=110)
-    text = table(runs, found)
-    (RESULTS / "convergence.md").write_text(text)
-    print(text)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed, data, setting in itertools.product([] if options.report else options.seeds, options.data, SETTINGS):
+        folder = options.runs / f"{data}-{setting.replace(' ', '-')}-{seed}"
+        file = folder / "signals.json"
+        if not file.exists():
+            run = resume_if_exists(config_of(data, setting, seed, options.scale), folder, quiet=True)
+            file.write_text(json.dumps([logged(run, before, at) | measured(run, at) for before, at in windows(run)]))
+            print(folder.name, flush=True)
+            report(options.runs, options.out)
+    report(options.runs, options.out)
 
 
-def aligned(rows: Sequence[dict[str, Any]]) -> dict[str, Values]:
-    """For each score after the warm-up: images seen, KID, and every signal's mean since the score before."""
-    scores = [row for row in rows if "kid" in row]
-    names = sorted({name for row in rows for name in row} - {"images", "kid", "kid_spread"})
-    columns: dict[str, list[float]] = {name: [] for name in ("images", "kid", *names)}
-    before = 0
-    for score in scores:
-        window = [row for row in rows if before < row["images"] <= score["images"]]
-        before = score["images"]
-        if score["images"] < WARM * scores[-1]["images"]:
-            continue
-        columns["images"].append(score["images"])
-        columns["kid"].append(score["kid"])
-        for name in names:
-            values = [row[name] for row in window if name in row]
-            columns[name].append(float(np.mean(values)) if values else float("nan"))
-    return {name: np.array(values) for name, values in columns.items()}
+def windows(run: Run) -> list[tuple[int, int]]:
+    """Images before and after each of a run's spans between two scores."""
+    scored = [row["images"] for row in run.rows() if "kid" in row]
+    return list(itertools.pairwise([0, *scored]))
 
 
-def paired(columns: dict[str, Values]) -> list[Pairing]:
-    """Every signal, and the images seen themselves, beside KID; the closest companion first."""
-    kid, last = columns["kid"], columns["images"][-1]
-    found = [
-        Pairing(name, _spearman(values, kid), _spearman(np.diff(values), np.diff(kid)), len(kid), int(last))
-        for name, values in columns.items()
-        if name != "kid" and np.isfinite(values).all() and np.ptp(values) > 0
+def logged(run: Run, before: int, at: int) -> dict[str, float]:
+    """Means of what was logged after `before` images and up to `at`, and KID."""
+    rows = [row for row in run.rows() if before < row["images"] <= at]
+    names = sorted({name for row in rows for name in row} - {"images", "lr", "kid_spread"})
+    return {"images": at} | {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+
+@torch.inference_mode()
+def measured(run: Run, at: int) -> dict[str, float]:
+    """What the discriminator after `at` images says of images that it knows, does not know, and samples."""
+    players = open_players(run, at=at, device="cpu")
+    dataset = open_dataset(run.config, place=run.place)
+    sets = {
+        name: dataset.split(part).batch(list(range(COUNT)))
+        for name, part in (("train", "train"), ("held-out", "held-out"))
+    }
+    sets["samples"] = players.pictures(players.draw(COUNT, "convergence", 0))
+    energies, codes = {}, {}
+    for name, pictures in sets.items():
+        energies[name], codes[name] = seen(players, pictures)
+    spread = codes["held-out"].std(dim=0).clamp_min(1e-6)
+    real, made = (((codes[name] - codes["held-out"].mean(dim=0)) / spread) for name in ("held-out", "samples"))
+    gamma = run.config.objective.gamma  # type: ignore[attr-defined]
+    unknown = energies["held-out"]
+    return {
+        "energy of held-out images": unknown,
+        "energy gap, held-out to known": unknown / energies["train"] - 1,
+        "energy gap, samples to held-out": abs(energies["samples"] / unknown - 1),
+        "M_global, held-out": unknown + abs(gamma * unknown - energies["samples"]),
+        "KID of D's codes": squared_mmd(made, real),
+        "coverage of D's codes": manifold_scores(real, made).coverage,
+    }
+
+
+def seen(players: TrainedPlayers, pictures: torch.Tensor) -> tuple[float, torch.Tensor]:
+    """Mean energy, and codes (N, K)."""
+    images = players.on_device(pictures)
+    return float(players.discriminator(images).score.double().mean()), players.features(images).double()
+
+
+def report(folder: Path, out: Path) -> None:
+    """The page and the figure of all runs that are there."""
+    out.mkdir(parents=True, exist_ok=True)
+    sections = ["# Which signal tells how good BEGAN's samples are?", __doc__.split("\n\n")[2].replace("\n", " ")]
+    sections.append("`python -m benchmarks.convergence`")
+    tables: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    for data in DATA:
+        files = sorted(folder.glob(f"{data}-*/signals.json"))
+        runs = [columns(json.loads(file.read_text())) for file in files]
+        if len(runs) > 2:
+            tables[data] = judged = dict(sorted(scored(runs).items(), key=lambda item: -item[1][0]))
+            sections += [f"## {data.capitalize()}: {len(runs)} runs", table(judged)]
+    if tables:
+        drawn(tables).savefig(out / "convergence.png", dpi=110)
+        sections.insert(3, "![Rank correlation of each signal with KID](convergence.png)")
+    (out / "convergence.md").write_text("\n\n".join(sections) + "\n")
+
+
+def columns(rows: Sequence[dict[str, float]]) -> Columns:
+    """Signals as arrays over the scores; signals that are better high are turned around, as KID is better low."""
+    return {
+        name: np.array([row[name] for row in rows]) * (-1 if name in HIGHER_IS_BETTER else 1)
+        for name in rows[0]
+        if all(name in row for row in rows)
+    }
+
+
+def scored(runs: Sequence[Columns]) -> dict[str, tuple[float, float, float, float]]:
+    """By signal: its correlation with KID in second halves, between ends, and what choosing by it costs."""
+    names = [name for name in runs[0] if name != "kid" and all(name in run for run in runs)]
+    half = len(runs[0]["kid"]) // 2
+    ends = np.array([run["kid"][-1] for run in runs])
+    result = {}
+    for name in names:
+        within = [spearman(run[name][half:], run["kid"][half:]) for run in runs]
+        between = spearman(np.array([run[name][-1] for run in runs]), ends)
+        chosen = np.mean([run["kid"][half:][run[name][half:].argmin()] / run["kid"][half:].min() for run in runs])
+        right = np.mean([same_order(a[name][-1] - b[name][-1], a["kid"][-1] - b["kid"][-1]) for a, b in pairs(runs)])
+        result[name] = (float(np.mean(within)), between, float(right), float(chosen))
+    return result
+
+
+def pairs(runs: Sequence[Columns]) -> list[tuple[Columns, Columns]]:
+    return list(itertools.combinations(runs, 2))
+
+
+def same_order(signal: float, kid: float) -> float:
+    """1 if two differences have one sign, 0 if not, a half if there is no difference."""
+    return 0.5 if signal == 0 else float((signal > 0) == (kid > 0))
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Rank correlation; 0 where one does not vary."""
+    return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+
+
+def table(judged: dict[str, tuple[float, float, float, float]]) -> str:
+    lines = [
+        "| signal | within second halves | between runs | pairs of runs in right order | KID chosen, of the best |"
     ]
-    return sorted(found, key=lambda each: -abs(each.level))
-
-
-def _spearman(a: Values, b: Values) -> float:
-    """Nan where one does not vary."""
-    return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else float("nan")
-
-
-def table(runs: dict[str, Run], found: dict[str, list[Pairing]]) -> str:
-    """The page for docs/results."""
-    scale = max(run.config.images for run in runs.values()) / IMAGES
-    command = "python -m benchmarks.convergence" + (f" --scale {scale:g}" if scale != 1 else "")
-    lines = ["# Does M_global go along with KID?", "", f"`{command}`", ""]
-    lines += ["![KID and M_global over training, and every signal's correlation with KID](convergence.png)", ""]
-    for name, pairings in found.items():
-        config, chance = runs[name].config, 1.96 / np.sqrt(pairings[0].count - 1)
-        width = getattr(config.network, "width", "")
-        lines += [
-            f"## {name.capitalize()}",
-            "",
-            f"BEGAN, {width} wide, {pairings[0].images:,} images of {config.data} at {config.resolution} pixels, seed "
-            f"{config.seed}; KID of {config.score_count} samples every {config.score_every:,} images; "
-            f"n = {pairings[0].count} scores, those of the first tenth left out.",
-            "",
-            "| signal | rank correlation with KID | of the changes |",
-            "|---|---|---|",
-            *(f"| {each.signal} | {_told(each.level)} | {_told(each.change)} |" for each in pairings),
-            "",
-            f"Of {pairings[0].count} unrelated pairs, 95 % lie within ±{chance:.2f}; scores that follow each other are "
-            "not unrelated, so that the first column needs more than that.",
-            "",
-        ]
+    lines.append("|---|---|---|---|---|")
+    for name, (within, between, right, chosen) in judged.items():
+        lines.append(f"| {name} | {within:+.2f} | {between:+.2f} | {right:.0%} | {chosen:.2f} |")
     return "\n".join(lines)
 
 
-def _told(value: float) -> str:
-    return f"{value:+.2f}" if np.isfinite(value) else "-"
-
-
-def drawn(scored: dict[str, dict[str, Values]], found: dict[str, list[Pairing]]) -> Figure:
-    """KID and M_global over training; and each signal's two correlations."""
-    figure = Figure(figsize=(11, 3.6 * len(scored)), layout="constrained")
-    panels = figure.subplots(len(scored), 2, squeeze=False, width_ratios=(3, 2))
-    for (left, right), (name, columns) in zip(panels, scored.items(), strict=True):
-        images = columns["images"] / 1000
-        left.plot(images, columns["kid"], color=INK, marker="o", markersize=3)
-        left.set(title=name, xlabel="thousand images", ylabel="KID", ylim=(0, None))
-        twin = left.twinx()
-        twin.plot(images, columns["m_global"], color=GREEN, marker="s", markersize=3)
-        twin.set_ylabel("M_global", color=GREEN)
-        twin.set_ylim(0, None)
-        pairings = found[name][::-1]
-        places = np.arange(len(pairings))
-        right.barh(places + 0.2, [each.level for each in pairings], 0.38, color=INK, label="values")
-        right.barh(places - 0.2, [each.change for each in pairings], 0.38, color=GREEN, label="changes")
-        right.set_yticks(places, [each.signal for each in pairings])
-        right.set(xlim=(-1, 1), title=f"rank correlation with KID, n = {pairings[0].count}")
-        right.set_xticks([-1, -0.5, 0, 0.5, 1])
-        right.axvline(0, color=GRAY, linewidth=0.8)
-        right.legend(frameon=False, fontsize=8)
-        for axes in (left, right, twin):
-            axes.spines["top"].set_visible(False)
+def drawn(tables: dict[str, dict[str, tuple[float, float, float, float]]]) -> Figure:
+    """Both correlations of every signal."""
+    figure = Figure(figsize=(6 * len(tables), 6), layout="constrained")
+    for axes, (data, judged) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
+        names = list(judged)[::-1]
+        places = np.arange(len(names))
+        axes.barh(places + 0.2, [judged[name][0] for name in names], 0.38, color=INK, label="within second halves")
+        axes.barh(places - 0.2, [judged[name][1] for name in names], 0.38, color=GREEN, label="between runs")
+        axes.set_yticks(places, names)
+        axes.set(xlim=(-1, 1), title=f"{data}: rank correlation with KID")
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.legend(frameon=False, fontsize=8, loc="lower left")
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
