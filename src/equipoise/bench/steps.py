@@ -39,8 +39,8 @@ class SyntheticFeed:
     def draw(
         self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1, readers: int | None = None
     ) -> FeedBatch:
-        """The next `batch` images in a fixed order, from the start again after the last one."""
-        positions = (torch.arange(batch) + images_seen) % self.count
+        """A process's share of the next `batch` images in a fixed order, from the start again after the last one."""
+        positions = (torch.arange(batch).chunk(size)[rank] + images_seen) % self.count
         return FeedBatch(self.images[positions], positions % self.classes if self.classes else None)
 
     def close(self) -> None:
