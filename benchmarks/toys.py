@@ -73,7 +73,7 @@ def measured(name: str, config: TrainConfig, folder: Path) -> Found:
             print(f"{name}: {error}", flush=True)
         done.write_text(json.dumps({"seconds": time.process_time() - started}))
     run = Run.open(folder)
-    figures = {score: figure["value"] for score, figure in equipoise.evaluate(run, count=5000).figures.items()}
+    figures = {score: figure["value"] for score, figure in equipoise.evaluate(run, count=5000, draws=1).figures.items()}
     rows = [row for row in run.rows() if "in_modes" in row]
     return Found(
         run,

@@ -58,9 +58,14 @@ def build(objective: Objective) -> tuple[Players, Optimizers]:
 
 
 def step_inputs(
-    objective: Objective, step: int, share: slice = slice(0, ROWS), *, separate_latents: bool = False
+    objective: Objective,
+    step: int,
+    share: slice = slice(0, ROWS),
+    *,
+    separate_latents: bool = False,
+    rows: int = ROWS,
 ) -> StepInputs:
-    draws = Draws(0, step * ROWS, ROWS, share, dtype=torch.float64)
+    draws = Draws(0, step * rows, rows, share, dtype=torch.float64)
     needs = objective.needs
     real = 2 * draws.uniform("real", *SHAPE) - 1
     noise = draws.uniform("pixels", needs.samples, *SHAPE)
@@ -267,12 +272,14 @@ def assert_identical(first: TrainState, second: TrainState) -> None:
         assert torch.equal(tensor, theirs[name]), name
 
 
-def trained(objective: Objective, distributed: Distributed, share: slice) -> dict[str, Any]:
+def trained(
+    objective: Objective, distributed: Distributed, share: slice, steps: int = STEPS, rows: int = ROWS
+) -> dict[str, Any]:
     """Weights, state and measures after some steps with a share of each batch, as arrays."""
     players, optimizers = build(objective)
     state, measures = objective.initial_state(1), dict[str, Tensor]()
-    for step in range(STEPS):
-        inputs = step_inputs(objective, step, share)
+    for step in range(steps):
+        inputs = step_inputs(objective, step, share, rows=rows)
         state, measures = train_step(players, optimizers, objective, state, inputs, distributed, order="alternating")
     weights = {
         f"{side} {key}": value for side in Players._fields for key, value in getattr(players, side).state_dict().items()
@@ -281,23 +288,32 @@ def trained(objective: Objective, distributed: Distributed, share: slice) -> dic
     return {key: value.numpy() for key, value in everything.items()}
 
 
-def compare_processes(launcher: Launcher) -> list[str]:
-    """Assert that both processes together compute what one does alone; the names of the objectives compared.
+def compare_processes(launcher: Launcher, steps: int = STEPS, rows: int = ROWS, rtol: float = 1e-9) -> list[str]:
+    """Assert that all processes together compute what one does alone; the names of the objectives compared.
 
     Compared here, as whatever this returns must fit into the pipe to the launching process: it is not read before the
     end, and beyond 64 KiB both would wait forever.
     """
     torch.set_num_threads(1)
-    distributed, half = make_distributed(launcher, "fp64"), ROWS // 2
-    share = slice(distributed.rank * half, (distributed.rank + 1) * half)
+    distributed = make_distributed(launcher, "fp64")
+    size = rows // distributed.world_size
+    share = slice(distributed.rank * size, (distributed.rank + 1) * size)
     for name in EVERY:
-        two, one = trained(make(name), distributed, share), trained(make(name), Distributed(), slice(0, ROWS))
-        assert two.keys() == one.keys()
-        for key, value in two.items():
-            np.testing.assert_allclose(value, one[key], rtol=1e-9, atol=1e-12, err_msg=f"{name}: {key}")
+        several = trained(make(name), distributed, share, steps, rows)
+        one = trained(make(name), Distributed(), slice(0, rows), steps, rows)
+        assert several.keys() == one.keys()
+        for key, value in several.items():
+            np.testing.assert_allclose(value, one[key], rtol=rtol, atol=1e-3 * rtol, err_msg=f"{name}: {key}")
     return EVERY
 
 
 def test_two_processes_equal_one() -> None:
     """Each has half of every batch; gradients, statistics and states are reduced to those of the whole batch."""
     assert make_launcher("cpu", 2).launch(compare_processes) == EVERY
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_equal_one_over_fifty_steps(processes: int) -> None:
+    """Rounding grows from step to step, and is the only difference: in float64 it stays below a hundred-millionth."""
+    assert make_launcher("cpu", processes).launch(compare_processes, 50, 8, 1e-8) == EVERY

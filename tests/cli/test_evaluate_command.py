@@ -53,7 +53,7 @@ def test_images_beside_images_and_scores_side_by_side(within: Command, sets: Pat
         (["--images", "made", "--reference", "real.npy", "--metrics", "fid"], "fid needs 100 images or more, not 24"),
         (["--images", "made", "--reference", "real.npy", "--metrics", "kidd"], "there is no score 'kidd'"),
         (["--images", "made", "--reference", "real.npy", "--metrics", ","], "there is no score to compute"),
-        (["--images", "made", "--reference", "real.npy", "--features", "dinov3"], "did you mean dinov2"),
+        (["--images", "made", "--reference", "real.npy", "--features", "dinov3"], "did you mean dinov2-vit"),
         (
             ["--images", "made", "--reference", "real.npy", "--metrics", "kid", "--count", "10"],
             "needs 20 images or more, not 10",

@@ -87,6 +87,27 @@ def test_packed_images_are_shared_as_one_process_sees_them(tmp_path: Path) -> No
     assert together.equal(feed.draw(12, 5, 36).images)
 
 
+@pytest.mark.parametrize("readers", [1, 2])
+def test_the_number_of_processes_may_change_in_the_middle_of_an_epoch(feed: Feed, readers: int) -> None:
+    """No image is lost or doubled, and each batch is, row by row, that of the processes that began."""
+    count, batch = epoch(feed), 6
+    sizes = [1, 2, 3, 1, 3, 2, 6, 1]
+    seen = []
+    for step, position in enumerate(range(0, 2 * count // batch * batch, batch)):
+        size = sizes[step % len(sizes)]
+        drawn = [feed.draw(batch, 5, position, rank, size, readers) for rank in range(size)]
+        expected = [feed.draw(batch, 5, position, rank, readers, readers) for rank in range(readers)]
+        together, wanted = (
+            [number for part in parts for number in numbers(part.images)] for parts in (drawn, expected)
+        )
+        assert together == wanted
+        assert [label for part in drawn for label in part.labels.tolist()] == [number % 7 for number in together]
+        seen += together
+    if readers == 1:
+        assert len(set(seen[:count])) == count
+        assert set(seen[count : 2 * count]) <= set(seen[:count])
+
+
 def test_classes_are_counted_where_they_can_be(tmp_path: Path) -> None:
     names = folder_of(tmp_path)
     assert (names.classes, names.class_names) == (7, tuple("0123456"))

@@ -13,17 +13,20 @@ import pytest
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from equipoise import PRESETS, Run, Scores, TrainConfig, UsageError, evaluate, resume, sample, train
 from equipoise.data import cache_folder, open_images
 from equipoise.evaluation.evaluate import choose_metrics
 from equipoise.evaluation.features import image_statistics
-from equipoise.evaluation.image_sets import generated_images, stored_images
+from equipoise.evaluation.image_sets import ImageSet, generated_images, stored_images
 from equipoise.evaluation.request import Request
+from equipoise.evaluation.suspects import suspects_sheet
 from equipoise.metrics import (
     METRICS,
     Available,
+    FeatureBatch,
     Limits,
     MetricInputs,
     MetricResult,
@@ -38,6 +41,8 @@ from equipoise.metrics.reconstruction import reconstruct
 from equipoise.networks import Autoencoder
 from equipoise.randomness import keyed_generator
 
+BY_NAME = ("reconstruction", "fid-infinity", "gaussian-mmd")  # what is left out unless it is asked for
+CLIP_ONLY = "cmmd"
 FAST = ("kid", "fid", "precision", "recall", "density", "coverage", "ms-ssim")
 Bytes = NDArray[np.uint8]
 
@@ -100,7 +105,8 @@ def close(one: Scores, other: Scores) -> None:
 
 
 def test_a_run_beside_its_held_out_images(run: Run) -> None:
-    scores = evaluate(run, features="pixels", count=150, quiet=True, device="cpu", metrics=("fid", "memorisation"))
+    metrics = ("fid", "memorisation")
+    scores = evaluate(run, features="pixels", count=150, quiet=True, device="cpu", metrics=metrics, draws=1)
     train_part, held = open_images("digits", resolution=16).split(0.1)
     real = held.batch(torch.randperm(len(held), generator=keyed_generator(0, "chosen")).numpy()[:150]).numpy()
     made = sample(run, 150).numpy()
@@ -125,10 +131,10 @@ def _fid(a: Bytes, b: Bytes) -> float:
 
 
 def test_by_default_all_that_applies(run: Run) -> None:
-    scores = evaluate(run, count=120, quiet=True, device="cpu")
-    assert list(scores.figures) == [name for name in METRICS if name != "reconstruction"]
+    scores = evaluate(run, count=120, quiet=True, device="cpu", draws=1)
+    assert list(scores.figures) == [name for name in METRICS if name not in (*BY_NAME, CLIP_ONLY)]
     assert scores.protocol["features"]["name"] == "digits"
-    few = evaluate(run, count=40, quiet=True, device="cpu")
+    few = evaluate(run, count=40, quiet=True, device="cpu", draws=1)
     assert "fid" not in few.figures
     assert any("fid, inception-score: left out, for there are only 40 images in a set" in note for note in few.notes)
 
@@ -138,6 +144,7 @@ def test_reconstruction_of_held_out_images(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(METRICS, "reconstruction", two)
     figures = evaluate(run, count=20, quiet=True, device="cpu", metrics=("reconstruction",)).figures["reconstruction"]
     assert figures["images"] == 2
+    assert "deviation" not in figures, "it is of the generator, not of samples"
     assert 0 < figures["value"] < 1, "a gray image has about that error"
 
 
@@ -173,6 +180,64 @@ def test_worse_with_more_noise_and_with_more_dropped_modes(tmp_path: Path) -> No
     assert value(noised[1], "sliced-wasserstein") > value(noised[0], "sliced-wasserstein")
 
 
+def test_scores_are_means_over_draws_of_samples(run: Run, tmp_path: Path) -> None:
+    """Each draw has the next samples of the same seed; what its own file of them scores is what it adds."""
+    how: dict[str, Any] = {"quiet": True, "device": "cpu", "features": "pixels", "metrics": ("fid", "ms-ssim")}
+    together = evaluate(run, count=110, draws=3, **how)
+    alone = evaluate(run, count=110, draws=1, **how)
+    samples = sample(run, 330).numpy()
+    _, held = open_images("digits", resolution=16).split(0.1)
+    chosen = torch.randperm(len(held), generator=keyed_generator(0, "chosen")).numpy()[:110]
+    real = held.batch(np.sort(chosen)).numpy()
+    parts = [_fid(samples[start : start + 110], real) for start in (0, 110, 220)]
+    assert value(together, "fid") == pytest.approx(np.mean(parts), rel=1e-4)
+    assert together.figures["fid"]["deviation"] == pytest.approx(np.std(parts, ddof=1), rel=1e-3)
+    assert value(alone, "fid") == pytest.approx(parts[0], rel=1e-4)
+    assert "deviation" not in alone.figures["fid"]
+    assert together.protocol == alone.protocol, "one draw may be compared with three"
+    assert (together.subject["draws"], alone.subject["draws"]) == (3, 1)
+
+
+def test_images_on_the_disk_are_drawn_as_often_as_they_suffice(tmp_path: Path) -> None:
+    images = digits()[0]
+    path, real = saved(tmp_path / "made.npy", images[:100]), saved(tmp_path / "real.npy", images[100:200])
+    how: dict[str, Any] = {"quiet": True, "device": "cpu", "features": "pixels", "metrics": ("kid", "recall")}
+    for count, draws in ((33, 3), (50, 2), (51, 1), (100, 1)):
+        scores = evaluate(path, real, count=count, **how)
+        assert scores.subject["draws"] == draws
+        assert ("deviation" in scores.figures["kid"]) == (draws > 1)
+    twice = [evaluate(path, real, count=33, **how).figures for _ in range(2)]
+    assert twice[0] == twice[1], "also where the draws come from the cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIPOISE_CACHE", str(tmp_path / "another"))
+        assert evaluate(path, real, count=33, **how).figures == twice[0]
+
+
+def _read(images: torch.Tensor, places: range) -> Iterator[torch.Tensor]:
+    yield images[places.start : places.stop]
+
+
+def test_a_sheet_of_suspects(run: Run, tmp_path: Path) -> None:
+    """Copies of training images lead it, each beside the image that it copies."""
+    training, held = open_images("digits", resolution=16).split(0.1)
+    base, others = (part.batch(np.arange(200)) for part in (training, held))
+    samples = torch.cat([others[:30], base[[70, 3]]])
+    sets = [ImageSet("set", "", (1, 16, 16), len(images), partial(_read, images)) for images in (samples, base)]
+    statistics = [
+        accumulate([FeatureBatch(x, x.flatten(1).float())], frozenset({"vectors"}), total=len(x))
+        for x in (samples, base)
+    ]
+    sheet = suspects_sheet(sets[0], sets[1], (statistics[0], statistics[1]))
+    cells = np.asarray(sheet.convert("L"))[2 * 16 :]  # below the heading
+    side, across = 96, 96 + 2 * 6
+    first = [cells[6 : 6 + side, 6 + column * across :][:, :side] for column in range(4)]
+    for cell, image in zip(first, base[[70, 70, 3, 3]], strict=True):
+        assert np.array_equal(cell, image[0].numpy().repeat(6, axis=0).repeat(6, axis=1))
+    evaluate(run, count=40, draws=1, metrics="kid", quiet=True, device="cpu", suspects=tmp_path / "suspects.png")
+    with Image.open(tmp_path / "suspects.png") as picture:
+        assert picture.size[0] == 8 * across
+
+
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_batches_make_no_difference(run: Run, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits_extractor = load_extractor("digits", shape=(1, 16, 16))
@@ -206,7 +271,7 @@ def test_metrics_are_named_alone_together_or_all_of_them(tmp_path: Path) -> None
 
 def test_two_processes_equal_one(run: Run) -> None:
     how: dict[str, Any] = {"count": 131, "quiet": True, "device": "cpu", "metrics": (*FAST, "memorisation", "modes")}
-    close(evaluate(run, devices=2, **how), evaluate(run, **how))
+    close(evaluate(run, devices=2, draws=2, **how), evaluate(run, draws=2, **how))
 
 
 @pytest.mark.long
@@ -254,8 +319,12 @@ def test_reference_statistics_are_cached_by_content(tmp_path: Path, monkeypatch:
 def test_what_is_computed_by_default_with_all_and_by_name() -> None:
     everything = Available(side=32, classes=10, training=True, generator=True)
     usual, notes = choose_metrics(None, everything, (200, 100))
-    assert (usual, notes) == ([name for name in METRICS if name != "reconstruction"], [])
-    assert choose_metrics(("all",), everything, (200, 100)) == (list(METRICS), [])
+    assert (usual, notes) == ([name for name in METRICS if name not in (*BY_NAME, CLIP_ONLY)], [])
+    every = [name for name in METRICS if name != CLIP_ONLY]
+    assert choose_metrics(("all",), everything, (200, 100)) == (every, [])
+    assert CLIP_ONLY in choose_metrics(None, replace(everything, extractor="clip-vitl14-336"), (200, 100))[0]
+    with pytest.raises(UsageError, match="cmmd needs --features clip-vitl14-336: leave it out"):
+        choose_metrics((CLIP_ONLY,), everything, (200, 100))
     assert choose_metrics(("fid", "kid"), everything, (200, 100)) == (["fid", "kid"], [])
     few, notes = choose_metrics(None, everything, (200, 40))
     assert set(usual) - set(few) == {"fid", "inception-score"}
@@ -266,7 +335,9 @@ def test_what_is_computed_by_default_with_all_and_by_name() -> None:
         "sliced-wasserstein",
         "reconstruction",
         "memorisation",
+        "authenticity",
         "modes",
+        CLIP_ONLY,
     }
 
 
@@ -276,14 +347,15 @@ def test_too_few_and_too_small_images_leave_out_what_nobody_asked_for() -> None:
     assert choose_metrics(("all",), everything, (200, 19), "do this") == (
         ["ms-ssim", "reconstruction"],
         [
-            "kid, fid, inception-score, precision, recall, density, coverage, sliced-wasserstein, memorisation, modes: "
+            "kid, fid, fid-infinity, gaussian-mmd, inception-score, precision, recall, density, coverage, "
+            "sliced-wasserstein, vendi, memorisation, authenticity, modes: "
             "left out, for there are only 19 images in a set: do this"
         ],
     )
     with pytest.raises(UsageError, match=r"nothing can be scored \(kid, .*only 1 image in a set: do this\)"):
         choose_metrics(None, everything, (200, 1), "do this")
     names, notes = choose_metrics(None, Available(side=8), (200, 200))
-    assert names == ["kid", "fid", "precision", "recall", "density", "coverage"]
+    assert names == ["kid", "fid", "precision", "recall", "density", "coverage", "vendi"]
     assert notes == ["sliced-wasserstein, ms-ssim: left out, for the images have 8 pixels a side"]
     with pytest.raises(UsageError, match="ms-ssim needs 11 pixels a side: leave it out of --metrics"):
         choose_metrics(("ms-ssim",), Available(side=8), (200, 200))
@@ -351,6 +423,10 @@ def test_mistakes_are_refused(run: Run, tmp_path: Path) -> None:
         ((run,), {"crop": 8}, "cropped as it has them: leave --crop out"),
         ((large, small), {"crop": 30}, r"none of the 40 images in .*small.npy .*20x20, too small to crop 30x30"),
         ((run,), {"count": 0}, "count: .*greater than or equal to 1, not 0"),
+        ((run,), {"draws": 0}, "draws: .*greater than or equal to 1, not 0"),
+        ((large, large), {"suspects": tmp_path / "s.png"}, "--suspects needs a run, scored by its held-out images"),
+        ((run,), {"suspects": tmp_path / "s.txt"}, "cannot write a picture as 's.txt'"),
+        ((run,), {"suspects": tmp_path}, "cannot write a picture|is no file"),
         ((run, small), {"metrics": ("memorisation",)}, "memorisation needs a run, scored by its held-out images"),
     ]
     for words, how, message in cases:
@@ -369,7 +445,7 @@ def test_kid_while_training_and_the_best_checkpoint(run: Run) -> None:
     assert file is not None
     assert file.name == f"best-{best['images']:012d}.safetensors"
     assert run.load_checkpoint(best=True)[1]["images"] == best["images"]
-    scores = evaluate(run, best=True, quiet=True, device="cpu", count=40, metrics=("kid",))
+    scores = evaluate(run, best=True, quiet=True, device="cpu", count=40, draws=1, metrics=("kid",))
     assert f"best, {best['images']} images seen" in scores.subject["name"]
     assert value(scores, "kid") == pytest.approx(best["kid"], rel=1e-4), "the same latents and the same held-out images"
 

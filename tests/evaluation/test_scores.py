@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from equipoise import Scores, UsageError
-from equipoise.evaluation.scores import compare, difference
+from equipoise.evaluation.scores import compare, difference, over_draws
 
 PROTOCOL = {
     "version": 1,
@@ -63,6 +63,38 @@ def test_equal_scores_are_not_marked_and_missing_ones_are_dashes() -> None:
     rows = compare([("a", made(kid=0.5)), ("b", made(kid=0.5, fid=2.0)), ("c", made(fid=3.0))]).splitlines()
     cells = {row.split()[0]: row.split()[1:] for row in rows[1:-1]}
     assert cells == {"kid": ["0.5", "0.5", "-"], "fid": ["-", "2*", "3"]}
+
+
+def test_means_and_deviations_over_draws() -> None:
+    draws = [{"kid": {"value": v, "spread": 2 * v}, "modes": {"value": 9.0, "of": 10.0}} for v in (1.0, 2.0, 6.0)]
+    merged = over_draws([{**draws[0], "reconstruction": {"value": 0.5}}, *draws[1:]])
+    assert merged["kid"] == pytest.approx({"value": 3.0, "spread": 6.0, "deviation": math.sqrt((4 + 1 + 9) / 2)})
+    assert merged["modes"] == {"value": 9.0, "of": 10.0, "deviation": 0.0}
+    assert merged["reconstruction"] == {"value": 0.5}
+    infinite = over_draws([{"modes": {"value": math.inf}}] * 2)
+    assert infinite["modes"]["value"] == math.inf
+
+
+def test_draws_are_told_and_compared_with_files_that_have_none(tmp_path: Path) -> None:
+    scores = made("a", kid=0.5, recall=0.9)
+    scores.figures["kid"] |= {"spread": 0.3, "deviation": 0.0625}
+    scores.subject["draws"] = 3
+    assert "mean ± standard deviation over 3 draws" in str(scores)
+    assert "0.5 ± 0.062" in str(scores)
+    scores.write(tmp_path / "a.json")
+    made("b", kid=0.25).write(tmp_path / "b.json")  # as older versions wrote them
+    table = compare([(name, Scores.read(tmp_path / f"{name}.json")) for name in ("a", "b")])
+    kid = next(row for row in table.splitlines() if row.strip().startswith("kid"))
+    assert kid.split() == ["kid", "0.5", "±", "0.062", "0.25*"]
+    assert "± standard deviation over draws" in table
+    assert "±" not in compare([("b", made(kid=0.25)), ("c", made(kid=0.5))])
+
+
+def test_extractors_have_their_present_names_in_older_files(tmp_path: Path) -> None:
+    scores = made(kid=0.5)
+    scores.protocol["features"]["name"] = "dinov2"
+    scores.write(tmp_path / "a.json")
+    assert Scores.read(tmp_path / "a.json").protocol["features"]["name"] == "dinov2-vits14"
 
 
 @pytest.mark.parametrize(

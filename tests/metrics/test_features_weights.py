@@ -26,7 +26,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    for name in ("EQUIPOISE_INCEPTION", "EQUIPOISE_DINOV2", "EQUIPOISE_TRIAL"):
+    for name in ("EQUIPOISE_INCEPTION", "EQUIPOISE_DINOV2_VITL14", "EQUIPOISE_TRIAL"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "torch" / "hub" / "checkpoints"
 
@@ -84,10 +84,10 @@ def test_a_damaged_file_in_the_cache_is_refused(published: Published, cache: Pat
         published.locate(None)
 
 
-@pytest.mark.parametrize("name", ["inception", "dinov2"])
+@pytest.mark.parametrize("name", ["inception", "dinov2-vitb14", "dinov2-vitl14"])
 def test_the_variable_names_the_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"fc.bias": torch.zeros(1000)}, path)
-    monkeypatch.setenv(f"EQUIPOISE_{name.upper()}", str(path))
+    monkeypatch.setenv(f"EQUIPOISE_{name.upper().replace('-', '_')}", str(path))
     with pytest.raises(UsageError, match=f"does not hold the weights of {name}"):
         load_extractor(name, shape=(3, 32, 32))

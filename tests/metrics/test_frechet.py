@@ -8,7 +8,8 @@ from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from equipoise.errors import UsageError
-from equipoise.metrics import Moments, frechet_distance
+from equipoise.metrics import Moments, extrapolated_distance, frechet_distance
+from equipoise.randomness import keyed_generator
 
 
 def vectors(count: int, size: int, seed: int, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
@@ -113,3 +114,34 @@ def test_refuses_a_single_image_and_features_that_are_not_finite() -> None:
     bad[3, 2], bad[4, 0] = torch.nan, torch.inf
     with pytest.raises(UsageError, match="2 of 5 images are NaN or infinite"):
         Moments.from_vectors(bad)
+
+
+def test_extrapolation_equals_a_line_fitted_to_scipys_distances() -> None:
+    samples, real = vectors(600, 6, 0, scale=1.1), vectors(900, 6, 1)
+    numbers = np.linspace(60, 600, 4).astype(int)
+    subsets = [
+        samples[torch.randperm(600, generator=keyed_generator(3, "fid-infinity", int(number)))[:number]]
+        for number in numbers
+    ]
+    slope, expected = np.polyfit(1 / numbers, [by_scipy(subset, real) for subset in subsets], 1)
+    ours = extrapolated_distance(samples, Moments.from_vectors(real), sizes=4, seed=3)
+    assert ours == pytest.approx(expected, rel=1e-8)
+    assert slope > 0
+
+
+def test_extrapolation_takes_the_bias_of_few_samples_away() -> None:
+    """Of N(0, I) and N(0, 4 I) in 24 dimensions, whose distance is 24 (2 - 1)², by 20 draws of 400 samples each."""
+    real = Moments(10_000, torch.zeros(24, dtype=torch.float64), torch.eye(24, dtype=torch.float64) * 9999 * 4)
+    plain, extrapolated = [], []
+    for seed in range(20):
+        samples = torch.randn(400, 24, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        plain.append(frechet_distance(Moments.from_vectors(samples), real))
+        extrapolated.append(extrapolated_distance(samples, real))
+    errors = [np.mean(values) - 24 for values in (plain, extrapolated)]
+    assert errors[0] > 0.3, "few samples seem farther than they are"
+    assert abs(errors[1]) < errors[0] / 3
+
+
+def test_extrapolation_refuses_too_few() -> None:
+    with pytest.raises(UsageError, match="fid-infinity needs 20"):
+        extrapolated_distance(vectors(19, 4, 0), Moments.from_vectors(vectors(50, 4, 1)))

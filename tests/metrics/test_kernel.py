@@ -1,12 +1,14 @@
 """KID and the squared MMD: against torchmetrics and the formula written out."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from equipoise.errors import UsageError
-from equipoise.metrics import gaussian, kernel_distance, squared_mmd
+from equipoise.metrics import clip_distance, gaussian, kernel_distance, squared_mmd
 
 
 def vectors(count: int, seed: int, size: int = 6) -> Tensor:
@@ -103,3 +105,36 @@ def test_refuses_fewer_images_than_a_subset() -> None:
         kernel_distance(vectors(50, 0), vectors(30, 1), subset_size=40)
     with pytest.raises(UsageError, match="kid needs 2 images or more, not 1"):
         kernel_distance(vectors(50, 0), vectors(1, 1))
+
+
+def test_cmmd_equals_the_authors_formula_written_out() -> None:
+    """All pairs, those of a vector with itself too, of vectors of unit length; σ = 10, times 1,000."""
+    a, b = vectors(30, 0), vectors(21, 1) + 0.8
+
+    def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
+        unit = [rows / rows.norm(dim=1, keepdim=True) for rows in (x, y)]
+        return torch.exp(-(unit[0][:, None] - unit[1][None]).square().sum(dim=2) / (2 * 10**2)).mean()
+
+    expected = 1000 * (mean_kernel(a, a) + mean_kernel(b, b) - 2 * mean_kernel(a, b))
+    assert clip_distance(a, b) == pytest.approx(expected.item(), rel=1e-9)
+    assert clip_distance(a * 3, b) == pytest.approx(clip_distance(a, b), rel=1e-12), "lengths do not count"
+
+
+def test_cmmd_of_two_opposite_directions() -> None:
+    """Points u and -u: |u + u|² = 4, so it is 1000 · 2 (1 - exp(-4 / 200))."""
+    u = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert clip_distance(u, -u) == pytest.approx(2000 * -math.expm1(-0.02), rel=1e-12)
+    assert clip_distance(u.repeat(5, 1), u) == 0
+
+
+def test_cmmd_is_too_high_by_what_pairs_with_themselves_add() -> None:
+    a, b = vectors(40, 0), vectors(60, 1)
+    x, y = (rows / rows.norm(dim=1, keepdim=True) for rows in (a, b))
+    kernel = gaussian(10.0)
+
+    def within(rows: Tensor) -> float:
+        values = kernel(rows, rows)
+        return float((values.sum() - values.trace()) / (len(rows) * (len(rows) - 1)))
+
+    bias = (1 - within(x)) / len(x) + (1 - within(y)) / len(y)
+    assert clip_distance(a, b) == pytest.approx(1000 * (squared_mmd(x, y, kernel) + bias), rel=1e-8)

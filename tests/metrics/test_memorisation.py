@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import UsageError
-from equipoise.metrics import memorisation, nearest
+from equipoise.metrics import crowding, memorisation, nearest
 
 
 def vectors(count: int, seed: int, size: int = 5) -> Tensor:
@@ -84,3 +84,31 @@ def test_equal_distances_are_even_chances() -> None:
 def test_refuses_too_few_held_out_images() -> None:
     with pytest.raises(UsageError, match="20 images or more, not 19"):
         memorisation(torch.ones(5), torch.ones(19))
+
+
+def test_crowding_equals_every_pair_compared() -> None:
+    samples, training = vectors(40, 0), vectors(90, 1)
+    samples[:3] = training[[4, 4, 50]]
+    to_training = torch.cdist(samples.double(), training.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    apart = torch.cdist(training.double(), training.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    apart.fill_diagonal_(torch.inf)
+    expected = to_training.amin(dim=1) / apart.amin(dim=1)[to_training.argmin(dim=1)]
+    ours = crowding(nearest(samples, [training]), training, max_distances=300)
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+    assert ours[:3].tolist() == [0, 0, 0]
+
+
+def test_crowding_beside_duplicates_in_the_data() -> None:
+    training = torch.tensor([[0.0], [0.0], [5.0], [6.0]])
+    samples = torch.tensor([[0.0], [0.5], [5.25]])
+    assert crowding(nearest(samples, [training]), training).tolist() == [1.0, torch.inf, 0.25]
+
+
+def test_new_images_are_as_authentic_as_held_out_ones_and_copies_are_not() -> None:
+    training, held_out, fresh = (vectors(count, seed) for seed, count in enumerate((1000, 500, 1000)))
+
+    def share(samples: Tensor) -> float:
+        return (crowding(nearest(samples, [training]), training) > 1).double().mean().item()
+
+    assert share(fresh) == pytest.approx(share(held_out), abs=0.06)
+    assert share(training + 0.01 * vectors(1000, 9)) < 0.01

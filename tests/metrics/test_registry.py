@@ -61,11 +61,14 @@ def test_each_metric_takes_what_its_entry_names_and_no_more(name: str) -> None:
 
 
 def test_each_metric_says_what_is_missing() -> None:
-    everything = Available(side=16, classes=10, training=True, generator=True)
+    everything = Available(side=16, extractor="clip-vitl14-336", classes=10, training=True, generator=True)
     assert not any(metric.missing(everything) for metric in METRICS.values())
     words = {
         "kid": None,
         "fid": None,
+        "fid-infinity": None,
+        "cmmd": "--features clip-vitl14-336",
+        "gaussian-mmd": None,
         "inception-score": "an extractor with classes",
         "precision": None,
         "recall": None,
@@ -73,15 +76,18 @@ def test_each_metric_says_what_is_missing() -> None:
         "coverage": None,
         "sliced-wasserstein": "16 pixels a side",
         "ms-ssim": None,
+        "vendi": None,
         "reconstruction": "a run from latents alone",
         "memorisation": "a run, scored by its held-out images",
+        "authenticity": "a run, scored by its held-out images",
         "modes": "an extractor with classes",
     }
     assert {name: METRICS[name].missing(Available(side=15)) for name in words} == words
 
 
 def test_by_default_no_search_and_no_foreign_classes() -> None:
-    for classes, expected in ((10, {"reconstruction"}), (1000, {"reconstruction", "modes"})):
+    by_name = {"reconstruction", "fid-infinity", "gaussian-mmd"}
+    for classes, expected in ((10, by_name), (1000, by_name | {"modes"})):
         available = Available(side=32, classes=classes, training=True, generator=True)
         assert {name for name, metric in METRICS.items() if not metric.by_default(available)} == expected
 
@@ -112,7 +118,7 @@ def test_samples_and_real_images_keep_their_roles() -> None:
     ours = compute(TWO_SETS, samples, reference)
     for name in ("precision", "recall", "density", "coverage"):
         assert ours[name]["value"] == getattr(expected, name)
-    for name in ("inception-score", "ms-ssim"):
+    for name in ("inception-score", "ms-ssim", "vendi"):
         assert compute([name], reference, samples)[name]["value"] == ours[name]["real"] != ours[name]["value"]
 
 
@@ -122,7 +128,7 @@ def test_a_set_and_itself_are_ideal() -> None:
     assert ours["fid"]["value"] == pytest.approx(0, abs=1e-9)
     assert ours["sliced-wasserstein"]["value"] == 0
     assert [ours[name]["value"] for name in ("precision", "recall", "coverage")] == [1, 1, 1]
-    for name in ("inception-score", "ms-ssim"):
+    for name in ("inception-score", "ms-ssim", "vendi"):
         assert ours[name]["value"] == ours[name]["real"]
     assert ours["modes"]["value"] == ours["modes"]["of"]
     assert ours["modes"]["kl"] == 0

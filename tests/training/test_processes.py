@@ -80,7 +80,7 @@ def test_a_process_that_dies_is_told_in_a_sentence(small: TrainConfig, tmp_path:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(started[-1] if number == signal.SIGKILL else process.pid, number)
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == code, told
     assert "Traceback" not in told
     assert told.splitlines()[-1].startswith("equipoise: ")

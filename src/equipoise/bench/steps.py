@@ -36,9 +36,11 @@ class SyntheticFeed:
         self.skipped: list[tuple[str, str]] = []
         self.notes: list[str] = []
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
-        """The next `batch` images in a fixed order, from the start again after the last one."""
-        positions = (torch.arange(batch) + images_seen) % self.count
+    def draw(
+        self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1, readers: int | None = None
+    ) -> FeedBatch:
+        """A process's share of the next `batch` images in a fixed order, from the start again after the last one."""
+        positions = (torch.arange(batch).chunk(size)[rank] + images_seen) % self.count
         return FeedBatch(self.images[positions], positions % self.classes if self.classes else None)
 
     def close(self) -> None:

@@ -36,6 +36,10 @@ def evaluate(
 
     Example: equipoise evaluate runs/photos --json scores.json
 
+    Example: equipoise evaluate runs/photos --features dinov2-vitl14 --metrics fid,vendi,authenticity --draws 5
+
+    Example: equipoise evaluate runs/photos --suspects copies.png
+
     Example: equipoise evaluate --images made/ --reference photos/ --resolution 64 --metrics kid,fid
 
     Args:
@@ -56,6 +60,8 @@ def evaluate(
     if not is_first_process():  # of the processes that torchrun has started, one prints
         return 0
     print(scores)
+    if settings.suspects is not None:
+        print(f"suspects: {settings.suspects}")
     if json is not None:
         scores.write(json)
         print(f"scores: {json}")

@@ -6,7 +6,7 @@ from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
 from equipoise.cli.train import print_paths
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import Count, ProcessCount
 from equipoise.training.train import resume as resume_training
 
 
@@ -19,6 +19,7 @@ def resume(
     run: Positional[Path],
     images: Count | None = None,
     data: str | None = None,
+    devices: ProcessCount | None = None,
     force_changes: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -26,12 +27,17 @@ def resume(
 
     Example: equipoise resume runs/photos --images 2M
 
+    Example: equipoise resume runs/photos --devices 4
+
     Args:
         run: Folder of the run.
         images: Number of images to train to, instead of the run's own.
         data: Where the run's images are now, if they have moved.
+        devices: Number of processes on this machine from now on; images and their order stay the same.
         force_changes: Go on although config.yaml was edited in what decides on training, such as the seed.
         quiet: Show no progress.
     """
-    print_paths(resume_training(run, images=images, data=data, force_changes=force_changes, quiet=quiet))
+    print_paths(
+        resume_training(run, images=images, data=data, devices=devices, force_changes=force_changes, quiet=quiet)
+    )
     return 0

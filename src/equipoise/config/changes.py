@@ -7,6 +7,7 @@ from equipoise.config.train_config import TrainConfig
 
 CHANGEABLE = {
     "data",  # where the images lie; that they are the same is checked by their content
+    "devices",  # batches and their order are the same on any number of processes
     "images",
     "until_converged",
     "on_divergence",

@@ -46,7 +46,9 @@ class Feed(Protocol):
     @property
     def count(self) -> int | None: ...  # noqa: D102
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
+    def draw(
+        self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1, readers: int | None = None
+    ) -> FeedBatch:
         """Share of process `rank` of `size` in the batch that comes after `images_seen` images.
 
         That is a pure function of the arguments and of the data. The shares of all processes together are the batch.
@@ -57,6 +59,8 @@ class Feed(Protocol):
             images_seen: by all processes so far.
             rank: the process.
             size: number of processes.
+            readers: number of processes whose shares the batch is made of, where the order of the images rests on it,
+                as in shards; by default `size`. It divides `batch` and `images_seen`.
 
         Raises:
             UsageError: the data cannot be read on.

@@ -74,7 +74,9 @@ class Toy:
         """Half the side of a square about the origin in which practically all points lie, with a margin."""
         return float(np.abs(self.centres).max() * 1.15 + 3 * self.sigma)
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
+    def draw(
+        self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1, readers: int | None = None
+    ) -> FeedBatch:
         """Share of process `rank` of `size` in the batch that comes after `images_seen` points: see `Feed`."""
         assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
         share = batch // size

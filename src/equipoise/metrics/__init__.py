@@ -4,11 +4,11 @@ Everything is computed in float64: differences of nearly equal sums, as in KID a
 """
 
 from equipoise.metrics.base import Estimate, MetricResult
-from equipoise.metrics.frechet import frechet_distance
+from equipoise.metrics.frechet import extrapolated_distance, frechet_distance
 from equipoise.metrics.inception import inception_score
-from equipoise.metrics.kernel import gaussian, kernel_distance, squared_mmd
+from equipoise.metrics.kernel import clip_distance, gaussian, kernel_distance, squared_mmd
 from equipoise.metrics.manifold import ManifoldScores, manifold_scores
-from equipoise.metrics.memorisation import Memorisation, Nearest, memorisation, nearest
+from equipoise.metrics.memorisation import Memorisation, Nearest, crowding, memorisation, nearest
 from equipoise.metrics.metric import Available, Generator, Metric, MetricInputs
 from equipoise.metrics.modes import Modes, ToyModes, class_modes, toy_modes
 from equipoise.metrics.moments import Moments
@@ -34,6 +34,7 @@ from equipoise.metrics.statistics import (
     merge_statistics,
     partition,
 )
+from equipoise.metrics.vendi import vendi_score
 
 __all__ = [
     "METRICS",
@@ -60,7 +61,10 @@ __all__ = [
     "accumulate",
     "check_metrics",
     "class_modes",
+    "clip_distance",
     "compute_metrics",
+    "crowding",
+    "extrapolated_distance",
     "frechet_distance",
     "gaussian",
     "inception_score",
@@ -81,5 +85,6 @@ __all__ = [
     "sliced_wasserstein",
     "squared_mmd",
     "toy_modes",
+    "vendi_score",
     "wasserstein_1d",
 ]

@@ -1,6 +1,6 @@
 """Memorisation: whether samples lie nearer to the training images than new images of the same kind do.
 
-After Meehan, Chaudhuri and Dasgupta (2020), arXiv:2004.05675.
+After Meehan, Chaudhuri and Dasgupta (2020), arXiv:2004.05675, and Alaa et al. (2022), arXiv:2102.08921.
 """
 
 from collections.abc import Iterable
@@ -103,9 +103,43 @@ def memorisation(samples: Tensor, held_out: Tensor, *, tail: float = 0.05) -> Me
     )
 
 
+def crowding(samples: Nearest, training: Tensor, *, max_distances: int = MAX_DISTANCES) -> Tensor:
+    """For each sample its distance to the nearest training image over that image's own to the nearest other one.
+
+    Args:
+        samples: nearest training image of each of N samples, as `nearest` finds them.
+        training: (L, K) vectors, two or more.
+        max_distances: in memory at once.
+
+    Returns:
+        (N,) float64, 0 or more; 1 or less where a sample lies nearer to a training image than any other of these does.
+        A duplicate among the training images is at distance 0 from its twin: a sample beside it has infinity, or 1 if
+        it is a copy too.
+    """
+    found, places = torch.unique(samples.indices, return_inverse=True)
+    own = training.flatten(1)
+    gaps = []
+    for rows, distances in distance_blocks(own[found], own, max_distances=max_distances):
+        itself = found[rows, None]
+        gaps.append(distances.scatter(1, itself, torch.inf).min(dim=1).values.sqrt())
+    gap = torch.cat(gaps)[places]
+    return torch.where((samples.distances == 0) & (gap == 0), 1.0, samples.distances / gap)
+
+
+def _nearest_of_samples(inputs: MetricInputs) -> Nearest:
+    return nearest(inputs.vectors[0], [inputs.training_vectors])
+
+
+def _authenticity(inputs: MetricInputs) -> MetricResult:
+    ratios = crowding(inputs.shared(_nearest_of_samples), inputs.training_vectors)
+    held_out = crowding(nearest(inputs.vectors[1], [inputs.training_vectors]), inputs.training_vectors)
+    # A copy of an image that the data have twice is as near as its twin: no new image, and so not authentic.
+    return {"value": (ratios > 1).double().mean().item(), "real": (held_out > 1).double().mean().item()}
+
+
 def _compute(inputs: MetricInputs) -> MetricResult:
-    samples, reference = (nearest(vectors, [inputs.training_vectors]).distances for vectors in inputs.vectors)
-    result = memorisation(samples, reference)
+    held_out = nearest(inputs.vectors[1], [inputs.training_vectors])
+    result = memorisation(inputs.shared(_nearest_of_samples).distances, held_out.distances)
     return {"value": result.share, "nearer": result.nearer}
 
 
@@ -116,4 +150,12 @@ MEMORISATION = Metric(
     better="lower",
     ideal=0.05,
     description="share of samples suspiciously near to a training image",
+)
+AUTHENTICITY = Metric(
+    compute=_authenticity,
+    needs=frozenset({"vectors"}),
+    needs_training=True,
+    better="reference",
+    ideal=None,
+    description="share of samples farther from a training image than its nearest neighbour is",
 )

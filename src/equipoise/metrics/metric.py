@@ -23,12 +23,14 @@ class Available:
 
     Attributes:
         side: of the images, in pixels; the shorter one.
+        extractor: its name.
         classes: of the extractor, or None.
         training: whether the reference was held out from the training images of a run.
         generator: whether a generator makes the samples, of latents alone.
     """
 
     side: int
+    extractor: str = ""
     classes: int | None = None
     training: bool = False
     generator: bool = False
@@ -122,6 +124,7 @@ class Metric:
     Attributes:
         compute: from its inputs to a dictionary with `value`, and details by name.
         needs: statistics that it reads of both sets.
+        extractor: name of the only one of whose features it is defined; None for any.
         needs_training: whether it reads the vectors of the training images.
         needs_generator: whether it reads the generator.
         minimum: number of images that each set must have.
@@ -135,6 +138,7 @@ class Metric:
 
     compute: Callable[[MetricInputs], MetricResult]
     needs: frozenset[Statistic] = frozenset()
+    extractor: str | None = None
     needs_training: bool = False
     needs_generator: bool = False
     minimum: int = 20
@@ -147,6 +151,8 @@ class Metric:
 
     def missing(self, available: Available) -> str | None:
         """What it needs and is not at hand, in words; None where it applies."""
+        if self.extractor and available.extractor != self.extractor:
+            return f"--features {self.extractor}"
         if "probabilities" in self.needs and not available.classes:
             return "an extractor with classes"
         if self.needs_training and not available.training:

@@ -4,21 +4,25 @@ from collections.abc import Iterable
 
 from equipoise.errors import UsageError, quoted
 from equipoise.metrics.base import MetricResult, require
-from equipoise.metrics.frechet import FID
+from equipoise.metrics.frechet import FID, FID_INFINITY
 from equipoise.metrics.inception import INCEPTION_SCORE
-from equipoise.metrics.kernel import KID
+from equipoise.metrics.kernel import CMMD, GAUSSIAN_MMD, KID
 from equipoise.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL
-from equipoise.metrics.memorisation import MEMORISATION
+from equipoise.metrics.memorisation import AUTHENTICITY, MEMORISATION
 from equipoise.metrics.metric import Metric, MetricInputs
 from equipoise.metrics.modes import MODES
 from equipoise.metrics.reconstruction import RECONSTRUCTION
 from equipoise.metrics.similarity import MS_SSIM
 from equipoise.metrics.sliced import SLICED_WASSERSTEIN
 from equipoise.metrics.statistics import Statistic
+from equipoise.metrics.vendi import VENDI
 
 METRICS: dict[str, Metric] = {
     "kid": KID,
     "fid": FID,
+    "fid-infinity": FID_INFINITY,
+    "cmmd": CMMD,
+    "gaussian-mmd": GAUSSIAN_MMD,
     "inception-score": INCEPTION_SCORE,
     "precision": PRECISION,
     "recall": RECALL,
@@ -26,8 +30,10 @@ METRICS: dict[str, Metric] = {
     "coverage": COVERAGE,
     "sliced-wasserstein": SLICED_WASSERSTEIN,
     "ms-ssim": MS_SSIM,
+    "vendi": VENDI,
     "reconstruction": RECONSTRUCTION,
     "memorisation": MEMORISATION,
+    "authenticity": AUTHENTICITY,
     "modes": MODES,
 }
 """By name, in the order in which they are reported."""

@@ -22,7 +22,7 @@ from equipoise.errors import UsageError, quoted, reason
 from equipoise.reading import is_text, open_plain
 from equipoise.runs.files import write_atomically, writing
 
-FORMAT = 3
+FORMAT = 4
 LARGEST_HEADER = 16 * 2**20  # bytes; that of a thousand tensors has a hundredth of them
 
 Contents = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and facts
@@ -152,7 +152,13 @@ def _open_a_window(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Content
     return tensors, {**facts, "plateau": plateau, "schedule_steps": 0}
 
 
-UPGRADES = {1: _count_generator_steps, 2: _open_a_window}
+def _name_processes(tensors: dict[str, Tensor], facts: dict[str, Any]) -> Contents:
+    """Format 3 did not say how many processes the run began with, but for what its configuration asks for."""
+    config = facts.get("config", {})
+    return tensors, {**facts, "processes": config.get("devices", 1)}
+
+
+UPGRADES = {1: _count_generator_steps, 2: _open_a_window, 3: _name_processes}
 """What turns each older format into the next."""
 
 

@@ -102,14 +102,23 @@ def write_where_asked(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def check_picture(path: Path) -> None:
+    """Refuse a file for a picture, named by the user, before there is one to write.
+
+    Raises:
+        UsageError: it is of no kind in PICTURES, or as `check_place`.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise UsageError(f"cannot write a picture as {quoted(path.name)}: use {' or '.join(PICTURES)}")
+    check_place(path)
+
+
 def save_picture(path: Path, picture: Image.Image) -> None:
     """Write a picture to a file that the user has named, of a kind in PICTURES.
 
     Raises:
         UsageError: it is of another kind, or cannot be written.
     """
-    kind = PICTURES.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(f"cannot write a picture as {quoted(path.name)}: use {' or '.join(PICTURES)}")
+    check_picture(path)
     with file_where_asked(path) as file:
-        picture.save(file, kind)
+        picture.save(file, PICTURES[path.suffix.lower()])

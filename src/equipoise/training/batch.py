@@ -46,11 +46,24 @@ class StepInputs:
 
 
 def make_batch(
-    config: TrainConfig, feed: Feed, images_seen: int, distributed: Distributed, device: torch.device
+    config: TrainConfig,
+    feed: Feed,
+    images_seen: int,
+    distributed: Distributed,
+    device: torch.device,
+    readers: int | None = None,
 ) -> StepInputs:
     """Share of this process in the batch that comes after `images_seen` images.
 
     A pure function of the seed and the position: the shares of all processes together are what one process would get.
+
+    Args:
+        config: of the run.
+        feed: its images.
+        images_seen: by all processes so far.
+        distributed: which process this is, of how many.
+        device: where to compute.
+        readers: number of processes that the run began with; see `Feed.draw`.
 
     Raises:
         UsageError: the data cannot be read on.
@@ -61,7 +74,7 @@ def make_batch(
     draws = Draws(config.seed, images_seen, config.batch, share, device, config.dtype)
     latent, prior = config.network.latent, config.prior
 
-    images, labels = feed.draw(config.batch, config.seed, images_seen, rank, processes)
+    images, labels = feed.draw(config.batch, config.seed, images_seen, rank, processes, readers)
     # Laid out channels-last while they are bytes, a quarter of the memory traffic; converted on the device.
     real = normalise(channels_last(to_device(device, images)))  # a toy's points are floats, and stay as they are
     if config.flip:

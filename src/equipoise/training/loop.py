@@ -133,7 +133,14 @@ def _read_batch(train_state: TrainState, dataset: Dataset, distributed: Distribu
         UsageError: the data cannot be read on, or a signal came while this waited for them.
     """
     with stop.ending_waits():
-        return make_batch(train_state.config, dataset.feed, train_state.images, distributed, train_state.device)
+        return make_batch(
+            train_state.config,
+            dataset.feed,
+            train_state.images,
+            distributed,
+            train_state.device,
+            train_state.processes,
+        )
 
 
 def next_step(train_state: TrainState, distributed: Distributed) -> Step:

@@ -33,17 +33,19 @@ class Changes(NamedTuple):  # not a frozen dataclass, which Fabric refuses to pa
     Attributes:
         images: train to so many instead of the run's own number.
         data: where its images are now, if they have moved.
+        devices: number of processes from now on, instead of the run's own.
         force: whether other changes in its config.yaml are meant.
     """
 
     images: int | None = None
     data: str | None = None
+    devices: int | None = None
     force: bool = False
 
     @property
     def edit(self) -> bool:
         """Whether anything of config.yaml changes."""
-        return self.images is not None or self.data is not None
+        return (self.images, self.data, self.devices) != (None, None, None)
 
     def applied(self, config: TrainConfig) -> TrainConfig:
         """`config` with these changes.
@@ -51,7 +53,7 @@ class Changes(NamedTuple):  # not a frozen dataclass, which Fabric refuses to pa
         Raises:
             UsageError: they cannot work.
         """
-        changes = {"images": self.images, "data": self.data}
+        changes = {"images": self.images, "data": self.data, "devices": self.devices}
         return config.with_changes(**{name: value for name, value in changes.items() if value is not None})
 
 
@@ -124,7 +126,7 @@ def _open(
     if run.config.batch % launcher.world_size:
         raise UsageError(f"--batch {run.config.batch} does not divide by the {launcher.world_size} processes")
     dataset = dataset or open_dataset(run.config, place=run.place)
-    train_state = TrainState(run.config, DataSpec.of(dataset.feed), launcher.device)
+    train_state = TrainState(run.config, DataSpec.of(dataset.feed), launcher.device, launcher.world_size)
     if not run.checkpoints():
         return dataset, train_state, []
     tensors, facts, skipped = run.load_checkpoint()

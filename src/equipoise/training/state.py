@@ -58,9 +58,10 @@ class TrainState:
         schedule_window: sum of the convergence measure in the schedule's open window, which lines of metrics leave.
         images: seen so far, with repetition.
         rollbacks: times that training went back to a checkpoint and halved its learning rate.
+        processes: that the run began with, whatever their number now: the order of shards is that of so many.
     """
 
-    def __init__(self, config: TrainConfig, data: DataSpec, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, data: DataSpec, device: torch.device, processes: int = 1) -> None:
         self.config, self.data, self.device = config, data, device
         with torch.random.fork_rng(devices=[]):
             # Weights are drawn from the global generator, as modules do; outside it is left as it was.
@@ -79,7 +80,7 @@ class TrainState:
         self.plateau, self.schedule_window = Plateau(), MetricAccumulator()
         self.accumulator, self.images = MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
-        self.rollbacks = 0
+        self.rollbacks, self.processes = 0, processes
 
     def use_players(self, players: Players) -> None:
         """Let steps call these networks from now on: `players`, or compiled versions of them."""
@@ -208,6 +209,7 @@ class TrainState:
             "critic_steps_since": self.critic_steps_since,
             "steps_per_epoch": self.steps_per_epoch,
             "cuts": self.rollbacks,
+            "processes": self.processes,
         }
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -244,6 +246,9 @@ class TrainState:
             self.generator_steps, self.critic_steps_since = facts["generator_steps"], facts["critic_steps_since"]
             self.steps_per_epoch, self.rollbacks = facts["steps_per_epoch"], facts["cuts"]
             self.plateau, self.images = Plateau(**facts["plateau"]), facts["images"]
+            self.processes = facts["processes"]
+            if self.processes < 1 or self.config.batch % self.processes:
+                raise ValueError(f"batches of {self.config.batch} are not those of {self.processes} processes")
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit the run's configuration: {reason(error)}") from error
 

@@ -72,6 +72,7 @@ def resume(
     *,
     images: int | None = None,
     data: str | None = None,
+    devices: int | None = None,
     force_changes: bool = False,
     quiet: bool = False,
 ) -> Run:
@@ -81,6 +82,7 @@ def resume(
         path: the run's folder.
         images: train to so many images instead of the number in the run's configuration.
         data: where its images are now; they must be the same ones.
+        devices: number of processes on this machine from now on; the images and their order stay what they were.
         force_changes: go on although the run's configuration was edited in what decides on training; an event tells so.
         quiet: show no progress.
 
@@ -93,11 +95,11 @@ def resume(
         Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     run = Run.open(path)
-    changes = Changes(images, data, force_changes)
-    changes.applied(run.config)  # what cannot work is refused before anything is started
+    changes = Changes(images, data, devices, force_changes)
+    config = changes.applied(run.config)  # what cannot work is refused before anything is started
     if images is not None and images < (seen := _images_saved(run)):
         raise UsageError(f"{run.path} has seen {seen:,} images already, and cannot end after {images:,}: ask for more")
-    launcher = make_launcher(run.config.device, run.config.devices)
+    launcher = make_launcher(config.device, config.devices)
     with _reporting_deaths(run):
         folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
     return _finish(folder, outcome)

@@ -103,7 +103,9 @@ class Images:
         for start in range(0, len(self), size):
             yield self.batch(np.arange(start, min(start + size, len(self))))
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
+    def draw(
+        self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1, readers: int | None = None
+    ) -> FeedBatch:
         """Share of process `rank` of `size` in the batch that comes after `images_seen` images: see `Feed`."""
         assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
         share = batch // size

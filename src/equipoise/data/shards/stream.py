@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from equipoise.data.cache import cache_folder
-from equipoise.data.decode import quiet_pillow
+from equipoise.data.decode import Pixels, quiet_pillow
 from equipoise.data.feed import FeedBatch
 from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.shards.blocks import MAX_BLOCK_BYTES, Block, Decoded, Plan, blocks, decode_samples, read_shard
@@ -23,6 +23,7 @@ from equipoise.data.shards.order import assign_shards
 from equipoise.data.shards.prefetch import Prefetcher
 from equipoise.data.shards.samples import Sample, left_out_note
 from equipoise.data.shards.shard import find_shards
+from equipoise.data.sources.base import Labels
 from equipoise.data.sources.labels import listed
 from equipoise.errors import UsageError, printable
 
@@ -51,9 +52,7 @@ class Stream:
     classes: int = field(default=0, init=False)  # the number of classes is known only from all shards together
     class_names: tuple[str, ...] | None = field(default=None, init=False)
     notes: list[str] = field(default_factory=list)
-    _key: tuple[int, int, int] = field(default=(-1, -1, -1), init=False, repr=False)  # seed, rank and size
-    _prefetcher: Prefetcher[Block] | None = field(default=None, init=False, repr=False)
-    _block: Block | None = field(default=None, init=False, repr=False)
+    _readers: dict[tuple[int, int, int], "_Reader"] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,30 +76,41 @@ class Stream:
         """Name and reason of images that could not be used so far, at most `blocks.MAX_SKIPPED`."""
         return sorted(self.plan.skipped.items())
 
-    def draw(self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1) -> FeedBatch:
+    def draw(
+        self, batch: int, seed: int, images_seen: int, rank: int = 0, size: int = 1, readers: int | None = None
+    ) -> FeedBatch:
         """Share of process `rank` of `size` in the batch that comes after `images_seen` images.
 
         That is a pure function of the arguments and of the shards' content. Positions that follow each other are quick;
         others need a seek, which is slow.
 
         Args:
-            batch: images over all processes; like `images_seen`, a multiple of `size`.
+            batch: images over all processes, a multiple of `size` and of `readers`.
             seed: of the order.
-            images_seen: by all processes so far.
+            images_seen: by all processes so far, a multiple of `readers`.
             rank: the process.
             size: number of processes.
+            readers: number of processes that the shards are dealt to, one share of each batch from each; by default
+                `size`. Of another number, this process reads every share that its own overlaps.
 
         Raises:
             StreamBroken: a shard cannot be read on.
         """
-        assert batch % size == 0 == images_seen % size and 0 <= rank < size  # noqa: S101, PT018
-        position, end = images_seen // size, (images_seen + batch) // size
-        pieces = []
-        while position < end:
-            block = self._block_at(position, (seed, rank, size))
-            place = slice(position - block.first, min(len(block.pixels), end - block.first))
-            pieces.append((block.pixels[place], None if block.labels is None else block.labels[place]))
-            position += len(pieces[-1][0])
+        readers = size if readers is None else readers
+        assert batch % size == 0 and 0 <= rank < size  # noqa: S101, PT018
+        assert batch % readers == 0 == images_seen % readers  # noqa: S101
+        own, share = batch // size, batch // readers
+        pieces, needed = [], set()
+        row, end = rank * own, (rank + 1) * own
+        while row < end:
+            reader, first = divmod(row, share)
+            last = min(share, first + end - row)
+            needed.add((seed, reader, readers))
+            position = images_seen // readers
+            pieces += self._reader((seed, reader, readers)).read(position + first, position + last)
+            row += last - first
+        for key in self._readers.keys() - needed:  # another seed, or other processes
+            self._readers.pop(key).close()
         images = torch.from_numpy(np.concatenate([pixels for pixels, _ in pieces]))
         if not self.labelled:
             return FeedBatch(images, None)
@@ -124,22 +134,54 @@ class Stream:
 
     def close(self) -> None:
         """End what runs in the background; drawing would begin it anew."""
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-        self._prefetcher = self._block = None
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
-    def _block_at(self, position: int, key: tuple[int, int, int]) -> Block:
+    def _reader(self, key: tuple[int, int, int]) -> "_Reader":
+        return self._readers.setdefault(key, _Reader(self.plan, key, self.retry))
+
+
+class _Reader:
+    """The images that the shards give to one of several processes: those of `key`, a seed, a rank and a size."""
+
+    def __init__(self, plan: Plan, key: tuple[int, int, int], retry: RetryPolicy) -> None:
+        self.plan, self.key, self.retry = plan, key, retry
+        self.prefetcher: Prefetcher[Block] | None = None
+        self.block: Block | None = None
+
+    def read(self, position: int, end: int) -> list[tuple[Pixels, Labels | None]]:
+        """Images `position` to `end` - 1 with their labels, in pieces.
+
+        Raises:
+            StreamBroken: a shard cannot be read on.
+        """
+        pieces = []
+        while position < end:
+            block = self._block_at(position)
+            place = slice(position - block.first, min(len(block.pixels), end - block.first))
+            pieces.append((block.pixels[place], None if block.labels is None else block.labels[place]))
+            position += len(pieces[-1][0])
+        return pieces
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        if self.prefetcher is not None:
+            self.prefetcher.close()
+        self.prefetcher = self.block = None
+
+    def _block_at(self, position: int) -> Block:
         """The block that holds an image: the present one or one that follows, else by a seek."""
-        block = self._block
+        block = self.block
         follows = block is not None and block.first <= position <= block.end
-        if self._prefetcher is None or key != self._key or not follows:
+        if self.prefetcher is None or not follows:
             self.close()
-            self._key, stop = key, Event()
-            reader = blocks(self.plan, *key, position, replace(self.retry, stop=stop))
-            self._prefetcher, block = Prefetcher(reader, stop), None
+            stop = Event()
+            found = blocks(self.plan, *self.key, position, replace(self.retry, stop=stop))
+            self.prefetcher, block = Prefetcher(found, stop), None
         while block is None or block.end <= position:
-            self._block = block = None  # freed before the next one is asked for, so that there are never three
-            self._block = block = self._prefetcher.next()
+            self.block = block = None  # freed before the next one is asked for, so that there are never three
+            self.block = block = self.prefetcher.next()
         return block
 
 

@@ -7,19 +7,23 @@ from pathlib import Path
 import torch
 
 from equipoise.errors import UsageError, quoted
+from equipoise.metrics.features.clip import clip
 from equipoise.metrics.features.digits import digits
-from equipoise.metrics.features.dinov2 import dinov2
+from equipoise.metrics.features.dinov2 import SIZES, dinov2
 from equipoise.metrics.features.effnet import effnet_lite0
 from equipoise.metrics.features.extractor import Extractor, Features
 from equipoise.metrics.features.inception import inception
 from equipoise.metrics.features.pixels import pixels
+from equipoise.metrics.features.sscd import sscd
 
 __all__ = ["EXTRACTORS", "Extractor", "Features", "load_extractor"]
 
 EXTRACTORS: dict[str, Callable[[Path | None, torch.device, tuple[int, int, int]], Extractor]] = {
     "inception": inception,
-    "dinov2": dinov2,
+    **{f"dinov2-{variant}": dinov2(variant) for variant in SIZES},
+    "clip-vitl14-336": clip,
     "effnet-lite0": effnet_lite0,
+    "sscd": sscd,
     "digits": digits,
     "pixels": pixels,
 }
@@ -41,7 +45,7 @@ def load_extractor(
         UsageError: there is no such extractor, a package is missing, or the weights are missing, damaged or of others.
     """
     if name not in EXTRACTORS:
-        similar = get_close_matches(name, EXTRACTORS, n=1)
-        hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(EXTRACTORS)}"
+        similar = get_close_matches(name, EXTRACTORS, n=3, cutoff=0.5)  # of dinov2 all three sizes
+        hint = f"did you mean {' or '.join(similar)}?" if similar else f"choose from {', '.join(EXTRACTORS)}"
         raise UsageError(f"there is no feature extractor {quoted(name)}: {hint}")
     return EXTRACTORS[name](file, torch.device(device), shape)

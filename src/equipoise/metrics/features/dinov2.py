@@ -1,9 +1,11 @@
-"""The extractor `dinov2`: the vision transformer ViT-S/14 of DINOv2 (Oquab et al., 2023, arXiv:2304.07193).
+"""The extractors `dinov2-…`: the vision transformers of DINOv2 (Oquab et al., 2023, arXiv:2304.07193).
 
-FID over its features agrees better with people than over Inception's (Stein et al., 2023, arXiv:2306.04675). Modules
-have the names that the file of weights gives them.
+FID over their features agrees better with people than over Inception's (Stein et al., 2023, arXiv:2306.04675, who take
+ViT-L/14 for what they call FD-DINOv2). Modules have the names that the files of weights give them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,36 +16,54 @@ from equipoise.metrics.features.extractor import Extractor
 from equipoise.metrics.features.resize import bicubic, rgb
 from equipoise.metrics.features.weights import Published, load, sha256
 
-WEIGHTS = Published(
-    extractor="dinov2",
-    url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
-    names=("dinov2_vits14_pretrain.pth",),
-    sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
-    variable="EQUIPOISE_DINOV2",
-)
-SIDE, PATCH, FEATURES, HEADS, BLOCKS = 224, 14, 384, 6, 12
+
+@dataclass(frozen=True)
+class Size:
+    """One of the published sizes of the network.
+
+    Attributes:
+        width: of each token, which is the number of features.
+        heads: of attention, 64 wide each.
+        blocks: one after the other.
+        sha256: of the published file of weights.
+    """
+
+    width: int
+    heads: int
+    blocks: int
+    sha256: str
+
+
+SIZES = {
+    "vits14": Size(384, 6, 12, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
+    "vitb14": Size(768, 12, 12, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
+    "vitl14": Size(1024, 16, 24, "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),
+}
+"""By the name that the authors' files give them."""
+SIDE, PATCH = 224, 14
 TRAINED_SIDE = 518 // PATCH  # in patches: the file has position embeddings for the side of its training images
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's R, G and B in [0, 1]
 
 
 class _Attention(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.qkv = nn.Linear(FEATURES, 3 * FEATURES)
-        self.proj = nn.Linear(FEATURES, FEATURES)
+        self.heads = size.heads
+        self.qkv = nn.Linear(size.width, 3 * size.width)
+        self.proj = nn.Linear(size.width, size.width)
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, tokens, 384)
+    def forward(self, x: Tensor) -> Tensor:  # (N, tokens, width)
         triples: Tensor = self.qkv(x)
-        query, key, value = triples.reshape(*x.shape[:2], 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = triples.reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed: Tensor = self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
         return mixed
 
 
 class _Mlp(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(FEATURES, 4 * FEATURES)
-        self.fc2 = nn.Linear(4 * FEATURES, FEATURES)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.fc2(F.gelu(self.fc1(x)))
@@ -51,19 +71,20 @@ class _Mlp(nn.Module):
 
 
 class _LayerScale(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.ones(FEATURES))
+        self.gamma = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gamma
 
 
 class _Block(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.norm1, self.attn, self.ls1 = nn.LayerNorm(FEATURES, eps=1e-6), _Attention(), _LayerScale()
-        self.norm2, self.mlp, self.ls2 = nn.LayerNorm(FEATURES, eps=1e-6), _Mlp(), _LayerScale()
+        width = size.width
+        self.norm1, self.attn, self.ls1 = nn.LayerNorm(width, eps=1e-6), _Attention(size), _LayerScale(width)
+        self.norm2, self.mlp, self.ls2 = nn.LayerNorm(width, eps=1e-6), _Mlp(width), _LayerScale(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.ls1(self.attn(self.norm1(x)))
@@ -72,18 +93,19 @@ class _Block(nn.Module):
 
 
 class DinoV2(nn.Module):
-    """From (N, 3, 224, 224) to the class token behind the last normalisation, (N, 384)."""
+    """From (N, 3, 224, 224) to the class token behind the last normalisation, (N, width)."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, FEATURES))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TRAINED_SIDE**2, FEATURES))
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, FEATURES, PATCH, PATCH)})
-        self.blocks = nn.Sequential(*(_Block() for _ in range(BLOCKS)))
-        self.norm = nn.LayerNorm(FEATURES, eps=1e-6)
+        width = size.width
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TRAINED_SIDE**2, width))
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, PATCH, PATCH)})
+        self.blocks = nn.Sequential(*(_Block(size) for _ in range(size.blocks)))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, None]:  # noqa: D102
-        patches = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)  # (N, 256, 384)
+        patches = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)  # (N, 256, width)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         tokens = self.blocks(tokens + resized_positions(self.pos_embed, SIDE // PATCH))
         return self.norm(tokens[:, 0]), None
@@ -109,25 +131,32 @@ def prepare(images: Tensor) -> Tensor:
     return (bicubic(rgb(images), SIDE) - mean) / deviation
 
 
-def dinov2(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> Extractor:
-    """The extractor, with the published weights.
+def dinov2(variant: str) -> Callable[[Path | None, torch.device, tuple[int, int, int]], Extractor]:
+    """The extractor of one of SIZES, as EXTRACTORS has it: from a file of weights, a device and a shape.
 
-    Args:
-        file: of the weights; by default `Published.locate` says where they are.
-        device: where to compute.
-
-    Raises:
-        UsageError: the weights cannot be had, or `file` holds others.
+    What it returns raises UsageError where the weights cannot be had, or the file holds others.
     """
-    path = WEIGHTS.locate(file)
-    network = load(DinoV2, path, "dinov2", unused=frozenset({"mask_token"}))
-    return Extractor(
-        name="dinov2",
-        size=FEATURES,
-        classes=None,
-        identity=sha256(path)[:16],
-        preprocessing="gray to RGB, bicubic with antialias to 224x224, ImageNet's mean and deviation",
-        prepare=prepare,
-        network=network.to(device),
-        device=device,
+    size, name, file_name = SIZES[variant], f"dinov2-{variant}", f"dinov2_{variant}_pretrain.pth"
+    published = Published(
+        extractor=name,
+        url=f"https://dl.fbaipublicfiles.com/dinov2/dinov2_{variant}/{file_name}",
+        names=(file_name,),
+        sha256=size.sha256,
+        variable=f"EQUIPOISE_DINOV2_{variant.upper()}",
     )
+
+    def extractor(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> Extractor:
+        path = published.locate(file)
+        network = load(lambda: DinoV2(size), path, name, unused=("mask_token",))
+        return Extractor(
+            name=name,
+            size=size.width,
+            classes=None,
+            identity=sha256(path)[:16],
+            preprocessing="gray to RGB, bicubic with antialias to 224x224, ImageNet's mean and deviation",
+            prepare=prepare,
+            network=network.to(device),
+            device=device,
+        )
+
+    return extractor

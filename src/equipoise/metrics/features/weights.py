@@ -69,14 +69,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[str] = frozenset()) -> Network:
+def load(build: Callable[[], Network], path: Path, name: str, unused: tuple[str, ...] = ()) -> Network:
     """An extractor's network in evaluation mode, with the weights in a file, .safetensors or torch's own.
 
     Args:
         build: from nothing to the network.
         path: of the file.
         name: of the extractor, for errors.
-        unused: tensors that may be in the file and are not needed.
+        unused: beginnings of the names of tensors that may be in the file and are not needed.
 
     Raises:
         UsageError: the file cannot be read, or holds something else.
@@ -87,7 +87,9 @@ def load(build: Callable[[], Network], path: Path, name: str, unused: frozenset[
     expected = network.state_dict()
     wanted = {key: tuple(tensor.shape) for key, tensor in expected.items() if not key.endswith(COUNTER)}
     present = {
-        key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(COUNTER) and key not in unused
+        key: tuple(tensor.shape)
+        for key, tensor in state.items()
+        if not key.endswith(COUNTER) and not key.startswith(unused)
     }
     if wanted != present:
         wrong = next(iter(dict(wanted.items() ^ present.items())))
