@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shard_tools import numbers, png, shards
 
 from equipoise.data import open_images
 from equipoise.data.feed import Feed
 from equipoise.data.shards import open_stream
+from shard_tools import numbers, png, shards
 
 Maker = Callable[[Path], Feed]
 IMAGES = 42

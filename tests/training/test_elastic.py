@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shard_tools import shards
 from test_resume import config
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
 from equipoise.config.train_config import write_yaml
 from equipoise.runs.checkpoint import load
+from shard_tools import shards
 from zygote import Zygote
 
 PARTS = [(1, 48), (2, 72), (3, 120), (1, 144)]  # processes, and the images until which they train
