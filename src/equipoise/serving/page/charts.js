@@ -103,7 +103,7 @@ export class Charts {
         } },
       },
       axes: [
-        { stroke: ink, font, grid: { show: false }, ticks: { stroke: line }, size: 30, values: (_, ticks) => ticks.map(short), space: 60 },
+        { stroke: ink, font, grid: { show: false }, ticks: { stroke: line }, size: 34, values: (_, ticks) => ticks.map(short), space: 60, label: "images seen", labelFont: font, labelSize: 18, labelGap: -6 },
         { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 52, values: (_, ticks) => ticks.map(number) },
       ],
       series: [{}, ...series],
@@ -149,10 +149,11 @@ export class Charts {
       return { which, line, value, words: `${several ? `${run.name}: ` : ""}${line.label} ${number(value)}` };
     }));
     const at = index === null || index === undefined ? "" : `after ${count(chart.data[0][index])} images`;
-    readout.replaceChildren(...parts.map(({ which, line, value }) =>
+    const told = parts.filter((part) => part.value !== null); // a run of another objective has not all measures
+    readout.replaceChildren(...told.map(({ which, line, value }) =>
       h("span", { class: `key run-${which + 1} ${line.name.endsWith("_real") || (line !== panel.lines[0] && !line.name.endsWith("_fake")) ? "dashed" : ""}` }, `${line.symbol} `, h("b", {}, number(value)))),
       h("small", {}, at || panel.lines[0].note || ""));
-    axes.setAttribute("aria-label", `${panel.title}. ${parts.map((part) => part.words).join(", ")}`);
+    axes.setAttribute("aria-label", `${panel.title}. ${told.map((part) => part.words).join(", ")}`);
   }
 
   resize() {
