@@ -14,6 +14,7 @@ from equipoise.runs.files import to_json, write_atomically, writing
 
 MOST_LINE = 2**16  # bytes; a row of twenty measures has a hundredth of them
 MOST_END = 2**16  # bytes of a file's end
+MOST_NEW = 2**20  # bytes that are read on at once
 
 Images = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -67,6 +68,27 @@ def read_end(path: Path) -> list[dict[str, Any]]:
     return [row for _, row in _rows(path, MOST_END)]
 
 
+def read_on(path: Path, start: int) -> tuple[list[dict[str, Any]], int]:
+    """The rows from byte `start` on, of MOST_NEW bytes at most, and the byte from which to read on the next time.
+
+    A last line that is still being written is left for then. No rows, from a file that is not there.
+
+    Raises:
+        UsageError: it is there, but cannot be read.
+    """
+    try:
+        with open_plain(path) as file:
+            file.seek(start)
+            data = file.read(MOST_NEW)
+    except FileNotFoundError:
+        return [], 0
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {reason(error)}; move it away, or bring the old one back") from error
+    whole = data.rfind(b"\n") + 1 or (len(data) if len(data) == MOST_NEW else 0)  # of rubbish without lines, all
+    lines = data[:whole].splitlines()
+    return [row for line in lines if (row := _row(path, line)) is not None], start + whole
+
+
 def cut(path: Path, images: int) -> None:
     """Keep the lines up to `images` images, as they stand.
 
@@ -87,15 +109,21 @@ def _rows(path: Path, most: int | None = None) -> Iterator[tuple[bytes, dict[str
                 file.seek(size - most)
                 file.readline(MOST_LINE)  # the end of a line that began before
             while line := file.readline(MOST_LINE):
-                try:
-                    values = parse_json(ROWS[path.name], line).model_dump()
-                except ValueError:
-                    continue
-                yield line, {key: value for key, value in values.items() if _exists(value)}
+                if (row := _row(path, line)) is not None:
+                    yield line, row
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(f"cannot read {path}: {reason(error)}; move it away, or bring the old one back") from error
+
+
+def _row(path: Path, line: bytes) -> dict[str, Any] | None:
+    """What a line holds, without what is no number; None if it is of another form."""
+    try:
+        values = parse_json(ROWS[path.name], line).model_dump()
+    except ValueError:
+        return None
+    return {key: value for key, value in values.items() if _exists(value)}
 
 
 def _exists(value: object) -> bool:

@@ -116,7 +116,7 @@ def _status(run: Run, free: bool | None) -> RunStatus:
     images = images_of(checkpoint[0]) if checkpoint else 0
     if running and rows:
         images = rows[-1]["images"]
-    health = _standing(events)
+    health = standing(events)
 
     state: State = "interrupted"
     if running:
@@ -125,7 +125,7 @@ def _status(run: Run, free: bool | None) -> RunStatus:
         state = "unreadable" if damage else "empty"
     elif images >= run.config.images or (run.config.until_converged and checkpoint[1].plateau.converged):
         state = "finished"
-    elif any(level == "error" and kind != "data" for kind, level in health.items()):
+    elif any(event["level"] == "error" and kind != "data" for kind, event in health.items()):
         state = "diverged"
 
     speed = _speed(run, rows[-1:] if running else [])
@@ -165,18 +165,18 @@ def _newest_checkpoint(run: Run) -> tuple[tuple[Path, _Facts] | None, str]:
     return None, damage
 
 
-def _standing(events: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Level by kind of the warnings and errors that no later event takes back."""
-    standing: dict[str, str] = {}
+def standing(events: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of the warnings and errors that no later event takes back, the latest event by its kind."""
+    found: dict[str, dict[str, Any]] = {}
     for event in events:
         kind = event["kind"]
         if kind == "resumed":  # after what had ended the process
-            standing = {name: level for name, level in standing.items() if level != "error"}
+            found = {name: event for name, event in found.items() if event["level"] != "error"}
         elif event["level"] in ("warning", "error"):
-            standing[kind] = event["level"]
+            found[kind] = event
         else:
-            standing.pop(kind, None)
-    return standing
+            found.pop(kind, None)
+    return found
 
 
 def _speed(run: Run, last_row: Sequence[dict[str, Any]]) -> float | None:

@@ -1,7 +1,7 @@
 // The server: requests, events as they come, and whether it is there at all.
 
 const BASE = "api/v1/";
-const TRIES = 3; // of a request that the server was too busy for
+const PATIENCE = 20; // seconds for which a server that is too busy is asked again
 
 /** What the server refuses, in its own sentence. */
 export class Refused extends Error {
@@ -14,8 +14,9 @@ export class Refused extends Error {
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 /** The answer to a request: JSON, or null where there is none. `signal` gives it up. */
-export async function ask(path, { method = "GET", json, form, signal } = {}) {
-  for (let tried = 1; ; tried++) {
+export async function ask(path, { method = "GET", json, form, signal, patience = PATIENCE } = {}) {
+  const began = performance.now();
+  for (;;) {
     let response;
     try {
       const headers = json === undefined ? {} : { "Content-Type": "application/json" };
@@ -27,8 +28,9 @@ export async function ask(path, { method = "GET", json, form, signal } = {}) {
     }
     connection.there();
     if (response.ok) return response.status === 204 ? null : response.json();
-    if (response.status === 503 && tried < TRIES) {
-      await sleep(Math.min(10, Number(response.headers.get("Retry-After")) || 1));
+    if (response.status === 503 && performance.now() - began < 1000 * patience) {
+      await sleep(Math.min(5, Number(response.headers.get("Retry-After")) || 1));
+      if (signal?.aborted) throw new DOMException("given up", "AbortError");
       continue;
     }
     if (response.status === 401 && path !== "login") connection.dispatchEvent(new Event("login"));
@@ -42,15 +44,14 @@ export const post = (path, json, options) => ask(path, { method: "POST", json, .
 /** The address of a picture of a run. */
 export const picture = (id, name) => `${BASE}runs/${id}/${name}`;
 
-/** Call handlers[kind](data) for every event of a stream, however often it breaks; returns what ends it. */
-export function follow(path, handlers) {
+/** Call handlers[kind](data) for every event of a stream after `since`, however often it breaks; returns what ends it. */
+export function follow(path, handlers, since = "") {
   let source = null;
   let timer = 0;
   let ended = false;
-  let last = ""; // id of the last event: a new EventSource does not know it by itself
+  let last = since; // a new EventSource does not know it by itself
   const open = () => {
-    const since = last && `${path.includes("?") ? "&" : "?"}last_event_id=${encodeURIComponent(last)}`;
-    source = new EventSource(BASE + path + since);
+    source = new EventSource(BASE + path + (last && `?since=${encodeURIComponent(last)}`));
     for (const [kind, handler] of Object.entries(handlers)) {
       source.addEventListener(kind, (event) => {
         last = event.lastEventId || last;

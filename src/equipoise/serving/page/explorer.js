@@ -76,7 +76,8 @@ class Explorer {
       ...(run.checkpoints ?? []).toReversed().map((images) => [images, `After ${count(images)} images`])];
     const bar = this.place.querySelector(".settings");
     bar.append(
-      field("Checkpoint", select(points, this.at, (event) => this.change({ at: event.target.value }))),
+      field("Checkpoint", select(points, this.at, (event) => this.change({ at: event.target.value }))));
+    if (run.has_ema !== false) bar.append(
       field("Weights", select([["true", "Averaged (steadier)"], ["false", "Raw (of the last step)"]], this.ema, (event) => this.change({ ema: event.target.value === "true" }))));
     if (run.classes) {
       const names = run.label_names?.length ? run.label_names : Array.from({ length: run.classes }, (_, index) => String(index));

@@ -74,11 +74,12 @@ export function open(place, argument, signal) {
       run.columns = metrics.columns.images ? metrics.columns : { images: [] };
       run.card.load(facts, latest(run.columns));
       draw();
+      return metrics.place;
     };
     const begin = async () => {
-      await fetchAll();
+      const since = await fetchAll();
       if (control.signal.aborted) return;
-      const stop = follow(`runs/${id}/events?since=${run.columns.images.at(-1) ?? 0}`, {
+      const stop = follow(`runs/${id}/events`, {
         metrics: (row) => {
           append(run.columns, row);
           run.card.measures(latest(run.columns));
@@ -88,7 +89,8 @@ export function open(place, argument, signal) {
         sample: ({ images }) => run.card.sample(images),
         status: (status) => run.card.status(status),
         health: (event) => run.card.event(event),
-      });
+        rewound: fetchAll, // the run went back to a checkpoint
+      }, since);
       control.signal.addEventListener("abort", stop);
     };
     begin().catch((error) => control.signal.aborted || run.card.failed(error.message));
@@ -139,10 +141,12 @@ function empty() {
 }
 
 function append(columns, row) {
-  if (row.images <= (columns.images.at(-1) ?? -1)) {
-    if (row.images === columns.images.at(-1)) return; // already there
-    const keep = columns.images.filter((images) => images < row.images).length; // the run went back to a checkpoint
-    for (const values of Object.values(columns)) values.length = keep;
+  if (row.images === columns.images.at(-1)) { // measures and scores of one moment come apart
+    for (const [name, value] of Object.entries(row)) {
+      columns[name] ??= Array(columns.images.length).fill(null);
+      columns[name][columns.images.length - 1] = value;
+    }
+    return;
   }
   const length = columns.images.length;
   for (const name of Object.keys(row)) columns[name] ??= Array(length).fill(null);

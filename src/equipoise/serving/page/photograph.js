@@ -28,7 +28,7 @@ export function openPhotograph(explorer) {
     form.append("image", file);
     say(said, "Looking for its latent: some seconds …");
     try {
-      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal }));
+      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal, patience: 120 }));
       say(said, "");
     } catch (error) {
       if (!explorer.signal.aborted) say(said, error.message, "failed");

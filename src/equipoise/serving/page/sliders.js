@@ -27,7 +27,7 @@ export function openSliders(explorer) {
     const { at } = explorer.weights();
     say(said, "Looking for directions …");
     try {
-      const found = await ask(`runs/${explorer.run.id}/directions${at === undefined ? "" : `?at=${at}`}`, { signal: explorer.signal });
+      const found = await ask(`runs/${explorer.run.id}/directions${at === undefined ? "" : `?at=${at}`}`, { signal: explorer.signal, patience: 120 });
       if (explorer.base) explorer.base = explorer.shown(); // where the old directions led
       explorer.directions = found.directions;
       explorer.offsets = found.directions.map(() => 0);

@@ -13,7 +13,7 @@ class Store extends EventTarget {
   #end = null;
 
   async load() {
-    const [list, measures] = await Promise.all([ask("runs"), this.panels.length ? null : ask("measures")]);
+    const [list, measures] = await Promise.all([ask("runs"), this.panels.length ? null : ask("measures").catch(() => ({ panels: [] }))]);
     this.root = list.root;
     this.newest = list.newest;
     this.canTrain = list.can_train;
@@ -26,7 +26,7 @@ class Store extends EventTarget {
         this.runs.set(run.id, { ...this.runs.get(run.id), ...run });
         this.#changed();
       },
-      "new-run": ({ id }) => this.#arrived(id),
+      "new-run": ({ id, newest }) => this.#arrived(id, newest),
       gone: ({ id }) => {
         this.runs.delete(id);
         this.#changed();
@@ -34,11 +34,11 @@ class Store extends EventTarget {
     });
   }
 
-  async #arrived(id) {
+  async #arrived(id, newest) {
     const run = await ask(`runs/${id}`).catch(() => null); // it may be gone again
     if (!run) return;
     this.runs.set(id, run);
-    this.newest = id;
+    this.newest = newest ?? id;
     this.dispatchEvent(new CustomEvent("new", { detail: id }));
     this.#changed();
   }

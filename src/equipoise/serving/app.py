@@ -1,0 +1,114 @@
+"""The application: routes, the page, and every error in one sentence."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from equipoise.errors import MOST_SHOWN, UsageError, one_line
+from equipoise.serving.guard import Guard
+from equipoise.serving.refusal import Refusal
+from equipoise.serving.routes import images, live, runs, session
+from equipoise.serving.service import Served, Service
+from equipoise.serving.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+API = "/api/v1"
+KNOWN = {404: "there is nothing at this address", 405: "this address takes other methods"}
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application of one server, whose parts are in `app.state.service`.
+
+    Raises:
+        UsageError: a folder of runs is not there.
+    """
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="equipoise",
+        version=version("equipoise"),
+        description="Runs watched live, and what they have learnt explored.",
+        lifespan=lifespan,
+        docs_url=None,  # these load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = service
+    for module in (runs, live, images, session):
+        app.include_router(module.router, prefix=API, responses=ERRORS)
+    _add_handlers(app)
+    _add_signs_of_life(app)
+    app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
+    app.add_middleware(Guard, settings=settings, telemetry=service.telemetry)
+    return app
+
+
+ERRORS = {
+    status: {
+        "description": meaning,
+        "content": {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
+    }
+    for status, meaning in {
+        400: "It cannot work, and why",
+        401: "A token is needed",
+        403: "It is not allowed here",
+        404: "There is no such thing",
+        408: "It came too slowly",
+        409: "It does not go with what is already so",
+        413: "It is too large, or too much at once",
+        415: "It is of another kind",
+        422: "A value is missing, or out of range",
+        429: "Too many requests",
+        503: "Busy: try again after Retry-After seconds",
+    }.items()
+}
+
+
+def _add_handlers(app: FastAPI) -> None:
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> JSONResponse:
+        return refusal.response()
+
+    @app.exception_handler(UsageError)
+    async def unusable(_: Request, error: UsageError) -> JSONResponse:
+        return Refusal(400, str(error)).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        return Refusal(422, one_line(f"{place}: {first['msg']}" if place else str(first["msg"]), MOST_SHOWN)).response()
+
+    @app.exception_handler(HTTPException)
+    async def known(_: Request, error: HTTPException) -> JSONResponse:
+        response = Refusal(error.status_code, KNOWN.get(error.status_code, str(error.detail))).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def unknown(_: Request, error: Exception) -> JSONResponse:
+        return Refusal(500, f"the server failed ({type(error).__name__}): see what it printed").response()
+
+
+def _add_signs_of_life(app: FastAPI) -> None:
+    @app.get("/healthz", tags=["server"])
+    async def healthz() -> dict[str, str]:
+        """Whether the server answers."""
+        return {"status": "ok"}
+
+    @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
+    def metrics(service: Served) -> Response:
+        """The server's own figures, in Prometheus' text format."""
+        return Response(service.telemetry.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,83 @@
+"""Slow work, done once for all who ask for it: they get it within a second, or are told to ask again."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+from equipoise.serving.refusal import busy
+
+T = TypeVar("T")
+AGAIN_SECONDS = 2.0  # after which to ask again for what is being worked on
+
+
+class Background:
+    """One thread that works on things by key, and keeps the latest of them; used from the event loop alone.
+
+    Args:
+        name: of what it makes, for messages.
+        seconds: to wait for a result before its asker is told to come again; the work goes on.
+        waiting: pieces of work that may wait.
+        kept: results at most.
+        kept_bytes: of them, by the `size` that each is asked for with.
+    """
+
+    def __init__(self, name: str, *, seconds: float, waiting: int, kept: int, kept_bytes: int) -> None:
+        self.name, self.seconds, self.waiting = name, seconds, waiting
+        self.kept, self.kept_bytes = kept, kept_bytes
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"equipoise-{name}")
+        self._tasks: OrderedDict[Hashable, asyncio.Future[Any]] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}
+
+    @property
+    def unfinished(self) -> int:
+        """Pieces of work that wait or are being done."""
+        return sum(not task.done() for task in self._tasks.values())
+
+    @property
+    def held(self) -> int:
+        """Results that are kept."""
+        return len(self._sizes)
+
+    async def result(self, key: Hashable, work: Callable[[], T], size: Callable[[T], int] = lambda _: 2**16) -> T:
+        """What `work` returns; done once for a key, as long as its result is kept.
+
+        Args:
+            key: equal for the same work.
+            work: a function for the thread.
+            size: of its result, in bytes.
+
+        Raises:
+            Refusal: it is not done within `seconds`, or too much waits.
+            Exception: whatever `work` raises, to one of those who ask; then it is done anew.
+        """
+        task = self._tasks.get(key)
+        if task is None:
+            if self.unfinished >= self.waiting:
+                raise busy(f"too much {self.name} waits already", AGAIN_SECONDS)
+            task = asyncio.get_running_loop().run_in_executor(self._pool, work)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # which nobody may come to hear
+            self._tasks[key] = task
+        self._tasks.move_to_end(key)
+        await asyncio.wait({task}, timeout=self.seconds)
+        if not task.done():
+            raise busy(f"{self.name} is in the works", AGAIN_SECONDS)
+        if task.exception() is not None:
+            self._tasks.pop(key, None)
+            raise cast(BaseException, task.exception())
+        result: T = task.result()
+        self._sizes[key] = size(result)
+        self._trim(key)
+        return result
+
+    def _trim(self, newest: Hashable) -> None:
+        """Let go of what was asked for longest ago, but never of the newest."""
+        for key in [key for key in self._tasks if key in self._sizes and key != newest]:
+            if len(self._sizes) <= self.kept and sum(self._sizes.values()) <= self.kept_bytes:
+                return
+            del self._tasks[key], self._sizes[key]
+
+    def close(self) -> None:
+        """Drop what waits; what is being done is finished."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

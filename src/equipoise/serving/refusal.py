@@ -1,0 +1,29 @@
+"""What is not answered: a status and one sentence."""
+
+import math
+
+from starlette.responses import JSONResponse
+
+
+class Refusal(Exception):  # noqa: N818
+    """A request that is refused.
+
+    Attributes:
+        status: of HTTP.
+        message: one sentence that says what to do.
+        retry_after: seconds after which to try again, or None where that would not help.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_after = status, message, retry_after
+
+    def response(self) -> JSONResponse:
+        """The refusal as an answer."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+        return JSONResponse({"error": self.message}, self.status, headers)
+
+
+def busy(what: str, retry_after: float) -> Refusal:
+    """The refusal of what would not be answered in time."""
+    return Refusal(503, f"{what}: try again in a moment", retry_after)

@@ -1,0 +1,1 @@
+"""What is answered: a file a subject, each with a `router`."""

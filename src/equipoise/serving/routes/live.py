@@ -1,0 +1,40 @@
+"""Streams of server-sent events, read from the files of runs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+
+from equipoise.serving.following import Place
+from equipoise.serving.service import RunId, Served
+from equipoise.serving.watcher import Client, stream
+
+router = APIRouter(tags=["live"])
+STREAM = {200: {"content": {"text/event-stream": {}}, "description": "Events, as they come"}}
+
+
+@router.get("/runs/{run_id}/events", responses=STREAM, response_class=StreamingResponse)
+async def events(
+    run_id: RunId,
+    service: Served,
+    since: Annotated[str | None, Query(max_length=80, description="`place` of GET /runs/{id}/metrics")] = None,
+    last_event_id: Annotated[str | None, Header(max_length=80)] = None,
+) -> StreamingResponse:
+    """One run: `metrics` (a row), `health` (a finding or note), `sample` {images}, `status` (as in GET /runs).
+
+    Also `rewound`, after which rows have to be read again, and `gone`, the last one. An event's id is the place from
+    which the stream goes on after a broken connection; without one it begins with what is written from now on.
+    """
+    place = Place.parse(last_event_id or since or "")
+    return _streamed(service, service.watcher.join(run_id, place))
+
+
+@router.get("/live", responses=STREAM, response_class=StreamingResponse)
+async def live(service: Served) -> StreamingResponse:
+    """All runs: `status` of each at first and whenever it changes, `new-run` {id, newest}, `gone` {id}."""
+    return _streamed(service, service.watcher.join(None, None))
+
+
+def _streamed(service: Served, client: Client) -> StreamingResponse:
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream(service.watcher, client), media_type="text/event-stream", headers=headers)

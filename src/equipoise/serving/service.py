@@ -1,0 +1,87 @@
+"""What all routes of one server share."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from equipoise.serving.background import Background
+from equipoise.serving.catalogue import ID_DIGITS, Catalogue
+from equipoise.serving.guard import Bucket
+from equipoise.serving.image_queue import ImageQueue
+from equipoise.serving.models import Model, find_checkpoint, open_model
+from equipoise.serving.settings import Settings
+from equipoise.serving.telemetry import Telemetry
+from equipoise.serving.watcher import Watcher
+
+
+class Service:
+    """The parts of one server.
+
+    Attributes:
+        settings: what it was told.
+        telemetry: what it says of itself.
+        catalogue: the runs.
+        watcher: of their files.
+        loading: generators from checkpoints.
+        images: the queue before the generators.
+        study: slower work: players, encoders, directions, what lies near.
+        logins: how often a login may fail.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        limits = settings.limits
+        self.settings, self.telemetry = settings, Telemetry()
+        self.catalogue = Catalogue(settings.paths)
+        self.watcher = Watcher(self.catalogue, limits)
+        self.images = ImageQueue(limits, batched=settings.batched)
+        bounds = {"seconds": limits.answer_seconds, "waiting": limits.background}
+        self.loading = Background("the checkpoint", **bounds, kept=limits.models, kept_bytes=limits.model_bytes)
+        self.study = Background("the answer", **bounds, kept=limits.studies, kept_bytes=limits.study_bytes)
+        self.logins = Bucket(limits.logins_per_minute / 60, limits.logins_per_minute)
+        for name, meaning, read in (
+            ("images_made", "Images made since the start", lambda: self.images.images_made),
+            ("image_passes", "Passes of generators in which they were made", lambda: self.images.passes),
+            ("image_queue", "Requests that wait for images", lambda: len(self.images)),
+            ("models", "Generators in memory", lambda: self.loading.held),
+            ("background_unfinished", "Pieces of slow work that wait", lambda: self.study.unfinished),
+            ("watchers", "Open streams of events", lambda: self.watcher.count),
+            ("runs", "Runs in the folders served", lambda: len(self.catalogue.entries())),
+        ):
+            self.telemetry.gauge(name, meaning, read)
+
+    async def model(self, run_id: str, at: int | None, *, best: bool, ema: bool) -> Model:
+        """The generator of a checkpoint.
+
+        Raises:
+            Refusal: there is none, or it is not loaded in time.
+            UsageError: it cannot be loaded.
+        """
+        run = self.catalogue.run(run_id)
+        checkpoint = find_checkpoint(run, at, best=best, ema=ema)
+        device = self.settings.device
+        return await self.loading.result(checkpoint, lambda: open_model(run, checkpoint, device), lambda got: got.size)
+
+    def end_streams(self) -> None:
+        """Let everybody who watches go, so that the server can end."""
+        self.watcher.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.watcher.close()
+        self.loading.close()
+        self.study.close()
+        self.images.close()
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(_service)]
+"""The server's parts, in a route."""
+RunId = Annotated[str, Path(pattern=f"^[0-9a-f]{{{ID_DIGITS}}}$", description="Id of the run, as GET /runs has it")]
+"""A run's id, in a route."""
+MAX_IMAGES = 2**53
+Images = Annotated[int, Path(ge=0, le=MAX_IMAGES, description="Images seen")]
+"""Images seen, in a route."""
