@@ -13,6 +13,7 @@ from equipoise.cli.flags import parse_and_call
 from equipoise.data.sources.extras import extra
 from equipoise.devices import Device
 from equipoise.errors import UsageError
+from equipoise.runs.run import CONFIG
 
 TOKEN = "EQUIPOISE_TOKEN"  # noqa: S105  # the variable's name
 SHORTEST = 16  # characters of a token
@@ -58,8 +59,8 @@ def serve(
     """
     with extra("serve", "equipoise serve"):
         import fastapi  # noqa: F401
-        import multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     from equipoise.serving.serve import listen, make_server, paths_to_serve
     from equipoise.serving.settings import Settings
@@ -73,6 +74,10 @@ def serve(
         train_data=train_data,
         device=device,
     )
+    if allow_train and all((path / CONFIG).exists() for path in settings.paths):
+        raise UsageError("--allow-train needs a folder for new runs: name one, not only runs")
+    if train_data is not None and not train_data.is_dir():
+        raise UsageError(f"there is no folder {train_data}: give the one that holds folders of images as --train-data")
     listening = listen(host, port)
     with listening:
         server = make_server(settings, access_log=log)
@@ -100,6 +105,7 @@ def _token(given: str | None, host: str) -> str | None:
 
 def _say_where(host: str, port: int, token: str | None) -> None:
     shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    print(f"serving at http://{shown}:{port}  (Ctrl-C ends it)")
+    # What stands behind a # stays in the browser: no server and no proxy sees or logs it.
+    print(f"serving at http://{shown}:{port}/{'' if token is None else f'#token={token}'}  (Ctrl-C ends it)")
     if token is not None:
         print(f"token: {token}")

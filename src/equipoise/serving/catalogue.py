@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ class Catalogue:
         found = {}
         for root in self.roots:
             for folder in find_runs(root):
-                run_id = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:ID_DIGITS]
+                run_id = id_of(folder)
                 name = printable(str(folder.relative_to(root)) if folder != root else folder.resolve().name)
                 found[run_id] = self._entries.get(run_id) or Entry(run_id, folder, name)
         self._entries = found
@@ -163,10 +164,8 @@ class Catalogue:
     def _read_status(self, entry: Entry) -> dict[str, Any]:
         status = read_status(entry.folder)
         config, traits = None, None
-        try:
+        with suppress(UsageError, Refusal):  # which the status says in its own words
             config, traits = self.run(entry.id).config, self.traits(entry.id)
-        except (UsageError, Refusal):  # which the status says in its own words
-            pass
         toy = bool(config and config.toy)
         generates = bool(traits and config and not toy and not config.tasks.inpaint)
         return {
@@ -174,8 +173,18 @@ class Catalogue:
             "health": _health(entry.folder),
             "toy": toy,
             "classes": traits[0].classes if traits and config and config.tasks.classify else 0,
-            "can": {"generate": generates, "encode": bool(generates and traits and traits[1])},
+            "can": {
+                "generate": generates,
+                "encode": generates,
+                "reconstruct": bool(generates and traits and traits[1]),
+                "nearest": generates,
+            },
         }
+
+
+def id_of(folder: Path) -> str:
+    """The id of the run in a folder: the same for the same place, and nothing that leads back to it."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:ID_DIGITS]
 
 
 def _plain(status: RunStatus) -> dict[str, Any]:
@@ -193,8 +202,8 @@ def _health(folder: Path) -> list[dict[str, Any]]:
 
 def health_of(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event as a finding in words, its parts told apart: `evidence: meaning; remedy`."""
-    evidence, _, rest = event["message"].partition(": ")
-    meaning, _, remedy = rest.partition("; ")
+    said, _, remedy = event["message"].partition("; ")
+    evidence, _, meaning = said.partition(": ")
     return {**event, "evidence": evidence, "meaning": meaning, "remedy": remedy}
 
 

@@ -56,8 +56,15 @@ def place_now(folder: Path) -> Place:
 class Follower:
     """Follows the files of one run, which another process writes, on this machine or another."""
 
-    def __init__(self, folder: Path, place: Place) -> None:
-        self.folder, self.place = folder, place
+    def __init__(self, folder: Path, place: Place, after: int = -1) -> None:
+        """Follow a run.
+
+        Args:
+            folder: the run's.
+            place: from which to read on.
+            after: images seen, up to which rows are passed over.
+        """
+        self.folder, self.place, self.after = folder, place, after
         self._samples_changed = -1
 
     def look(self) -> Iterator[Event]:
@@ -85,12 +92,12 @@ class Follower:
                 rows, end = jsonl.read_on(self.folder / name, start)
             except UsageError:
                 continue
+            rows = [row for row in rows if row["images"] > self.after]
             self.place = self.place._replace(**{field: end})
             for row in rows:
-                if field == "metrics":
-                    yield Event("metrics", row, str(self.place))
-                else:
-                    yield Event("health", health_of(row), str(self.place))
+                # What was read together is sent again together if the connection breaks amidst it.
+                place = str(self.place) if row is rows[-1] else ""
+                yield Event("metrics", row, place) if field == "metrics" else Event("health", health_of(row), place)
 
     def _new_samples(self) -> Iterator[Event]:
         try:

@@ -1,4 +1,4 @@
-"""What is refused before a route sees it: foreign hosts and origins, strangers, floods, and what is too large or slow."""
+"""What is refused before a route sees it: foreign hosts and origins, strangers, floods, the too large or slow."""
 
 import asyncio
 import hashlib
@@ -68,8 +68,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if scope["path"].startswith("/api/"):
-                    headers.setdefault("Cache-Control", "no-store")
+                # The page's files are asked for anew, and not sent again where they are the same.
+                headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith("/api/") else "no-cache")
             await send(message)
 
         try:

@@ -25,6 +25,7 @@ class Server(uvicorn.Server):
         """End: no new connections, streams closed, what is in flight finished."""
         self.service.end_streams()
         await super().shutdown(sockets)
+        self._captured_signals.clear()  # uvicorn would raise them again: to end when asked to is no failure
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """What all routes of one server share."""
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
@@ -8,9 +9,12 @@ from equipoise.serving.background import Background
 from equipoise.serving.catalogue import ID_DIGITS, Catalogue
 from equipoise.serving.guard import Bucket
 from equipoise.serving.image_queue import ImageQueue
-from equipoise.serving.models import Model, find_checkpoint, open_model
+from equipoise.serving.models import Checkpoint, Model, find_checkpoint, open_model
 from equipoise.serving.settings import Settings
+from equipoise.serving.study import strongest_directions
 from equipoise.serving.telemetry import Telemetry
+from equipoise.serving.toys import ToySessions
+from equipoise.serving.trainings import Trainings
 from equipoise.serving.watcher import Watcher
 
 
@@ -25,6 +29,8 @@ class Service:
         loading: generators from checkpoints.
         images: the queue before the generators.
         study: slower work: players, encoders, directions, what lies near.
+        toys: trainings in the plane.
+        trainings: runs that are started here.
         logins: how often a login may fail.
     """
 
@@ -34,9 +40,10 @@ class Service:
         self.catalogue = Catalogue(settings.paths)
         self.watcher = Watcher(self.catalogue, limits)
         self.images = ImageQueue(limits, batched=settings.batched)
-        bounds = {"seconds": limits.answer_seconds, "waiting": limits.background}
-        self.loading = Background("the checkpoint", **bounds, kept=limits.models, kept_bytes=limits.model_bytes)
-        self.study = Background("the answer", **bounds, kept=limits.studies, kept_bytes=limits.study_bytes)
+        background = partial(Background, seconds=limits.answer_seconds, waiting=limits.background)
+        self.loading = background("the checkpoint", kept=limits.models, kept_bytes=limits.model_bytes)
+        self.study = background("the answer", kept=limits.studies, kept_bytes=limits.study_bytes)
+        self.toys, self.trainings = ToySessions(limits), Trainings(settings)
         self.logins = Bucket(limits.logins_per_minute / 60, limits.logins_per_minute)
         for name, meaning, read in (
             ("images_made", "Images made since the start", lambda: self.images.images_made),
@@ -44,6 +51,7 @@ class Service:
             ("image_queue", "Requests that wait for images", lambda: len(self.images)),
             ("models", "Generators in memory", lambda: self.loading.held),
             ("background_unfinished", "Pieces of slow work that wait", lambda: self.study.unfinished),
+            ("toys", "Trainings in the plane", lambda: len(self.toys)),
             ("watchers", "Open streams of events", lambda: self.watcher.count),
             ("runs", "Runs in the folders served", lambda: len(self.catalogue.entries())),
         ):
@@ -61,6 +69,16 @@ class Service:
         device = self.settings.device
         return await self.loading.result(checkpoint, lambda: open_model(run, checkpoint, device), lambda got: got.size)
 
+    async def directions(self, run_id: str, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+        """Directions of a checkpoint, the strongest first; found once.
+
+        Raises:
+            Refusal: they are not found in time.
+        """
+        run, device = self.catalogue.run(run_id), self.settings.device
+        work = partial(strongest_directions, run, checkpoint, device)
+        return await self.study.result(("directions", checkpoint), work)
+
     def end_streams(self) -> None:
         """Let everybody who watches go, so that the server can end."""
         self.watcher.close()
@@ -70,6 +88,8 @@ class Service:
         self.watcher.close()
         self.loading.close()
         self.study.close()
+        self.toys.close()
+        self.trainings.close()
         self.images.close()
 
 

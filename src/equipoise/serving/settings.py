@@ -23,7 +23,6 @@ class Limits:
         stalled_seconds: for which a client may take nothing of its answer.
         connections: at once.
         watchers: streams of events at once.
-        backlog: events that wait for one slow watcher, before it is sent away.
         requests_per_second, burst: of one client.
         logins_per_minute: that fail, of all clients together.
         toys, toy_idle_seconds, toy_steps: sessions in the plane, their life without a step, steps of one request.
@@ -46,7 +45,6 @@ class Limits:
     stalled_seconds: float = 30.0
     connections: int = 256
     watchers: int = 64
-    backlog: int = 512
     requests_per_second: float = 50.0
     burst: int = 300
     logins_per_minute: float = 10.0

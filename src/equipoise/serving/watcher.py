@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -11,12 +10,13 @@ from typing import Any
 
 from equipoise.runs.files import to_json
 from equipoise.serving.catalogue import Catalogue
-from equipoise.serving.following import Event, Follower, Place, place_now
+from equipoise.serving.following import Event, Follower
 from equipoise.serving.refusal import Refusal, busy
 from equipoise.serving.settings import Limits
 
 LOOK_SECONDS = 0.05  # between two looks at files
 STATUS_SECONDS = 1.0  # between two looks at how runs are
+BACKLOG = 4  # lots of events, of jsonl.MOST_NEW bytes at most, that wait for one slow client
 BEAT_SECONDS = 15.0  # between two signs of life, so that nobody in between closes the connection
 
 
@@ -25,36 +25,32 @@ class Client:
     """Somebody who watches one run, or all of them where there is no follower.
 
     Attributes:
-        events: that wait to be sent; None at the end.
+        events: that wait to be sent, as they were found together; None at the end.
     """
 
     run_id: str | None
     follower: Follower | None
     loop: asyncio.AbstractEventLoop
-    events: "asyncio.Queue[Event | None]"
+    events: "asyncio.Queue[list[Event] | None]" = field(default_factory=asyncio.Queue)
     known: dict[str, str] = field(default_factory=dict)  # statuses that were told, as text, by run
+    told: bool = False  # of the runs there are
     open: bool = True
 
-    def tell(self, event: Event) -> None:
-        """Put an event in line, from any thread; a client that has too many waiting is sent away."""
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it takes what it is told; else nothing more is read for it, and it gets the rest later."""
+        return self.open and self.events.qsize() < BACKLOG
+
+    def tell(self, events: list[Event]) -> None:
+        """Put events in line, from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(self._put, event)
+            self.loop.call_soon_threadsafe(self.events.put_nowait, events)
 
     def end(self) -> None:
         """End the stream after what is in line."""
+        self.open = False
         with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._end)
-
-    def _put(self, event: Event) -> None:
-        if self.open and self.events.qsize() >= self.events.maxsize - 1:
-            self._end()  # it connects again, and goes on from the last event that it got
-        elif self.open:
-            self.events.put_nowait(event)
-
-    def _end(self) -> None:
-        if self.open:
-            self.open = False
-            self.events.put_nowait(None)  # for which there is always room
+            self.loop.call_soon_threadsafe(self.events.put_nowait, None)
 
 
 class Watcher:
@@ -74,18 +70,13 @@ class Watcher:
         """Clients that watch now."""
         return len(self._clients)
 
-    def join(self, run_id: str | None, place: Place | None) -> Client:
-        """A new client; of one run, from `place` on, or else from where its files end now.
+    def join(self, run_id: str | None, follower: Follower | None = None) -> Client:
+        """A new client; of one run with its follower, or of all.
 
         Raises:
-            Refusal: there is no such run, or too many watch already.
+            Refusal: too many watch already.
         """
-        follower = None
-        if run_id is not None:
-            folder = self.catalogue.entry(run_id).folder
-            follower = Follower(folder, place or place_now(folder))
-        loop = asyncio.get_running_loop()
-        client = Client(run_id, follower, loop, asyncio.Queue(self.limits.backlog + 1))
+        client = Client(run_id, follower, asyncio.get_running_loop())
         with self._lock:
             if self._ending:
                 raise busy("the server is about to end", 5)
@@ -109,6 +100,7 @@ class Watcher:
             client.end()
 
     def _watch(self) -> None:
+        self.catalogue.statuses()  # before anybody asks: the first time, this takes seconds
         due = 0.0
         while not self._ending:
             with self._lock:
@@ -120,41 +112,42 @@ class Watcher:
                 continue
             for client in clients:
                 self._look(client)
-            if time.monotonic() >= due or any(not client.known for client in clients):
+            if time.monotonic() >= due or any(not client.told for client in clients):
                 self._tell_statuses(clients)
                 due = time.monotonic() + STATUS_SECONDS
             time.sleep(LOOK_SECONDS)
 
     def _look(self, client: Client) -> None:
-        if client.follower is None or not client.open:
+        if client.follower is None or not client.keeps_up:
             return
         with contextlib.suppress(OSError):  # a shared folder that is away for a moment
-            for event in client.follower.look():
-                client.tell(event)
-                if event.kind == "gone":
-                    client.end()
+            events = list(client.follower.look())
+            if events:
+                client.tell(events)
+            if any(event.kind == "gone" for event in events):
+                client.end()
 
     def _tell_statuses(self, clients: list[Client]) -> None:
         """Tell each client the statuses that it does not know yet, and which runs are new or gone."""
         everybody = any(client.run_id is None for client in clients)
         statuses = self.catalogue.statuses() if everybody else self._statuses_of(clients)
-        texts = {status["id"]: (to_json(status), status) for status in statuses}
         newest = self.catalogue.newest(statuses) if everybody else None
-        for client in clients:
-            first = not client.known
-            wanted = texts.keys() if client.run_id is None else texts.keys() & {client.run_id}
-            for run_id in wanted:
+        texts = {status["id"]: (to_json(status), status) for status in statuses}
+        for client in filter(lambda client: client.keeps_up, clients):
+            events: list[Event] = []
+            for run_id in texts.keys() if client.run_id is None else texts.keys() & {client.run_id}:
                 text, status = texts[run_id]
-                if client.run_id is None and not first and run_id not in client.known:
-                    client.tell(Event("new-run", {"id": run_id, "newest": newest}))
+                if client.run_id is None and client.told and run_id not in client.known:
+                    events.append(Event("new-run", {"id": run_id, "newest": newest}))
                 if client.known.get(run_id) != text:
                     client.known[run_id] = text
-                    client.tell(Event("status", status))
+                    events.append(Event("status", status))
             for run_id in client.known.keys() - texts.keys():
                 del client.known[run_id]
-                client.tell(Event("gone", {"id": run_id}))
-            if first and not client.known:
-                client.known[""] = ""  # nothing to tell yet
+                events.append(Event("gone", {"id": run_id}))
+            client.told = True
+            if events:
+                client.tell(events)
 
     def _statuses_of(self, clients: list[Client]) -> list[dict[str, Any]]:
         found = []
@@ -170,13 +163,14 @@ async def stream(watcher: Watcher, client: Client) -> AsyncIterator[str]:
         yield f"retry: 1000\n: {' ' * 2048}\n\n"  # which makes proxies and old browsers begin
         while True:
             try:
-                event = await asyncio.wait_for(client.events.get(), BEAT_SECONDS)
+                events = await asyncio.wait_for(client.events.get(), BEAT_SECONDS)
             except TimeoutError:
                 yield ": still here\n\n"
                 continue
-            if event is None:
+            if events is None:
                 return
-            place = f"id: {event.place}\n" if event.place else ""
-            yield f"{place}event: {event.kind}\ndata: {json.dumps(json.loads(to_json(event.data)))}\n\n"
+            for event in events:
+                place = f"id: {event.place}\n" if event.place else ""
+                yield f"{place}event: {event.kind}\ndata: {to_json(event.data)}\n\n"
     finally:
         watcher.leave(client)

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from fastapi import APIRouter
@@ -17,6 +17,7 @@ from equipoise.latents.paths import path
 from equipoise.serving.models import Model, chosen_labels, drawn, given_latents
 from equipoise.serving.routes.runs import PNG, as_json
 from equipoise.serving.service import MAX_IMAGES, RunId, Served
+from equipoise.serving.study import DIRECTIONS
 from equipoise.views.figures import grid
 
 router = APIRouter(tags=["images"])
@@ -37,6 +38,14 @@ class Weights(BaseModel):
     ema: Annotated[bool, Field(description="The average of the weights, not the weights themselves")] = True
 
 
+class Move(BaseModel):
+    """How far along which of a run's directions."""
+
+    model_config = ConfigDict(extra="forbid")
+    index: Annotated[int, Field(ge=0, lt=DIRECTIONS)]
+    amount: Number
+
+
 class Generate(Weights):
     """What images are to be made."""
 
@@ -46,6 +55,9 @@ class Generate(Weights):
     labels: Label | Annotated[list[Label], Field(min_length=1, max_length=MOST_IMAGES)] | None = None
     truncate: Annotated[float, Field(ge=0, le=1)] = 1.0
     values: Annotated[dict[int, Number], Field(max_length=MOST_LATENT)] = {}
+    direction: Annotated[Move | None, Field(description="By which all latents are moved, as GET directions has it")] = (
+        None
+    )
     format: Literal["png", "json"] = "png"
     columns: Annotated[int | None, Field(ge=1, le=MOST_IMAGES, description="Of the grid; near-square if null")] = None
 
@@ -67,6 +79,12 @@ async def generate(run_id: RunId, asked: Generate, service: Served) -> Response:
     """
     model = await service.model(run_id, asked.at, best=asked.best, ema=asked.ema)
     latents, labels = _latents(asked, model)
+    if asked.direction is not None:
+        found = await service.directions(run_id, model.checkpoint)
+        if asked.direction.index >= len(found):
+            raise UsageError(f"this run has directions 0 to {len(found) - 1}, not {asked.direction.index}")
+        latents = latents + asked.direction.amount * torch.tensor(found[asked.direction.index]["vector"])
+        latents = latents.clamp(-1, 1) if model.config.prior == "uniform" else latents
     images = await service.images.images(model, latents, labels)
     if asked.format == "json":
         return await run_in_threadpool(lambda: pictures_json(images, latents, labels, model))
@@ -79,7 +97,7 @@ async def interpolate(run_id: RunId, asked: Interpolate, service: Served) -> Res
     model = await service.model(run_id, asked.at, best=asked.best, ema=asked.ema)
     ends = given_latents(model.config, [asked.a, asked.b])
     latents = path(ends, asked.steps, spherical=model.config.prior == "normal")[0]
-    labels = chosen_labels(asked.label or 0, model.classes, torch.zeros(len(latents), dtype=torch.int64))
+    labels = chosen_labels(asked.label, model.classes, torch.zeros(len(latents), dtype=torch.int64))
     images = await service.images.images(model, latents, labels)
     return await run_in_threadpool(lambda: pictures_json(images, latents, labels, model))
 

@@ -5,34 +5,42 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from equipoise.serving.following import Place
-from equipoise.serving.service import RunId, Served
+from equipoise.serving.following import Follower, Place, place_now
+from equipoise.serving.routes.runs import Responses
+from equipoise.serving.service import MAX_IMAGES, RunId, Served
 from equipoise.serving.watcher import Client, stream
 
 router = APIRouter(tags=["live"])
-STREAM = {200: {"content": {"text/event-stream": {}}, "description": "Events, as they come"}}
+STREAM: Responses = {200: {"content": {"text/event-stream": {}}, "description": "Events, as they come"}}
 
 
 @router.get("/runs/{run_id}/events", responses=STREAM, response_class=StreamingResponse)
 async def events(
     run_id: RunId,
     service: Served,
-    since: Annotated[str | None, Query(max_length=80, description="`place` of GET /runs/{id}/metrics")] = None,
-    last_event_id: Annotated[str | None, Header(max_length=80)] = None,
+    since: Annotated[int | None, Query(ge=0, le=MAX_IMAGES, description="Images seen: rows after them")] = None,
+    last_event_id: Annotated[str | None, Query(max_length=80, description="As the header Last-Event-ID")] = None,
+    last_event: Annotated[str | None, Header(alias="last-event-id", max_length=80)] = None,
 ) -> StreamingResponse:
     """One run: `metrics` (a row), `health` (a finding or note), `sample` {images}, `status` (as in GET /runs).
 
     Also `rewound`, after which rows have to be read again, and `gone`, the last one. An event's id is the place from
-    which the stream goes on after a broken connection; without one it begins with what is written from now on.
+    which the stream goes on after a broken connection; without one, nor `since`, it begins with what is written from
+    now on.
     """
-    place = Place.parse(last_event_id or since or "")
-    return _streamed(service, service.watcher.join(run_id, place))
+    folder = service.catalogue.entry(run_id).folder
+    place = Place.parse(last_event or last_event_id or "")
+    if place is None and since is not None:
+        follower = Follower(folder, Place(0, 0, since), since)
+    else:
+        follower = Follower(folder, place or place_now(folder))
+    return _streamed(service, service.watcher.join(run_id, follower))
 
 
 @router.get("/live", responses=STREAM, response_class=StreamingResponse)
 async def live(service: Served) -> StreamingResponse:
     """All runs: `status` of each at first and whenever it changes, `new-run` {id, newest}, `gone` {id}."""
-    return _streamed(service, service.watcher.join(None, None))
+    return _streamed(service, service.watcher.join(None))
 
 
 def _streamed(service: Served, client: Client) -> StreamingResponse:

@@ -1,6 +1,7 @@
 """Runs: how they are, their metrics and samples, what is different between two."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from fastapi.responses import Response
 
 from equipoise.errors import UsageError, reason
 from equipoise.reading import read_bytes
+from equipoise.runs import jsonl
 from equipoise.runs.comparison import compare_runs
 from equipoise.runs.files import to_json
 from equipoise.runs.numbered import images_of, numbered_name
@@ -16,16 +18,42 @@ from equipoise.runs.run import GRID, Run
 from equipoise.serving.following import place_now
 from equipoise.serving.refusal import Refusal
 from equipoise.serving.service import MAX_IMAGES, Images, RunId, Served
+from equipoise.views.labels import FAKE, PANELS, REAL, Measure
 
 router = APIRouter(tags=["runs"])
+Responses = dict[int | str, dict[str, Any]]
+"""What a route may answer, for the description of the API."""
 MOST_PICTURE = 2**26  # bytes of a sample grid
 MOST_POINTS = 20_000
-PNG = {200: {"content": {"image/png": {}}, "description": "A picture"}}
+PNG: Responses = {200: {"content": {"image/png": {}}, "description": "A picture"}}
 
 
 def as_json(value: Any) -> Response:
     """`value` as JSON in which NaN and infinities are null."""
     return Response(to_json(value), media_type="application/json")
+
+
+@router.get("/measures")
+def measures() -> dict[str, Any]:
+    """How measures are called and shown: panels of lines, by the names that they have in metrics."""
+
+    def line(name: str, measure: Measure) -> dict[str, str]:
+        label = re.sub(r"<[^>]+>", "", measure.label)  # which a report has as HTML
+        return {"name": name, "symbol": measure.symbol, "label": label, "note": measure.note}
+
+    return {
+        "panels": [
+            {
+                "title": panel.title,
+                "unit": _without_mathtext(panel.unit),
+                "limits": panel.limits,
+                "ideal": panel.ideal,
+                "steps": panel.steps,
+                "lines": [line(name, measure) for name, measure in panel.lines.items()],
+            }
+            for panel in PANELS
+        ]
+    }
 
 
 @router.get("/runs")
@@ -60,6 +88,7 @@ def details(run_id: RunId, service: Served) -> Response:
             "checkpoints": [images_of(path) for path in run.checkpoints()],
             "best": images_of(best) if best else None,
             "samples": [images_of(path) for path in run.samples()],
+            "latest": _latest(run),
             "scores": _scores(run),
         }
     )
@@ -84,6 +113,10 @@ def metrics(
         merged.setdefault(row["images"], {}).update(row)
     columns = _thinned(sorted(merged.values(), key=lambda row: row["images"]), points)
     return as_json({"columns": columns, "total_rows": len(rows), "place": str(place)})
+
+
+def _without_mathtext(text: str) -> str:
+    return text.replace(FAKE, "ℒ(G(z))").replace(REAL, "ℒ(x)")
 
 
 def _thinned(rows: list[dict[str, float]], points: int) -> dict[str, list[float | None]]:
@@ -126,6 +159,11 @@ def difference(run_id: RunId, other: RunId, service: Served) -> Response:
 
 def _pairs(pairs: Mapping[str, tuple[Any, Any]]) -> list[dict[str, Any]]:
     return [{"name": name, "a": a, "b": b} for name, (a, b) in pairs.items()]
+
+
+def _latest(run: Run) -> dict[str, float]:
+    """The latest value of each measure in the last rows."""
+    return {name: value for row in jsonl.read_end(run.path / "metrics.jsonl") for name, value in row.items()}
 
 
 def _scores(run: Run) -> dict[str, Any]:

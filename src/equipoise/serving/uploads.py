@@ -1,0 +1,43 @@
+"""A picture that a stranger sends: of three formats alone, bounded before anything is decoded."""
+
+from io import BytesIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from equipoise.data.decode import UnreadableError, prepare
+from equipoise.data.framing import parse_framing
+from equipoise.errors import reason
+from equipoise.runs.run import Run
+from equipoise.serving.refusal import Refusal
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+SIGNS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")  # with which their files begin
+
+
+def read_picture(data: bytes, run: Run, channels: int, most_pixels: int) -> Tensor:
+    """A picture as the run sees it, turned upright and fitted as its own were: (1, C, H, W) uint8.
+
+    Raises:
+        Refusal: it is of another kind, moves, is too large, or damaged.
+    """
+    if not data.startswith(SIGNS):
+        raise Refusal(415, "that is no PNG, JPEG or WebP: send a picture of one of these kinds")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:  # reads the head alone
+            width, height = image.size
+            moves = bool(getattr(image, "is_animated", False))
+    except Exception as error:  # damaged files raise nearly everything from within Pillow
+        raise Refusal(415, f"the picture cannot be read ({reason(error)}): send another") from error
+    if moves:
+        raise Refusal(415, "the picture moves: send one that does not")
+    if width * height > most_pixels:
+        raise Refusal(413, f"the picture has {width}x{height} pixels: send one of {most_pixels:,} at most")
+    config = run.config
+    framing = parse_framing(config.resolution, channels, config.fit, config.background, config.crop)
+    try:
+        prepared = prepare(lambda: data, framing)
+    except UnreadableError as error:
+        raise Refusal(415, f"the picture cannot be used: {error}") from error
+    return torch.from_numpy(prepared.pixels.copy())[None]
