@@ -2,6 +2,7 @@
 
 const BASE = "api/v1/";
 const PATIENCE = 20; // seconds for which a server that is too busy is asked again
+export const LONG = 180; // where it says so while it works on the answer
 
 /** What the server refuses, in its own sentence. */
 export class Refused extends Error {
@@ -13,7 +14,7 @@ export class Refused extends Error {
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-/** The answer to a request: JSON, or null where there is none. `signal` gives it up. */
+/** The answer to a request: JSON, a picture's blob, or null where there is none. `signal` gives it up. */
 export async function ask(path, { method = "GET", json, form, signal, patience = PATIENCE } = {}) {
   const began = performance.now();
   for (;;) {
@@ -27,7 +28,10 @@ export async function ask(path, { method = "GET", json, form, signal, patience =
       throw new Refused(0, "The server does not answer.");
     }
     connection.there();
-    if (response.ok) return response.status === 204 ? null : response.json();
+    if (response.ok) {
+      if (response.status === 204) return null;
+      return response.headers.get("Content-Type").startsWith("image/") ? response.blob() : response.json();
+    }
     if (response.status === 503 && performance.now() - began < 1000 * patience) {
       await sleep(Math.min(5, Number(response.headers.get("Retry-After")) || 1));
       if (signal?.aborted) throw new DOMException("given up", "AbortError");
@@ -51,7 +55,7 @@ export function follow(path, handlers, since = "") {
   let ended = false;
   let last = since; // a new EventSource does not know it by itself
   const open = () => {
-    source = new EventSource(BASE + path + (last && `?since=${encodeURIComponent(last)}`));
+    source = new EventSource(BASE + path + (last && `?last_event_id=${encodeURIComponent(last)}`));
     for (const [kind, handler] of Object.entries(handlers)) {
       source.addEventListener(kind, (event) => {
         last = event.lastEventId || last;

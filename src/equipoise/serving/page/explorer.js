@@ -63,7 +63,7 @@ class Explorer {
         this.pins.element),
       h("div", { class: "tools" },
         h("section", {}, h("h2", {}, "Samples ", h("small", {}, "pick one to see it large, or "), h("button", { class: "link", onclick: () => this.fill() }, "draw others")), this.wall),
-        this.sliders.element, this.nearest.element,
+        this.sliders.element, this.run.can?.nearest !== false && this.nearest.element,
         this.run.can?.encode !== false && openPhotograph(this),
         KEYS()));
     addEventListener("keydown", (event) => this.key(event), { signal: this.signal });
@@ -82,7 +82,8 @@ class Explorer {
     if (run.classes) {
       const names = run.label_names?.length ? run.label_names : Array.from({ length: run.classes }, (_, index) => String(index));
       this.label = 0;
-      bar.append(field("Class", select(names.map((name, index) => [index, name]), 0, (event) => this.change({ label: Number(event.target.value) }))));
+      this.classes = select(names.map((name, index) => [index, name]), 0, () => this.change({ label: Number(this.classes.value) }));
+      bar.append(field("Class", this.classes));
     }
     if (run.prior !== "uniform") {
       const shown = h("output", {}, "off");
@@ -121,7 +122,8 @@ class Explorer {
   }
 
   /** Show the image of some latents, with all directions at 0. */
-  show(latents, image) {
+  show(latents, image, label) {
+    if (label !== undefined && label !== null && this.classes) this.classes.value = this.label = label;
     this.base = [...latents];
     this.offsets = this.directions.map(() => 0);
     this.sliders.sync();

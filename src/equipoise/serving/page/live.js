@@ -77,7 +77,7 @@ export function open(place, argument, signal) {
       return metrics.place;
     };
     const begin = async () => {
-      const since = await fetchAll();
+      const place = await fetchAll();
       if (control.signal.aborted) return;
       const stop = follow(`runs/${id}/events`, {
         metrics: (row) => {
@@ -90,7 +90,7 @@ export function open(place, argument, signal) {
         status: (status) => run.card.status(status),
         health: (event) => run.card.event(event),
         rewound: fetchAll, // the run went back to a checkpoint
-      }, since);
+      }, place);
       control.signal.addEventListener("abort", stop);
     };
     begin().catch((error) => control.signal.aborted || run.card.failed(error.message));

@@ -1,6 +1,6 @@
 // The training images nearest to the one that is shown: has it been learnt by heart?
 
-import { post } from "./api.js";
+import { LONG, post } from "./api.js";
 import { explained, h, number, png } from "./dom.js";
 
 const CLOSE = 0.5; // of the usual distance: below it an image may be a copy
@@ -14,12 +14,14 @@ export function openNearest(explorer) {
 
   async function look() {
     button.disabled = true;
+    found.replaceChildren(h("p", { class: "says" }, "Looking through the training images …"));
     await explorer.trying(async () => {
-      const answer = await post(`runs/${explorer.run.id}/nearest`, { ...explorer.weights(), latent: explorer.shown(), label: explorer.label ?? undefined }, { signal: explorer.signal, patience: 120 });
+      const answer = await post(`runs/${explorer.run.id}/nearest`, { ...explorer.weights(), latent: explorer.shown(), label: explorer.label ?? undefined }, { signal: explorer.signal, patience: LONG });
       found.replaceChildren(h("p", {}, verdict(answer)), h("div", { class: "row" },
         h("figure", { class: "this" }, h("img", { src: explorer.image.src, alt: "The image that is shown" }), h("figcaption", {}, "this one")),
         answer.images.map((each) => h("figure", {}, h("img", { src: png(each.image), alt: `Training image ${each.index}` }), h("figcaption", {}, number(each.distance))))));
     });
+    if (!found.querySelector(".row")) found.replaceChildren(); // refused, and said so
     button.disabled = false;
   }
 

@@ -1,6 +1,6 @@
 // A photograph of one's own: its latent, its reconstruction and where D finds it odd.
 
-import { ask } from "./api.js";
+import { LONG, ask } from "./api.js";
 import { h, number, png, say } from "./dom.js";
 
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
@@ -26,9 +26,10 @@ export function openPhotograph(explorer) {
     if (file.size > MOST) return say(said, "This picture is larger than 10 MB: choose a smaller one.", "failed");
     const form = new FormData();
     form.append("image", file);
+    for (const [name, value] of Object.entries(explorer.weights())) form.append(name, value);
     say(said, "Looking for its latent: some seconds …");
     try {
-      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal, patience: 120 }));
+      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal, patience: LONG }));
       say(said, "");
     } catch (error) {
       if (!explorer.signal.aborted) say(said, error.message, "failed");
@@ -47,7 +48,7 @@ export function openPhotograph(explorer) {
     found.replaceChildren(
       h("div", { class: "row" }, pictures.map(([image, name, note]) => h("figure", {}, h("img", { src: png(image), alt: name }), h("figcaption", {}, h("b", {}, name), h("small", {}, note))))),
       answer.energy !== undefined && answer.energy !== null && h("p", {}, judged(answer)),
-      h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent) }, "Walk on from its latent"));
+      h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent, answer.image, answer.label) }, "Walk on from its latent"));
   }
 
   function judged({ energy, typical }) {

@@ -1,6 +1,6 @@
 // One run that is watched: how far it is, how it is in words, its images with a slider over time, its scores.
 
-import { picture } from "./api.js";
+import { LONG, ask, picture } from "./api.js";
 import { count, duration, explained, h, number } from "./dom.js";
 import { SCORES, STATES, meaning } from "./glossary.js";
 import { store } from "./store.js";
@@ -37,8 +37,6 @@ export class RunCard {
       (this.beside = h("figure", {}, h("div", { class: "frame" }, this.real), h("figcaption", {}, h("b", {}, "Real "), "from its data"))));
     this.time = h("div", { class: "time" }, this.play, this.slider);
     this.element = h("article", { class: "card run" }, h("header", {}, this.title, this.state, this.bar), this.health, this.pictures, this.time, this.scores, this.explore);
-    this.real.onerror = () => (this.beside.hidden = true);
-    this.real.onload = () => (this.beside.hidden = false);
   }
 
   /** Its place among those watched, which is its colour. */
@@ -68,7 +66,8 @@ export class RunCard {
     this.healthKey = key;
     const said = wrong.map((each) => h("div", { class: `finding ${each.level}` },
       h("b", {}, `${each.level === "error" ? "Error" : "Warning"}: ${each.kind.replaceAll("-", " ")}`),
-      h("p", {}, each.evidence || each.message),
+      h("p", {}, sentence(each.evidence || each.message)),
+      each.meaning && h("p", {}, sentence(each.meaning)),
       each.remedy && h("p", {}, h("b", {}, "What to do: "), each.remedy)));
     if (!said.length) said.push(h("p", { class: "well" }, WELL[state] ?? ""));
     if (score) said.push(h("p", {}, score));
@@ -84,11 +83,21 @@ export class RunCard {
   load(facts, measures) {
     this.samples = facts.samples ?? [];
     this.pictures.classList.toggle("toy", Boolean(facts.toy));
+    this.beside.hidden = Boolean(facts.toy); // a toy's picture shows its data too
     this.status(facts);
     this.measures(measures);
-    this.real.src ||= picture(this.run.id, "real.png?count=64");
+    if (!facts.toy && !this.real.src) this.showReal();
     this.slider.max = Math.max(0, this.samples.length - 1);
     if (this.latest) this.newest();
+  }
+
+  async showReal() {
+    try {
+      const found = await ask(`runs/${this.run.id}/real.png?count=64`, { signal: this.signal, patience: LONG });
+      this.real.src = URL.createObjectURL(found);
+    } catch (error) {
+      if (error.status) this.beside.lastChild.replaceChildren(error.message); // the data may be elsewhere by now
+    }
   }
 
   sample(images) {
@@ -167,6 +176,8 @@ export class RunCard {
     this.health.replaceChildren(h("p", { class: "finding error" }, message));
   }
 }
+
+const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}`;
 
 const WELL = {
   running: "Nothing is wrong: no sign of collapse, lost balance or divergence.",

@@ -1,6 +1,6 @@
 // Sliders along the directions in which images change most, and for every latent.
 
-import { ask } from "./api.js";
+import { LONG, ask } from "./api.js";
 import { h, say } from "./dom.js";
 
 export function openSliders(explorer) {
@@ -24,10 +24,9 @@ export function openSliders(explorer) {
   }
 
   async function load() {
-    const { at } = explorer.weights();
     say(said, "Looking for directions …");
     try {
-      const found = await ask(`runs/${explorer.run.id}/directions${at === undefined ? "" : `?at=${at}`}`, { signal: explorer.signal, patience: 120 });
+      const found = await ask(`runs/${explorer.run.id}/directions?${new URLSearchParams(explorer.weights())}`, { signal: explorer.signal, patience: LONG });
       if (explorer.base) explorer.base = explorer.shown(); // where the old directions led
       explorer.directions = found.directions;
       explorer.offsets = found.directions.map(() => 0);

@@ -13,7 +13,7 @@ class Store extends EventTarget {
   #end = null;
 
   async load() {
-    const [list, measures] = await Promise.all([ask("runs"), this.panels.length ? null : ask("measures").catch(() => ({ panels: [] }))]);
+    const [list, measures] = await Promise.all([ask("runs"), this.panels.length ? null : ask("measures")]);
     this.root = list.root;
     this.newest = list.newest;
     this.canTrain = list.can_train;

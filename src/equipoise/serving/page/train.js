@@ -27,8 +27,9 @@ export async function open(place, _argument, signal) {
     say(said, "Starting …");
     try {
       const { id } = await post("train", { data: data.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
-      await store.load();
-      location.hash = store.runs.has(id) ? `#live/${id}` : "#live";
+      say(said, "Reading the data and choosing settings: the run shows itself in some seconds …");
+      await shown(id);
+      location.hash = `#live/${id}`;
     } catch (error) {
       say(said, error.message, "failed");
     }
@@ -41,4 +42,15 @@ export async function open(place, _argument, signal) {
     h("p", {}, h("small", {}, `It trains on the machine of this server${limits.runs ? `, ${limits.runs} at a time at most` : ""}. All else is chosen from the images.`)),
     button);
   said.before(form);
+}
+
+/** Wait until the run is in the list; it throws what kept it from beginning. */
+async function shown(id) {
+  for (;;) {
+    await store.load();
+    if (store.runs.has(id)) return;
+    const { running, failed } = await ask("train");
+    if (!running && failed) throw new Error(failed);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
 }
