@@ -80,7 +80,8 @@ class Visit:
     def close(self) -> None:
         self.context.close()
         assert self.hosts <= {self.host}, "nothing is loaded from elsewhere"
-        assert self.errors == []
+        busy = "503 (Service Unavailable)"  # while the server works on an answer; the page asks again
+        assert [error for error in self.errors if busy not in error] == []
 
 
 @pytest.fixture

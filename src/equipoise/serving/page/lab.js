@@ -4,6 +4,7 @@ import { ask, connection, post } from "./api.js";
 import { count, explained, field, h, number, say, select } from "./dom.js";
 import { drawPlane } from "./landscape.js";
 import { meaning } from "./glossary.js";
+import { store } from "./store.js";
 
 const PACES = [["1", "1 step a picture"], ["10", "10 steps"], ["50", "50 steps"], ["200", "200 steps"]];
 const DEFAULTS = ["wgan-gp", "gan"]; // worth seeing beside each other: one finds all modes, the other drops some
@@ -22,11 +23,12 @@ export async function open(place, _argument, signal) {
   }
   said.remove();
   const benches = DEFAULTS.map((objective, index) => new Bench(choices, objective, index, signal));
+  const playing = () => benches.some((bench) => bench.playing);
   const both = h("button", { class: "primary", onclick: () => {
-    const run = !benches.some((bench) => bench.playing);
+    const run = !playing();
     for (const bench of benches) run ? bench.play() : bench.stop();
-    both.textContent = run ? "Stop both" : "Run both";
   } }, "Run both");
+  for (const bench of benches) bench.onchange = () => (both.textContent = playing() ? "Stop both" : "Run both");
   const step = h("button", { onclick: () => benches.forEach((bench) => bench.step()) }, "Step both");
   place.append(h("div", { class: "settings" }, both, step), h("div", { class: "benches" }, benches.map((bench) => bench.element)));
   await Promise.all(benches.map((bench) => bench.begin()));
@@ -34,8 +36,8 @@ export async function open(place, _argument, signal) {
 
 class Bench {
   constructor(choices, objective, index, signal) {
-    Object.assign(this, { choices, index, signal, playing: false, steps: 10, working: null });
-    this.choice = { objective: choices.objectives.includes(objective) ? objective : choices.objectives[0], data: choices.data[Math.min(1, choices.data.length - 1)], seed: 0 };
+    Object.assign(this, { choices, index, signal, playing: false, steps: 50, working: null });
+    this.choice = { objective: choices.objectives.includes(objective) ? objective : choices.objectives[0], data: choices.data[0], seed: 0 };
     const change = (name) => (event) => {
       this.choice[name] = name === "seed" ? Number(event.target.value) : event.target.value;
       this.begin();
@@ -44,7 +46,7 @@ class Bench {
     this.said = h("p", { class: "says", role: "status" });
     this.measures = h("dl", { class: "scores" });
     this.button = h("button", { class: "primary", type: "button", onclick: () => (this.playing ? this.stop() : this.play()) }, "Run");
-    this.pace = select(PACES, "10", (event) => (this.steps = Number(event.target.value)), { "aria-label": "Pace" });
+    this.pace = select(PACES, "50", (event) => (this.steps = Number(event.target.value)), { "aria-label": "Pace" });
     const side = "AB"[index];
     this.element = h("section", { class: "card bench", "aria-label": `Training ${side}` },
       h("h2", {}, `Training ${side}`),
@@ -93,6 +95,7 @@ class Bench {
     if (this.playing) return;
     this.playing = true;
     this.button.textContent = "Stop";
+    this.onchange();
     if (!this.id) await this.begin().then(() => (this.playing = Boolean(this.id)));
     while (this.playing && !this.signal.aborted) {
       await this.step();
@@ -104,6 +107,7 @@ class Bench {
   stop() {
     this.playing = false;
     this.button.textContent = "Run";
+    this.onchange();
   }
 
   async trying(work) {
@@ -125,7 +129,7 @@ class Bench {
     for (const [name, value] of rows) {
       let shown = this.measures.querySelector(`[data-name="${name}"]`);
       if (!shown) {
-        shown = h("div", { "data-name": name }, h("dt", {}, explained(name === "images" ? "points seen" : name.replaceAll("_", " "), meaning(name))), h("dd", {}, h("b")));
+        shown = h("div", { "data-name": name }, h("dt", {}, explained(name === "images" ? "points seen" : store.called(name).symbol, meaning(name))), h("dd", {}, h("b")));
         this.measures.append(shown);
       }
       shown.querySelector("dd b").textContent = value;

@@ -30,7 +30,7 @@ export function openNearest(explorer) {
     if (!nearest) return "There are no training images to compare with.";
     if (!usual) return `The nearest is ${number(nearest.distance)} away.`;
     const beside = `The nearest is ${number(nearest.distance)} away; a real image is usually ${number(usual)} from its own nearest.`;
-    return nearest.distance < CLOSE * usual ? `${beside} That is so near that it may be a copy.` : `${beside} So it is no copy.`;
+    return nearest.distance < CLOSE * usual ? `${beside} That is much nearer: look whether it is a copy, or so plain that many images are like it.` : `${beside} So it is no copy.`;
   }
 
   return { element, clear: () => found.replaceChildren() };

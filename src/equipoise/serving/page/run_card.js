@@ -52,7 +52,7 @@ export class RunCard {
     if (speed && state === "running") parts.push(`${count(speed)} images a second`);
     if (left !== null && left !== undefined && state === "running") parts.push(`${duration(left)} left`);
     this.state.replaceChildren(...parts.flatMap((part, index) => (index ? [" · ", part] : [part])));
-    this.bar.value = total ? images / total : 0;
+    this.bar.value = total ? Math.min(1, images / total) : 0;
     this.explore.href = `#explore/${this.run.id}`;
     this.explore.hidden = !can?.generate;
     this.showHealth(score);
@@ -158,14 +158,13 @@ export class RunCard {
   }
 
   measures(latest) {
-    const labels = new Map(store.panels.flatMap((panel) => panel.lines.map((line) => [line.name, line])));
     for (const name of SCORES) {
       const value = latest[name];
       if (value === null || value === undefined) continue;
-      const label = labels.get(name) ?? { label: name.replaceAll("_", " "), note: "" };
+      const label = store.called(name);
       let shown = this.scores.querySelector(`[data-name="${name}"]`);
       if (!shown) {
-        shown = h("div", { "data-name": name }, h("dt", {}, explained(label.symbol ?? label.label, `${meaning(name) ?? ""}`)), h("dd", {}, h("b"), label.note && h("small", {}, label.note)));
+        shown = h("div", { "data-name": name }, h("dt", {}, explained(label.symbol, meaning(name))), h("dd", {}, h("b"), label.note && h("small", {}, label.note)));
         this.scores.append(shown);
       }
       shown.querySelector("dd b").textContent = number(value);

@@ -27,7 +27,7 @@ export function openRunList({ choose, add, followNewest, signal }) {
   function row(id) {
     const name = h("b");
     const state = h("small");
-    const bar = h("progress", { max: 1, "aria-label": "Images of this run" });
+    const bar = h("progress", { max: 1, "aria-hidden": "true" });
     const beside = h("input", { type: "checkbox", onchange: () => add(id) });
     const button = h("button", { type: "button", onclick: () => choose(id) }, name, state, bar);
     const label = h("label", { class: "beside", title: "Beside the others" }, beside, h("span", { class: "hidden" }));
@@ -56,7 +56,7 @@ export function openRunList({ choose, add, followNewest, signal }) {
     set(name, run.name);
     set(state, `${run.title} · ${STATES[run.state] ?? run.state}${health}`);
     set(words, `${run.name} beside the others`);
-    bar.value = run.total ? run.images / run.total : 0;
+    bar.value = run.total ? Math.min(1, run.images / run.total) : 0;
     bar.title = `${count(run.images)} of ${count(run.total)} images`;
     beside.checked = place >= 0;
     item.className = `${run.state} ${health ? "warned" : ""}`;

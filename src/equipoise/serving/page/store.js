@@ -47,6 +47,12 @@ class Store extends EventTarget {
     this.dispatchEvent(new Event("runs"));
   }
 
+  /** What a measure is called: {symbol, label, note}. */
+  called(name) {
+    const known = this.panels.flatMap((panel) => panel.lines).find((line) => line.name === name);
+    return known ?? { symbol: name.replaceAll("_", " "), label: name.replaceAll("_", " "), note: "" };
+  }
+
   /** Call on changes until the view is left. */
   on(kind, handler, signal) {
     this.addEventListener(kind, handler, { signal });
