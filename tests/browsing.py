@@ -1,10 +1,9 @@
 """Fixtures for pages: Chromium, visits that fail on any error, and `equipoise serve` in a process of its own."""
 
 import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from zygote import Forked, Zygote
+
 Serve = Callable[..., "Server"]
 Open = Callable[..., "Visit"]
 PATIENCE = 60  # seconds, of a machine that has much else to do
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -98,43 +98,49 @@ def visit(browser: Any) -> Iterator[Open]:
         each.close()
 
 
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as started:
+        yield started
+
+
 class Server:
-    """`equipoise serve` with some words."""
+    """`equipoise serve` with some words, in a process of its own."""
 
-    def __init__(self, *words: object, port: int = 0) -> None:
-        command = [sys.executable, "-m", "equipoise", "serve", *map(str, words), "--port", str(port), "--device", "cpu"]
-        self.process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        first = self.process.stdout.readline()
-        assert first.startswith("serving at "), first
-        self.address = first.split()[2]
+    def __init__(self, zygote: Zygote, cwd: Path, *words: object, port: int = 0) -> None:
+        self.process = zygote.start("serve", *words, "--port", port, "--device", "cpu", cwd=cwd)
+        deadline = time.monotonic() + PATIENCE
+        while not (found := re.search(r"serving at (http://[^/]*/)", self.process.output.read_text())):
+            assert self.process.alive, self.process.output.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        self.address = found[1]
+        self.port = int(self.address.rpartition(":")[2].rstrip("/"))
 
-    def end(self, how: int = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        code = self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+    def end(self, how: int = signal.SIGTERM) -> None:
+        self.process.kill(how)
+        self.process.wait()
 
 
 @pytest.fixture(scope="module")
-def serve() -> Iterator[Serve]:
+def serve(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts servers, and ends them."""
     servers: list[Server] = []
+    folder = tmp_path_factory.mktemp("servers")
 
     def start(*words: object, port: int = 0) -> Server:
-        servers.append(Server(*words, port=port))
+        servers.append(Server(zygote, folder, *words, port=port))
         return servers[-1]
 
     yield start
     for server in servers:
-        if server.process.poll() is None:
+        if server.process.code is None:
             server.end()
 
 
-def train(folder: Path, *words: object) -> "subprocess.Popen[bytes]":
+def train(zygote: Zygote, folder: Path, *words: object) -> Forked:
     """A training of some seconds, in a process of its own."""
     settings = ["--data", "digits", "--resolution", 16, "--width", 4, "--latent", 8, "--precision", "fp32", "--quiet"]
-    words = (*settings, "--device", "cpu", "--out", folder, *words)
-    command = [sys.executable, "-m", "equipoise", "train", "began", *map(str, words)]
-    return subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.DEVNULL)
+    return zygote.start(
+        "train", "began", *settings, "--device", "cpu", "--out", folder, *words, cwd=folder.parent.parent
+    )
