@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import equipoise
@@ -42,7 +41,9 @@ def test_a_run_in_full(served: Client, trained: Path) -> None:
 
 
 def test_health_tells_evidence_from_remedy(serve: Serve, empty_run: Run) -> None:
-    message = "k stays at most 0.0001 over the last 12 lines: nothing holds the generator; raise --gamma, or train longer"
+    message = (
+        "k stays at most 0.0001 over the last 12 lines: nothing holds the generator; raise --gamma, or train longer"
+    )
     empty_run.append("events.jsonl", {"images": 3, "level": "warning", "kind": "k-at-0", "message": message})
     empty_run.append("events.jsonl", {"images": 3, "level": "warning", "kind": "blur", "message": "blurred"})
     empty_run.append("events.jsonl", {"images": 4, "level": "info", "kind": "blur", "message": "blur: no longer"})
@@ -137,7 +138,9 @@ def test_measures_are_named_without_markup(served: Client) -> None:
     text = json.dumps(panels)
     assert "<" not in text
     assert "$" not in text
-    assert {"name": "k", "symbol": "k"}.items() <= next(p for p in panels if p["title"] == "Equilibrium term")["lines"][0].items()
+    assert {"name": "k", "symbol": "k"}.items() <= next(p for p in panels if p["title"] == "Equilibrium term")["lines"][
+        0
+    ].items()
 
 
 def _only(run: equipoise.Run) -> str:
