@@ -1,7 +1,7 @@
 """The runs below a folder, and how each of them is: from the ends of its files, so that hundreds take seconds."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +99,12 @@ def find_runs(path: Path | str) -> Iterator[Path]:
             yield folder
 
 
-def read_status(folder: Path) -> RunStatus:
-    """How the run in `folder` is; nothing in it is changed."""
+def read_status(folder: Path, open_run: Callable[[Path], Run] = Run.open) -> RunStatus:
+    """How the run in `folder` is, opened by `open_run`; nothing in it is changed."""
     with locked_if_free(folder) as free:
         pass  # let go at once: a process that wants to go on with the run must not be refused
     try:
-        return _status(Run.open(folder), free)
+        return _status(open_run(folder), free)
     except UsageError as error:
         return RunStatus(folder, "running" if free is False else "unreadable", note=str(error))
 

@@ -57,7 +57,7 @@ class Entry:
     run: Run | None = None
     config_signature: Signature = ()
     traits: tuple[Traits, bool] | None = None  # and whether the discriminator is an autoencoder
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 class Catalogue:
@@ -137,12 +137,13 @@ class Catalogue:
             Refusal: there is none.
         """
         entry = self.entry(run_id)
-        signature = _signature(entry.folder, LOOKED_AT)
-        # That a process holds a run's lock shows in no file's time, once it no longer does.
-        if signature != entry.signature or entry.status.get("state") == "running":
-            entry.status = {"id": run_id, "name": entry.name, **self._read_status(entry)}
-            entry.signature = signature
-        return entry.status
+        with entry.lock:
+            signature = _signature(entry.folder, LOOKED_AT)
+            # That a process no longer holds a run's lock shows in no file's time.
+            if signature != entry.signature or entry.status.get("state") == "running":
+                entry.status = {"id": run_id, "name": entry.name, **self._read_status(entry)}
+                entry.signature = signature
+            return entry.status
 
     def statuses(self) -> list[dict[str, Any]]:
         """How all runs are, by name."""
@@ -162,7 +163,7 @@ class Catalogue:
         return max(begun, key=lambda run_id: begun[run_id], default=None)
 
     def _read_status(self, entry: Entry) -> dict[str, Any]:
-        status = read_status(entry.folder)
+        status = read_status(entry.folder, lambda _: self.run(entry.id))
         config, traits = None, None
         with suppress(UsageError, Refusal):  # which the status says in its own words
             config, traits = self.run(entry.id).config, self.traits(entry.id)

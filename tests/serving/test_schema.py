@@ -1,0 +1,60 @@
+"""The API against its own description, with values that nobody would think of (schemathesis)."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.generation.case import Case
+
+from equipoise.serving.settings import Limits
+from serving.conftest import Client, serving
+
+EXAMPLES = 12  # of each operation
+STREAMS = r"/(events|live)$"  # which have no end
+METHODS = {405}  # of addresses that schemathesis fills in with nothing
+
+
+@pytest.fixture(scope="module")
+def strange(trained: Path) -> Iterator[Client]:
+    limits = Limits(burst=1e6, requests_per_second=1e6, toys=4, toy_idle_seconds=0.2, answer_seconds=5)
+    with serving(trained, limits) as client:
+        yield client
+
+
+def test_no_request_makes_the_server_fail(strange: Client) -> None:
+    schema = schemathesis.openapi.from_url(strange.url("/openapi.json"))
+    operations = [found.ok() for found in schema.get_all_operations()]
+    tried = [operation for operation in operations if not re.search(STREAMS, operation.path)]
+    assert len(tried) > 15
+    found = Counter[int]()
+    for operation in tried:
+        check(strange, operation, found)
+    assert found.keys() >= {200, 400, 404, 422}
+
+
+def check(client: Client, operation: schemathesis.BaseSchema, found: Counter[int]) -> None:
+    """Send an operation's examples, and look at every answer."""
+    known = [client.id("nested/gan"), client.id("began")]
+    documented = {int(code) for code in operation.definition.raw["responses"]} | METHODS
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
+    )
+    @given(case=operation.as_strategy())
+    def answered(case: Case) -> None:
+        for name in ("run_id", "other"):  # else none would ever be found
+            if name in (case.path_parameters or {}):
+                case.path_parameters[name] = known[len(str(case.body)) % 2]
+        response = case.call()
+        said = case.as_curl_command(), response.status_code, response.text[:500]
+        assert response.status_code < 500 or response.status_code == 503, said
+        assert response.status_code in documented, said
+        if response.status_code >= 400:
+            assert set(response.json()) == {"error"}, said
+        found[response.status_code] += 1
+
+    answered()
