@@ -123,7 +123,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def serve(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def serving(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts servers, and ends them."""
     servers: list[Server] = []
     folder = tmp_path_factory.mktemp("servers")

@@ -43,8 +43,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(runs: Path, serve: Serve) -> Server:
-    return serve(runs)
+def server(runs: Path, serving: Serve) -> Server:
+    return serving(runs)
 
 
 def choose(visit: Visit, name: str) -> None:
@@ -52,11 +52,11 @@ def choose(visit: Visit, name: str) -> None:
 
 
 def test_an_empty_folder_says_what_to_do_and_then_follows_the_training(
-    tmp_path: Path, zygote: Zygote, serve: Serve, visit: Open
+    tmp_path: Path, zygote: Zygote, serving: Serve, visit: Open
 ) -> None:
     folder = tmp_path / "runs"
     folder.mkdir()
-    opened = visit(serve(folder).address)
+    opened = visit(serving(folder).address)
     page = opened.page
     page.get_by_role("heading", name="No run yet").wait_for()
     assert "equipoise train began" in page.inner_text("main")
@@ -122,10 +122,10 @@ def test_terms_explain_themselves(server: Server, visit: Open) -> None:
     assert real.is_visible(), "real images beside the generated ones"
 
 
-def test_health_is_in_words_with_its_remedy(tmp_path: Path, serve: Serve, visit: Open) -> None:
+def test_health_is_in_words_with_its_remedy(tmp_path: Path, serving: Serve, visit: Open) -> None:
     run = equipoise.train(small(images=160), out=tmp_path / "runs" / "ill", quiet=True)
     told = "the samples are alike: they are nearly one image; lower --lr"
-    server = serve(tmp_path / "runs")
+    server = serving(tmp_path / "runs")
     page = visit(server.address).page
     page.locator(".health p").first.wait_for()
     run.append("events.jsonl", {"images": 160, "level": "warning", "kind": "collapse", "message": told})
@@ -135,32 +135,32 @@ def test_health_is_in_words_with_its_remedy(tmp_path: Path, serve: Serve, visit:
     assert "What to do: lower --lr" in finding.inner_text()
 
 
-def test_a_server_that_goes_and_comes_back(runs: Path, serve: Serve, visit: Open) -> None:
-    server = serve(runs)
+def test_a_server_that_goes_and_comes_back(runs: Path, serving: Serve, visit: Open) -> None:
+    server = serving(runs)
     page = (opened := visit(server.address)).page
     page.locator("article").wait_for()
     server.end(signal.SIGKILL)
     notice = page.get_by_text("The server is gone")
     notice.wait_for()
     assert page.locator("article").is_visible(), "its last word stays"
-    serve(runs, port=server.port)
+    serving(runs, port=server.port)
     notice.wait_for(state="detached")
     page.locator("article").wait_for()
     opened.errors = [error for error in opened.errors if "ERR_" not in error]  # refused connections
 
 
-def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, serve: Serve, visit: Open) -> None:
+def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
     shutil.copytree(runs / "slow", tmp_path / "runs" / "short-lived")
-    page = (opened := visit(serve(tmp_path / "runs").address)).page
+    page = (opened := visit(serving(tmp_path / "runs").address)).page
     page.get_by_role("heading", name="short-lived").wait_for()
     shutil.rmtree(tmp_path / "runs" / "short-lived")
     page.get_by_role("heading", name="No run yet").wait_for()
     opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
 
 
-def test_a_server_with_a_token_asks_for_it(runs: Path, serve: Serve, visit: Open) -> None:
+def test_a_server_with_a_token_asks_for_it(runs: Path, serving: Serve, visit: Open) -> None:
     token = "a-token-of-many-letters"
-    page = (opened := visit(serve(runs, "--token", token).address)).page
+    page = (opened := visit(serving(runs, "--token", token).address)).page
     page.get_by_label("Token").fill("another-token-altogether")
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("not the token").wait_for()

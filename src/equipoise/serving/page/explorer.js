@@ -182,8 +182,9 @@ class Explorer {
     }
   }
 
-  async savePicture() {
-    save(await (await fetch(this.image.src)).blob(), `${this.run.name}.png`);
+  savePicture() {
+    const bytes = Uint8Array.from(atob(this.image.src.split(",")[1]), (letter) => letter.charCodeAt(0));
+    save(new Blob([bytes], { type: "image/png" }), `${this.run.name}.png`);
   }
 
   saveLatents() {
