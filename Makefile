@@ -1,20 +1,20 @@
-# make demo: train BEGAN on the bundled digits; make test: every check and test.
+# make demo: train BEGAN on the bundled digits; make test: every check and test; make docs: the docs site, in site/.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all check docs format clean
 
 demo: $(READY)
 	$(BIN)/equipoise train began --preset demo --out runs/demo --resume-if-exists
 
 # Everything as if this machine did not multiply bf16 natively; then what that could change, as if it did.
-test: check
+test: check docs
 	$(BIN)/pytest -n auto -m "not long"
 	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto -m "not long" --asked-auto
 
-test-all: check
+test-all: check docs
 	$(BIN)/pytest -n auto
 	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto --asked-auto
 
@@ -22,6 +22,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A broken link or anchor is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -14,7 +14,7 @@ from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
 
-pytest_plugins = ["precision"]
+pytest_plugins = ["precision", "browsing"]
 
 # Under `nohup`, or in the background of a script, these are ignored, and what the tests start would ignore them too.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

@@ -1,7 +1,5 @@
 """Runs of untrained networks, made in a moment: exports need weights, not good ones."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,13 +84,3 @@ def onnxruntime_web() -> Iterator[Path]:
             pytest.skip(str(error))
         patch.setenv(runtime.VARIABLE, str(path))
         yield path
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Where Debian's Chromium, or another one, is."""
-    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
-    found = next((place for name in names if name and (place := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium: `apt-get install chromium`, or name one in CHROMIUM")
-    return found

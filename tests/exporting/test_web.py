@@ -16,17 +16,8 @@ import equipoise
 from equipoise import Run, UsageError
 from equipoise.data import to_uint8
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.usefixtures("onnxruntime_web")
 MakeRun = Callable[..., Run]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 class Opened:

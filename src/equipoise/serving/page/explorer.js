@@ -1,0 +1,208 @@
+// Explorer: walk in a generator's latents. The image shown is that of `base`, moved along each direction as its slider says.
+
+import { ask, post } from "./api.js";
+import { count, field, h, newest, png, save, say, select } from "./dom.js";
+import { openNearest } from "./nearest.js";
+import { openPhotograph } from "./photograph.js";
+import { openPins } from "./pins.js";
+import { openSliders } from "./sliders.js";
+import { store } from "./store.js";
+
+const WALL = 24; // samples to choose from
+
+export function open(place, argument, signal) {
+  const able = [...store.runs.values()].filter((run) => run.can?.generate);
+  const run = able.find((each) => each.id === argument) ?? able.find((each) => each.id === store.newest) ?? able[0];
+  if (!run) {
+    place.append(h("div", { class: "card empty" }, h("h1", {}, "Nothing to explore yet"),
+      h("p", {}, "Here you walk in what a generator can make. It needs a run with a checkpoint: the first comes some minutes into a training."),
+      h("p", {}, h("a", { href: "#live" }, "Watch the runs"))));
+    return;
+  }
+  const choice = field("Run", select(able.map((each) => [each.id, `${each.name} (${each.title})`]), run.id, (event) => {
+    location.hash = `#explore/${event.target.value}`;
+  }));
+  const body = h("div", { class: "explorer" }, h("p", { class: "says" }, "Loading the generator …"));
+  place.append(h("h1", { class: "hidden" }, "Explorer"), h("div", { class: "settings" }, choice), body);
+  ask(`runs/${run.id}`, { signal })
+    .then((facts) => new Explorer({ ...run, ...facts }, place, body, signal).begin())
+    .catch((error) => signal.aborted || say(body.firstChild, error.message, "failed"));
+}
+
+class Explorer {
+  constructor(run, place, body, signal) {
+    Object.assign(this, { run, place, body, signal });
+    this.at = "newest"; // which checkpoint: "newest", "best", or after so many images
+    this.ema = true;
+    this.label = null;
+    this.truncate = 1;
+    this.base = null;
+    this.directions = [];
+    this.offsets = [];
+    this.redraw = newest(() => this.draw());
+    this.fill = newest(() => this.drawWall());
+  }
+
+  async begin() {
+    this.settings();
+    this.image = h("img", { class: "shown", alt: "The generated image" });
+    this.said = h("p", { class: "says", role: "status" });
+    this.wall = h("div", { class: "wall" });
+    this.pins = openPins(this);
+    this.sliders = openSliders(this);
+    const [_, height, width] = this.run.images_shape ?? [1, 1, 1];
+    this.body.style.setProperty("--ratio", `${width} / ${height}`);
+    this.nearest = openNearest(this);
+    this.body.replaceChildren(
+      h("section", { class: "stage", "aria-label": "Image" }, this.image, this.said,
+        h("div", { class: "buttons" },
+          h("button", { class: "primary", onclick: () => this.draw_new() }, "New sample"),
+          h("button", { onclick: () => this.sliders.reset() }, "Reset sliders"),
+          h("button", { onclick: () => this.savePicture() }, "Save PNG"),
+          h("button", { onclick: () => this.saveLatents() }, "Save latents")),
+        this.pins.element),
+      h("div", { class: "tools" },
+        h("section", {}, h("h2", {}, "Samples ", h("small", {}, "pick one to see it large, or "), h("button", { class: "link", onclick: () => this.fill() }, "draw others")), this.wall),
+        this.sliders.element, this.run.can?.nearest !== false && this.nearest.element,
+        this.run.can?.encode !== false && openPhotograph(this),
+        KEYS()));
+    addEventListener("keydown", (event) => this.key(event), { signal: this.signal });
+    await Promise.all([this.fill(), this.sliders.load()]);
+  }
+
+  settings() {
+    const { run } = this;
+    const points = [["newest", "Newest"], ...(run.best ? [["best", `Best score (${count(run.best)} images)`]] : []),
+      ...(run.checkpoints ?? []).toReversed().map((images) => [images, `After ${count(images)} images`])];
+    const bar = this.place.querySelector(".settings");
+    bar.append(
+      field("Checkpoint", select(points, this.at, (event) => this.change({ at: event.target.value }))));
+    if (run.has_ema !== false) bar.append(
+      field("Weights", select([["true", "Averaged (steadier)"], ["false", "Raw (of the last step)"]], this.ema, (event) => this.change({ ema: event.target.value === "true" }))));
+    if (run.classes) {
+      const names = run.label_names?.length ? run.label_names : Array.from({ length: run.classes }, (_, index) => String(index));
+      this.label = 0;
+      this.classes = select(names.map((name, index) => [index, name]), 0, () => this.change({ label: Number(this.classes.value) }));
+      bar.append(field("Class", this.classes));
+    }
+    if (run.prior !== "uniform") {
+      const shown = h("output", {}, "off");
+      bar.append(field("Truncation", h("span", { class: "pair" }, h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: 1, oninput: (event) => {
+        this.truncate = Number(event.target.value);
+        shown.textContent = this.truncate === 1 ? "off" : this.truncate.toFixed(2);
+        this.fill();
+      } }), shown), "lower: typical samples, less diverse"));
+    }
+  }
+
+  /** Another checkpoint, other weights, another class: the same latents, made by them. */
+  change(settings) {
+    Object.assign(this, settings);
+    this.pins.refresh();
+    this.redrawWall();
+    this.redraw();
+    if ("at" in settings || "ema" in settings) this.sliders.load();
+  }
+
+  /** What every request says of the weights. */
+  weights() {
+    const at = { newest: {}, best: { best: true } }[this.at] ?? { at: Number(this.at) };
+    return { ...at, ema: this.ema };
+  }
+
+  generate(latents) {
+    const labels = this.label === null ? undefined : latents.map(() => this.label);
+    return post(`runs/${this.run.id}/generate`, { ...this.weights(), latents, labels, format: "json" }, { signal: this.signal });
+  }
+
+  /** The latents of the image that is shown; those of a uniform prior stay within it. */
+  shown() {
+    const latents = this.base.map((value, i) => this.directions.reduce((sum, each, k) => sum + (this.offsets[k] ?? 0) * each.vector[i], value));
+    return this.run.prior === "uniform" ? latents.map((value) => Math.min(1, Math.max(-1, value))) : latents;
+  }
+
+  /** Show the image of some latents, with all directions at 0. */
+  show(latents, image, label) {
+    if (label !== undefined && label !== null && this.classes) this.classes.value = this.label = label;
+    this.base = [...latents];
+    this.offsets = this.directions.map(() => 0);
+    this.sliders.sync();
+    this.nearest.clear();
+    if (!image) return this.redraw();
+    this.image.src = png(image);
+    return undefined;
+  }
+
+  async draw() {
+    if (!this.base) return;
+    await this.trying(async () => {
+      const { images } = await this.generate([this.shown()]);
+      this.image.src = png(images[0]);
+    });
+  }
+
+  async drawWall() {
+    await this.trying(async () => {
+      const labels = this.label === null ? undefined : Array(WALL).fill(this.label);
+      const seed = Math.floor(Math.random() * 2 ** 31);
+      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: WALL, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal });
+      this.latents = found.latents;
+      this.tiles(found.images);
+      if (!this.base) this.show(found.latents[0], found.images[0]);
+    });
+  }
+
+  /** The wall's own latents again, by other weights. */
+  redrawWall() {
+    if (this.latents) this.trying(async () => this.tiles((await this.generate(this.latents)).images));
+  }
+
+  tiles(images) {
+    this.wall.replaceChildren(...images.map((image, index) =>
+      h("button", { type: "button", onclick: () => this.show(this.latents[index], image), "aria-label": `Sample ${index + 1}` }, h("img", { src: png(image), alt: "" }))));
+  }
+
+  async draw_new() {
+    this.pins.stop();
+    await this.trying(async () => {
+      const labels = this.label === null ? undefined : [this.label];
+      const seed = Math.floor(Math.random() * 2 ** 31);
+      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: 1, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal });
+      this.show(found.latents[0], found.images[0]);
+    });
+  }
+
+  /** Do it, and say what the server refuses. */
+  async trying(work) {
+    try {
+      await work();
+      say(this.said, "");
+    } catch (error) {
+      if (!this.signal.aborted) say(this.said, error.message, "failed");
+    }
+  }
+
+  savePicture() {
+    const bytes = Uint8Array.from(atob(this.image.src.split(",")[1]), (letter) => letter.charCodeAt(0));
+    save(new Blob([bytes], { type: "image/png" }), `${this.run.name}.png`);
+  }
+
+  saveLatents() {
+    save(new Blob([`${this.shown().join(",")}\n`], { type: "text/csv" }), `${this.run.name}-latents.csv`); // for `equipoise sample --latents`
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=range]), select, textarea")) return;
+    const action = {
+      n: () => this.draw_new(), m: () => this.fill(), r: () => this.sliders.reset(), s: () => this.savePicture(),
+      a: () => this.pins.pin("a"), b: () => this.pins.pin("b"), p: () => this.pins.play(),
+    }[event.key.toLowerCase()];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}
+
+const KEYS = () => h("details", { class: "more" }, h("summary", {}, "Keyboard"), h("dl", { class: "keys" },
+  [["N", "new sample"], ["M", "draw other samples"], ["A, B", "pin the image"], ["P", "play between the pins, or stop"], ["R", "all sliders back"], ["S", "save the image"]]
+    .map(([key, does]) => [h("dt", {}, key), h("dd", {}, does)])));

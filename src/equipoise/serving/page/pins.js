@@ -1,0 +1,95 @@
+// Two pinned samples, and everything between them.
+
+import { post } from "./api.js";
+import { h, png } from "./dom.js";
+
+const FRAMES = 33; // between the pins, the pins among them
+const STRIP = 9; // of these, shown side by side
+const SPEED = 60; // milliseconds of a frame while it plays
+
+export function openPins(explorer) {
+  const pins = { a: null, b: null };
+  let frames = []; // {image, latents}
+  let timer = 0;
+
+  const image = (name) => h("img", { alt: "", class: "tile", hidden: true, "data-pin": name });
+  const button = (name) => h("button", { type: "button", class: "pin", onclick: () => pin(name) }, image(name), h("span", {}, `Pin ${name.toUpperCase()}`));
+  const buttons = { a: button("a"), b: button("b") };
+  const mix = h("input", { type: "range", min: 0, max: FRAMES - 1, step: 1, value: 0, disabled: true, "aria-label": "Between A and B", oninput: () => {
+    stop();
+    go(Number(mix.value));
+  } });
+  const play = h("button", { type: "button", disabled: true, onclick: toggle }, "Play");
+  const hint = h("small", {}, "Pin two images to see everything between them.");
+  const strip = h("div", { class: "strip" });
+  const element = h("div", { class: "between" }, h("div", { class: "pins" }, buttons.a, h("div", { class: "mix" }, mix, play, hint), buttons.b), strip);
+
+  function pin(name) {
+    if (!explorer.base) return;
+    stop();
+    pins[name] = explorer.shown();
+    const shown = buttons[name].querySelector("img");
+    shown.src = explorer.image.src;
+    shown.hidden = false;
+    buttons[name].lastChild.textContent = `${name.toUpperCase()}, pinned`;
+    mix.value = name === "a" ? 0 : FRAMES - 1;
+    load();
+  }
+
+  async function load() {
+    if (!pins.a || !pins.b) return;
+    await explorer.trying(async () => {
+      const label = explorer.label === null ? undefined : explorer.label;
+      const found = await post(`runs/${explorer.run.id}/interpolate`, { ...explorer.weights(), a: pins.a, b: pins.b, steps: FRAMES, label }, { signal: explorer.signal });
+      frames = found.images.map((each, index) => ({ image: each, latents: found.latents[index] }));
+      mix.disabled = play.disabled = false;
+      hint.textContent = "";
+      const every = (frames.length - 1) / (STRIP - 1);
+      strip.replaceChildren(...Array.from({ length: STRIP }, (_, index) => Math.round(index * every)).map((index) =>
+        h("button", { type: "button", "aria-label": `${Math.round((100 * index) / (frames.length - 1))} % of the way from A to B`, onclick: () => {
+          stop();
+          mix.value = index;
+          go(index);
+        } }, h("img", { src: png(frames[index].image), alt: "" }))));
+    });
+  }
+
+  function go(index) {
+    mix.setAttribute("aria-valuetext", `${Math.round((100 * index) / (FRAMES - 1))} % of the way from A to B`);
+    if (frames[index]) explorer.show(frames[index].latents, frames[index].image);
+  }
+
+  function toggle() {
+    if (timer) return stop();
+    if (play.disabled) return undefined;
+    play.textContent = "Stop";
+    let [index, step] = [Number(mix.value), 1];
+    timer = setInterval(() => {
+      if (index + step < 0 || index + step >= frames.length) step = -step;
+      mix.value = index += step;
+      go(index);
+    }, SPEED);
+    return undefined;
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = 0;
+    play.textContent = "Play";
+  }
+
+  /** Other weights: the pins' latents stay, their images change. */
+  async function refresh() {
+    stop();
+    const names = ["a", "b"].filter((name) => pins[name]);
+    if (!names.length) return;
+    await explorer.trying(async () => {
+      const { images } = await explorer.generate(names.map((name) => pins[name]));
+      names.forEach((name, index) => (buttons[name].querySelector("img").src = png(images[index])));
+    });
+    load();
+  }
+
+  explorer.signal.addEventListener("abort", stop);
+  return { element, pin, play: toggle, stop, refresh };
+}

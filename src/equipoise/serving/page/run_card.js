@@ -1,0 +1,187 @@
+// One run that is watched: how far it is, how it is in words, its images with a slider over time, its scores.
+
+import { LONG, ask, picture } from "./api.js";
+import { count, duration, explained, h, number } from "./dom.js";
+import { SCORES, STATES, meaning } from "./glossary.js";
+import { store } from "./store.js";
+
+const FRAME = 160; // milliseconds of a picture when the whole run is played
+
+export class RunCard {
+  constructor(run, { onmark, signal }) {
+    this.run = run;
+    this.onmark = onmark;
+    this.samples = [];
+    this.latest = true; // whether the newest samples are shown as they come
+    this.signal = signal;
+    this.build();
+    this.status(run);
+    signal.addEventListener("abort", () => clearInterval(this.playing));
+  }
+
+  build() {
+    this.title = h("h2");
+    this.state = h("p", { class: "state" });
+    this.bar = h("progress", { max: 1, "aria-label": "Progress of the run" });
+    this.health = h("div", { class: "health", role: "status" });
+    this.generated = h("img", { alt: "", class: "grid" });
+    this.real = h("img", { alt: "Real images, for comparison", class: "grid" });
+    this.slider = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": "Time: samples after so many images", oninput: () => this.go(Number(this.slider.value)) });
+    this.when = h("output", { class: "when" });
+    this.play = h("button", { type: "button", onclick: () => this.toggle() }, "Play");
+    this.waiting = h("p", { class: "waiting" }, "The first samples come with the first pictures of the run.");
+    this.scores = h("dl", { class: "scores" });
+    this.explore = h("a", { class: "button" }, "Explore this generator");
+    this.pictures = h("div", { class: "pictures" },
+      h("figure", {}, h("div", { class: "frame" }, this.generated, this.waiting), h("figcaption", {}, h("b", {}, "Generated "), this.when)),
+      (this.beside = h("figure", {}, h("div", { class: "frame" }, this.real), h("figcaption", {}, h("b", {}, "Real "), "from its data"))));
+    this.time = h("div", { class: "time" }, this.play, this.slider);
+    this.element = h("article", { class: "card run" }, h("header", {}, this.title, this.state, this.bar), this.health, this.pictures, this.time, this.scores, this.explore);
+  }
+
+  /** Its place among those watched, which is its colour. */
+  place(index, of) {
+    this.element.className = `card run run-${index + 1} ${of > 1 ? "several" : ""}`;
+  }
+
+  status(run) {
+    this.run = { ...this.run, ...run };
+    const { name, title, state, images, total, images_per_second: speed, seconds_left: left, score, can } = this.run;
+    this.title.replaceChildren(name, h("small", {}, ` ${title}`));
+    const parts = [h("b", { class: `is ${state}` }, STATES[state] ?? state), `${count(images)} of ${count(total)} images`];
+    if (speed && state === "running") parts.push(`${count(speed)} images a second`);
+    if (left !== null && left !== undefined && state === "running") parts.push(`${duration(left)} left`);
+    this.state.replaceChildren(...parts.flatMap((part, index) => (index ? [" · ", part] : [part])));
+    this.bar.value = total ? Math.min(1, images / total) : 0;
+    this.explore.href = `#explore/${this.run.id}`;
+    this.explore.hidden = !can?.generate;
+    this.showHealth(score);
+  }
+
+  showHealth(score) {
+    const { state, health = [] } = this.run;
+    const wrong = health.filter((each) => each.level !== "note");
+    const key = JSON.stringify([state, score, wrong]);
+    if (key === this.healthKey) return; // said once, not at every status
+    this.healthKey = key;
+    const said = wrong.map((each) => h("div", { class: `finding ${each.level}` },
+      h("b", {}, `${each.level === "error" ? "Error" : "Warning"}: ${each.kind.replaceAll("-", " ")}`),
+      h("p", {}, sentence(each.evidence || each.message)),
+      each.meaning && h("p", {}, sentence(each.meaning)),
+      each.remedy && h("p", {}, h("b", {}, "What to do: "), each.remedy)));
+    if (!said.length) said.push(h("p", { class: "well" }, WELL[state] ?? ""));
+    if (score) said.push(h("p", {}, score));
+    this.health.replaceChildren(...said);
+  }
+
+  event(event) {
+    const others = (this.run.health ?? []).filter((each) => each.kind !== event.kind);
+    this.status({ health: event.level === "note" || event.level === "info" ? others : [...others, event] });
+  }
+
+  /** All that the server knows of the run. */
+  load(facts, measures) {
+    this.samples = facts.samples ?? [];
+    this.pictures.classList.toggle("toy", Boolean(facts.toy));
+    this.beside.hidden = Boolean(facts.toy); // a toy's picture shows its data too
+    this.status(facts);
+    this.measures(measures);
+    if (!facts.toy && !this.real.src) this.showReal();
+    this.slider.max = Math.max(0, this.samples.length - 1);
+    if (this.latest) this.newest();
+  }
+
+  async showReal() {
+    try {
+      const found = await ask(`runs/${this.run.id}/real.png?count=64`, { signal: this.signal, patience: LONG });
+      this.real.src = URL.createObjectURL(found);
+    } catch (error) {
+      if (error.status) this.beside.lastChild.replaceChildren(error.message); // the data may be elsewhere by now
+    }
+  }
+
+  sample(images) {
+    if (this.samples.at(-1) >= images) this.samples = this.samples.filter((each) => each < images); // gone back
+    this.samples.push(images);
+    this.slider.max = this.samples.length - 1;
+    if (this.latest) this.newest();
+  }
+
+  newest() {
+    if (!this.samples.length) return;
+    this.slider.value = this.samples.length - 1;
+    this.show(this.samples.length - 1);
+    this.latest = true;
+    this.onmark(null);
+  }
+
+  /** To the samples at an index, by hand. */
+  go(index) {
+    this.stop();
+    this.show(index);
+  }
+
+  show(index) {
+    const images = this.samples[index];
+    if (images === undefined) return;
+    this.latest = index === this.samples.length - 1;
+    this.onmark(this.latest ? null : images);
+    this.slider.setAttribute("aria-valuetext", `after ${count(images)} images`);
+    this.wanted = images;
+    const next = new Image(); // shown once it is there, so that nothing flickers
+    next.onload = () => {
+      if (this.wanted !== images) return;
+      this.generated.src = next.src;
+      this.generated.alt = `Samples of ${this.run.name} after ${count(images)} images`;
+      this.when.textContent = `after ${count(images)} images${this.latest && this.run.state === "running" ? ", the newest" : ""}`;
+      this.waiting.hidden = true;
+    };
+    next.src = picture(this.run.id, `samples/${images}.png`);
+  }
+
+  toggle() {
+    if (this.playing) return this.stop();
+    let index = Number(this.slider.value);
+    if (index >= this.samples.length - 1) index = -1;
+    this.play.textContent = "Stop";
+    this.playing = setInterval(() => {
+      this.slider.value = ++index;
+      this.show(index);
+      if (index >= this.samples.length - 1) this.stop();
+    }, FRAME);
+  }
+
+  stop() {
+    clearInterval(this.playing);
+    this.playing = 0;
+    this.play.textContent = "Play";
+  }
+
+  measures(latest) {
+    for (const name of SCORES) {
+      const value = latest[name];
+      if (value === null || value === undefined) continue;
+      const label = store.called(name);
+      let shown = this.scores.querySelector(`[data-name="${name}"]`);
+      if (!shown) {
+        shown = h("div", { "data-name": name }, h("dt", {}, explained(label.symbol, meaning(name))), h("dd", {}, h("b"), label.note && h("small", {}, label.note)));
+        this.scores.append(shown);
+      }
+      shown.querySelector("dd b").textContent = number(value);
+    }
+  }
+
+  failed(message) {
+    this.health.replaceChildren(h("p", { class: "finding error" }, message));
+  }
+}
+
+const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}`;
+
+const WELL = {
+  running: "Nothing is wrong: no sign of collapse, lost balance or divergence.",
+  finished: "It ended well: nothing was found wrong.",
+  interrupted: "It stopped before its end, and nothing was found wrong. `equipoise resume` goes on with it.",
+  empty: "It has written nothing yet.",
+  unreadable: "Its files cannot be read.",
+};

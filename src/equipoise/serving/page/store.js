@@ -1,0 +1,63 @@
+// The list of runs, kept up to date; views subscribe to it.
+
+import { ask, connection, follow } from "./api.js";
+
+/** Events: `runs` (any of them changed), `new` (a run appeared; `detail` is its id). */
+class Store extends EventTarget {
+  runs = new Map();
+  newest = null;
+  root = "";
+  canTrain = false;
+  panels = []; // what is measured, and what it is called
+  loaded = false;
+  #end = null;
+
+  async load() {
+    const [list, measures] = await Promise.all([ask("runs"), this.panels.length ? null : ask("measures")]);
+    this.root = list.root;
+    this.newest = list.newest;
+    this.canTrain = list.can_train;
+    this.runs = new Map(list.runs.map((run) => [run.id, run]));
+    if (measures) this.panels = measures.panels;
+    this.loaded = true;
+    this.#changed();
+    this.#end ??= follow("live", {
+      status: (run) => {
+        this.runs.set(run.id, { ...this.runs.get(run.id), ...run });
+        this.#changed();
+      },
+      "new-run": ({ id, newest }) => this.#arrived(id, newest),
+      gone: ({ id }) => {
+        this.runs.delete(id);
+        this.#changed();
+      },
+    });
+  }
+
+  async #arrived(id, newest) {
+    const run = await ask(`runs/${id}`).catch(() => null); // it may be gone again
+    if (!run) return;
+    this.runs.set(id, run);
+    this.newest = newest ?? id;
+    this.dispatchEvent(new CustomEvent("new", { detail: id }));
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("runs"));
+  }
+
+  /** What a measure is called: {symbol, label, note}. */
+  called(name) {
+    const known = this.panels.flatMap((panel) => panel.lines).find((line) => line.name === name);
+    return known ?? { symbol: name.replaceAll("_", " "), label: name.replaceAll("_", " "), note: "" };
+  }
+
+  /** Call on changes until the view is left. */
+  on(kind, handler, signal) {
+    this.addEventListener(kind, handler, { signal });
+  }
+}
+
+export const store = new Store();
+connection.addEventListener("back", () => store.load().catch(() => {})); // what was missed meanwhile

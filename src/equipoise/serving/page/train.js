@@ -1,0 +1,56 @@
+// A new run, where the server was started with --allow-train.
+
+import { ask, post } from "./api.js";
+import { field, h, say, select } from "./dom.js";
+import { store } from "./store.js";
+
+export async function open(place, _argument, signal) {
+  const said = h("p", { class: "says", role: "alert" }, "");
+  const body = h("div", { class: "card form" }, h("h1", {}, "New run"), said);
+  place.append(body);
+  let choices;
+  try {
+    choices = await ask("train", { signal });
+  } catch (error) {
+    if (!signal.aborted) say(said, error.message, "failed");
+    return;
+  }
+  const { limits = {} } = choices;
+  const minutes = h("input", { type: "number", min: 1, max: limits.minutes ?? 600, value: Math.min(5, limits.minutes ?? 5), required: true });
+  const resolution = h("input", { type: "number", min: 16, max: limits.resolution ?? 256, step: 1, placeholder: "by the data" });
+  const data = select(choices.data.map((name) => [name, name]), choices.data[0]);
+  const objective = select(choices.objectives.map((name) => [name, name]), choices.objectives.includes("began") ? "began" : choices.objectives[0]);
+  const button = h("button", { class: "primary" }, "Train");
+  const form = h("form", { onsubmit: async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    say(said, "Starting …");
+    try {
+      const { id } = await post("train", { data: data.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
+      say(said, "Reading the data and choosing settings: the run shows itself in some seconds …");
+      await shown(id);
+      location.hash = `#live/${id}`;
+    } catch (error) {
+      say(said, error.message, "failed");
+    }
+    button.disabled = false;
+  } },
+    field("Images", data, "what it learns to make"),
+    field("Objective", objective, "by what it learns; began is a good start"),
+    field("Minutes", minutes, limits.minutes ? `at most ${limits.minutes}` : ""),
+    field("Size in pixels", resolution, "empty: as fits the data"),
+    h("p", {}, h("small", {}, `It trains on the machine of this server${limits.runs ? `, ${limits.runs} at a time at most` : ""}. All else is chosen from the images.`)),
+    button);
+  said.before(form);
+}
+
+/** Wait until the run is in the list; it throws what kept it from beginning. */
+async function shown(id) {
+  for (;;) {
+    await store.load();
+    if (store.runs.has(id)) return;
+    const { running, failed } = await ask("train");
+    if (!running && failed) throw new Error(failed);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}

@@ -1,0 +1,174 @@
+"""The live view in Chromium: runs as they train, side by side, and what is said when something is missing."""
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import equipoise
+from browsing import Open, Serve, Server, Visit, train
+from equipoise.config.presets import PRESETS
+from equipoise.config.train_config import TrainConfig
+from equipoise.networks import Autoencoder
+from zygote import Zygote
+
+
+def small(**changes: Any) -> TrainConfig:
+    config = PRESETS["began"]["remedies"].with_changes(
+        network=Autoencoder(width=4, latent=8),
+        resolution=16,
+        images=480,
+        log_every=32,
+        sample_every=160,
+        checkpoint_every=160,
+        keep=3,
+        ema=100,
+        precision="fp32",
+        device="cpu",
+    )
+    return config.with_changes(**changes)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two finished runs, which differ in seed and learning rate."""
+    folder = tmp_path_factory.mktemp("served") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        equipoise.train(small(), out=folder / "slow", quiet=True)
+        equipoise.train(small(seed=1, lr=2e-4), out=folder / "fast", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path, serving: Serve) -> Server:
+    return serving(runs)
+
+
+def choose(visit: Visit, name: str) -> None:
+    visit.page.locator("aside button").filter(has=visit.page.get_by_text(name, exact=True)).click()
+
+
+def test_an_empty_folder_says_what_to_do_and_then_follows_the_training(
+    tmp_path: Path, zygote: Zygote, serving: Serve, visit: Open
+) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    opened = visit(serving(folder).address)
+    page = opened.page
+    page.get_by_role("heading", name="No run yet").wait_for()
+    assert "equipoise train began" in page.inner_text("main")
+
+    training = train(zygote, folder / "first", "--images", 40_000, "--log-every", 500, "--sample-every", 1000)
+    try:
+        page.get_by_role("heading", name="first").wait_for()
+        page.get_by_text("training now").first.wait_for()
+        opened.until("document.querySelector('.when').textContent.includes('the newest')")
+        opened.until("Number(document.querySelector('.time input').max) >= 3")  # samples came by themselves
+        images = "Number(document.querySelector('.run .state').textContent.match(/([\\d,]+) of/)[1].replace(/,/g, ''))"
+        before = page.evaluate(images)
+        opened.until(f"before => {images} > before", before)
+
+        slider = page.locator(".time input")
+        slider.fill("0")
+        page.get_by_text("after 0 images").wait_for()
+        assert page.locator(".frame img").first.evaluate("image => image.naturalWidth") > 100
+        latest = page.evaluate("Number(document.querySelector('.time input').max)")
+        opened.until("latest => Number(document.querySelector('.time input').max) > latest", latest)
+        assert slider.input_value() == "0", "whoever looks at the past is left there"
+        for measure in ("ℒ(x)", "ℒ(G(z))", "k", "M_global"):
+            value = page.locator(".readout .key").filter(has_text=measure).first.inner_text()
+            assert float(value.split()[-1].replace(",", "")) >= 0
+    finally:
+        training.kill(signal.SIGTERM)
+        training.wait()
+    page.get_by_text("interrupted").first.wait_for()
+
+
+def test_two_runs_beside_each_other(server: Server, visit: Open) -> None:
+    page = (opened := visit(server.address)).page
+    choose(opened, "slow")
+    page.get_by_label("fast beside the others").check()
+    assert page.locator("article").count() == 2
+    table = page.locator(".difference table").first
+    table.wait_for()
+    assert [cell.strip() for cell in table.locator("thead th").all_inner_texts()] == ["What", "slow", "fast"]
+    rows = {
+        row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()
+    }
+    assert rows["seed"] == ["0", "1"]
+    assert "lr" in rows
+    keys = page.locator(".readout").filter(has_text="M_global").locator(".key")
+    keys.nth(1).wait_for()
+    assert [key.get_attribute("class").split()[1] for key in keys.all()] == ["run-1", "run-2"]
+    address = page.url
+    page.reload()
+    page.locator("article").nth(1).wait_for()
+    assert page.url == address, "an address names what it shows"
+    page.get_by_label("fast beside the others").uncheck()
+    assert page.locator("article h2").all_inner_texts()[0].startswith("slow")
+    assert page.locator("article").count() == 1
+
+
+def test_terms_explain_themselves(server: Server, visit: Open) -> None:
+    page = (opened := visit(server.address)).page
+    term = page.locator(".chart summary").filter(has_text="Convergence")
+    term.click()
+    assert "balance" in term.locator("..").locator("p").inner_text()
+    real = page.locator(".pictures figure").nth(1).locator("img")
+    opened.until("document.querySelectorAll('.pictures img')[1].naturalWidth > 100")
+    assert real.is_visible(), "real images beside the generated ones"
+
+
+def test_health_is_in_words_with_its_remedy(tmp_path: Path, serving: Serve, visit: Open) -> None:
+    run = equipoise.train(small(images=160), out=tmp_path / "runs" / "ill", quiet=True)
+    told = "the samples are alike: they are nearly one image; lower --lr"
+    server = serving(tmp_path / "runs")
+    page = visit(server.address).page
+    page.locator(".health p").first.wait_for()
+    run.append("events.jsonl", {"images": 160, "level": "warning", "kind": "collapse", "message": told})
+    finding = page.locator(".finding").filter(has_text="collapse")
+    finding.wait_for()
+    assert "Warning: collapse" in finding.inner_text()
+    assert "What to do: lower --lr" in finding.inner_text()
+
+
+def test_a_server_that_goes_and_comes_back(runs: Path, serving: Serve, visit: Open) -> None:
+    server = serving(runs)
+    page = (opened := visit(server.address)).page
+    page.locator("article").wait_for()
+    server.end(signal.SIGKILL)
+    notice = page.get_by_text("The server is gone")
+    notice.wait_for()
+    assert page.locator("article").is_visible(), "its last word stays"
+    serving(runs, port=server.port)
+    notice.wait_for(state="detached")
+    page.locator("article").wait_for()
+    opened.errors = [error for error in opened.errors if "ERR_" not in error]  # refused connections
+
+
+def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    shutil.copytree(runs / "slow", tmp_path / "runs" / "short-lived")
+    page = (opened := visit(serving(tmp_path / "runs").address)).page
+    page.get_by_role("heading", name="short-lived").wait_for()
+    shutil.rmtree(tmp_path / "runs" / "short-lived")
+    page.get_by_role("heading", name="No run yet").wait_for()
+    opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
+
+
+def test_a_server_with_a_token_asks_for_it(runs: Path, serving: Serve, visit: Open) -> None:
+    token = "a-token-of-many-letters"
+    page = (opened := visit(serving(runs, "--token", token).address)).page
+    page.get_by_label("Token").fill("another-token-altogether")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text("not the token").wait_for()
+    page.get_by_label("Token").fill(token)
+    page.keyboard.press("Enter")
+    page.locator("article").wait_for()
+    assert token not in page.url
+    assert not [cookie for cookie in opened.context.cookies() if not cookie["httpOnly"]]
+    page.reload()
+    page.locator("article").wait_for()
+    opened.errors = [error for error in opened.errors if "401" not in error]
