@@ -36,6 +36,17 @@ class Interrupted(MessageError):  # noqa: N818
         self.run, self.signal = run, signal
 
 
+class StudyInterrupted(Interrupted):
+    """A signal stopped a study; its trials have written their checkpoints. Exit code 128 + the signal's number."""
+
+    def __init__(self, folder: str, done: int, total: int, signal: int) -> None:
+        MessageError.__init__(
+            self,
+            f"stopped with {done} of {total} trials done, nothing is lost: go on with `equipoise study {folder}`",
+        )
+        self.run, self.signal = folder, signal
+
+
 def one_line(text: str, most: int) -> str:
     """`text` on one line, what is not printable escaped, and its middle left out where it is longer than `most`."""
     spaced = re.sub(r"\s*[\t\n\v\f\r\x85\u2028\u2029]\s*", " ", _shortened(text, most)).strip()

@@ -27,6 +27,7 @@ COMMANDS = {
     "import WEIGHTS": "make a run of a generator's weights from elsewhere",
     "evaluate RUN": "score a run's samples, or any images, against real images",
     "compare A B ...": "show scores side by side, if their protocols agree",
+    "study STUDY": "compare objectives or settings over seeds on equal budgets; search over settings",
     "serve [RUN ...]": "watch runs live and explore them in the browser; an API for programs",
     "bench": "measure training speed on this machine",
     "data inspect PATH": "check a data set before training on it",

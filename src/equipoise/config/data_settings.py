@@ -34,6 +34,9 @@ class DataSettings:
     held_out: HeldOutShare = "auto"
     """Share of the images held out for evaluation, chosen by a hash of each image's content; auto holds out what the
     data itself does, as CelebA's validation and test, else 0.1."""
+    test: Annotated[float, Field(ge=0, le=0.4)] = 0.0
+    """Share of the images kept for a last test (`equipoise evaluate --split test`): neither trained on nor scored by
+    while training. A search over settings needs them; see docs/studies.md."""
     flip: bool = False
     """Random horizontal flips."""
 

@@ -35,5 +35,6 @@ def open_dataset(
         fit=config.fit,
         background=config.background,
         held_out=config.held_out,
+        test=config.test,
         progress=progress,
     )

@@ -29,7 +29,7 @@ from equipoise.data.toys import NO_IMAGES, TOYS
 from equipoise.errors import UsageError
 from equipoise.reading import expand_home
 
-Part = Literal["train", "held-out", "all"]
+Part = Literal["train", "held-out", "test", "all"]
 MAX_SHARD_IMAGES = 10_000  # images of shards that are packed to compare with
 
 
@@ -43,6 +43,7 @@ def open_dataset(
     crop: int | None = None,
     label: str | None = None,
     held_out: HeldOut = 0.0,
+    test: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> "Dataset":
@@ -60,6 +61,7 @@ def open_dataset(
         label: name of the column of labels, where the data has several; by default its usual one.
         held_out: share of the images that do not train, chosen by their content; or auto for those that the data itself
             holds out, else AUTO_SHARE.
+        test: share of the images that are kept for a last test, beside those held out.
         cache: folder of packed data; see `cache_folder`.
         progress: called while packing.
     """
@@ -71,7 +73,7 @@ def open_dataset(
         "label": label,
         "cache": cache,
     }
-    return Dataset(os.fspath(data), resolution, options, held_out, progress)
+    return Dataset(os.fspath(data), resolution, options, held_out, progress, test)
 
 
 def place_of(data: str) -> str | None:
@@ -97,9 +99,10 @@ class Dataset:
         options: Mapping[str, Any],
         held_out: HeldOut,
         progress: ProgressCallback | None,
+        test: float = 0.0,
     ) -> None:
         self.name, self.resolution, self.options = name, resolution, options
-        self.held_out, self.progress = held_out, progress
+        self.held_out, self.progress, self.test = held_out, progress, test
 
     @cached_property
     def feed(self) -> Feed:
@@ -111,8 +114,10 @@ class Dataset:
         if self._toy is not None:
             return self._toy
         if is_stream(self.name):
+            if self.test:
+                raise UsageError(f"--test needs packed images, and {self.name} is a stream: leave it out")
             return self._stream
-        training, _ = self._images.split(self.held_out)
+        training, _ = self._chosen.split(self.held_out, self.test)
         if not len(training):
             raise UsageError(
                 f"all {len(self._images)} images of {self.name} are held out: lower --held-out, or bring more images"
@@ -123,7 +128,7 @@ class Dataset:
         """A part of the data as packed images to compare with; of it there may be none.
 
         Args:
-            part: the images that train, those held out, or all.
+            part: the images that train, those held out, those kept for a test, or all.
             max_images: of shards, no more than these are packed, the first by an order that never changes.
 
         Raises:
@@ -134,7 +139,11 @@ class Dataset:
         if not is_stream(self.name):
             if part == "all":
                 return self._images
-            return self._images.split(self.held_out)[1 if part == "held-out" else 0]
+            if part == "test":
+                return self._images.tested(self.test)[1]
+            return self._chosen.split(self.held_out, self.test)[1 if part == "held-out" else 0]
+        if part == "test":
+            raise UsageError(f"{self.name} is a stream, of which nothing is kept for a test: use another split")
         share = AUTO_SHARE if self.held_out == "auto" else self.held_out
         if part == "all" and share:  # the stream that trains leaves out what is held out
             return self._pack_stream(self._open_stream(0.0), part, max_images)
@@ -162,6 +171,11 @@ class Dataset:
     @cached_property
     def _images(self) -> Images:
         return open_images(self.name, self.resolution, **self.options, progress=self.progress)
+
+    @property
+    def _chosen(self) -> Images:
+        """All images but those that are kept for a test."""
+        return self._images.tested(self.test)[0]
 
     @cached_property
     def _stream(self) -> Stream:

@@ -88,12 +88,15 @@ def open_sets(request: Request, device: torch.device) -> ImageSets:
     draws, training = generated_draws(run, request, device), None
     dataset = open_run_data(config, place=run.place)
     images = dataset.split(request.split)
-    if request.split == "held-out":
+    if request.split == "test" and not len(images):
+        raise UsageError(f"{run.path} kept no images for a test: train with --test 0.1, or use another --split")
+    if request.split in ("held-out", "test"):
         if not len(images):
             raise UsageError(f"all of {config.data} was trained on: add --split train, or give --reference")
         training = stored_images(dataset.split("train"), config.data, MAX_TRAINING, seed)
     reference = stored_images(images, config.data, count, seed)
-    split = request.split if request.split == "all" else f"{request.split} {dataset.holds_out}"
+    share = f"{config.test:g}" if request.split == "test" else dataset.holds_out
+    split = request.split if request.split == "all" else f"{request.split} {share}"
     return ImageSets(draws, reference, training, config.data, split, config)
 
 

@@ -11,7 +11,7 @@ from equipoise.config.numbers import Count, CountOrZero, Resolution, Seed
 from equipoise.reading import expand_home
 from equipoise.runs.run import CONFIG, Run
 
-Split = Literal["held-out", "train", "all"]
+Split = Literal["held-out", "test", "train", "all"]
 
 
 def _parse_names(names: Any) -> Any:

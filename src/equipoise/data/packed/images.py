@@ -117,12 +117,24 @@ class Images:
         """Close the file, which all parts share; reading opens it anew."""
         self.rows.close()
 
-    def split(self, share: HeldOut) -> tuple["Images", "Images"]:
+    def tested(self, share: float) -> tuple["Images", "Images"]:
+        """Images to train and choose by, and those that only a final test is to see, chosen by their content.
+
+        Args:
+            share: of all images, of which `split` then takes what it holds out.
+        """
+        if not share:
+            return self, self._part(np.zeros(len(self), np.bool_), "none for a test")
+        kept = held_out(self.digests, share)
+        return self._part(~kept, f"all but {share} for a test"), self._part(kept, f"{share} for a test")
+
+    def split(self, share: HeldOut, tested: float = 0.0) -> tuple["Images", "Images"]:
         """Images to train on, and those held out from them.
 
         Args:
             share: of all images, chosen by their content (see `held_out`); or auto for those that the data itself holds
                 out, else AUTO_SHARE.
+            tested: share of all images that `tested` has taken away; `share` of all of them is held out beside.
 
         Raises:
             UsageError: the share is not from 0 to MAX_HELD_OUT.
@@ -134,7 +146,7 @@ class Images:
         share = AUTO_SHARE if share == "auto" else share
         if not 0 <= share <= MAX_HELD_OUT:
             raise UsageError(f"the share held out must be from 0 to {MAX_HELD_OUT}, not {share}")
-        held = held_out(self.digests, share)
+        held = held_out(self.digests, share + tested)  # which holds out what was taken for the test, and more
         return self if share == 0 else self._part(~held, f"all but {share}"), self._part(held, f"{share} held out")
 
     def _part(self, mask: NDArray[np.bool_], name: str) -> "Images":

@@ -1,0 +1,1 @@
+"""Studies: many runs on equal budgets, side by side, and what they show together."""

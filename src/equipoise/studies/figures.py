@@ -1,0 +1,232 @@
+"""The figures of a study's report."""
+
+import math
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from equipoise.runs.run import Run
+from equipoise.sampling.sample import sample
+from equipoise.studies.results import Pair, Results, Summary
+from equipoise.studies.statistics import best_of, interquartile_mean_interval, performance_profile
+from equipoise.views.captions import stacked
+from equipoise.views.figures import BLUE, FAINT, GREEN, INK, PURPLE, VERMILION, grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart by the colour-blind; further arms take it again, dashed.
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, "#e69f00", "#56b4e9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+DOTS_PER_INCH = 160
+WIDTH = 9.0  # inches
+BAND_REPETITIONS = 1_000  # of the bootstrap of each point of a curve
+SHOWN = 24  # samples of each arm in the grids
+LARGE = 12  # arms from which on lines are thin
+
+
+def style_of(index: int, count: int) -> dict[str, Any]:
+    """Colour and dashes of an arm; of many arms that are one setting's values, a scale of colours."""
+    if count > len(PALETTE):
+        from matplotlib import colormaps
+
+        return {"color": colormaps["viridis"](0.9 * index / max(1, count - 1)), "linestyle": "-"}
+    return {"color": PALETTE[index % len(PALETTE)], "linestyle": DASHES[index // len(PALETTE) % len(DASHES)]}
+
+
+def png(figure: "Figure") -> bytes:
+    """A figure as PNG; safe in any thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    data = BytesIO()
+    figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
+    return data.getvalue()
+
+
+def intervals(results: Results, summaries: Sequence[Summary]) -> "Figure":
+    """Each arm's interquartile mean with its interval, final and best, over a dot for each trial."""
+    figure, (axes,) = _panels(1, 0.9 + 0.42 * len(summaries))
+    scored = [value for each in summaries for row in results.scaled(each.arm) for value in row if math.isfinite(value)]
+    for index, each in enumerate(summaries):
+        style, y = style_of(index, len(summaries)), len(summaries) - index
+        dots = np.concatenate(results.scaled(each.arm))
+        dots = dots[np.isfinite(dots)]
+        axes.plot(dots, np.full(len(dots), y), "o", ms=4, alpha=0.35, mew=0, color=style["color"])
+        for interval, shift, face in ((each.final, 0.0, style["color"]), (each.best, -0.28, "white")):
+            if math.isfinite(interval.value):
+                high = interval.high if math.isfinite(interval.high) else max(scored)
+                axes.plot([interval.low, high], [y + shift] * 2, color=style["color"], lw=2, solid_capstyle="butt")
+                axes.plot(interval.value, y + shift, "D", ms=6, mec=style["color"], mfc=face)
+    axes.set_yticks([len(summaries) - index for index in range(len(summaries))], [each.arm for each in summaries])
+    axes.set_ylim(0.4, len(summaries) + 0.6)
+    axes.set_xlabel(_axis_title(results))
+    if scored and min(scored) > 0 and max(scored) > 20 * min(scored):
+        axes.set_xscale("log")
+    axes.set_title(
+        "Filled: final, open: best checkpoint; 95 % intervals; dots: trials", loc="left", size=9, color=FAINT
+    )
+    return figure
+
+
+def probabilities(pairs: Sequence[Pair]) -> "Figure":
+    """How probably a trial of one arm scores better than one of another, with intervals."""
+    figure, (axes,) = _panels(1, 0.9 + 0.32 * len(pairs))
+    for index, pair in enumerate(pairs):
+        y, colour = len(pairs) - index, INK if pair.significant else FAINT
+        axes.plot([pair.probability.low, pair.probability.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+        axes.plot(pair.probability.value, y, "D", color=colour, ms=6)
+    axes.axvline(0.5, color=FAINT, lw=1, ls=(0, (4, 3)))
+    labels = [f"{pair.first} better than {pair.second}" for pair in pairs]
+    axes.set_yticks([len(pairs) - index for index in range(len(pairs))], labels)
+    axes.set_ylim(0.4, len(pairs) + 0.6)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("probability; dark where it is significant")
+    return figure
+
+
+def profiles(results: Results) -> "Figure":
+    """Share of the trials of each arm at least as good as a score."""
+    figure, (axes,) = _panels(1, 3.6)
+    every = np.concatenate([row for arm in results.comparable for row in results.scaled(arm)])
+    finite = every[np.isfinite(every)]
+    low, high = finite.min(), finite.max()
+    wide = low > 0 and high > 20 * low
+    thresholds = np.geomspace(low, high, 120) if wide else np.linspace(low, high, 120)
+    for arm in results.comparable:
+        style = style_of(results.arms.index(arm), len(results.arms))
+        profile = performance_profile(results.scaled(arm), thresholds, lower_is_better=results.lower_is_better)
+        axes.plot(thresholds, profile.share, label=arm, lw=1.8, **style)
+        if len(results.comparable) <= len(PALETTE):
+            axes.fill_between(thresholds, profile.low, profile.high, color=style["color"], alpha=0.12, lw=0)
+    if wide:
+        axes.set_xscale("log")
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(_axis_title(results))
+    axes.set_ylabel("share of trials as good or better")
+    _legend(axes, len(results.comparable))
+    return figure
+
+
+def curves(results: Results, data: str) -> "Figure | None":
+    """The measure that was logged while training, over images and over seconds of a core, with bands over seeds."""
+    name = "in_modes" if any(trial.config.toy for trial in results.trials) else "kid"
+    figure, panels = _panels(2, 3.6)
+    drawn = False
+    for index, arm in enumerate(results.arms):
+        images, rows, pace = logged(results, arm, data, name)
+        if not len(images):
+            continue
+        drawn, style = True, style_of(index, len(results.arms))
+        spread = [interquartile_mean_interval([row], repetitions=BAND_REPETITIONS) for row in rows]
+        for axes, x in zip(panels, (images, images * pace), strict=True):
+            axes.plot(x, [each.value for each in spread], label=arm, lw=1.8, **style)
+            if len(results.arms) <= len(PALETTE):
+                low, high = [each.low for each in spread], [each.high for each in spread]
+                axes.fill_between(x, low, high, color=style["color"], alpha=0.14, lw=0)
+    for axes, label in zip(panels, ("images seen", "seconds of a core"), strict=True):
+        axes.set_xlabel(label)
+        if name == "kid":
+            axes.set_yscale("log")
+    panels[0].set_ylabel("KID while training" if name == "kid" else "share of points in modes")
+    _legend(panels[0], len(results.arms))
+    return figure if drawn else None
+
+
+def logged(
+    results: Results, arm: str, data: str, name: str
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]], float]:
+    """A measure of an arm's trials: images (m,), at each the values of all seeds that came so far, and s an image."""
+    points: dict[int, list[float]] = {}
+    paces = []
+    for trial, outcome in results.of(arm, data):
+        if outcome.cost.seconds_per_image:
+            paces.append(outcome.cost.seconds_per_image)
+        for row in Run(results.folder / trial.name, trial.config).rows():
+            if name in row and row["images"]:
+                points.setdefault(int(row["images"]), []).append(row[name])
+    images = sorted(points)
+    pace = float(np.median(paces)) if paces else math.nan
+    return np.array(images, np.float64), [np.array(points[each]) for each in images], pace
+
+
+def sample_grids(results: Results, data: str) -> bytes | None:
+    """Samples of each arm's first seed at its end, of equal latents where latents are of one kind."""
+    parts = []
+    for arm in results.arms:
+        finished = [trial for trial, outcome in results.of(arm, data) if outcome.final]
+        if finished and not finished[0].config.toy:
+            images = sample(Run.open(results.folder / finished[0].name), SHOWN, seed=0)
+            parts.append((f"{arm}, seed {finished[0].seed}", grid(images, columns=12).convert("RGB")))
+    if not parts:
+        return None
+    data_, sheet = BytesIO(), stacked(parts)
+    sheet.quantize(128, method=Image.Quantize.MEDIANCUT).save(data_, "PNG", optimize=True)
+    return data_.getvalue()
+
+
+def search_curves(found: Sequence[tuple[str, NDArray[np.float64]]], metric: str) -> "Figure":
+    """What a search finds against its length: the expected best of k, and all that was found, in order."""
+    figure, panels = _panels(2, 3.4)
+    for index, (arm, scores) in enumerate(found):
+        style = style_of(index, len(found))
+        panels[0].plot(np.arange(1, len(scores) + 1), best_of(scores), label=arm, lw=1.8, **style)
+        ordered = np.sort(scores[np.isfinite(scores)])
+        panels[1].plot(ordered, np.arange(1, len(ordered) + 1) / len(scores), label=arm, lw=1.8, **style)
+    panels[0].set_xlabel("settings tried, k")
+    panels[0].set_ylabel(f"expected best {metric} of k")
+    panels[1].set_xlabel(f"{metric} on held-out images")
+    panels[1].set_ylabel("share of settings as good or better")
+    for axes in panels:
+        axes.set_xscale("log" if axes is panels[1] and _positive(found) else "linear")
+    _legend(panels[0], len(found))
+    return figure
+
+
+def search_settings(tried: Sequence[tuple[dict[str, float], float]], metric: str) -> "Figure":
+    """The score of everything that was tried, against each setting."""
+    names = list(tried[0][0])
+    figure, panels = _panels(len(names), 2.8)
+    for axes, name in zip(panels, names, strict=True):
+        points = [(settings[name], score) for settings, score in tried if math.isfinite(score)]
+        x, y = [point[0] for point in points], [point[1] for point in points]
+        axes.plot(x, y, "o", ms=5, color=BLUE, alpha=0.7, mew=0)
+        if x and min(x) > 0 and max(x) > 20 * min(x):
+            axes.set_xscale("log")
+        if y and min(y) > 0 and max(y) > 20 * min(y):
+            axes.set_yscale("log")
+        axes.set_xlabel(name)
+    panels[0].set_ylabel(metric)
+    return figure
+
+
+def _positive(found: Sequence[tuple[str, NDArray[np.float64]]]) -> bool:
+    return all((scores[np.isfinite(scores)] > 0).all() for _, scores in found)
+
+
+def _axis_title(results: Results) -> str:
+    unit = ", in units of the data's median" if len(results.plan.data) > 1 else ""
+    return f"{results.metric}{unit} ({'lower' if results.lower_is_better else 'higher'} is better)"
+
+
+def _panels(count: int, height: float) -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), facecolor="white", layout="constrained")
+    panels = list(np.atleast_1d(figure.subplots(1, count)))
+    for axes in panels:
+        axes.grid(visible=True, color="#e8e8e8", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=8.5, colors=INK, length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color("#bbbbbb")
+    return figure, panels
+
+
+def _legend(axes: "Axes", count: int) -> None:
+    axes.legend(frameon=False, fontsize=8 if count > LARGE else 9, labelcolor=INK, ncols=2 if count > LARGE else 1)

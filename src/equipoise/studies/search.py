@@ -1,0 +1,409 @@
+"""A search over settings: each trial a group of seeds, proposed by Optuna, given up by health or at equal images.
+
+Settings are chosen by KID beside held-out images; what is reported at the end is of test images, which neither training
+nor the search has seen.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from equipoise.config.changes import flat, with_settings
+from equipoise.config.train_config import TrainConfig
+from equipoise.errors import UsageError
+from equipoise.reading import parse_json, read_bytes
+from equipoise.runs import jsonl
+from equipoise.runs.files import to_json, write_atomically
+from equipoise.studies import figures
+from equipoise.studies.plan import Study
+from equipoise.studies.ranges import Range, given_settings, ranges_of
+from equipoise.studies.statistics import best_of
+from equipoise.studies.trials import COLLAPSES, Cell, Trial, read_outcome, trial_config
+
+if TYPE_CHECKING:
+    import optuna
+
+GROUPS = "search.json"  # the settings of every group, in the order in which they were proposed
+GROUPS_FILE = TypeAdapter(dict[str, dict[str, list[dict[str, float]]]])
+STARTUP = 5  # groups before any is given up for being worse than the others
+WARM_UP = 0.25  # share of the length before that
+
+
+@dataclass
+class Group:
+    """One proposal: settings, and a trial for each seed.
+
+    Attributes:
+        number: in its search, from 0.
+        settings: by path.
+        trials: one for each seed.
+        given: whether these are the arm's own settings or its authors', which are never given up.
+        asked: the trial of Optuna's, while it may still be told something.
+        reported: images up to which scores were told.
+    """
+
+    number: int
+    settings: dict[str, float]
+    trials: list[Trial]
+    given: bool
+    asked: "optuna.trial.Trial | None" = None
+    reported: set[int] = field(default_factory=set)
+
+    def kids(self, folder: Path, *, end: bool = False) -> list[dict[int, float]]:
+        """For each seed that has begun, KID beside held-out images by images seen."""
+        read = jsonl.read_end if end else jsonl.read
+        rows = [read(folder / trial.name / "metrics.jsonl") for trial in self.trials]
+        return [{row["images"]: row["kid"] for row in each if "kid" in row} for each in rows if each]
+
+    def done(self, folder: Path) -> bool:
+        """Whether every seed has an outcome."""
+        return all(read_outcome(folder / trial.name) for trial in self.trials)
+
+    def value(self, folder: Path) -> float:
+        """Mean over the seeds of the last KID beside held-out images; infinite unless all have finished."""
+        outcomes = [read_outcome(folder / trial.name) for trial in self.trials]
+        if any(outcome is None or outcome.state != "finished" for outcome in outcomes):
+            return math.inf
+        lasts = [kids[max(kids)] for kids in self.kids(folder, end=True) if kids]
+        return sum(lasts) / len(lasts) if len(lasts) == len(self.trials) else math.inf
+
+
+class Search:
+    """The search of one arm on one data set.
+
+    Args:
+        plan: the study.
+        folder: of the study.
+        cell: arm and data set.
+        config: of the arm, but for length and seed.
+        images: length of each trial.
+        settings: of the groups that there are already.
+    """
+
+    def __init__(
+        self,
+        plan: Study,
+        folder: Path,
+        cell: Cell,
+        config: TrainConfig,
+        images: int,
+        settings: Sequence[dict[str, float]],
+    ) -> None:
+        assert plan.search is not None  # noqa: S101
+        self.plan, self.folder, self.cell, self.config, self.images = plan, folder, cell, config, images
+        self.search = plan.search
+        self.ranges = ranges_of(plan.search, config)
+        self.first = given_settings(config, self.ranges)
+        self.groups = [self._group(number, each) for number, each in enumerate(settings)]
+        self.optuna: optuna.Study | None = None
+
+    def _group(self, number: int, settings: dict[str, float]) -> Group:
+        own = flat(self.config.to_dict())
+        typed = {path: type(own[path])(value) for path, value in settings.items()}
+        config, arm = with_settings(self.config, typed), f"{self.cell.arm} {number:03d}"
+        trials = [
+            Trial(arm, self.cell.data, seed, trial_config(self.plan, config, self.images, seed))
+            for seed in self.plan.seeds
+        ]
+        return Group(number, typed, trials, given=number < len(self.first))
+
+    def propose(self) -> Group | None:
+        """The next group; None where there are enough."""
+        if len(self.groups) >= self.search.trials:
+            return None
+        number, study = len(self.groups), self._study()
+        if number < len(self.first):
+            study.enqueue_trial(self.first[number])
+        asked = study.ask(self._distributions())
+        settings = self.first[number] if number < len(self.first) else asked.params
+        group = self._group(number, settings)
+        group.asked = asked
+        self.groups.append(group)
+        return group
+
+    def watch(self) -> dict[str, str]:
+        """The trials that are to be given up, and why; and what Optuna is to know of all groups."""
+        given_up: dict[str, str] = {}
+        study = self._study()
+        for group in self.groups:
+            if group.asked is None:
+                continue
+            if group.done(self.folder):
+                self._tell(study, group)
+                continue
+            why = None if group.given or not self.search.prune else self._why_give_up(group)
+            given_up |= {trial.name: why for trial in group.trials} if why else {}
+        return given_up
+
+    def _why_give_up(self, group: Group) -> str | None:
+        """Why a group is not worth its seeds, or None."""
+        assert group.asked is not None  # noqa: S101
+        for trial in group.trials:
+            outcome = read_outcome(self.folder / trial.name)
+            if outcome and outcome.state in ("diverged", "failed", "stopped"):
+                return f"seed {trial.seed} has {outcome.state}" if outcome.state != "stopped" else outcome.message
+            events = jsonl.read_end(self.folder / trial.name / "events.jsonl")
+            if any(event["kind"] in COLLAPSES and event["level"] in ("warning", "error") for event in events):
+                return f"seed {trial.seed} has collapsed"
+        kids = group.kids(self.folder)
+        for images in sorted(set.intersection(*map(set, kids)) - group.reported if kids else ()):
+            group.reported.add(images)
+            group.asked.report(sum(each[images] for each in kids) / len(kids), images)
+            if group.asked.should_prune():
+                return f"its KID at {images:,} images is worse than the median of the other settings"
+        return None
+
+    def _tell(self, study: "optuna.Study", group: Group) -> None:
+        import optuna
+
+        value = group.value(self.folder)
+        if math.isfinite(value):
+            study.tell(group.asked, value)
+        else:
+            study.tell(group.asked, state=optuna.trial.TrialState.PRUNED)
+        group.asked = None
+
+    def _study(self) -> "optuna.Study":
+        """Optuna's study, which is made anew of what lies in the folder whenever this process is."""
+        import optuna
+
+        if self.optuna is not None:
+            return self.optuna
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        seed = len(self.groups)  # a search that goes on draws others than it did at its beginning
+        kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=int(WARM_UP * self.images))
+        self.optuna = optuna.create_study(sampler=kinds[self.search.sampler](seed=seed), pruner=pruner)
+        for group in self.groups:
+            if not group.done(self.folder):
+                self.optuna.enqueue_trial(group.settings)
+                group.asked = self.optuna.ask(self._distributions())
+                continue
+            value, kids = group.value(self.folder), group.kids(self.folder)
+            steps = set.intersection(*map(set, kids)) if kids else set()
+            self.optuna.add_trial(
+                optuna.trial.create_trial(
+                    state=optuna.trial.TrialState.COMPLETE if math.isfinite(value) else optuna.trial.TrialState.PRUNED,
+                    value=value if math.isfinite(value) else None,
+                    params=group.settings,
+                    distributions=self._distributions(group.settings),
+                    intermediate_values={step: sum(each[step] for each in kids) / len(kids) for step in steps},
+                )
+            )
+        return self.optuna
+
+    def _distributions(self, settings: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Optuna's distributions of the settings, wide enough for `settings` too."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        own, found = flat(self.config.to_dict()), {}
+        for path, (low, high, log) in self._widened(settings).items():
+            whole = isinstance(own[path], int)
+            found[path] = (
+                IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
+            )
+        return found
+
+    def _widened(self, settings: Mapping[str, float] | None) -> dict[str, Range]:
+        if settings is None:
+            return self.ranges
+        return {
+            path: Range(min(low, settings[path]), max(high, settings[path]), log and settings[path] > 0)
+            for path, (low, high, log) in self.ranges.items()
+        }
+
+    def ranked(self) -> list[tuple[float, Group]]:
+        """Groups whose every seed has an outcome, by their KID beside held-out images, the best first."""
+        found = [(group.value(self.folder), group) for group in self.groups if group.done(self.folder)]
+        return sorted(found, key=lambda pair: pair[0])
+
+
+class Searches:
+    """All searches of a study, as a source of trials for the scheduler."""
+
+    def __init__(
+        self, plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], lengths: Mapping[str, Mapping[str, int]]
+    ) -> None:
+        assert plan.search is not None  # noqa: S101
+        self.folder = folder
+        stored = _read_groups(folder)
+        self.searches = [
+            Search(
+                plan, folder, cell, config, lengths[cell.arm][cell.data], stored.get(cell.arm, {}).get(cell.data, [])
+            )
+            for cell, config in configs.items()
+        ]
+        self.total = plan.search.trials * len(plan.seeds) * len(self.searches)
+        begun = [group for search in self.searches for group in search.groups]
+        self.waiting = [t for group in begun for t in group.trials if not read_outcome(folder / t.name)]
+
+    @staticmethod
+    def check(plan: Study, configs: Mapping[Cell, TrainConfig]) -> None:
+        """Refuse what cannot be searched, with UsageError."""
+        if find_spec("optuna") is None:
+            raise UsageError("a search needs Optuna: pip install 'equipoise[search]'")
+        for config in configs.values():
+            if config.toy:
+                raise UsageError("a search goes by KID, which toys do not have: search on images")
+            assert plan.search is not None  # noqa: S101
+            ranges_of(plan.search, config)
+
+    @property
+    def known(self) -> list[Trial]:
+        """All trials that were proposed."""
+        return [trial for search in self.searches for group in search.groups for trial in group.trials]
+
+    def next(self) -> Trial | None:
+        """The next trial: the seeds of a group one after another, then of the arm that has the fewest groups."""
+        while self.waiting or self._propose():
+            trial = self.waiting.pop(0)
+            if not read_outcome(self.folder / trial.name):
+                return trial
+        return None
+
+    def _propose(self) -> bool:
+        for search in sorted(self.searches, key=lambda search: len(search.groups)):
+            search.watch()  # so that it proposes by all that is known
+            if group := search.propose():
+                groups: dict[str, dict[str, list[dict[str, float]]]] = {}
+                for each in self.searches:
+                    groups.setdefault(each.cell.arm, {})[each.cell.data] = [group.settings for group in each.groups]
+                write_atomically(self.folder / GROUPS, to_json(groups, indent=1).encode())
+                self.waiting += group.trials
+                return True
+        return False
+
+    def watch(self, running: list[Trial]) -> dict[str, str]:
+        """The running trials that are to be given up, and why; of those that wait, they never begin."""
+        given_up = {name: why for search in self.searches for name, why in search.watch().items()}
+        names = {trial.name for trial in running}
+        for trial in [trial for trial in self.waiting if trial.name in given_up]:
+            self.waiting.remove(trial)
+            write_stopped(self.folder / trial.name, given_up[trial.name])
+        return {name: why for name, why in given_up.items() if name in names}
+
+
+def write_stopped(folder: Path, why: str) -> None:
+    """Note that a trial was given up before it began."""
+    from equipoise.studies.trials import Outcome, outcome_file, write_json
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_json(outcome_file(folder), Outcome(state="stopped", message=why))
+
+
+def _read_groups(folder: Path) -> dict[str, dict[str, list[dict[str, float]]]]:
+    try:
+        return parse_json(GROUPS_FILE, read_bytes(folder / GROUPS))
+    except (OSError, ValueError):
+        return {}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What searches found, for the report; empty where a study is none."""
+
+    searches: Sequence[Search] = ()
+
+    def finalists(self) -> list[Trial]:
+        """The trials of each arm's own settings, and of the best that were found, named so."""
+        trials = []
+        for search in self.searches:
+            ranked = [group for value, group in search.ranked() if math.isfinite(value)]
+            chosen = {
+                "as it was": search.groups[0] if search.groups else None,
+                "best found": ranked[0] if ranked else None,
+            }
+            for word, group in chosen.items():
+                trials += [Renamed.of(trial, f"{search.cell.arm}, {word}") for trial in group.trials] if group else []
+        return trials
+
+    def lines(self) -> list[str]:
+        """What was found, in sentences."""
+        lines = []
+        for search in self.searches:
+            ranked = search.ranked()
+            finite = [(value, group) for value, group in ranked if math.isfinite(value)]
+            where = f"{search.cell.arm} on {search.cell.data}"
+            lines.append(
+                f"{where}: {len(ranked)} of {search.search.trials} settings tried by {search.search.sampler}, "
+                f"{len(ranked) - len(finite)} of them given up, diverged or failed"
+            )
+            if not finite:
+                continue
+            values = np.array([value for value, _ in finite])
+            quartiles = ", ".join(f"{value:.3g}" for value in np.quantile(values, (0.25, 0.5, 0.75)))
+            best, group = finite[0]
+            shown = ", ".join(f"{path} {value:.3g}" for path, value in group.settings.items())
+            own = next((value for value, each in ranked if each.number == 0), math.inf)
+            lines.append(
+                f"{where}: KID beside held-out images has quartiles {quartiles} over the settings that finished; the best "
+                f"of all is {best:.3g} ({shown}), its own settings have {own:.3g}"
+            )
+        return lines
+
+    def pictures(self, metric: str) -> dict[str, bytes]:
+        """Figures: best of k against k, and the score against each setting."""
+        found = [(search, [value for value, _ in search.ranked()]) for search in self.searches]
+        found = [(search, values) for search, values in found if np.isfinite(values).any()]
+        if not found:
+            return {}
+        rows = [(f"{s.cell.arm} on {s.cell.data}", _worst_for_infinite(values)) for s, values in found]
+        pictures = {"search": figures.png(figures.search_curves(rows, "KID"))}
+        for index, (search, _) in enumerate(found):
+            tried = [(group.settings, value) for value, group in search.ranked()]
+            pictures[f"settings-{index}" if len(found) > 1 else "settings"] = figures.png(
+                figures.search_settings(tried, "KID beside held-out images")
+            )
+        return pictures
+
+    def values(self) -> dict[str, Any]:
+        """Everything that was tried, for JSON."""
+        return {
+            f"{search.cell.arm} on {search.cell.data}": {
+                "tried": [
+                    {"number": group.number, "settings": group.settings, "kid": value}
+                    for value, group in search.ranked()
+                ],
+                "best_of": best_of(_worst_for_infinite([value for value, _ in search.ranked()])).tolist(),
+            }
+            for search in self.searches
+            if search.ranked()
+        }
+
+
+def _worst_for_infinite(values: Sequence[float]) -> "np.ndarray[Any, Any]":
+    """Scores in which what was given up counts as the worst that finished, so that means of them exist."""
+    array = np.array(values, np.float64)
+    finite = array[np.isfinite(array)]
+    return np.where(np.isfinite(array), array, finite.max() if len(finite) else 0.0)
+
+
+class Renamed(Trial):
+    """A trial under another arm's name, in the folder that it has."""
+
+    folder: str
+
+    @classmethod
+    def of(cls, trial: Trial, arm: str) -> "Renamed":
+        """`trial` as one of `arm`."""
+        renamed = cls(arm, trial.data, trial.seed, trial.config)
+        object.__setattr__(renamed, "folder", trial.name)
+        return renamed
+
+    @property
+    def name(self) -> str:
+        """The folder of the trial itself."""
+        return self.folder
+
+
+def read_searches(
+    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], lengths: Mapping[str, Mapping[str, int]]
+) -> Found:
+    """The searches in a study's folder."""
+    return Found(Searches(plan, folder, configs, lengths).searches) if plan.search else Found()

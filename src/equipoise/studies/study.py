@@ -1,0 +1,246 @@
+"""Run a study: from what it compares to a folder with all of its trials and a report."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from equipoise.config.datasets import open_dataset
+from equipoise.config.numbers import ProcessCount, check_numbers
+from equipoise.config.train_config import TrainConfig
+from equipoise.devices import make_launcher
+from equipoise.errors import StudyInterrupted, UsageError
+from equipoise.evaluation.features import extractor_name
+from equipoise.metrics import check_metrics
+from equipoise.metrics.features import load_extractor
+from equipoise.reading import check_name
+from equipoise.runs.files import to_json, write_atomically, writing
+from equipoise.runs.lock import sole_writer
+from equipoise.studies.display import StudyDisplay
+from equipoise.studies.plan import STUDY, Study, check_same, read_study
+from equipoise.studies.report import write_report
+from equipoise.studies.scheduler import Cores, Places, Scheduler, measure
+from equipoise.studies.search import Searches
+from equipoise.studies.trials import (
+    LENGTHS,
+    TRIALS,
+    Cell,
+    Trial,
+    all_trials,
+    arm_config,
+    check_slugs,
+    metric_of,
+    outcome_file,
+    read_lengths,
+    read_outcome,
+    trial_config,
+)
+from equipoise.studies.worker import job_line
+from equipoise.training.signals import Stop, noting_signals
+from equipoise.training.train import check
+from equipoise.views.terminal import progress_bar
+
+
+def study(
+    plan: Study | Path | str,
+    out: Path | str | None = None,
+    *,
+    jobs: int | None = None,
+    ray: str | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Run a study, or go on with the one at `out`: every trial that has no outcome yet, then the report.
+
+    Args:
+        plan: the study, its file, or the folder of one that has begun.
+        out: its folder; by default that which `plan` names.
+        jobs: trials at once on this machine; by default as many as its cores have room for.
+        ray: run on a Ray cluster instead: its address, or auto for the one that this machine belongs to.
+        quiet: show no progress.
+
+    Returns:
+        The study's folder, with `report.html`, `report.md`, `report.json` and `trials.csv`.
+
+    Raises:
+        UsageError: the study cannot work; nothing was trained.
+        StudyInterrupted: SIGINT or SIGTERM; every trial has written a checkpoint.
+    """
+    plan, folder = _located(plan, out)
+    jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
+    check_numbers({"jobs": ProcessCount}, {"jobs": jobs})
+    with noting_signals() as stop:
+        configs = checked_configs(plan, quiet=quiet)
+        with places_of(plan, jobs, ray) as places:
+            _claim(plan, folder)
+            with sole_writer(folder):
+                lengths = measured_lengths(plan, folder, configs, quiet=quiet)
+                _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
+                write_report(folder)
+    return folder
+
+
+def _located(plan: Study | Path | str, out: Path | str | None) -> tuple[Study, Path]:
+    """The study, and its folder."""
+    if not isinstance(plan, Study):
+        check_name(plan)
+        path = Path(plan)
+        folder, plan = (path, read_study(path / STUDY)) if path.is_dir() else (None, read_study(path))
+        out = out or folder
+    if out is None:
+        raise UsageError("a study needs a folder: name --out")
+    check_name(out)
+    return plan, Path(out)
+
+
+def checked_configs(plan: Study, *, quiet: bool = True) -> dict[Cell, TrainConfig]:
+    """The configuration of every arm on every data set, tried before anything is trained.
+
+    Raises:
+        UsageError: an arm, its data or its scores cannot work.
+    """
+    check_slugs(plan.expanded, "arms")
+    check_slugs(plan.data, "data sets")
+    configs = {}
+    for data in plan.data:
+        for name, arm in plan.expanded.items():
+            try:
+                configs[Cell(name, data)] = config = arm_config(plan, arm, data)
+                if plan.budget.images:
+                    trial_config(plan, config, plan.budget.images, 0)
+                _check_data(plan, config, quiet=quiet)
+            except UsageError as error:
+                raise UsageError(f"{name} on {data}: {error}") from error
+    if len({config.toy is None for config in configs.values()}) > 1:
+        raise UsageError("images and toys are scored by other metrics: make a study of each")
+    metric_of(plan, next(iter(configs.values())))
+    if plan.search:
+        Searches.check(plan, {cell: config for cell, config in configs.items()})
+    return configs
+
+
+def _check_data(plan: Study, config: TrainConfig, *, quiet: bool) -> None:
+    """Open the data of a configuration, which packs them, and check that both players and the scores go with them."""
+    with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
+        dataset = open_dataset(config, progress)
+        with closing(dataset):
+            device = make_launcher(config.device, 1).device
+            check(config, dataset, device)
+            if config.toy is None:
+                held_out = dataset.split("test" if plan.test else "held-out")
+                load_extractor(extractor_name(plan.features, config.data), device="cpu", shape=held_out.shape)
+                check_metrics(plan.metrics, plan.count, min(plan.count, len(held_out)))
+
+
+def scoring_of(plan: Study, config: TrainConfig) -> dict[str, Any]:
+    """How a trial is scored, for `worker.scores`."""
+    scoring: dict[str, Any] = {"count": plan.count, "evaluations": plan.evaluations}
+    if config.toy:
+        return scoring
+    metrics = list(dict.fromkeys([metric_of(plan, config), *plan.metrics]))
+    return scoring | {"metrics": metrics, "features": plan.features, "split": "test" if plan.test else "held-out"}
+
+
+@contextmanager
+def places_of(plan: Study, jobs: int, ray: str | None) -> Iterator[Places]:
+    """Where trials run: `jobs` at once here, or on the Ray cluster at the address `ray`."""
+    if ray is None:
+        yield Cores(jobs, plan.threads)
+        return
+    from equipoise.studies.cluster import connected
+
+    with connected(ray, plan.threads) as cluster:
+        yield cluster
+
+
+def _claim(plan: Study, folder: Path) -> None:
+    """Make the study's folder, or check that it holds this very study, and write what may change of it.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    file = folder / STUDY
+    if file.exists():
+        check_same(read_study(file), plan, folder)
+    elif folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
+        raise UsageError(f"{folder} is there and holds no study: choose another --out")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, plan.to_yaml().encode())
+
+
+def measured_lengths(
+    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], *, quiet: bool
+) -> dict[str, dict[str, int]]:
+    """Images that each arm trains on with each data set; a budget of time is measured once, and noted in the folder.
+
+    Raises:
+        UsageError: it cannot be measured, or is too short.
+    """
+    lengths = read_lengths(plan, folder)
+    missing = [cell for cell in configs if cell.data not in lengths.get(cell.arm, {})]
+    with progress_bar("measuring the speed of each arm", quiet=quiet) as progress:
+        for done, cell in enumerate(missing):
+            progress(done, len(missing))
+            job = to_json({"config": configs[cell].to_dict(), "seconds": plan.budget.seconds, "threads": plan.threads})
+            place = folder / TRIALS / f"speed-{done}"
+            lengths.setdefault(cell.arm, {})[cell.data] = measure(place, f"{job}\n".encode(), plan.threads)
+            write_atomically(folder / LENGTHS, to_json(lengths, indent=1).encode())
+    return lengths
+
+
+def _run(
+    plan: Study,
+    folder: Path,
+    configs: Mapping[Cell, TrainConfig],
+    lengths: Mapping[str, Mapping[str, int]],
+    places: Places,
+    stop: Stop,
+    *,
+    quiet: bool,
+) -> None:
+    """Run all trials that have no outcome yet.
+
+    Raises:
+        StudyInterrupted: a signal came.
+    """
+    if plan.search:
+        source: Any = Searches(plan, folder, configs, lengths)
+        trials = None
+    else:
+        trials = all_trials(plan, configs, lengths)
+        source = _Queue(folder, trials)
+    with StudyDisplay(folder, source.total, quiet=quiet) as display:
+        Scheduler(
+            folder,
+            places,
+            lambda trial: scoring_of(plan, trial.config),
+            plan.threads,
+            wanted=source.next,
+            stopping=lambda: bool(stop.signal),
+            show=lambda running: display.update(source.known, running),
+            watch=source.watch,
+        ).run()
+    if stop.signal:
+        done = sum(read_outcome(folder / trial.name) is not None for trial in source.known)
+        raise StudyInterrupted(str(folder), done, source.total, stop.signal)
+
+
+class _Queue:
+    """Trials in their order, those aside that have an outcome; what has failed before is tried once more."""
+
+    def __init__(self, folder: Path, trials: list[Trial]) -> None:
+        self.known, self.total, self.waiting = trials, len(trials), []
+        for trial in trials:
+            outcome = read_outcome(folder / trial.name)
+            if outcome and outcome.state == "failed":
+                outcome_file(folder / trial.name).unlink()
+                outcome = None
+            if outcome is None:
+                self.waiting.append(trial)
+
+    def next(self) -> Trial | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def watch(self, running: list[Trial]) -> Mapping[str, str]:
+        return {}

@@ -1,0 +1,88 @@
+"""What a study's report says in words."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from equipoise.runs.run import versions
+from equipoise.studies.results import LEVEL, Pair, Results
+from equipoise.views.report import STYLE
+
+
+def opening(results: Results) -> str:
+    """What is compared, on what."""
+    arms, plan = results.arms, results.plan
+    names = ", ".join(arms) if len(arms) <= 6 else f"{len(arms)} arms"
+    return f"{names} on {', '.join(plan.data)}: {plan.budget}, {len(plan.seeds)} seeds"
+
+
+def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
+    """What is significant first, then what is not; and where nothing could be, why."""
+    done, wanted = len(results.outcomes), len(results.trials)
+    sentences = [f"{done} of {wanted} trials have an outcome, so all of this may change"] if done < wanted else []
+    if not pairs:
+        return [*sentences, "there are too few outcomes to compare arms: two seeds of each at least"]
+    sentences += [pair.sentence(results.metric) for pair in sorted(pairs, key=lambda pair: pair.corrected)]
+    if (least := least_p_value(results) * len(pairs)) > LEVEL:
+        sentences.append(
+            f"with so few seeds no difference can be significant: even if every trial of one arm were better, p would "
+            f"be {min(1.0, least):.2g} after Holm's correction for {len(pairs)} comparisons; add seeds"
+        )
+    return sentences
+
+
+def least_p_value(results: Results) -> float:
+    """The p-value of an arm whose every trial is better than every one of another."""
+    counts = [min(len(row) for row in rows) for rows in zip(*map(results.scores, results.comparable), strict=True)]
+    ways = math.prod(math.comb(2 * count, count) for count in counts)
+    return 2 / ways
+
+
+def cost_words(results: Results) -> str:
+    """What the columns of the table are."""
+    several = len(results.plan.data) > 1
+    unit = " Each score is divided by the median of all arms' scores on its data set first." if several else ""
+    return (
+        f"Scores are interquartile means of {results.metric} with 95 % stratified bootstrap intervals; of a failed trial "
+        f"the score is infinitely bad. Best is the checkpoint that had the best KID while training.{unit} Cost is a "
+        "trial's, at the median, scoring included; seconds are of a processor core, which other work does not lengthen."
+    )
+
+
+def protocol_lines(results: Results) -> list[str]:
+    """By which protocol all was trained and scored."""
+    plan = results.plan
+    lines = [
+        f"budget: {plan.budget} for every trial"
+        + (
+            ", measured once for each arm and data set by short runs; all its seeds train for as many images"
+            if plan.budget.seconds
+            else ""
+        ),
+        f"each trial runs with {plan.threads} processor thread{'s' if plan.threads > 1 else ''}",
+        f"a score is the mean over {plan.evaluations} draws of {plan.count:,} samples of the averaged generator, beside "
+        + ("test images that nothing was trained or chosen by" if plan.test else "held-out images"),
+        f"intervals: 95 %, stratified bootstrap by data set, percentiles, 50,000 repetitions (arXiv:2108.13264); p-values: "
+        f"two-sided permutation test of Mann and Whitney's statistic, Holm's correction, significant at {LEVEL:g}",
+        "made with " + ", ".join(f"{name} {number}" for name, number in versions().items()),
+    ]
+    seen = {}
+    for trial in results.trials:
+        outcome = results.outcomes.get(trial.name)
+        if outcome and outcome.protocol and trial.data not in seen:
+            seen[trial.data] = json.dumps(outcome.protocol, sort_keys=True)
+    return lines + [f"{data}: {text}" for data, text in seen.items()]
+
+
+def report_style() -> str:
+    """The style of a run's report, with tables and figures."""
+    return STYLE.replace("max-width: 900px", "max-width: 1000px") + MORE
+
+
+MORE = """
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
+th { text-align: left; color: var(--faint); font-weight: 500 } th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+td:first-child { font-weight: 600 } .findings li { border-left-color: #0072b2 } ul { padding: 0; list-style: none }
+.figure { width: 100% } .samples { image-rendering: pixelated } h3 { font-size: 1rem }
+@media (prefers-color-scheme: dark) { .figure { filter: invert(0.92) hue-rotate(180deg); mix-blend-mode: lighten } }
+"""
