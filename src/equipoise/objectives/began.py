@@ -53,6 +53,9 @@ class BEGAN(Objective):
     """Proportional gain of the batch's k (paper: 0.001)."""
     relative: bool = True
     """Divide the error that moves the batch's k by L(x), so that the gain has no unit (paper: no)."""
+    clip_k: bool = True
+    """Keep the batch's k within 0 and 1, as the paper does; compare_gan, the code of "Are GANs Created Equal?", does
+    not."""
     recover: Weight = 0.0
     """Weight in both losses of the latent's reconstruction error from the code of G(z) (BEGAN-CS; paper: 0)."""
     match: Weight = 0.0
@@ -63,6 +66,8 @@ class BEGAN(Objective):
     def __post_init__(self) -> None:
         if self.boundary == "image" and (self.lambda_k, self.relative) != (BEGAN.lambda_k, BEGAN.relative):
             raise UsageError("--lambda-k and --no-relative say how the batch's k moves: use --boundary batch with them")
+        if self.boundary == "image" and not self.clip_k:
+            raise UsageError("--no-clip-k is of the batch's k, and an image's is 0 or 1: use --boundary batch with it")
 
     @classmethod
     def paper(cls) -> "BEGAN":
@@ -137,13 +142,14 @@ class BEGAN(Objective):
         return FakeTerms(energy, self.pull * pull, {**aux, "pulling_away": pull.detach()})
 
     def adapt(self, state: State, aux: ReducedAux) -> State:
-        """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1]; or the mean of the images' k."""
+        """K + lambda_k (gamma L(x) - L(G(z))), clipped to [0, 1] with `clip_k`; or the mean of the images' k."""
         if self.boundary == "image":
             return {"k": aux["k"]}
         error = self.gamma * aux["energy_real"] - aux["energy_fake"]
         if self.relative:
             error = error / aux["energy_real"].clamp_min(TINY)
-        return {"k": (state["k"] + self.lambda_k * error).clamp(0, 1)}
+        k = state["k"] + self.lambda_k * error
+        return {"k": k.clamp(0, 1) if self.clip_k else k}
 
     def measures(self, state: State, aux: ReducedAux) -> dict[str, Tensor]:
         """Energies, k, M_global = L(x) + |gamma L(x) - L(G(z))|, and the balance L(G(z)) / L(x)."""

@@ -136,7 +136,7 @@ class Study:
     """Processor threads of each trial."""
 
     def __post_init__(self) -> None:
-        if not self.arms:
+        if not self.expanded:
             raise UsageError("a study needs an arm: name --objectives, or arms in study.yaml")
         if len(self.expanded) > MAX_ARMS:
             raise UsageError(f"a study of {len(self.expanded):,} arms is refused: {MAX_ARMS} at most")

@@ -7,9 +7,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from equipoise.config.messages import construct
 from equipoise.errors import UsageError
 from equipoise.runs.files import to_json, write_atomically, writing
 from equipoise.runs.run import versions
@@ -77,7 +79,7 @@ def open_results(folder: Path, baseline: str | None = None) -> tuple[Results, An
     if baseline is not None:
         if plan.search and baseline not in {trial.arm for trial in trials}:
             raise UsageError(f"there is no arm {baseline!r}: use one of {', '.join(trial.arm for trial in trials)}")
-        plan = plan if plan.search else replace(plan, baseline=baseline)
+        plan = plan if plan.search else construct(partial(replace, plan), {"baseline": baseline})
     return read_results(folder, plan, metric, trials), search
 
 

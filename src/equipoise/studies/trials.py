@@ -192,12 +192,12 @@ def trial_config(study: Study, config: TrainConfig, images: int, seed: int) -> T
     Raises:
         UsageError: it is shorter than one line of its log.
     """
-    images = max(1, images // config.batch) * config.batch
-    if images < config.log_every:
+    if images < max(config.log_every, config.batch):
         raise UsageError(
             f"the budget of {images:,} images is shorter than one line of the log, which comes every "
             f"{config.log_every:,}: raise --budget, or add --set log-every={max(1, images // 10)}"
         )
+    images = images // config.batch * config.batch
     return config.with_changes(
         images=images,
         seed=seed,

@@ -146,6 +146,7 @@ class Heartbeat:
         self.ended, self.lock = threading.Event(), threading.Lock()
         self.speed = self.before.seconds_per_image
         self.training = True
+        self.beat()
         threading.Thread(target=self._run, name="equipoise-heartbeat", daemon=True).start()
 
     def _run(self) -> None:

@@ -1,0 +1,251 @@
+"""Real studies of real processes: side by side, killed at any instant, gone on with, refused."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from command import Command
+from equipoise.runs.run import Run
+from equipoise.studies.plan import read_study
+from equipoise.studies.trials import read_outcome, read_progress
+
+TINY = {"resolution": 16, "width": 4, "log-every": 64}
+WORDS = ["--budget", "640", "--set", *(f"{name}={value}" for name, value in TINY.items()), "--count", "40"]
+BAD = ["--objectives", "began", *WORDS, "--seeds", "2", "--out", "s"]
+
+
+def start(folder: Path, *words: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "equipoise", "study", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def wait_for(what: "object", seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not what():  # type: ignore[operator]
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.05)
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes that work on trials of the study in `folder`, by what they hold open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if "equipoise.studies.worker" in (process / "cmdline").read_text() and str(folder) in os.readlink(process / "fd/1"):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A study of two arms and two seeds, whose processes and whose study itself were killed on the way."""
+    folder = tmp_path_factory.mktemp("study")
+    words = ["--objectives", "began,gan", *WORDS, "--budget", "3200", "--seeds", "2", "--jobs", "2", "--out", "s"]
+    first = start(folder, *words)
+    wait_for(lambda: len(list(folder.glob("s/trials/*/*/seed-0/checkpoints/*640.safetensors"))) == 2)
+    killed = workers(folder)
+    os.kill(killed[0], signal.SIGKILL)
+    wait_for(lambda: [each for each in workers(folder) if each not in killed])
+    first.kill()
+    first.communicate()
+    wait_for(lambda: not workers(folder))  # which end with the process that started them, and leave a checkpoint
+    again = start(folder, "s")
+    _, errors = again.communicate(timeout=240)
+    assert again.returncode == 0, errors
+    yield folder / "s"
+
+
+def test_every_trial_is_a_run_that_ends_as_if_it_had_never_been_killed(studied: Path) -> None:
+    folders = sorted(studied.glob("trials/*/*/seed-?"))
+    assert [str(folder.relative_to(studied)) for folder in folders] == [
+        f"trials/{arm}/digits/seed-{seed}" for arm in ("began", "gan") for seed in (0, 1)
+    ]
+    resumed = 0
+    for folder in folders:
+        outcome = read_outcome(folder)
+        assert outcome is not None
+        assert outcome.state == "finished"
+        assert Run.open(folder).rows()[-1]["images"] == 3200
+        assert {"kid", "precision", "recall", "coverage"} == outcome.final.keys() == outcome.best.keys()
+        assert outcome.protocol["count"] == 40
+        assert outcome.cost.cpu_seconds > 0
+        assert outcome.cost.memory > 2**20
+        assert len(outcome.draws) == 3
+        assert outcome.final["kid"] == pytest.approx(sum(draw["kid"] for draw in outcome.draws) / 3)
+        resumed += outcome.cost.attempts > 1
+    assert resumed == 2
+    assert any(event["kind"] == "resumed" for event in Run.open(folders[0]).rows("events.jsonl"))
+
+
+def test_the_report_says_what_there_is(studied: Path) -> None:
+    values = json.loads((studied / "report.json").read_text())
+    assert [arm["arm"] for arm in values["arms"]] == ["began", "gan"]
+    assert len(values["trials"]) == 4
+    (pair,) = values["pairs"]
+    assert not pair["significant"]  # which two seeds can never be
+    assert pair["p_value"] in (pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0)
+    assert any("add seeds" in sentence for sentence in values["sentences"])
+    rows = list(csv.DictReader((studied / "trials.csv").open()))
+    assert {(row["arm"], row["seed"]) for row in rows} == {(arm, seed) for arm in ("began", "gan") for seed in "01"}
+    page, text = (studied / "report.html").read_text(), (studied / "report.md").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "http://" not in page
+    for said in ("cannot be told apart", "95 %", "equipoise train --config", "held-out", "| began | 2 of 2 |"):
+        assert said in text
+    for name in ("scores", "probability-of-improvement", "performance-profiles", "curves-0", "samples-0"):
+        assert (studied / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"figures/{name}.png" in text
+
+
+def test_the_report_is_made_anew_with_another_baseline(studied: Path, within: Command) -> None:
+    done = within("study", "report", studied, "--baseline", "gan")
+    assert done.returncode == 0
+    assert [arm["arm"] for arm in json.loads((studied / "report.json").read_text())["arms"]] == ["gan", "began"]
+    refused = within("study", "report", studied, "--baseline", "gaan")
+    assert refused.returncode == 2
+    assert "did you mean 'gan'" in refused.stderr
+
+
+def test_going_on_with_what_is_done_trains_nothing_and_another_study_is_refused(studied: Path, within: Command) -> None:
+    before = {path: path.stat().st_mtime_ns for path in studied.glob("trials/*/*/*/checkpoints/*")}
+    assert within("study", studied, "--quiet").returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in studied.glob("trials/*/*/*/checkpoints/*")}
+    other = within("study", "--objectives", "began", *WORDS, "--seeds", "2", "--out", studied)
+    assert other.returncode == 2
+    assert "another study" in other.stderr
+    assert "arms" in other.stderr
+
+
+def test_unlike_protocols_are_refused(studied: Path, within: Command) -> None:
+    file = next(studied.glob("trials/gan/*/seed-1.json"))
+    kept = file.read_text()
+    try:
+        values = json.loads(kept)
+        values["protocol"]["count"] = 50
+        file.write_text(json.dumps(values))
+        refused = within("study", "report", studied)
+        assert refused.returncode == 2
+        assert "cannot be compared" in refused.stderr
+        assert "count" in refused.stderr
+    finally:
+        file.write_text(kept)
+
+
+def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start(tmp_path, "--objectives", "began", *WORDS, "--budget", "64000", "--seeds", "3", "--jobs", "1", "--out", "s")
+    seed = tmp_path / "s/trials/began/digits/seed-0"
+    wait_for(lambda: read_progress(seed).images > 0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "0 of 3 trials done" in errors
+    assert "equipoise study s" in errors
+    assert not workers(tmp_path)
+    assert max(int(path.stem) for path in seed.glob("checkpoints/0*")) > 0
+
+
+def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path, within: Command) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "budget: 640\nseeds: 1\nsettings: {resolution: 16, width: 4, log-every: 64}\ncount: 40\nevaluations: 1\n"
+        "arms: {broken: gan, wild: {objective: began, preset: paper, settings: {lr: 1.0, clip_k: false, lambda_k: 1.0}}}\n"
+    )
+    folder = tmp_path / "s"
+    (folder / "trials/broken/digits/seed-0").mkdir(parents=True)
+    (folder / "trials/broken/digits/seed-0/note.txt").write_text("something else of the user's")
+    (folder / "study.yaml").write_text(within("study", "study.yaml", "--out", folder, "--dry-run").stdout)
+    done = within("study", folder, "--quiet")
+    assert done.returncode == 0, done.stderr
+    wild, broken = (read_outcome(folder / f"trials/{arm}/digits/seed-0") for arm in ("wild", "broken"))
+    assert wild is not None
+    assert broken is not None
+    assert wild.state == "diverged"
+    assert wild.final["kid"] > 0  # of its last good checkpoint
+    assert broken.state == "failed"
+    assert "not empty" in broken.message
+    text = (folder / "report.md").read_text()
+    assert "1 diverged" in text
+    assert "1 failed" in text
+    assert "∞" in text
+    assert "not empty" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--objectives", "begann,gan", *WORDS, "--out", "s"], "did you mean 'began'"),
+        ([*BAD, "--baseline", "gan"], "no arm 'gan'"),
+        ([*BAD, "--seeds", "0"], "seeds"),
+        ([*BAD, "--budget", "32"], "shorter than one line of the log"),
+        ([*BAD, "--budget", "10 minutes"], "10min"),
+        ([*BAD, "--budget", "-5"], "budget"),
+        ([*BAD, "--data", "missing/folder"], "missing/folder"),
+        ([*BAD, "--data", "digits,digits"], "each once"),
+        ([*BAD, "--set", "gama=0.5"], "did you mean 'gamma'"),
+        ([*BAD, "--set", "gamma"], "NAME=VALUE"),
+        ([*BAD, "--vary", "gamma=0.5,7"], "gamma"),
+        ([*BAD, "--metric", "ms-ssim"], "--metric"),
+        ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=0.1:0.001"], "upside down"),
+        ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=a:b"], "LOW:HIGH"),
+        ([*BAD, "--search", "4", "--of", "nonsense"], "nonsense"),
+        ([*BAD, "--search", "4", "--of", "batch"], "--range batch"),
+        ([*BAD, "--search", "4", "--of", "optimizer", "--range", "optimizer=1:2"], "no number"),
+        ([*BAD, "--search", "4"], "--of"),
+        ([*BAD, "--of", "lr"], "--search"),
+        ([*BAD, "--ray", "127.0.0.1:1"], "no Ray cluster answers"),
+        ([*BAD, "--ray", "nowhere"], "HOST:PORT"),
+        (["missing.yaml", "--out", "s"], "cannot read"),
+        (["--out", "s"], "--objectives"),
+        (BAD[:-2], "--out"),
+        (["report", "nothing"], "no study"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_sentence(
+    words: list[str], said: str, within: Command, tmp_path: Path
+) -> None:
+    refused = within("study", *words)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_file_is_read_and_flags_override_it(tmp_path: Path, within: Command) -> None:
+    (tmp_path / "study.yaml").write_text("budget: 2min\nseeds: [3, 5]\narms: {began: , tuned: {objective: gan, settings: {lr: 0.001}}}\n")
+    done = within("study", "study.yaml", "--out", "s", "--budget", "100k", "--baseline", "tuned", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    again = read_study(tmp_path / "again.yaml")
+    assert again.budget.images == 100_000
+    assert again.seeds == (3, 5)
+    assert again.baseline == "tuned"
+    assert again.arms["tuned"].settings == {"lr": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("budget: 1k\narms: {began: {objectiv: gan}}", "did you mean 'objective'"),
+        ("budget: 1k\narms: [began]", "mapping"),
+        ("arms: {began: }", "budget"),
+        ("budget: 1k\narms: {began: }\nseeds: []", "seeds"),
+        ("budget: 1k\narms: {a b: began, a-b: gan}", "share a folder"),
+        ("- 1", "mapping"),
+        ("budget: 1k\narms: {began: }\nvary: {gamma: []}", "arm"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(text: str, said: str, tmp_path: Path, within: Command) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    refused = within("study", "study.yaml", "--out", "s", "--dry-run")
+    assert refused.returncode == 2
+    assert said in refused.stderr
