@@ -1,0 +1,55 @@
+"""A study on a real Ray cluster of two nodes on this machine, one of which is killed."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.runs.run import Run
+from equipoise.studies.trials import read_outcome, read_progress
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.long
+
+WORDS = ["--set", "resolution=16", "width=4", "log-every=64", "--count", "40", "--quiet"]
+MEMORY = 80 * 2**20  # bytes of a node's object store, which nothing here needs
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head without processors, and two nodes with one each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY})
+    cluster.two = [cluster.add_node(num_cpus=1, object_store_memory=MEMORY) for _ in range(2)]
+    yield cluster
+    cluster.shutdown()
+
+
+def test_trials_of_a_killed_node_go_on_elsewhere_from_their_checkpoints(cluster: Any, tmp_path: Path) -> None:
+    words = ["--objectives", "gan", "--budget", "25600", "--seeds", "2", *WORDS, "--ray", cluster.address, "--out", "s"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "equipoise", "study", *words]
+    study = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    folders = [tmp_path / f"s/trials/gan/digits/seed-{seed}" for seed in (0, 1)]
+    until = time.monotonic() + 120
+    while any(read_progress(folder).images < 2560 for folder in folders):
+        assert study.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    assert len(list(tmp_path.glob("s/trials/*/*/seed-?/.lock"))) == 2  # one on each node, side by side
+    cluster.remove_node(cluster.two[0], allow_graceful=False)
+    _, errors = study.communicate(timeout=300)
+    assert study.returncode == 0, errors
+    outcomes = [read_outcome(folder) for folder in folders]
+    assert [outcome and outcome.state for outcome in outcomes] == ["finished", "finished"]
+    assert sorted(outcome.cost.attempts for outcome in outcomes if outcome) == [1, 2]
+    moved = folders[0 if outcomes[0] and outcomes[0].cost.attempts == 2 else 1]
+    (resumed,) = [event for event in Run.open(moved).rows("events.jsonl") if event["kind"] == "resumed"]
+    assert resumed["images"] >= 2560
+    assert (tmp_path / "s/report.html").exists()
