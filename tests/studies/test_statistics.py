@@ -44,7 +44,7 @@ def test_the_interval_of_one_data_set_is_scipys_percentile_bootstrap() -> None:
 
 
 def test_the_figures_are_rliables() -> None:
-    """Of rliable 1.2.0 on the same scores: 50,000 repetitions for means, 2,000 for the probability, which is coarser."""
+    """Of rliable 1.2.0 on the same scores: 50,000 repetitions for means, 2,000 for the probability."""
     assert interquartile_mean_interval(A) == pytest.approx((0.335, 0.27666667, 0.43), abs=0.004)
     assert interquartile_mean_interval(B) == pytest.approx((0.405, 0.32833333, 0.49), abs=0.004)
     assert probability_interval(A, B, lower_is_better=False) == pytest.approx((0.3, 0.04, 0.56), abs=0.041)
@@ -81,7 +81,9 @@ def test_the_interval_of_the_probability_contains_it_and_is_degenerate_where_not
 
 
 @pytest.mark.parametrize(("first", "second", "seed"), [(3, 3, 0), (5, 5, 1), (4, 7, 2)])
-def test_the_permutation_test_of_one_data_set_is_mann_and_whitneys_exact_one(first: int, second: int, seed: int) -> None:
+def test_the_permutation_test_of_one_data_set_is_mann_and_whitneys_exact_one(
+    first: int, second: int, seed: int
+) -> None:
     x, y = drawn(seed, first, second)
     expected = stats.mannwhitneyu(x, y, method="exact").pvalue
     assert permutation_p_value([x], [y]) == pytest.approx(expected, rel=1e-12)

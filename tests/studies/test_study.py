@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,19 +35,20 @@ def wait_for(what: "object", seconds: float = 60) -> None:
 
 
 def workers(folder: Path) -> list[int]:
-    """Processes that work on trials of the study in `folder`, by what they hold open."""
+    """Processes that work on trials of the study in `folder`, by the log that they hold open."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if "equipoise.studies.worker" in (process / "cmdline").read_text() and str(folder) in os.readlink(process / "fd/1"):
-                found.append(int(process.name))
+            command, log = (process / "cmdline").read_text(), (process / "fd/1").readlink()
         except OSError:
             continue
+        if "equipoise.studies.worker" in command and str(folder) in str(log):
+            found.append(int(process.name))
     return found
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two arms and two seeds, whose processes and whose study itself were killed on the way."""
     folder = tmp_path_factory.mktemp("study")
     words = ["--objectives", "began,gan", *WORDS, "--budget", "3200", "--seeds", "2", "--jobs", "2", "--out", "s"]
@@ -63,7 +63,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     again = start(folder, "s")
     _, errors = again.communicate(timeout=240)
     assert again.returncode == 0, errors
-    yield folder / "s"
+    return folder / "s"
 
 
 def test_every_trial_is_a_run_that_ends_as_if_it_had_never_been_killed(studied: Path) -> None:
@@ -143,7 +143,9 @@ def test_unlike_protocols_are_refused(studied: Path, within: Command) -> None:
 
 
 def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
-    process = start(tmp_path, "--objectives", "began", *WORDS, "--budget", "64000", "--seeds", "3", "--jobs", "1", "--out", "s")
+    process = start(
+        tmp_path, "--objectives", "began", *WORDS, "--budget", "64000", "--seeds", "3", "--jobs", "1", "--out", "s"
+    )
     seed = tmp_path / "s/trials/began/digits/seed-0"
     wait_for(lambda: read_progress(seed).images > 0)
     process.send_signal(signal.SIGINT)
@@ -158,7 +160,8 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
 def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path, within: Command) -> None:
     (tmp_path / "study.yaml").write_text(
         "budget: 640\nseeds: 1\nsettings: {resolution: 16, width: 4, log-every: 64}\ncount: 40\nevaluations: 1\n"
-        "arms: {broken: gan, wild: {objective: began, preset: paper, settings: {lr: 1.0, clip_k: false, lambda_k: 1.0}}}\n"
+        "arms:\n  broken: gan\n"
+        "  wild: {objective: began, preset: paper, settings: {lr: 1.0, clip_k: false, lambda_k: 1.0}}\n"
     )
     folder = tmp_path / "s"
     (folder / "trials/broken/digits/seed-0").mkdir(parents=True)
@@ -221,7 +224,9 @@ def test_what_cannot_work_is_refused_in_one_sentence(
 
 
 def test_a_file_is_read_and_flags_override_it(tmp_path: Path, within: Command) -> None:
-    (tmp_path / "study.yaml").write_text("budget: 2min\nseeds: [3, 5]\narms: {began: , tuned: {objective: gan, settings: {lr: 0.001}}}\n")
+    (tmp_path / "study.yaml").write_text(
+        "budget: 2min\nseeds: [3, 5]\narms: {began: , tuned: {objective: gan, settings: {lr: 0.001}}}\n"
+    )
     done = within("study", "study.yaml", "--out", "s", "--budget", "100k", "--baseline", "tuned", "--dry-run")
     assert done.returncode == 0, done.stderr
     (tmp_path / "again.yaml").write_text(done.stdout)

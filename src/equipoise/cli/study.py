@@ -29,14 +29,14 @@ def study(
     data: Names | None = None,
     seeds: Count | None = None,
     budget: str | None = None,
-    set: tuple[str, ...] = (),  # noqa: A002  # the flag's name
+    set: tuple[str, ...] = (),  # the flag's name
     vary: tuple[str, ...] = (),
     metric: str | None = None,
     count: Count | None = None,
     baseline: str | None = None,
     search: Count | None = None,
     of: Names = (),
-    range: tuple[str, ...] = (),  # noqa: A002
+    range: tuple[str, ...] = (),
     sampler: str | None = None,
     threads: ProcessCount | None = None,
     jobs: ProcessCount | None = None,
@@ -153,7 +153,7 @@ def _ranges(words: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     ranges = {}
     for word in words:
         name, _, ends = word.partition("=")
-        low, sign, high = ends.partition(":")
+        low, _, high = ends.partition(":")
         try:
             ranges[name] = float(low), float(high)
         except ValueError as error:

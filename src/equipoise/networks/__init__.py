@@ -16,4 +16,14 @@ NETWORKS: dict[str, type[Network]] = {
     "mlp-autoencoder": MLPAutoencoder,
 }
 
-__all__ = ["DCGAN", "MLP", "NETWORKS", "Autoencoder", "CompareGAN", "DCGANAutoencoder", "MLPAutoencoder", "Network", "build_players"]
+__all__ = [
+    "DCGAN",
+    "MLP",
+    "NETWORKS",
+    "Autoencoder",
+    "CompareGAN",
+    "DCGANAutoencoder",
+    "MLPAutoencoder",
+    "Network",
+    "build_players",
+]

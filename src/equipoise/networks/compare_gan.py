@@ -1,9 +1,9 @@
 """The networks with which "Are GANs Created Equal?" compared BEGAN to others, for a rerun on equal terms.
 
 Lucic et al. (2018), arXiv:1711.10337; layers, activations and initial weights as in the authors' code,
-github.com/google/compare_gan, `src/gans/abstract_gan.py` and `src/gans/BEGAN.py` of 2018. Images there are in [0, 1] and
-both players end in a sigmoid; here they are in [-1, 1], onto which the same sigmoid is stretched. An energy is hence twice
-theirs, and a gain of k that is to do the same is half of theirs.
+github.com/google/compare_gan, `src/gans/abstract_gan.py` and `src/gans/BEGAN.py` of 2018. Images there are in [0, 1]
+and both players end in a sigmoid; here they are in [-1, 1], onto which the same sigmoid is stretched. An energy is
+hence twice theirs, and a gain of k that is to do the same is half of theirs.
 """
 
 from typing import Annotated, ClassVar
@@ -61,39 +61,41 @@ class CompareGAN(Network):
         """
         channels, height, width = shape
         if height % 4 or width % 4:
-            raise UsageError(f"compare-gan halves each side twice, which {width}x{height} does not: use --resolution 32")
-        small, leaky = (2 * self.width, height // 4, width // 4), lambda: nn.LeakyReLU(0.2, inplace=True)
+            raise UsageError(
+                f"compare-gan halves each side twice, which {width}x{height} does not: use --resolution 32"
+            )
+        small = (2 * self.width, height // 4, width // 4)
         flat = small[0] * small[1] * small[2]
         generator = nn.Sequential(
             nn.Linear(self.latent + options.condition, 16 * self.width),
             make_norm("batch", 16 * self.width),
-            leaky(),
+            _leaky(),
             nn.Linear(16 * self.width, flat),
             make_norm("batch", flat),
-            leaky(),
+            _leaky(),
             nn.Unflatten(1, small),
             ConvTranspose2d(small[0], self.width, *HALVE),
             make_norm("batch", self.width),
-            leaky(),
+            _leaky(),
             OutputConvTranspose2d(self.width, output_channels(channels, options), *HALVE),
         )
         if not options.levels:  # else the output is logits
             generator.append(StretchedSigmoid())
         encoder = nn.Sequential(
             Conv2d(channels, self.width, *HALVE),
-            leaky(),
+            _leaky(),
             Conv2d(self.width, small[0], *HALVE),
-            leaky(),
+            _leaky(),
             nn.Flatten(),
             nn.Linear(flat, self.code),
-            leaky(),
+            _leaky(),
         )
         decoder = nn.Sequential(
             nn.Linear(self.code, flat),
-            leaky(),
+            _leaky(),
             nn.Unflatten(1, small),
             ConvTranspose2d(small[0], self.width, *HALVE),
-            leaky(),
+            _leaky(),
             OutputConvTranspose2d(self.width, channels, *HALVE),
             StretchedSigmoid(),
         )
@@ -102,6 +104,10 @@ class CompareGAN(Network):
             player.apply(normal_init)
         add_tasks(players.discriminator, self.code, options.logits)
         return players
+
+
+def _leaky() -> nn.Module:
+    return nn.LeakyReLU(0.2, inplace=True)
 
 
 class StretchedSigmoid(nn.Module):

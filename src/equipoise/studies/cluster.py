@@ -3,6 +3,7 @@
 The study's folder must lie on a disk that every node sees, and equipoise be installed on each.
 """
 
+import logging
 import socket
 import subprocess
 import sys
@@ -89,7 +90,8 @@ class Cluster:
         """Whether one more may begin; the cluster may grow and shrink meanwhile."""
         import ray
 
-        return running < int(ray.cluster_resources().get("CPU", 0)) // self.threads + WAITING
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return running < int(resources.get("CPU", 0)) // self.threads + WAITING
 
     def start(self, folder: Path, job: bytes) -> Handle:
         """A task for the trial in `folder`; Ray begins it anew on another node if its own dies."""
@@ -116,11 +118,11 @@ def connected(address: str, threads: int) -> Iterator[Cluster]:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"no Ray cluster answers at {quoted(address)} ({reason(error)}): start one with `ray start --head`, or give "
-            "--ray its address"
+            f"no Ray cluster answers at {quoted(address)} ({reason(error)}): start one with `ray start --head`, or "
+            "give --ray its address"
         ) from error
     try:
         yield Cluster(threads)

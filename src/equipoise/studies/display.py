@@ -8,7 +8,7 @@ from statistics import fmean
 from types import TracebackType
 from typing import Self
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
@@ -63,7 +63,11 @@ class StudyDisplay:
         share, left = self._share(trials, at), _seconds_left(trials, self.outcomes, at, len(running))
         words = self._words(share, left)
         if self.live:
-            lines = [Text(f"study {self.folder}", "bold"), ProgressBar(1.0, share, BAR_WIDTH), Text(words)]
+            lines: list[RenderableType] = [
+                Text(f"study {self.folder}", "bold"),
+                ProgressBar(1.0, share, BAR_WIDTH),
+                Text(words),
+            ]
             lines += [Text(_line(trial, at[trial.name]), "dim") for trial in running[:SHOWN]]
             self.live.update(Group(*lines), refresh=True)
         elif share >= self.next_share or now >= self.next_line:

@@ -20,7 +20,7 @@ class EnergyMeter:
 
     def joules(self) -> float | None:
         """Energy until now; None where nothing counts it."""
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             now = time.monotonic()
             with suppress(Exception):  # where pynvml is missing, or the driver does not tell
                 self.gpu += torch.cuda.power_draw() / 1000 * (now - self.seconds)

@@ -178,7 +178,7 @@ class Study:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Study":
-        """The inverse of `to_dict`; an arm may be given by its objective's name alone, or be empty where it is named so.
+        """The inverse of `to_dict`; an arm may be given by its objective's name alone, or be empty.
 
         Raises:
             UsageError: an unknown key, or a value out of range.
@@ -229,7 +229,7 @@ def check_same(before: Study, now: Study, folder: Path) -> None:
         UsageError: it is another study, or seeds were taken away.
     """
     old, new = asdict(before), asdict(now)
-    different = [each.name for each in fields(Study) if each.name not in LATER and old[each.name] != new[each.name]]  # type: ignore[arg-type]
+    different = [each.name for each in fields(Study) if each.name not in LATER and old[each.name] != new[each.name]]
     if not set(before.seeds) <= set(now.seeds):
         different.append("seeds")
     if different:

@@ -133,7 +133,9 @@ class Pair(NamedTuple):
         """What the comparison shows."""
         value, low, high = self.probability
         better, worse = (self.first, self.second) if value >= 0.5 else (self.second, self.first)
-        shown = f"{max(value, 1 - value):.0%} [{low if value >= 0.5 else 1 - high:.0%}, {high if value >= 0.5 else 1 - low:.0%}]"
+        if value < 0.5:
+            value, low, high = 1 - value, 1 - high, 1 - low
+        shown = f"{value:.0%} [{low:.0%}, {high:.0%}]"
         if self.significant:
             return (
                 f"{better} is better than {worse} in {metric}: a trial of it scores better with probability {shown}, "

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from equipoise.errors import UsageError
-from equipoise.studies.trials import Outcome, Trial, read_outcome, read_progress, write_json
-from equipoise.studies.trials import outcome_file as outcome_path
+from equipoise.studies.trials import Outcome, Trial, read_outcome, read_progress, write_outcome
 from equipoise.studies.worker import job_line
 
 POLL = 0.2  # seconds between two looks at all trials
@@ -156,7 +155,7 @@ class Scheduler:
                 continue
             cost = read_progress(folder)
             if name in self.given_up:
-                self._write(folder, Outcome(state="stopped", message=self.given_up[name], cost=cost))
+                write_outcome(folder, Outcome(state="stopped", message=self.given_up[name], cost=cost))
                 continue
             if self.stopping():
                 continue
@@ -165,11 +164,7 @@ class Scheduler:
                 self._start(trial)
             else:
                 message = f"its process died {MOST_ATTEMPTS} times, at last with code {code}: {handle.error()}"
-                self._write(folder, Outcome(state="failed", message=message, cost=cost))
-
-    def _write(self, folder: Path, outcome: Outcome) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        write_json(outcome_path(folder), outcome)
+                write_outcome(folder, Outcome(state="failed", message=message, cost=cost))
 
     @contextmanager
     def _stopped_at_the_end(self) -> Iterator[None]:

@@ -6,72 +6,26 @@ nor the search has seen.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from pydantic import TypeAdapter
-
 from equipoise.config.changes import flat, with_settings
 from equipoise.config.train_config import TrainConfig
 from equipoise.errors import UsageError
-from equipoise.reading import parse_json, read_bytes
 from equipoise.runs import jsonl
 from equipoise.runs.files import to_json, write_atomically
-from equipoise.studies import figures
+from equipoise.runs.listing import standing
+from equipoise.studies.groups import GROUPS, Group, read_groups
 from equipoise.studies.plan import Study
 from equipoise.studies.ranges import Range, given_settings, ranges_of
-from equipoise.studies.statistics import best_of
-from equipoise.studies.trials import COLLAPSES, Cell, Trial, read_outcome, trial_config
+from equipoise.studies.trials import COLLAPSES, Cell, Outcome, Trial, read_outcome, trial_config, write_outcome
 
 if TYPE_CHECKING:
     import optuna
 
-GROUPS = "search.json"  # the settings of every group, in the order in which they were proposed
-GROUPS_FILE = TypeAdapter(dict[str, dict[str, list[dict[str, float]]]])
 STARTUP = 5  # groups before any is given up for being worse than the others
 WARM_UP = 0.25  # share of the length before that
-
-
-@dataclass
-class Group:
-    """One proposal: settings, and a trial for each seed.
-
-    Attributes:
-        number: in its search, from 0.
-        settings: by path.
-        trials: one for each seed.
-        given: whether these are the arm's own settings or its authors', which are never given up.
-        asked: the trial of Optuna's, while it may still be told something.
-        reported: images up to which scores were told.
-    """
-
-    number: int
-    settings: dict[str, float]
-    trials: list[Trial]
-    given: bool
-    asked: "optuna.trial.Trial | None" = None
-    reported: set[int] = field(default_factory=set)
-
-    def kids(self, folder: Path, *, end: bool = False) -> list[dict[int, float]]:
-        """For each seed that has begun, KID beside held-out images by images seen."""
-        read = jsonl.read_end if end else jsonl.read
-        rows = [read(folder / trial.name / "metrics.jsonl") for trial in self.trials]
-        return [{row["images"]: row["kid"] for row in each if "kid" in row} for each in rows if each]
-
-    def done(self, folder: Path) -> bool:
-        """Whether every seed has an outcome."""
-        return all(read_outcome(folder / trial.name) for trial in self.trials)
-
-    def value(self, folder: Path) -> float:
-        """Mean over the seeds of the last KID beside held-out images; infinite unless all have finished."""
-        outcomes = [read_outcome(folder / trial.name) for trial in self.trials]
-        if any(outcome is None or outcome.state != "finished" for outcome in outcomes):
-            return math.inf
-        lasts = [kids[max(kids)] for kids in self.kids(folder, end=True) if kids]
-        return sum(lasts) / len(lasts) if len(lasts) == len(self.trials) else math.inf
 
 
 class Search:
@@ -149,7 +103,7 @@ class Search:
             if outcome and outcome.state in ("diverged", "failed", "stopped"):
                 return f"seed {trial.seed} has {outcome.state}" if outcome.state != "stopped" else outcome.message
             events = jsonl.read_end(self.folder / trial.name / "events.jsonl")
-            if any(event["kind"] in COLLAPSES and event["level"] in ("warning", "error") for event in events):
+            if not COLLAPSES.isdisjoint(standing(events)):
                 return f"seed {trial.seed} has collapsed"
         kids = group.kids(self.folder)
         for images in sorted(set.intersection(*map(set, kids)) - group.reported if kids else ()):
@@ -162,6 +116,7 @@ class Search:
     def _tell(self, study: "optuna.Study", group: Group) -> None:
         import optuna
 
+        assert group.asked is not None  # noqa: S101
         value = group.value(self.folder)
         if math.isfinite(value):
             study.tell(group.asked, value)
@@ -232,7 +187,7 @@ class Searches:
     ) -> None:
         assert plan.search is not None  # noqa: S101
         self.folder = folder
-        stored = _read_groups(folder)
+        stored = read_groups(folder)
         self.searches = [
             Search(
                 plan, folder, cell, config, lengths[cell.arm][cell.data], stored.get(cell.arm, {}).get(cell.data, [])
@@ -285,125 +240,5 @@ class Searches:
         names = {trial.name for trial in running}
         for trial in [trial for trial in self.waiting if trial.name in given_up]:
             self.waiting.remove(trial)
-            write_stopped(self.folder / trial.name, given_up[trial.name])
+            write_outcome(self.folder / trial.name, Outcome(state="stopped", message=given_up[trial.name]))
         return {name: why for name, why in given_up.items() if name in names}
-
-
-def write_stopped(folder: Path, why: str) -> None:
-    """Note that a trial was given up before it began."""
-    from equipoise.studies.trials import Outcome, outcome_file, write_json
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    write_json(outcome_file(folder), Outcome(state="stopped", message=why))
-
-
-def _read_groups(folder: Path) -> dict[str, dict[str, list[dict[str, float]]]]:
-    try:
-        return parse_json(GROUPS_FILE, read_bytes(folder / GROUPS))
-    except (OSError, ValueError):
-        return {}
-
-
-@dataclass(frozen=True)
-class Found:
-    """What searches found, for the report; empty where a study is none."""
-
-    searches: Sequence[Search] = ()
-
-    def finalists(self) -> list[Trial]:
-        """The trials of each arm's own settings, and of the best that were found, named so."""
-        trials = []
-        for search in self.searches:
-            ranked = [group for value, group in search.ranked() if math.isfinite(value)]
-            chosen = {
-                "as it was": search.groups[0] if search.groups else None,
-                "best found": ranked[0] if ranked else None,
-            }
-            for word, group in chosen.items():
-                trials += [Renamed.of(trial, f"{search.cell.arm}, {word}") for trial in group.trials] if group else []
-        return trials
-
-    def lines(self) -> list[str]:
-        """What was found, in sentences."""
-        lines = []
-        for search in self.searches:
-            ranked = search.ranked()
-            finite = [(value, group) for value, group in ranked if math.isfinite(value)]
-            where = f"{search.cell.arm} on {search.cell.data}"
-            lines.append(
-                f"{where}: {len(ranked)} of {search.search.trials} settings tried by {search.search.sampler}, "
-                f"{len(ranked) - len(finite)} of them given up, diverged or failed"
-            )
-            if not finite:
-                continue
-            values = np.array([value for value, _ in finite])
-            quartiles = ", ".join(f"{value:.3g}" for value in np.quantile(values, (0.25, 0.5, 0.75)))
-            best, group = finite[0]
-            shown = ", ".join(f"{path} {value:.3g}" for path, value in group.settings.items())
-            own = next((value for value, each in ranked if each.number == 0), math.inf)
-            lines.append(
-                f"{where}: KID beside held-out images has quartiles {quartiles} over the settings that finished; the best "
-                f"of all is {best:.3g} ({shown}), its own settings have {own:.3g}"
-            )
-        return lines
-
-    def pictures(self, metric: str) -> dict[str, bytes]:
-        """Figures: best of k against k, and the score against each setting."""
-        found = [(search, [value for value, _ in search.ranked()]) for search in self.searches]
-        found = [(search, values) for search, values in found if np.isfinite(values).any()]
-        if not found:
-            return {}
-        rows = [(f"{s.cell.arm} on {s.cell.data}", _worst_for_infinite(values)) for s, values in found]
-        pictures = {"search": figures.png(figures.search_curves(rows, "KID"))}
-        for index, (search, _) in enumerate(found):
-            tried = [(group.settings, value) for value, group in search.ranked()]
-            pictures[f"settings-{index}" if len(found) > 1 else "settings"] = figures.png(
-                figures.search_settings(tried, "KID beside held-out images")
-            )
-        return pictures
-
-    def values(self) -> dict[str, Any]:
-        """Everything that was tried, for JSON."""
-        return {
-            f"{search.cell.arm} on {search.cell.data}": {
-                "tried": [
-                    {"number": group.number, "settings": group.settings, "kid": value}
-                    for value, group in search.ranked()
-                ],
-                "best_of": best_of(_worst_for_infinite([value for value, _ in search.ranked()])).tolist(),
-            }
-            for search in self.searches
-            if search.ranked()
-        }
-
-
-def _worst_for_infinite(values: Sequence[float]) -> "np.ndarray[Any, Any]":
-    """Scores in which what was given up counts as the worst that finished, so that means of them exist."""
-    array = np.array(values, np.float64)
-    finite = array[np.isfinite(array)]
-    return np.where(np.isfinite(array), array, finite.max() if len(finite) else 0.0)
-
-
-class Renamed(Trial):
-    """A trial under another arm's name, in the folder that it has."""
-
-    folder: str
-
-    @classmethod
-    def of(cls, trial: Trial, arm: str) -> "Renamed":
-        """`trial` as one of `arm`."""
-        renamed = cls(arm, trial.data, trial.seed, trial.config)
-        object.__setattr__(renamed, "folder", trial.name)
-        return renamed
-
-    @property
-    def name(self) -> str:
-        """The folder of the trial itself."""
-        return self.folder
-
-
-def read_searches(
-    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], lengths: Mapping[str, Mapping[str, int]]
-) -> Found:
-    """The searches in a study's folder."""
-    return Found(Searches(plan, folder, configs, lengths).searches) if plan.search else Found()

@@ -6,7 +6,7 @@ their library rliable. Scores are given as one array for each data set (a stratu
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np

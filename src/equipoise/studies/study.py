@@ -36,7 +36,6 @@ from equipoise.studies.trials import (
     read_outcome,
     trial_config,
 )
-from equipoise.studies.worker import job_line
 from equipoise.training.signals import Stop, noting_signals
 from equipoise.training.train import check
 from equipoise.views.terminal import progress_bar
@@ -115,7 +114,7 @@ def checked_configs(plan: Study, *, quiet: bool = True) -> dict[Cell, TrainConfi
         raise UsageError("images and toys are scored by other metrics: make a study of each")
     metric_of(plan, next(iter(configs.values())))
     if plan.search:
-        Searches.check(plan, {cell: config for cell, config in configs.items()})
+        Searches.check(plan, configs)
     return configs
 
 

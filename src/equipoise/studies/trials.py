@@ -38,17 +38,19 @@ class Trial:
         data: name of the data set.
         seed: of the training.
         config: all that decides on it.
+        place: its folder in the study's, where that is not named by the above.
     """
 
     arm: str
     data: str
     seed: int
     config: TrainConfig
+    place: str = ""
 
     @property
     def name(self) -> str:
         """Path of its folder in the study's."""
-        return f"{TRIALS}/{slug(self.arm)}/{slug(self.data)}/seed-{self.seed}"
+        return self.place or f"{TRIALS}/{slug(self.arm)}/{slug(self.data)}/seed-{self.seed}"
 
 
 @checked(frozen=True, kw_only=True, config=ConfigDict(extra="ignore"))
@@ -140,6 +142,12 @@ def read_progress(folder: Path) -> Progress:
 def write_json(file: Path, value: Outcome | Progress) -> None:
     """Write an outcome or progress, whole or not at all."""
     write_atomically(file, to_json(asdict(value), indent=1).encode())
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Write the outcome of the trial in `folder`, which may never have begun."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_json(outcome_file(folder), outcome)
 
 
 def slug(name: str) -> str:

@@ -43,9 +43,9 @@ def cost_words(results: Results) -> str:
     several = len(results.plan.data) > 1
     unit = " Each score is divided by the median of all arms' scores on its data set first." if several else ""
     return (
-        f"Scores are interquartile means of {results.metric} with 95 % stratified bootstrap intervals; of a failed trial "
-        f"the score is infinitely bad. Best is the checkpoint that had the best KID while training.{unit} Cost is a "
-        "trial's, at the median, scoring included; seconds are of a processor core, which other work does not lengthen."
+        f"Scores are interquartile means of {results.metric} with 95 % stratified bootstrap intervals; of a failed "
+        f"trial the score is infinitely bad. Best is the checkpoint that had the best KID while training.{unit} Cost is "
+        "a trial's, at the median, scoring included; seconds are of a processor core, which other work does not lengthen."
     )
 
 
@@ -60,10 +60,11 @@ def protocol_lines(results: Results) -> list[str]:
             else ""
         ),
         f"each trial runs with {plan.threads} processor thread{'s' if plan.threads > 1 else ''}",
-        f"a score is the mean over {plan.evaluations} draws of {plan.count:,} samples of the averaged generator, beside "
-        + ("test images that nothing was trained or chosen by" if plan.test else "held-out images"),
-        f"intervals: 95 %, stratified bootstrap by data set, percentiles, 50,000 repetitions (arXiv:2108.13264); p-values: "
-        f"two-sided permutation test of Mann and Whitney's statistic, Holm's correction, significant at {LEVEL:g}",
+        f"a score is the mean over {plan.evaluations} draws of {plan.count:,} samples of the averaged generator, "
+        "beside " + ("test images that nothing was trained or chosen by" if plan.test else "held-out images"),
+        f"intervals: 95 %, stratified bootstrap by data set, percentiles, 50,000 repetitions (arXiv:2108.13264); "
+        "p-values: two-sided permutation test of Mann and Whitney's statistic, Holm's correction, "
+        f"significant at {LEVEL:g}",
         "made with " + ", ".join(f"{name} {number}" for name, number in versions().items()),
     ]
     seen = {}
@@ -81,7 +82,8 @@ def report_style() -> str:
 
 MORE = """
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
-th { text-align: left; color: var(--faint); font-weight: 500 } th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
+th { text-align: left; color: var(--faint); font-weight: 500 }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
 td:first-child { font-weight: 600 } .findings li { border-left-color: #0072b2 } ul { padding: 0; list-style: none }
 .figure { width: 100% } .samples { image-rendering: pixelated } h3 { font-size: 1rem }
 @media (prefers-color-scheme: dark) { .figure { filter: invert(0.92) hue-rotate(180deg); mix-blend-mode: lighten } }

@@ -33,11 +33,11 @@ from equipoise.studies.energy import EnergyMeter
 from equipoise.studies.trials import (
     Outcome,
     Progress,
-    outcome_file,
     progress_file,
     read_outcome,
     read_progress,
     write_json,
+    write_outcome,
 )
 from equipoise.training.train import resume_if_exists
 
@@ -92,7 +92,7 @@ def run_trial(folder: Path, config: TrainConfig, scoring: Mapping[str, Any]) -> 
             except UsageError as error:
                 outcome = replace(outcome, state="failed", message=str(error))
     health = read_status(folder).health if (folder / CONFIG).exists() else ()
-    write_json(outcome_file(folder), replace(outcome, cost=read_progress(folder), health=health))
+    write_outcome(folder, replace(outcome, cost=read_progress(folder), health=health))
     return 0
 
 
@@ -158,7 +158,7 @@ class Heartbeat:
         with self.lock, suppress(OSError):  # of a full disk the training itself will tell
             images = self._images()
             cpu, seconds = time.process_time() - self.cpu, time.monotonic() - self.started
-            cuda = torch.cuda.is_initialized()
+            cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
             if self.training and images > self.first:
                 self.speed = (seconds if cuda else cpu) / (images - self.first)
             joules, before = self.energy.joules(), self.before
