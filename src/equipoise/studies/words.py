@@ -44,8 +44,9 @@ def cost_words(results: Results) -> str:
     unit = " Each score is divided by the median of all arms' scores on its data set first." if several else ""
     return (
         f"Scores are interquartile means of {results.metric} with 95 % stratified bootstrap intervals; of a failed "
-        f"trial the score is infinitely bad. Best is the checkpoint that had the best KID while training.{unit} Cost is "
-        "a trial's, at the median, scoring included; seconds are of a processor core, which other work does not lengthen."
+        "trial the score is infinitely bad. Best is the checkpoint that had the best KID while training."
+        f"{unit} Cost is a trial's, at the median, scoring included; seconds are of a processor core, which other work "
+        "does not lengthen."
     )
 
 
