@@ -83,7 +83,9 @@ class MLPAutoencoder(Network):
     width: Width = 128
     """Width of the hidden layers."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 2
-    """Length of latent and code; images need a longer one than points."""
+    """Length of the latent; images need a longer one than points."""
+    code: Annotated[int, Field(ge=0, le=65536)] = 0
+    """Length of the autoencoder's code; 0 is that of the latent."""
     activation: Activation = "relu"
     """Activation: ReLU, or leaky ReLU with a negative slope of 0.2."""
     eta: Literal[1, 2] = 2
@@ -91,18 +93,18 @@ class MLPAutoencoder(Network):
 
     @property
     def codes(self) -> int:
-        """Length of the encoder's codes, that of the latent."""
-        return self.latent
+        """Length of the encoder's codes."""
+        return self.code or self.latent
 
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden, activation = [self.width] * self.depth, self.activation
         generator = Generator(_decoder([self.latent + options.condition, *hidden], shape, options, activation))
         layers = _hidden([math.prod(shape), *hidden], activation)
-        encoder = nn.Sequential(nn.Flatten(), *layers, _linear(self.width, self.latent))
-        decoder = _decoder([self.latent, *hidden], shape, BuildOptions(), activation)
+        encoder = nn.Sequential(nn.Flatten(), *layers, _linear(self.width, self.codes))
+        decoder = _decoder([self.codes, *hidden], shape, BuildOptions(), activation)
         discriminator = EnergyDiscriminator(encoder, decoder, self.eta)
-        add_tasks(discriminator, self.latent, options.logits)
+        add_tasks(discriminator, self.codes, options.logits)
         return Players(generator, discriminator)
 
 
