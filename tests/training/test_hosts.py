@@ -107,6 +107,16 @@ def start(hosts: tuple[str, str], number: int, folder: Path, out: str, port: int
     )
 
 
+def kill_all(host: str, process: "subprocess.Popen[str]") -> None:
+    """Kill what runs on a host: torchrun, and its workers, which have sessions of their own."""
+    found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout.split()
+    for pid in found:
+        with suppress(OSError):
+            os.kill(int(pid), signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
 def wait_for(condition: Callable[[], bool], processes: "list[subprocess.Popen[str]]", seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -142,20 +152,17 @@ def test_two_hosts_train_on_after_one_was_cut_off(
         time.sleep(6)
         assert images_logged(run) == stood, "neither goes on without the other"
         if dies:
-            os.killpg(processes[1].pid, signal.SIGKILL)
-            processes[1].wait()
+            kill_all(hosts[1], processes[1])
         ip("-n", hosts[1], "link", "set", "cable0", "up")
         if dies:
-            os.killpg(processes[0].pid, signal.SIGKILL)
-            processes[0].wait()
+            kill_all(hosts[0], processes[0])
             processes = [start(hosts, number, tmp_path, "run", port + 1) for number in range(2)]
         for process in processes:
             told, _ = process.communicate(timeout=300)
             assert process.returncode == 0, told
     finally:
-        for process in processes:
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
+        for host, process in zip(hosts, processes, strict=True):
+            kill_all(host, process)
     rows = Run.open(run).rows()
     assert [row["images"] for row in rows][-1] == settings.images
     resumed = [row for row in Run.open(run).rows("events.jsonl") if row["kind"] == "resumed"]
