@@ -98,8 +98,7 @@ def make_launcher(device: Device, devices: int) -> Launcher:
     if joined:
         if kind == "cpu" and "TORCHELASTIC_RUN_ID" in os.environ and not torch.distributed.is_initialized():
             _join_attempt()
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(devices)))
-        nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+        local, nodes = _processes_a_node(devices)
         return Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
     _require_main_guard()
     return Fabric(accelerator=kind, devices=devices, strategy="ddp_spawn")
@@ -140,6 +139,21 @@ def _require_main_guard() -> None:
             f"each of the processes would run {file} anew: put its line {frame.f_lineno} behind "
             "`if __name__ == '__main__':`"
         )
+
+
+def _processes_a_node(devices: int) -> tuple[int, int]:
+    """Processes on each node, and nodes, as torchrun or SLURM have started them.
+
+    Raises:
+        UsageError: SLURM was not told how many tasks a node has.
+    """
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return int(environment.get("LOCAL_WORLD_SIZE", str(devices))), int(environment.get("GROUP_WORLD_SIZE", "1"))
+    tasks, nodes = (int(environment.get(name, "1")) for name in ("SLURM_NTASKS", "SLURM_NNODES"))
+    if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in environment:
+        raise UsageError(f"SLURM has started {tasks} tasks: say how many a node has, with --ntasks-per-node")
+    return int(environment.get("SLURM_NTASKS_PER_NODE", "1")), nodes
 
 
 def _join_attempt() -> None:

@@ -110,7 +110,9 @@ def scores(run: Run, scoring: Mapping[str, Any]) -> dict[str, Any]:
     best, protocol = run.best_checkpoint(), {}
     for is_best in (False, True) if best else (False,):
         for draw in range(scoring["evaluations"]):
-            result = evaluate(run, seed=draw + 1, best=is_best, device=run.config.device, quiet=True, **options)
+            result = evaluate(
+                run, seed=draw + 1, draws=1, best=is_best, device=run.config.device, quiet=True, **options
+            )
             draws[is_best].append({name: figure["value"] for name, figure in result.figures.items()})
             protocol = {**result.protocol, "seed": list(range(1, scoring["evaluations"] + 1))}
     return {
