@@ -32,6 +32,7 @@ from equipoise.config.presets import PRESETS
 from equipoise.data import to_uint8
 from equipoise.exporting.onnx_models import open_session
 from equipoise.networks import Autoencoder
+from equipoise.runs.lock import sole_writer
 from equipoise.serving.catalogue import id_of
 from equipoise.serving.serve import listen, make_server
 from equipoise.serving.settings import Limits, Settings
@@ -139,7 +140,9 @@ def live(folder: Path, lines: int = 200) -> None:
     run.rewind(0)
     written: dict[int, float] = {}
     delays: list[float] = []
+    # As a training in progress holds it.
     with (
+        sole_writer(run.path),
         server(folder) as (url, _),
         requests.get(f"{url}/runs/{id_of(run.path)}/events", stream=True, timeout=60) as got,
     ):

@@ -22,7 +22,7 @@ from equipoise.serving.models import Checkpoint
 from equipoise.views.captions import heat_map
 
 DIRECTIONS = 8  # of the strongest
-SEARCH_STEPS = 100  # where there is no encoder
+SEARCH = Search(steps=150, starts=4)  # from the encoder's latent too, where there is one
 TYPICAL = 256  # training images whose energies say what is usual
 TRAINING_IMAGES, TRAINING_BYTES = 10_000, 2**28  # among which near ones are looked for
 HELD_OUT = 256  # images that say how near a new one usually is
@@ -35,7 +35,7 @@ class Studied:
 
     Attributes:
         players: of the run.
-        inverter: from pictures to latents, in one step where the discriminator encodes.
+        inverter: from pictures to latents.
         typical: median and 95th percentile of the training images' energies; None where there are none.
     """
 
@@ -46,7 +46,7 @@ class Studied:
     @property
     def size(self) -> int:
         """Bytes of the weights."""
-        networks = (self.players.generator, self.players.discriminator)
+        networks = filter(None, (self.players.generator, self.players.trained_discriminator))
         return sum(each.numel() * each.element_size() for network in networks for each in network.state_dict().values())
 
 
@@ -67,8 +67,7 @@ def study(run: Run, checkpoint: Checkpoint, device: Device) -> Studied:
         UsageError: they cannot be opened.
     """
     players = players_of(run, checkpoint, device)
-    search = Search(fast=players.encodes, steps=SEARCH_STEPS, starts=1)
-    return Studied(players, Inverter(players, search), _typical_energies(players) if players.encodes else None)
+    return Studied(players, Inverter(players, SEARCH), _typical_energies(players) if players.encodes else None)
 
 
 def _typical_energies(players: TrainedPlayers) -> dict[str, float] | None:
