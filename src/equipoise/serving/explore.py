@@ -30,7 +30,7 @@ NEAREST = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Studied:
+class Explorer:
     """Players of a checkpoint, and what was learnt to go from pictures to latents.
 
     Attributes:
@@ -60,14 +60,14 @@ def players_of(run: Run, checkpoint: Checkpoint, device: Device) -> TrainedPlaye
     return open_players(run, ema=checkpoint.ema, best=checkpoint.best, at=at, device=device)
 
 
-def study(run: Run, checkpoint: Checkpoint, device: Device) -> Studied:
+def open_explorer(run: Run, checkpoint: Checkpoint, device: Device) -> Explorer:
     """Open players, and learn the way from pictures to latents.
 
     Raises:
         UsageError: they cannot be opened.
     """
     players = players_of(run, checkpoint, device)
-    return Studied(players, Inverter(players, SEARCH), _typical_energies(players) if players.encodes else None)
+    return Explorer(players, Inverter(players, SEARCH), _typical_energies(players) if players.encodes else None)
 
 
 def _typical_energies(players: TrainedPlayers) -> dict[str, float] | None:
@@ -83,22 +83,22 @@ def _typical_energies(players: TrainedPlayers) -> dict[str, float] | None:
     return {"median": energies.median().item(), "p95": energies.quantile(0.95).item()}
 
 
-def invert_picture(studied: Studied, picture: Tensor) -> dict[str, Any]:
+def invert_picture(explorer: Explorer, picture: Tensor) -> dict[str, Any]:
     """The latent of a picture (1, C, H, W) uint8, and what both players make of it; pictures are (C, H, W) uint8."""
-    players = studied.players
-    found = studied.inverter(["picture"], picture)
+    players = explorer.players
+    found = explorer.inverter(["picture"], picture)
     answer: dict[str, Any] = {
         "latent": found.latents[0].tolist(),
         "label": None if found.labels is None else int(found.labels[0]),
         "residue": float(found.residues[0]),
         "image": found.reconstructions[0],
         "original": picture[0],
-        "typical": studied.typical,
+        "typical": explorer.typical,
     }
     if players.encodes:
         made, energies = energy_maps(players, players.on_device(picture))
         # As bright as the most usual pictures' brightest places would be, so that two maps can be compared.
-        highest = max(float(energies.quantile(0.995)), 4 * (studied.typical or {"p95": 0.0})["p95"])
+        highest = max(float(energies.quantile(0.995)), 4 * (explorer.typical or {"p95": 0.0})["p95"])
         answer |= {
             "reconstruction": to_uint8(made[0]).cpu(),
             "energy_map": torch.from_numpy(heat_map(energies.cpu().numpy(), highest))[0],

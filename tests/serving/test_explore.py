@@ -16,8 +16,8 @@ from PIL import Image
 import equipoise
 from equipoise import Run
 from equipoise.config.datasets import open_dataset
+from equipoise.serving.explore import distances
 from equipoise.serving.settings import Limits
-from equipoise.serving.study import distances
 from serving.conftest import Client, Serve
 
 Pixels = np.ndarray
