@@ -1,8 +1,5 @@
 """equipoise serve: runs in the browser, and over HTTP."""
 
-import os
-import secrets
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +9,7 @@ from tyro.conf import Positional
 from equipoise.cli.flags import parse_and_call
 from equipoise.data.sources.extras import extra
 from equipoise.devices import Device
-from equipoise.errors import UsageError
-from equipoise.runs.run import CONFIG
 
-TOKEN = "EQUIPOISE_TOKEN"  # noqa: S105  # the variable's name
-SHORTEST = 16  # characters of a token
-HERE = {"127.0.0.1", "localhost", "::1"}
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -62,50 +54,17 @@ def serve(
         import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
-    from equipoise.serving.serve import listen, make_server, paths_to_serve
-    from equipoise.serving.settings import Settings
+    from equipoise.serving.serve import serve as serve_runs
 
-    token = _token(token, host)
-    settings = Settings(
-        paths=paths_to_serve(runs),
+    serve_runs(
+        runs or ("runs",),
+        host=host,
+        port=port,
         token=token,
-        names=allow_host,
+        allow_host=allow_host,
         allow_train=allow_train,
         train_data=train_data,
         device=device,
+        log=log,
     )
-    if allow_train and all((path / CONFIG).exists() for path in settings.paths):
-        raise UsageError("--allow-train needs a folder for new runs: name one, not only runs")
-    if train_data is not None and not train_data.is_dir():
-        raise UsageError(f"there is no folder {train_data}: give the one that holds folders of images as --train-data")
-    listening = listen(host, port)
-    with listening:
-        server = make_server(settings, access_log=log)
-        _say_where(host, listening.getsockname()[1], token)
-        if not server.service.catalogue.entries():
-            print(f"no runs in {', '.join(map(str, settings.paths))} yet: they show up as training makes them")
-        sys.stdout.flush()
-        server.run(sockets=[listening])
     return 0
-
-
-def _token(given: str | None, host: str) -> str | None:
-    """The token that clients need: the one given, else one that is made if the server is not for this machine alone.
-
-    Raises:
-        UsageError: it can be guessed, or cannot stand in a header.
-    """
-    token = given if given is not None else os.environ.get(TOKEN)
-    if token is None:
-        return None if host in HERE else secrets.token_urlsafe(24)
-    if len(token) < SHORTEST or not (token.isascii() and token.isprintable()) or " " in token:
-        raise UsageError(f"a token has {SHORTEST} or more letters and digits: give another, or none to have one made")
-    return token
-
-
-def _say_where(host: str, port: int, token: str | None) -> None:
-    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    # What stands behind a # stays in the browser: no server and no proxy sees or logs it.
-    print(f"serving at http://{shown}:{port}/{'' if token is None else f'#token={token}'}  (Ctrl-C ends it)")
-    if token is not None:
-        print(f"token: {token}")

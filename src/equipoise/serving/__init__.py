@@ -6,6 +6,6 @@
   sees it.
 - `catalogue`: the runs by id; `following`, `watcher`: new lines of their files, to everybody who watches.
 - `image_queue`: generators, batched across requests; `background`: slower work, shared by all who ask for it;
-  `models`, `study`: what both compute with.
+  `models`, `explore`: what both compute with.
 - `uploads`: a stranger's picture; `toys`, `trainings`: training here, in steps or as a process.
 """

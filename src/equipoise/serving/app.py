@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from equipoise.errors import MOST_SHOWN, UsageError, one_line
 from equipoise.serving.guard import Guard
 from equipoise.serving.refusal import Refusal
-from equipoise.serving.routes import images, live, runs, session, study, toys, train
+from equipoise.serving.routes import explore, images, live, runs, session, toys, train
 from equipoise.serving.routes.runs import Responses
 from equipoise.serving.service import Served, Service
 from equipoise.serving.settings import Settings
@@ -47,7 +47,7 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for module in (runs, live, images, study, toys, train, session):
+    for module in (runs, live, images, explore, toys, train, session):
         app.include_router(module.router, prefix=API, responses=ERRORS)
     _add_handlers(app)
     _add_signs_of_life(app)

@@ -36,10 +36,12 @@ class Traits(BaseModel):
     Attributes:
         shape: (C, H, W).
         classes: in the data.
+        imported: whether the weights came from elsewhere: then there is no discriminator.
     """
 
     shape: tuple[int, int, int]
     classes: int = 0
+    imported: bool = False
 
 
 TRAITS = TypeAdapter(Traits)
@@ -178,7 +180,7 @@ class Catalogue:
                 "generate": generates,
                 "encode": generates,
                 "reconstruct": bool(generates and traits and traits[1]),
-                "nearest": generates,
+                "nearest": bool(generates and traits and not traits[0].imported),
             },
         }
 
@@ -216,7 +218,7 @@ def _read_traits(run: Run) -> tuple[Traits, bool] | None:
             continue
         with torch.device("meta"):  # shapes alone: nothing is allocated
             players = run.config.build(traits.shape, traits.classes)
-        return traits, isinstance(players.discriminator, EnergyDiscriminator)
+        return traits, isinstance(players.discriminator, EnergyDiscriminator) and not traits.imported
     return None
 
 

@@ -1,17 +1,26 @@
 """The server process: a port of its own, and a graceful end."""
 
+import os
+import secrets
 import socket
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
 
+from equipoise.devices import Device
 from equipoise.errors import UsageError, reason
+from equipoise.runs.run import CONFIG
 from equipoise.serving.app import make_app
+from equipoise.serving.guard import LOCAL
 from equipoise.serving.protocol import bounded_protocol
 from equipoise.serving.service import Service
 from equipoise.serving.settings import Settings
 
 BACKLOG = 128
+TOKEN = "EQUIPOISE_TOKEN"  # noqa: S105  # the variable's name
+SHORTEST = 16  # characters of a token
 
 
 class Server(uvicorn.Server):
@@ -71,6 +80,75 @@ def make_server(settings: Settings, *, access_log: bool = False) -> Server:
     return Server(config, app.state.service)
 
 
-def paths_to_serve(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The folders to look into; by default `runs`."""
-    return paths or (Path("runs"),)
+def serve(
+    paths: Sequence[Path | str] = ("runs",),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    allow_host: Sequence[str] = (),
+    allow_train: bool = False,
+    train_data: Path | str | None = None,
+    device: Device = "auto",
+    log: bool = False,
+) -> None:
+    """Serve runs until told to end (SIGINT, SIGTERM): a page for people, an API for programs.
+
+    Args:
+        paths: runs, and folders of runs.
+        host: address to listen at; any but this machine's own needs a token.
+        port: to listen at; 0 takes one that is free.
+        token: that clients must give; by default the one in EQUIPOISE_TOKEN, or one is made where it is needed, and
+            printed.
+        allow_host: names by which the server may be called, beside this machine's own.
+        allow_train: let runs be started from the page, one at a time.
+        train_data: folder with folders and zips of images that may be trained on, beside bundled data.
+        device: where to compute.
+        log: print a line for every request.
+
+    Raises:
+        UsageError: a path is not there, the port is taken, or the token can be guessed.
+    """
+    folders, data = tuple(map(Path, paths)), None if train_data is None else Path(train_data)
+    token = _token(token, host)
+    if allow_train and all((path / CONFIG).exists() for path in folders):
+        raise UsageError("--allow-train needs a folder for new runs: name one, not only runs")
+    if data is not None and not data.is_dir():
+        raise UsageError(f"there is no folder {data}: give the one that holds folders of images as --train-data")
+    settings = Settings(
+        paths=folders,
+        token=token,
+        names=tuple(allow_host),
+        allow_train=allow_train,
+        train_data=data,
+        device=device,
+    )
+    with listen(host, port) as listening:
+        server = make_server(settings, access_log=log)
+        _say_where(host, listening.getsockname()[1], token)
+        if not server.service.catalogue.entries():
+            print(f"no runs in {', '.join(map(str, folders))} yet: they show up as training makes them")
+        sys.stdout.flush()
+        server.run(sockets=[listening])
+
+
+def _token(given: str | None, host: str) -> str | None:
+    """The token that clients need: the one given, else one that is made if the server is not for this machine alone.
+
+    Raises:
+        UsageError: it can be guessed, or cannot stand in a header.
+    """
+    token = given if given is not None else os.environ.get(TOKEN)
+    if token is None:
+        return None if host in LOCAL else secrets.token_urlsafe(24)
+    if len(token) < SHORTEST or not (token.isascii() and token.isprintable()) or " " in token:
+        raise UsageError(f"a token has {SHORTEST} or more letters and digits: give another, or none to have one made")
+    return token
+
+
+def _say_where(host: str, port: int, token: str | None) -> None:
+    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    # What stands behind a # stays in the browser: no server and no proxy sees or logs it.
+    print(f"serving at http://{shown}:{port}/{'' if token is None else f'#token={token}'}  (Ctrl-C ends it)")
+    if token is not None:
+        print(f"token: {token}")

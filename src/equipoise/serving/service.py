@@ -7,11 +7,11 @@ from fastapi import Depends, Path, Request
 
 from equipoise.serving.background import Background
 from equipoise.serving.catalogue import ID_DIGITS, Catalogue
+from equipoise.serving.explore import strongest_directions
 from equipoise.serving.guard import Bucket
 from equipoise.serving.image_queue import ImageQueue
 from equipoise.serving.models import Checkpoint, Model, find_checkpoint, open_model
 from equipoise.serving.settings import Settings
-from equipoise.serving.study import strongest_directions
 from equipoise.serving.telemetry import Telemetry
 from equipoise.serving.toys import ToySessions
 from equipoise.serving.trainings import Trainings
@@ -28,7 +28,7 @@ class Service:
         watcher: of their files.
         loading: generators from checkpoints.
         images: the queue before the generators.
-        study: slower work: players, encoders, directions, what lies near.
+        explorer: slower work: players, encoders, directions, what lies near.
         toys: trainings in the plane.
         trainings: runs that are started here.
         logins: how often a login may fail.
@@ -42,7 +42,7 @@ class Service:
         self.images = ImageQueue(limits, batched=settings.batched)
         background = partial(Background, seconds=limits.answer_seconds, waiting=limits.background)
         self.loading = background("the checkpoint", kept=limits.models, kept_bytes=limits.model_bytes)
-        self.study = background("the answer", kept=limits.studies, kept_bytes=limits.study_bytes)
+        self.explorer = background("the answer", kept=limits.results, kept_bytes=limits.result_bytes)
         self.toys, self.trainings = ToySessions(limits), Trainings(settings)
         self.logins = Bucket(limits.logins_per_minute / 60, limits.logins_per_minute)
         for name, meaning, read in (
@@ -50,7 +50,7 @@ class Service:
             ("image_passes", "Passes of generators in which they were made", lambda: self.images.passes),
             ("image_queue", "Requests that wait for images", lambda: len(self.images)),
             ("models", "Generators in memory", lambda: self.loading.held),
-            ("background_unfinished", "Pieces of slow work that wait", lambda: self.study.unfinished),
+            ("background_unfinished", "Pieces of slow work that wait", lambda: self.explorer.unfinished),
             ("toys", "Trainings in the plane", lambda: len(self.toys)),
             ("watchers", "Open streams of events", lambda: self.watcher.count),
             ("runs", "Runs in the folders served", lambda: len(self.catalogue.entries())),
@@ -77,7 +77,7 @@ class Service:
         """
         run, device = self.catalogue.run(run_id), self.settings.device
         work = partial(strongest_directions, run, checkpoint, device)
-        return await self.study.result(("directions", checkpoint), work)
+        return await self.explorer.result(("directions", checkpoint), work)
 
     def end_streams(self) -> None:
         """Let everybody who watches go, so that the server can end."""
@@ -87,7 +87,7 @@ class Service:
         """End the threads."""
         self.watcher.close()
         self.loading.close()
-        self.study.close()
+        self.explorer.close()
         self.toys.close()
         self.trainings.close()
         self.images.close()

@@ -16,7 +16,7 @@ class Limits:
         queued: requests that wait for a generator.
         background: pieces of slow work that wait.
         models, model_bytes: generators that are kept, and the memory of their weights.
-        studies, study_bytes: the same of players, encoders, directions and training images.
+        results, result_bytes: the same of players, encoders, directions and training images.
         body_bytes, upload_bytes: of a request, in JSON or with a picture.
         upload_pixels: of a picture that is decoded.
         request_seconds: in which a request must have arrived.
@@ -36,8 +36,8 @@ class Limits:
     background: int = 8
     models: int = 6
     model_bytes: int = 2**31
-    studies: int = 64
-    study_bytes: int = 2**30
+    results: int = 64
+    result_bytes: int = 2**30
     body_bytes: int = 2**19
     upload_bytes: int = 10 * 2**20
     upload_pixels: int = 25_000_000

@@ -1,4 +1,4 @@
-"""One thread that looks at the files of all runs that somebody watches, and tells everybody what is new."""
+"""Two threads that look at the files of all runs that somebody watches, and tell everybody what is new."""
 
 import asyncio
 import contextlib
@@ -62,8 +62,9 @@ class Watcher:
         self._lock = threading.Lock()
         self._somebody = threading.Event()
         self._ending = False
-        self._thread = threading.Thread(target=self._watch, name="equipoise-watcher", daemon=True)
-        self._thread.start()
+        # To ask for the lock that a training holds takes a tenth of a second, for which lines must not wait.
+        for work in (self._follow, self._ask):
+            threading.Thread(target=work, name=f"equipoise-watcher{work.__name__}", daemon=True).start()
 
     @property
     def count(self) -> int:
@@ -99,23 +100,32 @@ class Watcher:
         for client in clients:
             client.end()
 
-    def _watch(self) -> None:
-        self.catalogue.statuses()  # before anybody asks: the first time, this takes seconds
-        due = 0.0
-        while not self._ending:
-            with self._lock:
-                clients = list(self._clients)
-                if not clients:
-                    self._somebody.clear()
-            if not clients:
-                self._somebody.wait()
-                continue
+    def _follow(self) -> None:
+        """Tell everybody the new lines and samples of the run that he watches."""
+        while clients := self._next_clients():
             for client in clients:
                 self._look(client)
+            time.sleep(LOOK_SECONDS)
+
+    def _ask(self) -> None:
+        """Tell everybody how the runs are."""
+        self.catalogue.statuses()  # before anybody asks: the first time, this takes seconds
+        due = 0.0
+        while clients := self._next_clients():
             if time.monotonic() >= due or any(not client.told for client in clients):
                 self._tell_statuses(clients)
                 due = time.monotonic() + STATUS_SECONDS
             time.sleep(LOOK_SECONDS)
+
+    def _next_clients(self) -> list[Client]:
+        """All clients, once there are any; none at the end."""
+        while not self._ending:
+            with self._lock:
+                if self._clients:
+                    return list(self._clients)
+                self._somebody.clear()
+            self._somebody.wait()
+        return []
 
     def _look(self, client: Client) -> None:
         if client.follower is None or not client.keeps_up:

@@ -14,10 +14,10 @@ from torch import Tensor
 from equipoise.errors import UsageError
 from equipoise.latents.edits import MOST_VALUE, edit
 from equipoise.latents.paths import path
+from equipoise.serving.explore import DIRECTIONS
 from equipoise.serving.models import Model, chosen_labels, drawn, given_latents
 from equipoise.serving.routes.runs import PNG, as_json
 from equipoise.serving.service import MAX_IMAGES, RunId, Served
-from equipoise.serving.study import DIRECTIONS
 from equipoise.views.figures import grid
 
 router = APIRouter(tags=["images"])

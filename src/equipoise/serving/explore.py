@@ -22,7 +22,7 @@ from equipoise.serving.models import Checkpoint
 from equipoise.views.captions import heat_map
 
 DIRECTIONS = 8  # of the strongest
-SEARCH_STEPS = 100  # where there is no encoder
+SEARCH = Search(steps=150, starts=4)  # from the encoder's latent too, where there is one
 TYPICAL = 256  # training images whose energies say what is usual
 TRAINING_IMAGES, TRAINING_BYTES = 10_000, 2**28  # among which near ones are looked for
 HELD_OUT = 256  # images that say how near a new one usually is
@@ -30,12 +30,12 @@ NEAREST = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Studied:
+class Explorer:
     """Players of a checkpoint, and what was learnt to go from pictures to latents.
 
     Attributes:
         players: of the run.
-        inverter: from pictures to latents, in one step where the discriminator encodes.
+        inverter: from pictures to latents.
         typical: median and 95th percentile of the training images' energies; None where there are none.
     """
 
@@ -46,7 +46,7 @@ class Studied:
     @property
     def size(self) -> int:
         """Bytes of the weights."""
-        networks = (self.players.generator, self.players.discriminator)
+        networks = filter(None, (self.players.generator, self.players.trained_discriminator))
         return sum(each.numel() * each.element_size() for network in networks for each in network.state_dict().values())
 
 
@@ -60,15 +60,14 @@ def players_of(run: Run, checkpoint: Checkpoint, device: Device) -> TrainedPlaye
     return open_players(run, ema=checkpoint.ema, best=checkpoint.best, at=at, device=device)
 
 
-def study(run: Run, checkpoint: Checkpoint, device: Device) -> Studied:
+def open_explorer(run: Run, checkpoint: Checkpoint, device: Device) -> Explorer:
     """Open players, and learn the way from pictures to latents.
 
     Raises:
         UsageError: they cannot be opened.
     """
     players = players_of(run, checkpoint, device)
-    search = Search(fast=players.encodes, steps=SEARCH_STEPS, starts=1)
-    return Studied(players, Inverter(players, search), _typical_energies(players) if players.encodes else None)
+    return Explorer(players, Inverter(players, SEARCH), _typical_energies(players) if players.encodes else None)
 
 
 def _typical_energies(players: TrainedPlayers) -> dict[str, float] | None:
@@ -84,22 +83,22 @@ def _typical_energies(players: TrainedPlayers) -> dict[str, float] | None:
     return {"median": energies.median().item(), "p95": energies.quantile(0.95).item()}
 
 
-def invert_picture(studied: Studied, picture: Tensor) -> dict[str, Any]:
+def invert_picture(explorer: Explorer, picture: Tensor) -> dict[str, Any]:
     """The latent of a picture (1, C, H, W) uint8, and what both players make of it; pictures are (C, H, W) uint8."""
-    players = studied.players
-    found = studied.inverter(["picture"], picture)
+    players = explorer.players
+    found = explorer.inverter(["picture"], picture)
     answer: dict[str, Any] = {
         "latent": found.latents[0].tolist(),
         "label": None if found.labels is None else int(found.labels[0]),
         "residue": float(found.residues[0]),
         "image": found.reconstructions[0],
         "original": picture[0],
-        "typical": studied.typical,
+        "typical": explorer.typical,
     }
     if players.encodes:
         made, energies = energy_maps(players, players.on_device(picture))
         # As bright as the most usual pictures' brightest places would be, so that two maps can be compared.
-        highest = max(float(energies.quantile(0.995)), 4 * (studied.typical or {"p95": 0.0})["p95"])
+        highest = max(float(energies.quantile(0.995)), 4 * (explorer.typical or {"p95": 0.0})["p95"])
         answer |= {
             "reconstruction": to_uint8(made[0]).cpu(),
             "energy_map": torch.from_numpy(heat_map(energies.cpu().numpy(), highest))[0],

@@ -16,8 +16,8 @@ from PIL import Image
 import equipoise
 from equipoise import Run
 from equipoise.config.datasets import open_dataset
+from equipoise.serving.explore import distances
 from equipoise.serving.settings import Limits
-from equipoise.serving.study import distances
 from serving.conftest import Client, Serve
 
 Pixels = np.ndarray
@@ -47,8 +47,8 @@ def test_a_picture_its_latent_its_reconstruction_and_its_energy(served: Client, 
     run, picture = Run.open(trained / "began"), digit(trained)
     answer = invert(served, "began", encoded(Image.fromarray(picture))).json()
     assert (pixels(answer["original"]) == picture).all()
-    wanted = equipoise.invert(run, torch.from_numpy(picture)[None, None], fast=True, device="cpu")
-    np.testing.assert_allclose(answer["latent"], wanted.latents[0], atol=1e-4)
+    wanted = equipoise.invert(run, torch.from_numpy(picture)[None, None], steps=150, starts=4, device="cpu")
+    np.testing.assert_allclose(answer["latent"], wanted.latents[0], atol=1e-3)
     assert abs(pixels(answer["image"]) - wanted.reconstructions[0, 0].numpy().astype(int)).max() <= 1
     remade = equipoise.reconstruct(run, torch.from_numpy(picture)[None, None], device="cpu")
     assert abs(pixels(answer["reconstruction"]) - remade.reconstructions[0, 0].numpy().astype(int)).max() <= 1
@@ -63,7 +63,7 @@ def test_without_an_encoder_a_latent_is_searched_for(served: Client) -> None:
     answer = invert(served, "nested/gan", made).json()
     error = abs(pixels(answer["image"]) - pixels(answer["original"])).mean() / 127.5
     assert answer["residue"] == pytest.approx(error, abs=0.01)
-    assert answer["residue"] < 0.05  # it was made by this generator
+    assert answer["residue"] < 0.02  # it was made by this generator
     assert "reconstruction" not in answer
     assert len(answer["latent"]) == 8
 

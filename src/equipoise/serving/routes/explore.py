@@ -9,23 +9,23 @@ from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
 from equipoise.runs.run import Run
+from equipoise.serving.explore import (
+    Explorer,
+    TrainingImages,
+    invert_picture,
+    nearest_images,
+    open_explorer,
+    real_images,
+    training_images,
+)
 from equipoise.serving.models import Checkpoint, chosen_labels, drawn, find_checkpoint, given_latents
 from equipoise.serving.refusal import Refusal
 from equipoise.serving.routes.images import Label, Latent, Weights, grid_png, in_base64, png
 from equipoise.serving.routes.runs import PNG, as_json
 from equipoise.serving.service import MAX_IMAGES, RunId, Served, Service
-from equipoise.serving.study import (
-    Studied,
-    TrainingImages,
-    invert_picture,
-    nearest_images,
-    real_images,
-    study,
-    training_images,
-)
 from equipoise.serving.uploads import read_picture
 
-router = APIRouter(tags=["study"])
+router = APIRouter(tags=["explore"])
 MOST_REAL = 256  # images in a grid
 At = Annotated[int | None, Query(ge=0, le=MAX_IMAGES, description="Images seen by the checkpoint")]
 
@@ -61,10 +61,10 @@ async def invert(
         raise Refusal(413, f"the picture has more than {limits.upload_bytes:,} bytes: send a smaller one")
     channels = traits[0].shape[0] if traits else 3
     picture = await run_in_threadpool(lambda: read_picture(data, run, channels, limits.upload_pixels))
-    studied = await _studied(service, run, checkpoint)
+    explorer = await _explorer(service, run, checkpoint)
     # Keyed by content: who was told to come again, as a search takes long, finds it done.
     key = ("inversion", checkpoint, hashlib.sha256(picture.numpy().tobytes()).hexdigest())
-    answer = await service.study.result(key, lambda: invert_picture(studied, picture))
+    answer = await service.explorer.result(key, lambda: invert_picture(explorer, picture))
     return await run_in_threadpool(lambda: as_json(_with_pictures(answer)))
 
 
@@ -97,7 +97,7 @@ async def real(
     run = service.catalogue.run(run_id)
     if run.config.toy:
         raise Refusal(400, "this run is on a toy, of points and not of images: its samples show them")
-    images = await service.study.result(("real", str(run.path), count), lambda: real_images(run, count), _bytes)
+    images = await service.explorer.result(("real", str(run.path), count), lambda: real_images(run, count), _bytes)
     data = await run_in_threadpool(lambda: grid_png(images, columns))
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
 
@@ -107,16 +107,16 @@ def _checkpoint(service: Service, run_id: str, at: int | None, *, best: bool, em
     return run, find_checkpoint(run, at, best=best, ema=ema)
 
 
-async def _studied(service: Service, run: Run, checkpoint: Checkpoint) -> Studied:
+async def _explorer(service: Service, run: Run, checkpoint: Checkpoint) -> Explorer:
     device = service.settings.device
-    key = ("study", checkpoint)
-    return await service.study.result(key, lambda: study(run, checkpoint, device), lambda found: found.size)
+    key = ("explorer", checkpoint)
+    return await service.explorer.result(key, lambda: open_explorer(run, checkpoint, device), lambda found: found.size)
 
 
 async def _training_images(service: Service, run_id: str) -> TrainingImages:
     run = service.catalogue.run(run_id)
     key = ("training images", str(run.path))
-    return await service.study.result(key, lambda: training_images(run), lambda found: _bytes(found.pixels))
+    return await service.explorer.result(key, lambda: training_images(run), lambda found: _bytes(found.pixels))
 
 
 def _bytes(images: Tensor) -> int:

@@ -1,0 +1,237 @@
+"""Images a second and answer times of `equipoise serve`, and what watching a run costs its training.
+
+Real servers in processes of their own, on this machine, with clients in threads of this process:
+
+    python -m benchmarks.serving images --seconds 5         # 1, 8, 64 clients, with and without batching, onnxruntime
+    python -m benchmarks.serving live                       # from a line written to a line delivered
+    python -m benchmarks.serving training --rounds 5        # a training that is watched beside one that is not
+    python -m benchmarks.serving memory --minutes 10        # of the server under load
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import requests
+import torch
+
+import equipoise
+from benchmarks.export import NETWORKS, untrained
+from equipoise import Run
+from equipoise.config.presets import PRESETS
+from equipoise.data import to_uint8
+from equipoise.exporting.onnx_models import open_session
+from equipoise.networks import Autoencoder
+from equipoise.runs.lock import sole_writer
+from equipoise.serving.catalogue import id_of
+from equipoise.serving.serve import listen, make_server
+from equipoise.serving.settings import Limits, Settings
+
+CLIENTS = (1, 8, 64)
+UNBOUNDED = Limits(requests_per_second=1e9, burst=1e9, queued=256, answer_seconds=20)
+
+
+def _serve(folder: Path, batched: bool, limits: Limits, port: "multiprocessing.Queue[int]") -> None:
+    torch.set_num_threads(1)
+    listening = listen("127.0.0.1", 0)
+    server = make_server(Settings(paths=(folder,), device="cpu", batched=batched, limits=limits))
+    port.put(listening.getsockname()[1])
+    server.run(sockets=[listening])
+
+
+@contextmanager
+def server(folder: Path, *, batched: bool = True, limits: Limits = UNBOUNDED) -> Iterator[tuple[str, int]]:
+    """The address of the API of a server in a process of its own, and the process's number."""
+    context = multiprocessing.get_context("spawn")
+    port = context.Queue()
+    process = context.Process(target=_serve, args=(folder, batched, limits, port))
+    process.start()
+    try:
+        url = f"http://127.0.0.1:{port.get(timeout=120)}"
+        while requests.get(f"{url}/healthz", timeout=60).status_code != 200:
+            pass
+        yield f"{url}/api/v1", process.pid or 0
+    finally:
+        process.terminate()
+        process.join(30)
+
+
+def load(url: str, run_id: str, clients: int, seconds: float) -> tuple[list[float], int]:
+    """Seconds of every answer, an image each, and the number of refusals, with so many clients at once."""
+    times: list[float] = []
+    first = {"count": 1, "seed": 0}
+    while requests.post(f"{url}/runs/{run_id}/generate", json=first, timeout=60).status_code != 200:
+        time.sleep(0.1)  # the checkpoint is being loaded
+    refused, ends = [0], time.monotonic() + seconds
+
+    def client(number: int) -> None:
+        with requests.Session() as session:
+            seed = number * 100_000
+            while time.monotonic() < ends:
+                start, seed = time.monotonic(), seed + 1
+                answer = session.post(f"{url}/runs/{run_id}/generate", json={"count": 1, "seed": seed}, timeout=60)
+                if answer.status_code == 200:
+                    times.append(time.monotonic() - start)
+                else:
+                    refused[0] += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times, refused[0]
+
+
+COLUMNS = ("network", "way", "clients", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused")
+
+
+def row(*cells: object) -> None:
+    """Print a row of a table, numbers whole."""
+    print(f"| {' | '.join(f'{cell:.0f}' if isinstance(cell, float) else str(cell) for cell in cells)} |", flush=True)
+
+
+def images(folder: Path, seconds: float) -> None:
+    """Print a row for every network, number of clients and way; both ways take their turn beside one another."""
+    row(*COLUMNS)
+    row(*["---"] * len(COLUMNS))
+    for name, (objective, network, side) in NETWORKS.items():
+        run = untrained(folder / name.replace(", ", "-").replace(" ", "-"), objective, network, side)
+        with server(run.path) as (batched, _), server(run.path, batched=False) as (alone, _):
+            for clients in CLIENTS:
+                for way, url in (("batched", batched), ("one by one", alone)):
+                    times, refused = load(url, id_of(run.path), clients, seconds)
+                    quantiles = [float(1000 * np.quantile(times, share)) for share in (0.5, 0.95, 0.99)]
+                    row(name, way, clients, len(times) / seconds, *quantiles, refused)
+        for rows, (speed, middle) in onnx(run, seconds).items():
+            row(name, f"onnxruntime alone, {rows} at once", "-", speed, middle, "", "", "")
+
+
+def onnx(run: Run, seconds: float) -> dict[int, tuple[float, float]]:
+    """Images a second and milliseconds a pass of the exported model on one thread, by images of a pass."""
+    equipoise.export(run.path, run.path.parent / f"{run.path.name}-onnx", format="onnx", fp16=False)
+    file = run.path.parent / f"{run.path.name}-onnx" / "generator.onnx"
+    session, found = open_session(str(file), threads=1), {}
+    for rows in (1, 64):
+        latents = torch.randn(rows, run.config.network.latent)
+        times, ends = list[float](), time.monotonic() + seconds
+        while time.monotonic() < ends:
+            start = time.monotonic()
+            to_uint8(session({"latents": latents})[0])
+            times.append(time.monotonic() - start)
+        found[rows] = rows * len(times) / sum(times), 1000 * statistics.median(times)
+    return found
+
+
+def live(folder: Path, lines: int = 200) -> None:
+    """Print how long it takes from a line written to a line delivered."""
+    run = Run.create(folder / "live", PRESETS["began"]["default"])
+    run.rewind(0)
+    written: dict[int, float] = {}
+    delays: list[float] = []
+    # As a training in progress holds it.
+    with (
+        sole_writer(run.path),
+        server(folder) as (url, _),
+        requests.get(f"{url}/runs/{id_of(run.path)}/events", stream=True, timeout=60) as got,
+    ):
+        found = (line for line in got.iter_lines(chunk_size=1, decode_unicode=True))
+        next(line for line in found if line == "event: status")
+
+        def write() -> None:
+            for number in range(1, lines + 1):
+                time.sleep(0.03 + 0.05 * (number % 7) / 7)
+                written[number] = time.monotonic()
+                run.append("metrics.jsonl", {"images": number, "k": 0.5})
+
+        threading.Thread(target=write).start()
+        while len(delays) < lines:
+            row = next(line for line in found if line.startswith("data: ") and '"k"' in line)
+            delays.append(time.monotonic() - written[json.loads(row[6:])["images"]])
+    middle, high, most = (1000 * np.quantile(delays, share) for share in (0.5, 0.95, 1))
+    print(f"{lines} lines: p50 {middle:.0f} ms, p95 {high:.0f} ms, longest {most:.0f} ms from written to delivered")
+
+
+def training(folder: Path, rounds: int) -> None:
+    """Print the time that a training takes while three clients watch it, over that while nobody does, turn by turn."""
+    config = PRESETS["began"]["remedies"].with_changes(
+        network=Autoencoder(width=8, latent=8), resolution=16, images=20_000, log_every=200, device="cpu"
+    )
+
+    def seconds(place: Path) -> float:
+        start = time.monotonic()
+        equipoise.train(config, place / "run", quiet=True)
+        return time.monotonic() - start
+
+    def watch(url: str, path: str) -> None:
+        try:
+            for _ in requests.get(f"{url}/{path}", stream=True, timeout=600).iter_content(4096):
+                pass
+        except requests.RequestException:
+            pass
+
+    torch.set_num_threads(1)
+    seconds(folder / "warm")
+    ratios = []
+    for number in range(rounds):
+        place = folder / f"watched-{number}"
+        place.mkdir()
+        with server(place) as (url, _):
+            for _ in range(3):
+                threading.Thread(target=watch, args=(url, "live"), daemon=True).start()
+            watched = seconds(place)
+        alone = seconds(folder / f"alone-{number}")
+        ratios.append(watched / alone)
+        print(f"round {number}: {watched:.2f} s watched, {alone:.2f} s alone, {ratios[-1]:.3f}", flush=True)
+    print(f"median ratio {statistics.median(ratios):.3f}")
+
+
+def memory(folder: Path, minutes: float) -> None:
+    """Print the resident memory of a server under load, every tenth of the time."""
+    objective, network, side = NETWORKS["autoencoder, 64 wide, 32x32"]
+    run = untrained(folder / "run", objective, network, side)
+    with server(folder) as (url, pid):
+        for tenth in range(11):
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            resident = int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+            print(f"{6 * tenth * minutes:.0f} s: {resident / 1024:.0f} MiB", flush=True)
+            if tenth < 10:
+                load(url, id_of(run.path), 8, 6 * minutes)
+                for path in ("runs", f"runs/{id_of(run.path)}/metrics"):
+                    requests.get(f"{url}/{path}", timeout=60)
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["images", "live", "training", "memory"])
+    parser.add_argument("--seconds", type=float, default=5, help="of every measurement of images")
+    parser.add_argument("--minutes", type=float, default=10, help="of memory")
+    parser.add_argument("--rounds", type=int, default=5, help="of training")
+    asked = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        match asked.what:
+            case "images":
+                images(folder, asked.seconds)
+            case "live":
+                live(folder)
+            case "training":
+                training(folder, asked.rounds)
+            case "memory":
+                memory(folder, asked.minutes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
