@@ -180,8 +180,8 @@ const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}`;
 
 const WELL = {
   running: "Nothing is wrong: no sign of collapse, lost balance or divergence.",
-  finished: "It ended well: nothing was found wrong.",
-  interrupted: "It stopped before its end, and nothing was found wrong. `equipoise resume` goes on with it.",
+  finished: "Nothing was found wrong.",
+  interrupted: "It stopped before its end, and nothing was found wrong. equipoise resume goes on with it.",
   empty: "It has written nothing yet.",
   unreadable: "Its files cannot be read.",
 };
