@@ -92,7 +92,7 @@ def test_two_runs_beside_each_other(server: Server, visit: Open) -> None:
     choose(opened, "slow")
     page.get_by_label("fast beside the others").check()
     assert page.locator("article").count() == 2
-    table = page.locator(".difference table").first
+    table = page.locator(".difference table").filter(has_text="Settings")
     table.wait_for()
     assert [cell.strip() for cell in table.locator("thead th").all_inner_texts()] == ["What", "slow", "fast"]
     rows = {

@@ -4,6 +4,8 @@ import { ask } from "./api.js";
 import { h, number } from "./dom.js";
 import { store } from "./store.js";
 
+const FEW = 8; // settings that are shown without being asked for
+
 export async function openDifference(place, [a, b], signal) {
   const found = await ask(`runs/${a}/difference/${b}`, { signal }).catch((error) => error);
   if (signal.aborted) return;
@@ -16,10 +18,11 @@ export async function openDifference(place, [a, b], signal) {
     h("caption", {}, title),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What"), names.map((name, index) => h("th", { scope: "col", class: `key run-${index + 1}` }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), h("td", {}, value(row.a)), h("td", {}, value(row.b))))));
-  place.replaceChildren(h("details", { class: "card difference", open: true },
-    h("summary", {}, h("h2", {}, "What is different")),
-    found.config.length ? table("Settings", found.config) : h("p", {}, "Their settings are the same."),
-    table("Scores", found.scores)));
+  const settings = found.config.length
+    ? h("details", { open: found.config.length <= FEW }, h("summary", {}, `${found.config.length} settings`), table("Settings", found.config))
+    : h("p", {}, "Their settings are the same.");
+  place.replaceChildren(h("section", { class: "card difference", "aria-label": "What is different" },
+    h("h2", {}, "What is different"), table("Scores", found.scores), settings));
 }
 
 function value(given) {

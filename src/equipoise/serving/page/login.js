@@ -25,7 +25,7 @@ export function openLogin(place) {
       },
     },
       h("h1", {}, "Who is there?"),
-      h("p", {}, "This server is open to other machines, so it wants its token. It was printed where ", h("code", {}, "equipoise serve"), " was started."),
+      h("p", {}, "This server lets in whoever has its token, which was printed where ", h("code", {}, "equipoise serve"), " was started."),
       field("Token", token), h("button", { class: "primary" }, "Go on"), said);
     place.replaceChildren(form);
     const given = location.hash.match(/^#token=(.+)$/)?.[1];

@@ -78,6 +78,7 @@ async function start() {
       connection.dispatchEvent(new Event("login"));
       return;
     }
+    main.replaceChildren(h("p", { class: "says", role: "status" }, "Reading the runs …")); // hundreds take seconds
     await store.load();
   } catch (error) {
     if (error.status === 401 || error.status === 0) return; // the login, or the notice, is shown

@@ -5,6 +5,7 @@ import { count, duration, explained, h, number } from "./dom.js";
 import { SCORES, STATES, meaning } from "./glossary.js";
 import { store } from "./store.js";
 
+const GRACE = 0.1; // share of a run in which it may still find its way; the server warns of nothing before
 const FRAME = 160; // milliseconds of a picture when the whole run is played
 
 export class RunCard {
@@ -59,9 +60,10 @@ export class RunCard {
   }
 
   showHealth(score) {
-    const { state, health = [] } = this.run;
+    const { state, health = [], images, total } = this.run;
+    const early = state === "running" && images < GRACE * total;
     const wrong = health.filter((each) => each.level !== "note");
-    const key = JSON.stringify([state, score, wrong]);
+    const key = JSON.stringify([state, early, score, wrong]);
     if (key === this.healthKey) return; // said once, not at every status
     this.healthKey = key;
     const said = wrong.map((each) => h("div", { class: `finding ${each.level}` },
@@ -69,7 +71,7 @@ export class RunCard {
       h("p", {}, sentence(each.evidence || each.message)),
       each.meaning && h("p", {}, sentence(each.meaning)),
       each.remedy && h("p", {}, h("b", {}, "What to do: "), each.remedy)));
-    if (!said.length) said.push(h("p", { class: "well" }, WELL[state] ?? ""));
+    if (!said.length) said.push(h("p", { class: early ? "" : "well" }, early ? WELL.early : WELL[state] ?? ""));
     if (score) said.push(h("p", {}, score));
     this.health.replaceChildren(...said);
   }
@@ -179,9 +181,10 @@ export class RunCard {
 const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}`;
 
 const WELL = {
+  early: "Nothing is wrong so far; the first tenth of a run is too early to tell.",
   running: "Nothing is wrong: no sign of collapse, lost balance or divergence.",
-  finished: "It ended well: nothing was found wrong.",
-  interrupted: "It stopped before its end, and nothing was found wrong. `equipoise resume` goes on with it.",
+  finished: "Nothing was found wrong.",
+  interrupted: "It stopped before its end, and nothing was found wrong. equipoise resume goes on with it.",
   empty: "It has written nothing yet.",
   unreadable: "Its files cannot be read.",
 };

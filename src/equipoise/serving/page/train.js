@@ -16,7 +16,7 @@ export async function open(place, _argument, signal) {
     return;
   }
   const { limits = {} } = choices;
-  const minutes = h("input", { type: "number", min: 1, max: limits.minutes ?? 600, value: Math.min(5, limits.minutes ?? 5), required: true });
+  const minutes = h("input", { type: "number", min: 0.1, step: "any", max: limits.minutes ?? 600, value: Math.min(5, limits.minutes ?? 5), required: true });
   const resolution = h("input", { type: "number", min: 16, max: limits.resolution ?? 256, step: 1, placeholder: "by the data" });
   const data = select(choices.data.map((name) => [name, name]), choices.data[0]);
   const objective = select(choices.objectives.map((name) => [name, name]), choices.objectives.includes("began") ? "began" : choices.objectives[0]);
@@ -39,7 +39,7 @@ export async function open(place, _argument, signal) {
     field("Objective", objective, "by what it learns; began is a good start"),
     field("Minutes", minutes, limits.minutes ? `at most ${limits.minutes}` : ""),
     field("Size in pixels", resolution, "empty: as fits the data"),
-    h("p", {}, h("small", {}, `It trains on the machine of this server${limits.runs ? `, ${limits.runs} at a time at most` : ""}. All else is chosen from the images.`)),
+    h("p", {}, h("small", {}, `It trains on the machine of this server${limits.runs ? `, ${limits.runs === 1 ? "one" : limits.runs} at a time` : ""}. All else is chosen from the images.`)),
     button);
   said.before(form);
 }
