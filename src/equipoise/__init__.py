@@ -31,6 +31,7 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.sampling.reconstruct import reconstruct as reconstruct
     from equipoise.sampling.sample import sample as sample
     from equipoise.sampling.traverse import traverse as traverse
+    from equipoise.studies.study import study as study
     from equipoise.suggestion.suggest import Suggestion as Suggestion
     from equipoise.suggestion.suggest import suggest as suggest
     from equipoise.training.train import resume as resume
@@ -60,6 +61,7 @@ _MODULES = {
     "reconstruct": "sampling.reconstruct",
     "resume": "training.train",
     "sample": "sampling.sample",
+    "study": "studies.study",
     "suggest": "suggestion.suggest",
     "train": "training.train",
     "traverse": "sampling.traverse",
