@@ -31,7 +31,7 @@ PUBLIC = {
         "list_runs",
         "load_generator",
     ),
-    *("outliers", "reconstruct", "resume", "sample", "suggest", "train", "traverse"),
+    *("outliers", "reconstruct", "resume", "sample", "study", "suggest", "train", "traverse"),
 }
 
 
