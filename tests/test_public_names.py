@@ -31,7 +31,7 @@ PUBLIC = {
         "list_runs",
         "load_generator",
     ),
-    *("outliers", "reconstruct", "resume", "sample", "serve", "suggest", "train", "traverse"),
+    *("outliers", "reconstruct", "resume", "sample", "serve", "study", "suggest", "train", "traverse"),
 }
 
 

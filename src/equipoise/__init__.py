@@ -32,6 +32,7 @@ if _TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr
     from equipoise.sampling.sample import sample as sample
     from equipoise.sampling.traverse import traverse as traverse
     from equipoise.serving.serve import serve as serve
+    from equipoise.studies.study import study as study
     from equipoise.suggestion.suggest import Suggestion as Suggestion
     from equipoise.suggestion.suggest import suggest as suggest
     from equipoise.training.train import resume as resume
@@ -62,6 +63,7 @@ _MODULES = {
     "resume": "training.train",
     "sample": "sampling.sample",
     "serve": "serving.serve",
+    "study": "studies.study",
     "suggest": "suggestion.suggest",
     "train": "training.train",
     "traverse": "sampling.traverse",

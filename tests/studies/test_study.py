@@ -81,8 +81,7 @@ def test_every_trial_is_a_run_that_ends_as_if_it_had_never_been_killed(studied: 
         assert outcome.protocol["count"] == 40
         assert outcome.cost.cpu_seconds > 0
         assert outcome.cost.memory > 2**20
-        assert len(outcome.draws) == 3
-        assert outcome.final["kid"] == pytest.approx(sum(draw["kid"] for draw in outcome.draws) / 3)
+        assert outcome.deviation["kid"] > 0
         resumed += outcome.cost.attempts > 1
     assert resumed == 2
     assert any(event["kind"] == "resumed" for event in Run.open(folders[0]).rows("events.jsonl"))
@@ -159,7 +158,7 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path, within: Command) -> None:
     (tmp_path / "study.yaml").write_text(
-        "budget: 640\nseeds: 1\nsettings: {resolution: 16, width: 4, log-every: 64}\ncount: 40\nevaluations: 1\n"
+        "budget: 640\nseeds: 1\nsettings: {resolution: 16, width: 4, log-every: 64}\ncount: 40\ndraws: 1\n"
         "arms:\n  broken: gan\n"
         "  wild: {objective: began, preset: paper, settings: {lr: 1.0, clip_k: false, lambda_k: 1.0}}\n"
     )

@@ -9,11 +9,11 @@ from equipoise.networks.mlp import MLP, MLPAutoencoder
 
 NETWORKS: dict[str, type[Network]] = {
     "autoencoder": Autoencoder,
-    "compare-gan": CompareGAN,
     "dcgan": DCGAN,
     "dcgan-autoencoder": DCGANAutoencoder,
     "mlp": MLP,
     "mlp-autoencoder": MLPAutoencoder,
+    "compare-gan": CompareGAN,
 }
 
 __all__ = [

@@ -124,7 +124,7 @@ class Study:
     """Feature extractor of the metrics."""
     count: Annotated[Count, Field(ge=20, le=1_000_000)] = 1000
     """Samples in each score."""
-    evaluations: Annotated[Count, Field(le=100)] = 3
+    draws: Annotated[Count, Field(le=100)] = 3
     """Draws of samples over which a score is the mean."""
     test: Annotated[float, Field(ge=0, le=0.4)] = 0.0
     """Share of the images that only final figures are taken of; of a search 0.1."""

@@ -133,7 +133,7 @@ def _check_data(plan: Study, config: TrainConfig, *, quiet: bool) -> None:
 
 def scoring_of(plan: Study, config: TrainConfig) -> dict[str, Any]:
     """How a trial is scored, for `worker.scores`."""
-    scoring: dict[str, Any] = {"count": plan.count, "evaluations": plan.evaluations}
+    scoring: dict[str, Any] = {"count": plan.count, "draws": plan.draws}
     if config.toy:
         return scoring
     metrics = list(dict.fromkeys([metric_of(plan, config), *plan.metrics]))

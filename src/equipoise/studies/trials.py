@@ -89,7 +89,7 @@ class Outcome:
         health: kinds of the warnings and errors that stood at the end.
         final: scores of the last checkpoint by metric, each the mean over draws of samples.
         best: the same of the checkpoint that had the best KID while training.
-        draws: scores of the last checkpoint, of each draw.
+        deviation: standard deviation of the last checkpoint's scores over draws.
         best_images: images seen by the best checkpoint.
         protocol: by which all was scored.
     """
@@ -100,7 +100,7 @@ class Outcome:
     health: tuple[str, ...] = ()
     final: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
-    draws: list[dict[str, float]] = field(default_factory=list)
+    deviation: dict[str, float] = field(default_factory=dict)
     best_images: int | None = None
     protocol: dict[str, Any] = field(default_factory=dict)
 

@@ -61,7 +61,7 @@ def protocol_lines(results: Results) -> list[str]:
             else ""
         ),
         f"each trial runs with {plan.threads} processor thread{'s' if plan.threads > 1 else ''}",
-        f"a score is the mean over {plan.evaluations} draws of {plan.count:,} samples of the averaged generator, "
+        f"a score is the mean over {plan.draws} draws of {plan.count:,} samples of the averaged generator, "
         "beside " + ("test images that nothing was trained or chosen by" if plan.test else "held-out images"),
         f"intervals: 95 %, stratified bootstrap by data set, percentiles, 50,000 repetitions (arXiv:2108.13264); "
         "p-values: two-sided permutation test of Mann and Whitney's statistic, Holm's correction, "

@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -27,6 +26,7 @@ from equipoise.runs import jsonl
 from equipoise.runs.files import to_json
 from equipoise.runs.listing import read_status
 from equipoise.runs.lock import locked_if_free
+from equipoise.runs.numbered import images_of
 from equipoise.runs.run import CONFIG, Run
 from equipoise.studies.budget import images_in
 from equipoise.studies.energy import EnergyMeter
@@ -69,7 +69,7 @@ def run_trial(folder: Path, config: TrainConfig, scoring: Mapping[str, Any]) -> 
     Args:
         folder: of the run.
         config: of the run.
-        scoring: arguments of `evaluate`, and `evaluations`, the number of draws.
+        scoring: arguments of `evaluate`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _wait_until_free(folder)
@@ -97,35 +97,24 @@ def run_trial(folder: Path, config: TrainConfig, scoring: Mapping[str, Any]) -> 
 
 
 def scores(run: Run, scoring: Mapping[str, Any]) -> dict[str, Any]:
-    """Final and best scores of a run, each the mean over draws of samples from latents of their own.
+    """Final and best scores of a run, of latents that training has not used.
 
     Returns:
-        `final`, `best`, `draws`, `best_images` and `protocol`, as an `Outcome` has them.
+        `final`, `deviation`, `best`, `best_images` and `protocol`, as an `Outcome` has them.
 
     Raises:
         UsageError: as `evaluate`.
     """
-    options = {name: value for name, value in scoring.items() if name != "evaluations"}
-    draws: dict[bool, list[dict[str, float]]] = defaultdict(list)
-    best, protocol = run.best_checkpoint(), {}
-    for is_best in (False, True) if best else (False,):
-        for draw in range(scoring["evaluations"]):
-            result = evaluate(
-                run, seed=draw + 1, draws=1, best=is_best, device=run.config.device, quiet=True, **options
-            )
-            draws[is_best].append({name: figure["value"] for name, figure in result.figures.items()})
-            protocol = {**result.protocol, "seed": list(range(1, scoring["evaluations"] + 1))}
+    best = run.best_checkpoint()
+    last = evaluate(run, seed=1, device=run.config.device, quiet=True, **scoring)
+    chosen = evaluate(run, seed=1, best=True, device=run.config.device, quiet=True, **scoring) if best else last
     return {
-        "final": _means(draws[False]),
-        "best": _means(draws[True] or draws[False]),
-        "draws": draws[False],
-        "best_images": int(best.stem.rpartition("-")[2]) if best else None,
-        "protocol": protocol,
+        "final": {name: figure["value"] for name, figure in last.figures.items()},
+        "deviation": {name: figure["deviation"] for name, figure in last.figures.items() if "deviation" in figure},
+        "best": {name: figure["value"] for name, figure in chosen.figures.items()},
+        "best_images": images_of(best) if best else None,
+        "protocol": last.protocol,
     }
-
-
-def _means(draws: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(draw[name] for draw in draws) / len(draws) for name in draws[0]}
 
 
 def _wait_until_free(folder: Path) -> None:
