@@ -58,7 +58,7 @@ def test_images_beside_images_and_scores_side_by_side(within: Command, sets: Pat
             ["--images", "made", "--reference", "real.npy", "--metrics", "kid", "--count", "10"],
             "needs 20 images or more, not 10",
         ),
-        (["--images", "made", "--reference", "real.npy", "--split", "test"], "--split"),
+        (["--images", "made", "--reference", "real.npy", "--split", "new"], "--split"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
