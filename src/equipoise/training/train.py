@@ -97,7 +97,8 @@ def resume(
     run = Run.open(path)
     changes = Changes(images, data, devices, force_changes)
     config = changes.applied(run.config)  # what cannot work is refused before anything is started
-    if images is not None and images < (seen := _images_saved(run)):
+    # By a checkpoint that can be read: a damaged one is passed over, whatever its name says.
+    if images is not None and images < _images_saved(run) and images < (seen := run.load_checkpoint()[1]["images"]):
         raise UsageError(f"{run.path} has seen {seen:,} images already, and cannot end after {images:,}: ask for more")
     launcher = make_launcher(config.device, config.devices)
     with _reporting_deaths(run):
