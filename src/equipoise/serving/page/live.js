@@ -8,7 +8,7 @@ import { RunCard } from "./run_card.js";
 import { openRunList } from "./run_list.js";
 import { store } from "./store.js";
 
-const MOST = 4; // runs side by side
+const MOST = 3; // runs side by side, each with a stream of its own
 const POINTS = 1000; // of a curve, when it is fetched; it may grow to thrice that until it is fetched again
 
 export function open(place, argument, signal) {
@@ -108,11 +108,10 @@ export function open(place, argument, signal) {
   store.on("runs", () => {
     const alive = [...watched.keys()].filter((id) => store.runs.has(id));
     if (alive.length < watched.size) show(alive);
-    else if (!watched.size && following && store.newest) show([store.newest]);
-    for (const id of alive) watched.get(id).card.status(store.runs.get(id));
+    else if (following && store.runs.has(store.newest) && !(watched.size === 1 && watched.has(store.newest))) show([store.newest]);
+    for (const [id, run] of watched) run.card.status(store.runs.get(id));
     list.update([...watched.keys()], following);
   }, signal);
-  store.on("new", () => following && show([store.newest]), signal);
   addEventListener("theme", () => {
     charts.names = null; // colours of canvases are fixed when they are drawn
     draw();
