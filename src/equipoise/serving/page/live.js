@@ -22,7 +22,7 @@ export function open(place, argument, signal) {
   const curves = h("section", { class: "curves", "aria-label": "Curves" });
   const watching = h("div", { class: "watching" }, cards, between, curves);
   const list = openRunList({ choose, add, followNewest, signal });
-  place.append(list.element, watching);
+  place.append(h("h1", { class: "hidden" }, "Live"), list.element, watching);
   const charts = new Charts(curves, store.panels);
 
   function choose(id) {
@@ -127,9 +127,9 @@ export function open(place, argument, signal) {
 
 /** Nobody has trained here yet. */
 function empty() {
-  if (store.runs.size) return h("div", { class: "card empty" }, h("h1", {}, "Choose a run"), h("p", {}, "Pick one from the list, or several to see them side by side."));
+  if (store.runs.size) return h("div", { class: "card empty" }, h("h2", {}, "Choose a run"), h("p", {}, "Pick one from the list, or several to see them side by side."));
   return h("div", { class: "card empty" },
-    h("h1", {}, "No run yet"),
+    h("h2", {}, "No run yet"),
     h("p", {}, "A run appears here as soon as a training begins in the folder that this server looks at:"),
     h("p", {}, h("code", {}, store.root)),
     h("p", {}, "Train on the digits that come with equipoise, some minutes on a laptop:"),
