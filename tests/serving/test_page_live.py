@@ -85,6 +85,9 @@ def test_an_empty_folder_says_what_to_do_and_then_follows_the_training(
         training.kill(signal.SIGTERM)
         training.wait()
     page.get_by_text("interrupted").first.wait_for()
+    equipoise.train(small(images=160), out=folder / "second", quiet=True)
+    page.get_by_role("heading", name="second").wait_for()
+    assert page.locator("article").count() == 1, "it follows the newest"
 
 
 def test_two_runs_beside_each_other(server: Server, visit: Open) -> None:
@@ -133,6 +136,15 @@ def test_health_is_in_words_with_its_remedy(tmp_path: Path, serving: Serve, visi
     finding.wait_for()
     assert "Warning: collapse" in finding.inner_text()
     assert "What to do: lower --lr" in finding.inner_text()
+
+    hidden = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hidden, True)  # as a tab that nobody sees, which lets go of its streams
+    run.append("events.jsonl", {"images": 160, "level": "warning", "kind": "grain", "message": "they are grainy"})
+    page.evaluate(hidden, False)
+    page.locator(".finding").filter(has_text="grainy").wait_for()
 
 
 def test_a_server_that_goes_and_comes_back(runs: Path, serving: Serve, visit: Open) -> None:

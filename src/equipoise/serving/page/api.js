@@ -48,7 +48,10 @@ export const post = (path, json, options) => ask(path, { method: "POST", json, .
 /** The address of a picture of a run. */
 export const picture = (id, name) => `${BASE}runs/${id}/${name}`;
 
-/** Call handlers[kind](data) for every event of a stream after `since`, however often it breaks; returns what ends it. */
+/**
+ * Call handlers[kind](data) for every event of a stream after `since`, however often it breaks; returns what ends it.
+ * A tab that nobody sees lets go of its streams: a browser has six connections for all tabs of a server.
+ */
 export function follow(path, handlers, since = "") {
   let source = null;
   let timer = 0;
@@ -64,17 +67,25 @@ export function follow(path, handlers, since = "") {
     }
     source.onopen = () => connection.there();
     source.onerror = () => {
-      if (ended) return;
+      if (ended || !source) return;
       connection.check();
       if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-      timer = setTimeout(open, 2000);
+      timer = setTimeout(turn, 2000);
     };
   };
-  open();
+  const turn = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+    if (!document.hidden) open();
+  };
+  document.addEventListener("visibilitychange", turn);
+  turn();
   return () => {
     ended = true;
     clearTimeout(timer);
-    source.close();
+    document.removeEventListener("visibilitychange", turn);
+    source?.close();
   };
 }
 

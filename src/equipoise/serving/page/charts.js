@@ -4,7 +4,7 @@ import { colour, count, explained, h, number } from "./dom.js";
 import { FIRST, meaning } from "./glossary.js";
 
 const HEIGHT = 190; // pixels of a chart
-export const COLOURS = ["--run-1", "--run-2", "--run-3", "--run-4"];
+const COLOURS = ["--run-1", "--run-2", "--run-3"];
 const UNKNOWN = new Set(["images", "seconds", "time", "epoch", "step", "steps"]); // columns that are no measure
 
 /** The panels that `columns` of some runs fill: those the server knows, then a panel for every other measure. */

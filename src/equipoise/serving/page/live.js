@@ -8,7 +8,7 @@ import { RunCard } from "./run_card.js";
 import { openRunList } from "./run_list.js";
 import { store } from "./store.js";
 
-const MOST = 4; // runs side by side
+const MOST = 3; // runs side by side, each with a stream of its own
 const POINTS = 1000; // of a curve, when it is fetched; it may grow to thrice that until it is fetched again
 
 export function open(place, argument, signal) {
@@ -22,7 +22,7 @@ export function open(place, argument, signal) {
   const curves = h("section", { class: "curves", "aria-label": "Curves" });
   const watching = h("div", { class: "watching" }, cards, between, curves);
   const list = openRunList({ choose, add, followNewest, signal });
-  place.append(list.element, watching);
+  place.append(h("h1", { class: "hidden" }, "Live"), list.element, watching);
   const charts = new Charts(curves, store.panels);
 
   function choose(id) {
@@ -108,11 +108,10 @@ export function open(place, argument, signal) {
   store.on("runs", () => {
     const alive = [...watched.keys()].filter((id) => store.runs.has(id));
     if (alive.length < watched.size) show(alive);
-    else if (!watched.size && following && store.newest) show([store.newest]);
-    for (const id of alive) watched.get(id).card.status(store.runs.get(id));
+    else if (following && store.runs.has(store.newest) && !(watched.size === 1 && watched.has(store.newest))) show([store.newest]);
+    for (const [id, run] of watched) run.card.status(store.runs.get(id));
     list.update([...watched.keys()], following);
   }, signal);
-  store.on("new", () => following && show([store.newest]), signal);
   addEventListener("theme", () => {
     charts.names = null; // colours of canvases are fixed when they are drawn
     draw();
@@ -128,9 +127,9 @@ export function open(place, argument, signal) {
 
 /** Nobody has trained here yet. */
 function empty() {
-  if (store.runs.size) return h("div", { class: "card empty" }, h("h1", {}, "Choose a run"), h("p", {}, "Pick one from the list, or several to see them side by side."));
+  if (store.runs.size) return h("div", { class: "card empty" }, h("h2", {}, "Choose a run"), h("p", {}, "Pick one from the list, or several to see them side by side."));
   return h("div", { class: "card empty" },
-    h("h1", {}, "No run yet"),
+    h("h2", {}, "No run yet"),
     h("p", {}, "A run appears here as soon as a training begins in the folder that this server looks at:"),
     h("p", {}, h("code", {}, store.root)),
     h("p", {}, "Train on the digits that come with equipoise, some minutes on a laptop:"),

@@ -2,7 +2,7 @@
 
 import { ask, connection, follow } from "./api.js";
 
-/** Events: `runs` (any of them changed), `new` (a run appeared; `detail` is its id). */
+/** Its event `runs` says that any of them changed, came or went. */
 class Store extends EventTarget {
   runs = new Map();
   newest = null;
@@ -30,6 +30,7 @@ class Store extends EventTarget {
       gone: ({ id }) => {
         this.runs.delete(id);
         this.#changed();
+        if (this.newest === id) this.load(); // another is the newest now
       },
     });
   }
@@ -39,7 +40,6 @@ class Store extends EventTarget {
     if (!run) return;
     this.runs.set(id, run);
     this.newest = newest ?? id;
-    this.dispatchEvent(new CustomEvent("new", { detail: id }));
     this.#changed();
   }
 
@@ -60,4 +60,6 @@ class Store extends EventTarget {
 }
 
 export const store = new Store();
-connection.addEventListener("back", () => store.load().catch(() => {})); // what was missed meanwhile
+const again = () => store.loaded && store.load().catch(() => {}); // what was missed meanwhile
+connection.addEventListener("back", again);
+document.addEventListener("visibilitychange", () => document.hidden || again());
