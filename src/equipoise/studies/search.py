@@ -72,10 +72,11 @@ class Search:
         if len(self.groups) >= self.search.trials:
             return None
         number, study = len(self.groups), self._study()
-        if number < len(self.first):
-            study.enqueue_trial(self.first[number])
-        asked = study.ask(self._distributions())
-        settings = self.first[number] if number < len(self.first) else asked.params
+        given = self.first[number] if number < len(self.first) else None
+        if given:
+            study.enqueue_trial(given)
+        asked = study.ask(self._distributions(given))
+        settings = given or asked.params
         group = self._group(number, settings)
         group.asked = asked
         self.groups.append(group)
@@ -110,7 +111,7 @@ class Search:
             group.reported.add(images)
             group.asked.report(sum(each[images] for each in kids) / len(kids), images)
             if group.asked.should_prune():
-                return f"its KID at {images:,} images is worse than the median of the other settings"
+                return f"its best KID up to {images:,} images is above the median of the other settings'"
         return None
 
     def _tell(self, study: "optuna.Study", group: Group) -> None:
@@ -138,7 +139,7 @@ class Search:
         for group in self.groups:
             if not group.done(self.folder):
                 self.optuna.enqueue_trial(group.settings)
-                group.asked = self.optuna.ask(self._distributions())
+                group.asked = self.optuna.ask(self._distributions(group.settings))
                 continue
             value, kids = group.value(self.folder), group.kids(self.folder)
             steps = set.intersection(*map(set, kids)) if kids else set()
