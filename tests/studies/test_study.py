@@ -87,7 +87,7 @@ def test_every_trial_is_a_run_with_its_outcome_beside_it(studied: Path) -> None:
 
 def test_whatever_is_killed_goes_on_at_its_last_checkpoint(tmp_path: Path) -> None:
     """A trial's process, the study by Ctrl-C, and the study without a warning, one after another."""
-    words = ["--objectives", "gan", *WORDS, "--budget", "64000", "--seeds", "1", "--out", "s"]
+    words = ["--objectives", "gan", *WORDS, "--budget", "32000", "--seeds", "1", "--out", "s"]
     seed = tmp_path / "s/trials/gan/digits/seed-0"
 
     def images() -> int:
@@ -121,7 +121,7 @@ def test_whatever_is_killed_goes_on_at_its_last_checkpoint(tmp_path: Path) -> No
     assert study.returncode == 0, errors
     outcome = read_outcome(seed)
     assert outcome is not None
-    assert (outcome.state, outcome.cost.attempts, images()) == ("finished", 4, 64000)
+    assert (outcome.state, outcome.cost.attempts, images()) == ("finished", 4, 32000)
     resumed = [event["images"] for event in Run.open(seed).rows("events.jsonl") if event["kind"] == "resumed"]
     assert len(resumed) == 3
     assert resumed == sorted(resumed)
