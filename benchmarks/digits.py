@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.heart import Scorer, images_in, trained
+from benchmarks.heart import Scorer, trained
 from equipoise import PRESETS, Run, TrainConfig
 from equipoise.sampling.sample import sample
+from equipoise.studies.budget import images_in
 from equipoise.training.allocator import freed_memory_kept
 from equipoise.views.figures import grid
 from equipoise.views.report import draw_curves
@@ -38,7 +39,7 @@ def train_and_score(name: str, seed: int, runs: Path, scorer: Scorer) -> None:
     config = PRESETS[name]["default"]
     with freed_memory_kept():
         if not length.exists():
-            length.write_text(str(min(config.images, images_in(config, RESERVE * BUDGET))))
+            length.write_text(str(min(config.images, images_in(config, 60 * RESERVE * BUDGET))))
         images = int(length.read_text())
         rest = {"sample_every": images // 10, "checkpoint_every": images // 10, "keep": 1}
         run, seconds = trained(config.with_changes(images=images, seed=seed, **rest), runs / f"{name}-{seed}")

@@ -17,9 +17,7 @@ images (Krizhevsky 2009), `--emoji` a font with colour bitmaps, such as Debian's
 import argparse
 import json
 import statistics
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +34,11 @@ from equipoise.metrics.detail import fine_share, noise_share
 from equipoise.metrics.features import load_extractor
 from equipoise.objectives import EBGAN
 from equipoise.sampling.sample import sample
+from equipoise.studies.budget import images_in
 from equipoise.training.allocator import freed_memory_kept
 from equipoise.views.figures import grid
 
 SAMPLES = 1000
-WARM_UP, MEASURED = 10, 120  # steps of the short runs that tell how fast an entrant is
 COLUMNS = ["images of", "objective", "KID", "worst KID", "coverage", "detail", "noise", "digits", "entropy"]
 COLUMNS += ["trained on", "CPU minutes", "seeds"]
 
@@ -89,21 +87,6 @@ def config_of(entrant: str, kind: Kind) -> TrainConfig:
     if kind.data == "digits":
         changes |= UNCHANGED
     return PRESETS[entrant]["default"].with_changes(data=kind.data, resolution=kind.resolution, **changes)
-
-
-def images_in(config: TrainConfig, minutes: float, clock: Callable[[], float] = time.process_time) -> int:
-    """Images that are trained on in so many minutes, by default of a core: from the difference of two short runs."""
-    seconds = []
-    open_dataset(config.data, config.resolution)  # packed before anything is timed
-    with tempfile.TemporaryDirectory() as folder:
-        for steps in (WARM_UP, WARM_UP + MEASURED):
-            images = steps * config.batch
-            short = config.with_changes(images=images, log_every=images, sample_every=images, checkpoint_every=images)
-            started = clock()
-            equipoise.train(short, Path(folder) / str(steps), quiet=True)
-            seconds.append(clock() - started)
-    speed = MEASURED * config.batch / (seconds[1] - seconds[0])
-    return max(1, round(60 * minutes * speed / config.batch)) * config.batch
 
 
 def trained(config: TrainConfig, folder: Path) -> tuple[Run, float]:
@@ -238,7 +221,7 @@ def one_run(entrant: str, name: str, kind: Kind, seed: int, runs: Path) -> None:
     config, lengths = config_of(entrant, kind), runs / f"{name}-{entrant}.images"
     with freed_memory_kept():
         if not lengths.exists():
-            lengths.write_text(str(images_in(config, kind.minutes)))
+            lengths.write_text(str(images_in(config, 60 * kind.minutes)))
         images = int(lengths.read_text())
         whole = config.with_changes(
             images=images, seed=seed, sample_every=images // 10, checkpoint_every=images // 10, keep=1

@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.heart import Scorer, images_in, sheet, trained
+from benchmarks.heart import Scorer, sheet, trained
 from equipoise import BEGAN, PRESETS, TrainConfig
 from equipoise.devices import resolve_device
 from equipoise.networks import DCGANAutoencoder
 from equipoise.sampling.sample import sample
+from equipoise.studies.budget import images_in
 
 SIDES = (64, 128)
 WAYS = ("default", "paper")
@@ -60,7 +61,7 @@ def main() -> None:
                 place = options.runs / f"{kind}-{side}-{way}"
                 length = place.with_suffix(".images")
                 if not length.exists():
-                    length.write_text(str(images_in(config, options.minutes, time.perf_counter)))
+                    length.write_text(str(images_in(config, 60 * options.minutes, time.perf_counter)))
                 images = int(length.read_text())
                 tenth = max(1, images // 10)
                 run, _ = trained(config.with_changes(images=images, sample_every=tenth, checkpoint_every=tenth), place)

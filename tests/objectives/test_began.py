@@ -147,6 +147,18 @@ def test_k_saturates_at_the_end_that_the_balance_names(fake: float, end: float) 
     assert state["k"].item() == end
 
 
+def test_an_unclipped_k_leaves_its_range_as_compare_gans_did() -> None:
+    """By hand: 0.5 + 0.001 (0.75 * 2 - 1002) = -0.5005, and back up by 0.001 (0.75 * 2 - 0.5)."""
+    objective = BEGAN(boundary="batch", gamma=0.75, lambda_k=1e-3, relative=False, clip_k=False)
+    state: State = {"k": torch.tensor(0.5, dtype=torch.float64)}
+    for fake, expected in ((1002.0, -0.5005), (0.5, -0.4995)):
+        aux = {"energy_real": torch.tensor(2.0), "energy_fake": torch.tensor(fake)}
+        state = objective.adapt(state, {name: value.double() for name, value in aux.items()})
+        assert state["k"].item() == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="boundary batch"):
+        BEGAN(clip_k=False)
+
+
 def test_a_relative_k_has_no_unit() -> None:
     objective = BEGAN(gamma=0.9, boundary="batch", lambda_k=0.01, relative=True)
     steps = [

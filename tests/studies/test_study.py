@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from command import Command
 from equipoise.runs.run import Run
-from equipoise.studies.plan import read_study
-from equipoise.studies.trials import read_outcome, read_progress
+from equipoise.studies.plan import Study, read_study
+from equipoise.studies.report import write_report
+from equipoise.studies.study import checked_configs, scoring_of
+from equipoise.studies.trials import all_trials, read_lengths, read_outcome, read_progress
+from equipoise.studies.worker import run_trial
 
 TINY = {"resolution": 16, "width": 4, "log-every": 64}
 WORDS = ["--budget", "640", "--set", *(f"{name}={value}" for name, value in TINY.items()), "--count", "40"]
@@ -27,9 +31,9 @@ def start(folder: Path, *words: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
-def wait_for(what: "object", seconds: float = 60) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
+    while not what():
         assert time.monotonic() < until, "nothing happened"
         time.sleep(0.05)
 
@@ -49,42 +53,79 @@ def workers(folder: Path) -> list[int]:
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of two arms and two seeds, whose processes and whose study itself were killed on the way."""
-    folder = tmp_path_factory.mktemp("study")
-    words = ["--objectives", "began,gan", *WORDS, "--budget", "3200", "--seeds", "2", "--jobs", "2", "--out", "s"]
-    first = start(folder, *words)
-    wait_for(lambda: len(list(folder.glob("s/trials/*/*/seed-0/checkpoints/*640.safetensors"))) == 2)
-    killed = workers(folder)
-    os.kill(killed[0], signal.SIGKILL)
-    wait_for(lambda: [each for each in workers(folder) if each not in killed])
-    first.kill()
-    first.communicate()
-    wait_for(lambda: not workers(folder))  # which end with the process that started them, and leave a checkpoint
-    again = start(folder, "s")
-    _, errors = again.communicate(timeout=240)
-    assert again.returncode == 0, errors
-    return folder / "s"
+    """A study of two arms and two seeds, whose trials were trained in this process, one after another."""
+    folder = tmp_path_factory.mktemp("study") / "s"
+    settings = {"resolution": 16, "width": 4, "log-every": 64}
+    plan = Study.from_dict(
+        {"arms": {"began": {}, "gan": {}}, "budget": 640, "seeds": 2, "settings": settings, "count": 40}
+    )
+    configs = checked_configs(plan)
+    for trial in all_trials(plan, configs, read_lengths(plan, folder)):
+        assert run_trial(folder / trial.name, trial.config, scoring_of(plan, trial.config)) == 0
+    (folder / "study.yaml").write_text(plan.to_yaml())
+    write_report(folder)
+    return folder
 
 
-def test_every_trial_is_a_run_that_ends_as_if_it_had_never_been_killed(studied: Path) -> None:
+def test_every_trial_is_a_run_with_its_outcome_beside_it(studied: Path) -> None:
     folders = sorted(studied.glob("trials/*/*/seed-?"))
     assert [str(folder.relative_to(studied)) for folder in folders] == [
         f"trials/{arm}/digits/seed-{seed}" for arm in ("began", "gan") for seed in (0, 1)
     ]
-    resumed = 0
     for folder in folders:
         outcome = read_outcome(folder)
         assert outcome is not None
         assert outcome.state == "finished"
-        assert Run.open(folder).rows()[-1]["images"] == 3200
+        assert Run.open(folder).rows()[-1]["images"] == 640
         assert {"kid", "precision", "recall", "coverage"} == outcome.final.keys() == outcome.best.keys()
+        assert outcome.deviation["kid"] > 0
         assert outcome.protocol["count"] == 40
         assert outcome.cost.cpu_seconds > 0
         assert outcome.cost.memory > 2**20
-        assert outcome.deviation["kid"] > 0
-        resumed += outcome.cost.attempts > 1
-    assert resumed == 2
-    assert any(event["kind"] == "resumed" for event in Run.open(folders[0]).rows("events.jsonl"))
+        assert outcome.cost.seconds_per_image
+
+
+def test_whatever_is_killed_goes_on_at_its_last_checkpoint(tmp_path: Path) -> None:
+    """A trial's process, the study by Ctrl-C, and the study without a warning, one after another."""
+    words = ["--objectives", "gan", *WORDS, "--budget", "32000", "--seeds", "1", "--out", "s"]
+    seed = tmp_path / "s/trials/gan/digits/seed-0"
+
+    def images() -> int:
+        return max((int(path.stem) for path in seed.glob("checkpoints/0*")), default=0)
+
+    study = start(tmp_path, *words)
+    wait_for(lambda: images() > 0)
+    (first,) = workers(tmp_path)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: workers(tmp_path) not in ([], [first]))
+    wait_for(lambda: read_progress(seed).attempts == 2)
+    reached = images()
+    wait_for(lambda: images() > reached)
+    study.send_signal(signal.SIGINT)
+    _, errors = study.communicate(timeout=60)
+    assert study.returncode == 130
+    assert "0 of 1 trials done" in errors
+    assert "equipoise study s" in errors
+    assert not workers(tmp_path)
+    reached = images()
+
+    study = start(tmp_path, "s")
+    wait_for(lambda: images() > reached)
+    study.kill()
+    study.communicate()
+    wait_for(lambda: not workers(tmp_path))  # which end with the study, each with a checkpoint
+    assert images() > reached
+
+    study = start(tmp_path, "s")
+    _, errors = study.communicate(timeout=240)
+    assert study.returncode == 0, errors
+    outcome = read_outcome(seed)
+    assert outcome is not None
+    assert (outcome.state, outcome.cost.attempts, images()) == ("finished", 4, 32000)
+    resumed = [event["images"] for event in Run.open(seed).rows("events.jsonl") if event["kind"] == "resumed"]
+    assert len(resumed) == 3
+    assert resumed == sorted(resumed)
+    assert resumed[0] > 0
 
 
 def test_the_report_says_what_there_is(studied: Path) -> None:
@@ -139,21 +180,6 @@ def test_unlike_protocols_are_refused(studied: Path, within: Command) -> None:
         assert "count" in refused.stderr
     finally:
         file.write_text(kept)
-
-
-def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
-    process = start(
-        tmp_path, "--objectives", "began", *WORDS, "--budget", "64000", "--seeds", "3", "--jobs", "1", "--out", "s"
-    )
-    seed = tmp_path / "s/trials/began/digits/seed-0"
-    wait_for(lambda: read_progress(seed).images > 0)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "0 of 3 trials done" in errors
-    assert "equipoise study s" in errors
-    assert not workers(tmp_path)
-    assert max(int(path.stem) for path in seed.glob("checkpoints/0*")) > 0
 
 
 def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path, within: Command) -> None:

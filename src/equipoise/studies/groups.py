@@ -28,7 +28,8 @@ class Group:
         trials: one for each seed.
         given: whether these are the arm's own settings or its authors', which are never given up.
         asked: the trial of Optuna's, while it may still be told something.
-        reported: images up to which scores were told.
+        reported: images at which scores were told.
+        worse: why it is to be given up, once it has fallen behind.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Group:
     given: bool
     asked: "optuna.trial.Trial | None" = None
     reported: set[int] = field(default_factory=set)
+    worse: str | None = None
 
     def kids(self, folder: Path, *, end: bool = False) -> list[dict[int, float]]:
         """For each seed that has begun, KID beside held-out images by images seen."""

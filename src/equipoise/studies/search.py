@@ -72,10 +72,11 @@ class Search:
         if len(self.groups) >= self.search.trials:
             return None
         number, study = len(self.groups), self._study()
-        if number < len(self.first):
-            study.enqueue_trial(self.first[number])
-        asked = study.ask(self._distributions())
-        settings = self.first[number] if number < len(self.first) else asked.params
+        given = self.first[number] if number < len(self.first) else None
+        if given:
+            study.enqueue_trial(given)
+        asked = study.ask(self._distributions(given))
+        settings = given or asked.params
         group = self._group(number, settings)
         group.asked = asked
         self.groups.append(group)
@@ -88,16 +89,16 @@ class Search:
         for group in self.groups:
             if group.asked is None:
                 continue
+            worse = self._report(group, group.asked)
             if group.done(self.folder):
                 self._tell(study, group)
                 continue
-            why = None if group.given or not self.search.prune else self._why_give_up(group)
+            why = None if group.given or not self.search.prune else self._unhealthy(group) or worse
             given_up |= {trial.name: why for trial in group.trials} if why else {}
         return given_up
 
-    def _why_give_up(self, group: Group) -> str | None:
-        """Why a group is not worth its seeds, or None."""
-        assert group.asked is not None  # noqa: S101
+    def _unhealthy(self, group: Group) -> str | None:
+        """What is wrong with one of a group's seeds, or None."""
         for trial in group.trials:
             outcome = read_outcome(self.folder / trial.name)
             if outcome and outcome.state in ("diverged", "failed", "stopped"):
@@ -105,13 +106,17 @@ class Search:
             events = jsonl.read_end(self.folder / trial.name / "events.jsonl")
             if not COLLAPSES.isdisjoint(standing(events)):
                 return f"seed {trial.seed} has collapsed"
+        return None
+
+    def _report(self, group: Group, asked: "optuna.trial.Trial") -> str | None:
+        """Tell Optuna the KIDs that are new, at images that every seed which has begun has reached; why to give up."""
         kids = group.kids(self.folder)
         for images in sorted(set.intersection(*map(set, kids)) - group.reported if kids else ()):
             group.reported.add(images)
-            group.asked.report(sum(each[images] for each in kids) / len(kids), images)
-            if group.asked.should_prune():
-                return f"its KID at {images:,} images is worse than the median of the other settings"
-        return None
+            asked.report(sum(each[images] for each in kids) / len(kids), images)
+            if asked.should_prune():
+                group.worse = f"its best KID up to {images:,} images is above the median of the other settings'"
+        return group.worse
 
     def _tell(self, study: "optuna.Study", group: Group) -> None:
         import optuna
@@ -138,7 +143,7 @@ class Search:
         for group in self.groups:
             if not group.done(self.folder):
                 self.optuna.enqueue_trial(group.settings)
-                group.asked = self.optuna.ask(self._distributions())
+                group.asked = self.optuna.ask(self._distributions(group.settings))
                 continue
             value, kids = group.value(self.folder), group.kids(self.folder)
             steps = set.intersection(*map(set, kids)) if kids else set()

@@ -20,6 +20,8 @@ def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
     """What is significant first, then what is not; and where nothing could be, why."""
     done, wanted = len(results.outcomes), len(results.trials)
     sentences = [f"{done} of {wanted} trials have an outcome, so all of this may change"] if done < wanted else []
+    if len(results.arms) == 1:
+        return [*sentences, "there is one arm, and nothing to compare it with"]
     if not pairs:
         return [*sentences, "there are too few outcomes to compare arms: two seeds of each at least"]
     sentences += [pair.sentence(results.metric) for pair in sorted(pairs, key=lambda pair: pair.corrected)]
