@@ -165,7 +165,7 @@ def live(folder: Path, lines: int = 200) -> None:
 def training(folder: Path, rounds: int) -> None:
     """Print the time that a training takes while three clients watch it, over that while nobody does, turn by turn."""
     config = PRESETS["began"]["remedies"].with_changes(
-        network=Autoencoder(width=8, latent=8), resolution=16, images=20_000, log_every=200, device="cpu"
+        network=Autoencoder(width=8, latent=8), resolution=16, images=5_000, log_every=100, device="cpu"
     )
 
     def seconds(place: Path) -> float:

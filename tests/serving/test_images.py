@@ -225,6 +225,7 @@ def test_one_failure_ends_nothing(serve: Serve, trained: Path) -> None:
     working, gate.generator = gate.generator, torch.nn.Linear(3, 3)
     failed = client.post(f"runs/{client.id('began')}/generate", {"count": 1})
     assert failed.status_code == 500
+    assert "Content-Security-Policy" in failed.headers
     assert failed.json()["error"].count(".") <= 1
     gate.generator = working
     assert generate(client, "began", count=1).status_code == 200
