@@ -202,9 +202,7 @@ def training(folder: Path, rounds: int) -> None:
             f"round {number}: clock, processor, server {figures[0]:.3f} {figures[1]:.3f} {figures[2]:.3f}", flush=True
         )
     clock, processor = np.median(ratios, axis=0)
-    print(
-        f"median: clock {clock:.3f}, processor {processor:.3f}, server's share of a core {statistics.median(shares):.3f}"
-    )
+    print(f"median: clock {clock:.3f}, processor {processor:.3f}, server {statistics.median(shares):.3f} of a core")
 
 
 def processor_seconds(pid: int) -> float:
