@@ -70,7 +70,7 @@ def test_a_request_ends_in_a_second(served: Client) -> None:
 
 
 def test_a_few_at_once_and_not_for_ever(serve: Serve, trained: Path) -> None:
-    client = serve(trained, Limits(toys=2, answer_seconds=5))
+    client = serve(trained, Limits(toys=2, answer_seconds=20))
     first = client.post("toys", {"objective": "gan"}).json()["id"]
     second = client.post("toys", {"objective": "gan"}).json()["id"]
     full = client.post("toys", {"objective": "gan"})

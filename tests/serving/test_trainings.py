@@ -12,7 +12,7 @@ from equipoise.runs.listing import read_status
 from equipoise.serving.settings import Limits
 from serving.conftest import Client, Serve
 
-LIMITS = Limits(train_images=1_234_567, train_minutes=2, answer_seconds=5)
+LIMITS = Limits(train_images=1_234_567, train_minutes=2, answer_seconds=20)
 
 
 @pytest.fixture
