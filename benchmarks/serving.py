@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -163,37 +163,52 @@ def live(folder: Path, lines: int = 200) -> None:
 
 
 def training(folder: Path, rounds: int) -> None:
-    """Print the time that a training takes while three clients watch it, over that while nobody does, turn by turn."""
+    """Print what a training takes while three clients watch it, over that while nobody does, turn by turn.
+
+    In time of the clock, which other programs disturb, in the processor's time of the training's own process, and the
+    share of one core that the server takes meanwhile.
+    """
     config = PRESETS["began"]["remedies"].with_changes(
-        network=Autoencoder(width=8, latent=8), resolution=16, images=20_000, log_every=200, device="cpu"
+        network=Autoencoder(width=8, latent=8), resolution=16, images=5_000, log_every=100, device="cpu"
     )
 
-    def seconds(place: Path) -> float:
-        start = time.monotonic()
+    def train(place: Path) -> tuple[float, float]:
+        start, worked = time.monotonic(), time.process_time()
         equipoise.train(config, place / "run", quiet=True)
-        return time.monotonic() - start
+        return time.monotonic() - start, time.process_time() - worked
 
-    def watch(url: str, path: str) -> None:
-        try:
-            for _ in requests.get(f"{url}/{path}", stream=True, timeout=600).iter_content(4096):
+    def watch(url: str) -> None:
+        with suppress(requests.RequestException), requests.get(f"{url}/live", stream=True, timeout=600) as answer:
+            run_id = next(line for line in answer.iter_lines(1) if b'"id"' in line).split(b'"')[3].decode()
+            for _ in requests.get(f"{url}/runs/{run_id}/events", stream=True, timeout=600).iter_content(None):
                 pass
-        except requests.RequestException:
-            pass
 
     torch.set_num_threads(1)
-    seconds(folder / "warm")
-    ratios = []
+    train(folder / "warm")
+    ratios, shares = [], []
     for number in range(rounds):
         place = folder / f"watched-{number}"
         place.mkdir()
-        with server(place) as (url, _):
+        with server(place) as (url, pid):
             for _ in range(3):
-                threading.Thread(target=watch, args=(url, "live"), daemon=True).start()
-            watched = seconds(place)
-        alone = seconds(folder / f"alone-{number}")
-        ratios.append(watched / alone)
-        print(f"round {number}: {watched:.2f} s watched, {alone:.2f} s alone, {ratios[-1]:.3f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.3f}")
+                multiprocessing.get_context("fork").Process(target=watch, args=(url,), daemon=True).start()
+            before = processor_seconds(pid)
+            watched = train(place)
+            shares.append((processor_seconds(pid) - before) / watched[0])
+        alone = train(folder / f"alone-{number}")
+        ratios.append([one / other for one, other in zip(watched, alone, strict=True)])
+        figures = [*ratios[-1], shares[-1]]
+        print(
+            f"round {number}: clock, processor, server {figures[0]:.3f} {figures[1]:.3f} {figures[2]:.3f}", flush=True
+        )
+    clock, processor = np.median(ratios, axis=0)
+    print(f"median: clock {clock:.3f}, processor {processor:.3f}, server {statistics.median(shares):.3f} of a core")
+
+
+def processor_seconds(pid: int) -> float:
+    """Seconds that a process has computed so far."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(folder: Path, minutes: float) -> None:

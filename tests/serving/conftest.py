@@ -93,7 +93,7 @@ Serve = Callable[..., Client]
 @contextmanager
 def serving(runs: Path, limits: Limits | None = None, **settings: Any) -> Iterator[Client]:
     with listen("127.0.0.1", 0) as listening:
-        generous = limits or Limits(burst=10_000, requests_per_second=10_000, answer_seconds=5)
+        generous = limits or Limits(burst=10_000, requests_per_second=10_000, answer_seconds=20)
         server = make_server(Settings(paths=(runs,), device="cpu", limits=generous, **settings))
         thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
         thread.start()

@@ -20,7 +20,7 @@ TOKEN = "a-token-of-some-length"
 @pytest.fixture(scope="module")
 def locked(trained: Path) -> Iterator[Client]:
     """A server that wants a token."""
-    limits = Limits(burst=10_000, requests_per_second=10_000, logins_per_minute=4, answer_seconds=5)
+    limits = Limits(burst=10_000, requests_per_second=10_000, logins_per_minute=4, answer_seconds=20)
     with serving(trained, limits, token=TOKEN, names=("gan.example.org",)) as client:
         yield client
 
@@ -207,7 +207,7 @@ def test_bodies_are_bounded(served: Client) -> None:
 
 
 def test_floods_are_slowed_down(trained: Path) -> None:
-    with serving(trained, Limits(burst=5, requests_per_second=1)) as client:
+    with serving(trained, Limits(burst=5, requests_per_second=0.01)) as client:
         codes = [client.get("/healthz").status_code for _ in range(7)]
         assert codes[:5] == [200] * 5
         assert codes[-1] == 429

@@ -206,11 +206,11 @@ def test_more_than_is_made_in_a_second_is_refused_with_what_would_be(serve: Serv
     queue._speeds[checkpoint] = 0.5  # seconds an image
     answer = client.post(f"runs/{client.id('began')}/generate", {"count": 64})
     assert answer.status_code == 413
-    assert "10 or fewer" in answer.json()["error"]
+    assert "40 or fewer" in answer.json()["error"]
 
 
 def test_models_are_let_go_beyond_a_few(serve: Serve, trained: Path) -> None:
-    client = serve(trained, Limits(models=2, answer_seconds=5))
+    client = serve(trained, Limits(models=2, answer_seconds=20))
     for asked in ({}, {"ema": False}, {"at": 64}, {"at": 64, "ema": False}, {}):
         assert generate(client, "began", count=1, **asked).status_code == 200
     loading = client.server.service.loading
@@ -225,6 +225,7 @@ def test_one_failure_ends_nothing(serve: Serve, trained: Path) -> None:
     working, gate.generator = gate.generator, torch.nn.Linear(3, 3)
     failed = client.post(f"runs/{client.id('began')}/generate", {"count": 1})
     assert failed.status_code == 500
+    assert "Content-Security-Policy" in failed.headers
     assert failed.json()["error"].count(".") <= 1
     gate.generator = working
     assert generate(client, "began", count=1).status_code == 200

@@ -31,7 +31,7 @@ def stream(client: Client, path: str, **settings: Any) -> Iterator[Iterator[Even
 
 def events(response: requests.Response) -> Iterator[Event]:
     kind = data = place = ""
-    for line in response.iter_lines(chunk_size=1, decode_unicode=True):
+    for line in response.iter_lines(chunk_size=None, decode_unicode=True):
         name, _, value = line.partition(": ")
         if name == "event":
             kind = value

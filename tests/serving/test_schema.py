@@ -23,7 +23,7 @@ METHODS = {405}  # of addresses that schemathesis fills in with nothing
 
 @pytest.fixture(scope="module")
 def strange(trained: Path) -> Iterator[Client]:
-    limits = Limits(burst=1e6, requests_per_second=1e6, toys=4, toy_idle_seconds=0.2, answer_seconds=5)
+    limits = Limits(burst=1e6, requests_per_second=1e6, toys=4, toy_idle_seconds=0.2, answer_seconds=20)
     with serving(trained, limits) as client:
         yield client
 

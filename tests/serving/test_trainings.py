@@ -12,7 +12,7 @@ from equipoise.runs.listing import read_status
 from equipoise.serving.settings import Limits
 from serving.conftest import Client, Serve
 
-LIMITS = Limits(train_images=200_000, train_minutes=2, answer_seconds=5)
+LIMITS = Limits(train_images=1_234_567, train_minutes=2, answer_seconds=20)
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def test_one_run_at_a_time_which_ends_with_the_server(serve: Serve, folder: Path
     assert client.get("runs").json()["can_train"]
     choices = client.get("train").json()
     assert {"digits", "ring8"} <= set(choices["data"])
-    assert choices["limits"] == {"minutes": 2, "images": 200_000, "resolution": 256, "runs": 1}
-    started = client.post("train", {"data": "ring8", "objective": "gan", "images": 200_000})
+    assert choices["limits"] == {"minutes": 2, "images": 1_234_567, "resolution": 256, "runs": 1}
+    started = client.post("train", {"data": "ring8", "objective": "gan", "images": 1_234_567})
     assert started.status_code == 202
     again = client.post("train", {"data": "ring8", "objective": "gan", "images": 100})
     assert again.status_code == 409
@@ -76,7 +76,7 @@ def test_what_the_training_refuses_is_told(serve: Serve, folder: Path, tmp_path:
 def test_beyond_the_limits(serve: Serve, folder: Path, tmp_path: Path) -> None:
     client = serve(folder, LIMITS, allow_train=True, train_data=tmp_path)
     for asked, status, words in (
-        ({"data": "ring8", "images": 200_001}, 422, "200,000"),
+        ({"data": "ring8", "images": 1_234_568}, 422, "1,234,567"),
         ({"data": "ring8", "minutes": 3}, 422, "2 minutes"),
         ({"data": "ring8"}, 422, "minutes or images"),
         ({"data": "ring8", "images": 5, "minutes": 1}, 422, "minutes or images"),

@@ -13,7 +13,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from equipoise.errors import MOST_SHOWN, UsageError, one_line
-from equipoise.serving.guard import Guard
 from equipoise.serving.refusal import Refusal
 from equipoise.serving.routes import explore, images, live, runs, session, toys, train
 from equipoise.serving.routes.runs import Responses
@@ -26,7 +25,7 @@ KNOWN = {404: "there is nothing at this address", 405: "this address takes other
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The application of one server, whose parts are in `app.state.service`.
+    """The application of one server, whose parts are in `app.state.service`; a Guard has to stand before it.
 
     Raises:
         UsageError: a folder of runs is not there.
@@ -52,7 +51,6 @@ def make_app(settings: Settings) -> FastAPI:
     _add_handlers(app)
     _add_signs_of_life(app)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
-    app.add_middleware(Guard, settings=settings, telemetry=service.telemetry)
     return app
 
 

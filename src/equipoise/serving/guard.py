@@ -49,7 +49,8 @@ class Guard:
         self.app, self.limits, self.token, self.telemetry = app, settings.limits, settings.token, telemetry
         self.names = LOCAL | {name.lower() for name in settings.names}
         if settings.token is not None:  # else the server is for this machine alone
-            self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+            name = socket.gethostname().lower()
+            self.names |= {name, f"{name}.local"}
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._uploads = 0
 
@@ -100,17 +101,8 @@ class Guard:
             raise Refusal(403, "requests of other sites are not answered")
         path = scope["path"]
         protected = path.startswith("/api/") or path in ("/metrics", "/openapi.json")
-        if protected and path not in OPEN_PATHS and not self.is_let_in(headers):
+        if protected and path not in OPEN_PATHS and not is_let_in(headers, self.token):
             raise Refusal(401, "a token is needed: send Authorization: Bearer TOKEN, or log in on the page")
-
-    def is_let_in(self, headers: Headers) -> bool:
-        """Whether a request carries the token, or the cookie of a login."""
-        if self.token is None:
-            return True
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and same(given.strip(), self.token):
-            return True
-        return same(_cookie_of(headers), cookie_value(self.token))
 
     def _is_own_name(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
@@ -196,6 +188,16 @@ class Bucket:
             return (1 - self._left) / self.per_second
         self._left -= 1
         return 0.0
+
+
+def is_let_in(headers: Headers, token: str | None) -> bool:
+    """Whether a request carries the token, where one is needed, or the cookie of a login."""
+    if token is None:
+        return True
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and same(given.strip(), token):
+        return True
+    return same(_cookie_of(headers), cookie_value(token))
 
 
 def same(given: str, wanted: str) -> bool:

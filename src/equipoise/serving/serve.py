@@ -13,7 +13,7 @@ from equipoise.devices import Device
 from equipoise.errors import UsageError, reason
 from equipoise.runs.run import CONFIG
 from equipoise.serving.app import make_app
-from equipoise.serving.guard import LOCAL
+from equipoise.serving.guard import LOCAL, Guard
 from equipoise.serving.protocol import bounded_protocol
 from equipoise.serving.service import Service
 from equipoise.serving.settings import Settings
@@ -63,8 +63,9 @@ def listen(host: str, port: int) -> socket.socket:
 def make_server(settings: Settings, *, access_log: bool = False) -> Server:
     """A server that is ready to run on a socket, `Server.run(sockets=[...])`."""
     app, limits = make_app(settings), settings.limits
+    service: Service = app.state.service
     config = uvicorn.Config(
-        app,
+        Guard(app, settings, service.telemetry),  # outside of all that answers, the application's own failures too
         http=bounded_protocol(limits),
         ws="none",
         lifespan="on",
@@ -77,7 +78,7 @@ def make_server(settings: Settings, *, access_log: bool = False) -> Server:
         timeout_graceful_shutdown=int(limits.shutdown_seconds),
         h11_max_incomplete_event_size=2**15,
     )
-    return Server(config, app.state.service)
+    return Server(config, service)
 
 
 def serve(

@@ -4,7 +4,9 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
+from starlette.concurrency import run_in_threadpool
 
+from equipoise.runs.run import Run
 from equipoise.serving.background import Background
 from equipoise.serving.catalogue import ID_DIGITS, Catalogue
 from equipoise.serving.explore import strongest_directions
@@ -57,6 +59,19 @@ class Service:
         ):
             self.telemetry.gauge(name, meaning, read)
 
+    async def checkpoint(self, run_id: str, at: int | None, *, best: bool, ema: bool) -> tuple[Run, Checkpoint]:
+        """A run, and which of its checkpoints is meant: found in a thread, as a shared folder may take its time.
+
+        Raises:
+            Refusal: there is none.
+        """
+
+        def find() -> tuple[Run, Checkpoint]:
+            run = self.catalogue.run(run_id)
+            return run, find_checkpoint(run, at, best=best, ema=ema)
+
+        return await run_in_threadpool(find)
+
     async def model(self, run_id: str, at: int | None, *, best: bool, ema: bool) -> Model:
         """The generator of a checkpoint.
 
@@ -64,19 +79,17 @@ class Service:
             Refusal: there is none, or it is not loaded in time.
             UsageError: it cannot be loaded.
         """
-        run = self.catalogue.run(run_id)
-        checkpoint = find_checkpoint(run, at, best=best, ema=ema)
+        run, checkpoint = await self.checkpoint(run_id, at, best=best, ema=ema)
         device = self.settings.device
         return await self.loading.result(checkpoint, lambda: open_model(run, checkpoint, device), lambda got: got.size)
 
-    async def directions(self, run_id: str, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    async def directions(self, run: Run, checkpoint: Checkpoint) -> list[dict[str, Any]]:
         """Directions of a checkpoint, the strongest first; found once.
 
         Raises:
             Refusal: they are not found in time.
         """
-        run, device = self.catalogue.run(run_id), self.settings.device
-        work = partial(strongest_directions, run, checkpoint, device)
+        work = partial(strongest_directions, run, checkpoint, self.settings.device)
         return await self.explorer.result(("directions", checkpoint), work)
 
     def end_streams(self) -> None:

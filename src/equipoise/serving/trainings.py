@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +34,7 @@ class Trainings:
         self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
+        self._lock = threading.Lock()
 
     def choices(self) -> dict[str, Any]:
         """What may be trained, and the limits.
@@ -59,7 +62,7 @@ class Trainings:
         """Whether a training that was started here is in progress."""
         return self.process is not None and self.process.poll() is None
 
-    def start(self, data: str, objective: str, length: dict[str, float], resolution: int | None) -> Path:
+    def start(self, data: str, objective: str, length: Mapping[str, float], resolution: int | None) -> Path:
         """Start a run; returns the folder that it is going to have, once it has read its data.
 
         Args:
@@ -72,6 +75,10 @@ class Trainings:
             Refusal: it is not allowed, one is running, or there is no such data or objective.
         """
         self._check_allowed()
+        with self._lock:
+            return self._start(data, objective, length, resolution)
+
+    def _start(self, data: str, objective: str, length: Mapping[str, float], resolution: int | None) -> Path:
         if self.running:
             raise Refusal(409, "a run that was started here is still training: wait until it ends")
         if data not in self._data():
@@ -82,7 +89,7 @@ class Trainings:
         place = str(folder / data) if folder is not None and data not in (*BUNDLED, *TOYS) else data
         out = self._free_folder(f"{objective}-{data}")
         words = ["train", objective, "--data", place, "--out", str(out), "--quiet"]
-        words += [word for name, value in length.items() for word in (f"--{name}", f"{value:g}")]
+        words += [word for name, value in length.items() for word in (f"--{name}", str(value))]
         words += [] if resolution is None or data in TOYS else ["--resolution", str(resolution)]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # read when the process has ended
         # A session of its own: Ctrl-C in the server's terminal reaches the server alone, which then stops it.

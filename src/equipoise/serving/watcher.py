@@ -109,11 +109,13 @@ class Watcher:
 
     def _ask(self) -> None:
         """Tell everybody how the runs are."""
-        self.catalogue.statuses()  # before anybody asks: the first time, this takes seconds
+        with contextlib.suppress(OSError):  # a shared folder that is away for a moment
+            self.catalogue.statuses()  # before anybody asks: the first time, this takes seconds
         due = 0.0
         while clients := self._next_clients():
             if time.monotonic() >= due or any(not client.told for client in clients):
-                self._tell_statuses(clients)
+                with contextlib.suppress(OSError):
+                    self._tell_statuses(clients)
                 due = time.monotonic() + STATUS_SECONDS
             time.sleep(LOOK_SECONDS)
 

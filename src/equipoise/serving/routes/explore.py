@@ -18,7 +18,7 @@ from equipoise.serving.explore import (
     real_images,
     training_images,
 )
-from equipoise.serving.models import Checkpoint, chosen_labels, drawn, find_checkpoint, given_latents
+from equipoise.serving.models import Checkpoint, chosen_labels, drawn, given_latents
 from equipoise.serving.refusal import Refusal
 from equipoise.serving.routes.images import Label, Latent, Weights, grid_png, in_base64, png
 from equipoise.serving.routes.runs import PNG, as_json
@@ -40,8 +40,8 @@ class Nearest(Weights):
 @router.get("/runs/{run_id}/directions")
 async def directions(run_id: RunId, service: Served, at: At = None, best: bool = False, ema: bool = True) -> Response:
     """Directions in which images change most, the strongest first; found once for a checkpoint."""
-    _, checkpoint = _checkpoint(service, run_id, at, best=best, ema=ema)
-    return as_json({"directions": await service.directions(run_id, checkpoint)})
+    run, checkpoint = await service.checkpoint(run_id, at, best=best, ema=ema)
+    return as_json({"directions": await service.directions(run, checkpoint)})
 
 
 @router.post("/runs/{run_id}/invert")
@@ -54,9 +54,9 @@ async def invert(
     ema: Annotated[bool, Form()] = True,
 ) -> Response:
     """The latent of a picture; where D is an autoencoder also its reconstruction and the energy of every pixel."""
-    run, checkpoint = _checkpoint(service, run_id, at, best=best, ema=ema)
-    data = await image.read()
-    limits, traits = service.settings.limits, service.catalogue.traits(run_id)
+    run, checkpoint = await service.checkpoint(run_id, at, best=best, ema=ema)
+    data, limits = await image.read(), service.settings.limits
+    traits = await run_in_threadpool(service.catalogue.traits, run_id)
     if len(data) > limits.upload_bytes:
         raise Refusal(413, f"the picture has more than {limits.upload_bytes:,} bytes: send a smaller one")
     channels = traits[0].shape[0] if traits else 3
@@ -94,17 +94,12 @@ async def real(
     columns: Annotated[int | None, Query(ge=1, le=MOST_REAL)] = None,
 ) -> Response:
     """Training images in a grid."""
-    run = service.catalogue.run(run_id)
+    run = await run_in_threadpool(service.catalogue.run, run_id)
     if run.config.toy:
         raise Refusal(400, "this run is on a toy, of points and not of images: its samples show them")
     images = await service.explorer.result(("real", str(run.path), count), lambda: real_images(run, count), _bytes)
     data = await run_in_threadpool(lambda: grid_png(images, columns))
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
-
-
-def _checkpoint(service: Service, run_id: str, at: int | None, *, best: bool, ema: bool) -> tuple[Run, Checkpoint]:
-    run = service.catalogue.run(run_id)
-    return run, find_checkpoint(run, at, best=best, ema=ema)
 
 
 async def _explorer(service: Service, run: Run, checkpoint: Checkpoint) -> Explorer:
@@ -114,7 +109,7 @@ async def _explorer(service: Service, run: Run, checkpoint: Checkpoint) -> Explo
 
 
 async def _training_images(service: Service, run_id: str) -> TrainingImages:
-    run = service.catalogue.run(run_id)
+    run = await run_in_threadpool(service.catalogue.run, run_id)
     key = ("training images", str(run.path))
     return await service.explorer.result(key, lambda: training_images(run), lambda found: _bytes(found.pixels))
 

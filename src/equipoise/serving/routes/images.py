@@ -80,7 +80,8 @@ async def generate(run_id: RunId, asked: Generate, service: Served) -> Response:
     model = await service.model(run_id, asked.at, best=asked.best, ema=asked.ema)
     latents, labels = _latents(asked, model)
     if asked.direction is not None:
-        found = await service.directions(run_id, model.checkpoint)
+        run, checkpoint = await service.checkpoint(run_id, asked.at, best=asked.best, ema=asked.ema)
+        found = await service.directions(run, checkpoint)
         if asked.direction.index >= len(found):
             raise UsageError(f"this run has directions 0 to {len(found) - 1}, not {asked.direction.index}")
         latents = latents + asked.direction.amount * torch.tensor(found[asked.direction.index]["vector"])

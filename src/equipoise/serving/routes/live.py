@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from equipoise.serving.following import Follower, Place, place_now
 from equipoise.serving.routes.runs import Responses
@@ -28,13 +29,15 @@ async def events(
     which the stream goes on after a broken connection; without one, nor `since`, it begins with what is written from
     now on.
     """
-    folder = service.catalogue.entry(run_id).folder
     place = Place.parse(last_event or last_event_id or "")
-    if place is None and since is not None:
-        follower = Follower(folder, Place(0, 0, since), since)
-    else:
-        follower = Follower(folder, place or place_now(folder))
-    return _streamed(service, service.watcher.join(run_id, follower))
+
+    def follow() -> Follower:
+        folder = service.catalogue.entry(run_id).folder
+        if place is None and since is not None:
+            return Follower(folder, Place(0, 0, since), since)
+        return Follower(folder, place or place_now(folder))
+
+    return _streamed(service, service.watcher.join(run_id, await run_in_threadpool(follow)))
 
 
 @router.get("/live", responses=STREAM, response_class=StreamingResponse)

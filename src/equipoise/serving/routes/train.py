@@ -43,7 +43,7 @@ def choices(service: Served) -> dict[str, Any]:
 
 
 @router.post("/train", status_code=202)
-async def train(asked: Train, service: Served) -> Started:
+def train(asked: Train, service: Served) -> Started:
     """Start a run, one at a time; all that is not said here is chosen from the data.
 
     That it failed, GET /train tells in a sentence.
@@ -53,6 +53,6 @@ async def train(asked: Train, service: Served) -> Started:
     if (asked.minutes or 0) > limits.train_minutes or (asked.images or 0) > limits.train_images:
         most = f"{limits.train_minutes:g} minutes and {limits.train_images:,} images"
         raise Refusal(422, f"at most {most} are trained from here: ask for less")
-    length = {"minutes": asked.minutes} if asked.minutes is not None else {"images": float(asked.images or 0)}
+    length = {"minutes": asked.minutes} if asked.minutes is not None else {"images": asked.images or 0}
     folder = service.trainings.start(asked.data, asked.objective, length, asked.resolution)
     return Started(id=id_of(folder))
