@@ -109,7 +109,8 @@ def report(runs: Path, out: Path) -> None:
             picture(firsts[name], out / "objectives" / f"{name}.png")
     ranked = sorted(results, key=lambda name: statistics.mean(row["kid"] for row in results[name]))
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *(line(name, results[name]) for name in ranked)]
-    about = "`python -m benchmarks.digits` made this table and these pictures; its docstring says what they are."
+    about = "`python -m benchmarks.digits` made this table and these pictures; its docstring says what they are. "
+    about += "The minutes of a run that was resumed are those of its last process."
     if missing := [name for name in PRESETS if name not in results]:
         about += f" Not run yet: {', '.join(missing)}."
     (out / "digits.md").write_text("\n\n".join(["# Digits", about, "\n".join(lines), PICTURE]) + "\n")

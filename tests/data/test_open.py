@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shard_tools import numbers, png, shards
 
 from equipoise.data import Images, open_dataset, place_of
 from equipoise.data.shards import Stream
 from equipoise.errors import UsageError
+from shard_tools import numbers, png, shards
 
 SHARE = 0.3
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from shard_tools import tar
 
 from equipoise.data import TOYS, open_dataset, open_images
+from shard_tools import tar
 
 COLOURS = np.random.default_rng(0).bytes(24 * 3 * 6 * 8)
 PIXELS = np.frombuffer(COLOURS, np.uint8).reshape(24, 3, 6, 8)  # (N, C, H, W), which need no resampling

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from shard_tools import QUICK, Server, cut, numbers, serving, shards
 
 from equipoise.data.shards import RetryPolicy, Stream, StreamBroken, open_stream
 from equipoise.data.shards.fetch import Download, FileStamp, _stamp_of, redacted
+from shard_tools import QUICK, Server, cut, numbers, serving, shards
 
 COUNTS = [40, 33, 25]
 

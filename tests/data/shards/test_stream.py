@@ -17,7 +17,6 @@ import pytest
 import torch
 import webdataset
 from PIL import Image
-from shard_tools import numbers, png, shards, tar
 from unprivileged import as_nobody
 
 from equipoise.data import inspect, open_images
@@ -25,6 +24,7 @@ from equipoise.data.shards import Stream, StreamBroken, is_stream, open_stream
 from equipoise.data.shards import shards as source
 from equipoise.data.shards.order import assign_shards
 from equipoise.errors import UsageError
+from shard_tools import numbers, png, shards, tar
 
 COUNTS = [50, 43, 0, 61, 7, 39]
 Opener = Callable[..., Stream]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from shard_tools import QUICK, Server, numbers, serving, shards
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
@@ -23,6 +22,7 @@ from equipoise.objectives import MAGAN
 from equipoise.runs.checkpoint import load
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import Distributed
+from shard_tools import QUICK, Server, numbers, serving, shards
 
 COUNTS = [30, 26, 40, 24]
 

@@ -12,10 +12,10 @@ import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shard_tools import png, tar
 
 from equipoise.data.shards.samples import read_samples
 from equipoise.data.shards.tar import DamagedTarError, Tar
+from shard_tools import png, tar
 
 IMAGE = png(1)
 
