@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from command import Command
+from permissions import run_obeying_permissions
 
 
 @contextmanager
@@ -130,13 +131,15 @@ def test_without_the_usual_folder(within: Command) -> None:
     assert "runs" in result.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_folder_that_may_not_be_read(within: Command, runs: Path) -> None:
+def test_a_folder_that_may_not_be_read(runs: Path) -> None:
     runs.chmod(0)
     try:
-        assert within("serve").returncode == 2
+        done = run_obeying_permissions("-m", "equipoise", "serve", "--port", "0", cwd=runs.parent)
     finally:
         runs.chmod(0o700)
+    assert done.returncode == 2, done.stderr
+    assert "Permission denied" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_missing_extra_is_named(runs: Path) -> None:

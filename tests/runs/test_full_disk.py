@@ -1,11 +1,9 @@
 """A disk that is full, read-only or forbidden: one sentence, nothing half-written, and what was there stays."""
 
-import ctypes
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +15,8 @@ from equipoise import Run, TrainConfig, UsageError
 from equipoise.data import open_images, pack
 from equipoise.runs import checkpoint, jsonl
 from equipoise.runs.files import WriteError
+from permissions import run_obeying_permissions
 
-PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # of Linux: prctl, capabilities
 SIZE = 4 * 2**20  # bytes of the disk
 
 
@@ -143,25 +141,9 @@ for write in (
 """
 
 
-def obey_permissions() -> None:
-    """Give up what lets root write anywhere (CAP_DAC_OVERRIDE), for the program that is started next."""
-    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0):
-        os._exit(77)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has capabilities")
 def test_folders_of_others(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_LOCKED_FOLDER],
-        cwd=tmp_path,
-        preexec_fn=obey_permissions,  # no threads here
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 77:
-        pytest.skip("root that may not give up its rights writes anywhere")
+    done = run_obeying_permissions("-c", IN_A_LOCKED_FOLDER, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run, cache = done.stdout.splitlines()
     assert re.search("cannot make a run at .*Permission denied; choose another --out", run)

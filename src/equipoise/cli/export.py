@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -65,17 +66,14 @@ def export(
         private: With --push, only you see a new model.
     """
     push_folder = None if push is None else _push_function(format)
+    weights, models = dict[str, Any](ema=ema, best=best, at=at), dict[str, Any](batch=batch, fp16=fp16, int8=int8)
     done = write(
         run,
         out,
         format=format,
         what=what,
-        ema=ema,
-        best=best,
-        at=at,
-        batch=batch,
-        fp16=fp16,
-        int8=int8,
+        **weights,
+        **models,
         name=name or push,
         scores=scores,
         licence=licence,

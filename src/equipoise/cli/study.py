@@ -1,6 +1,6 @@
 """equipoise study: many trainings on equal budgets, side by side, with a report of what they show."""
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from equipoise.errors import UsageError
 from equipoise.evaluation.request import Names
 from equipoise.studies.plan import STUDY, Study, assignments, read_study
 from equipoise.studies.report import write_report
+from equipoise.studies.study import checked_configs
 from equipoise.studies.study import study as run_study
 
 
@@ -22,23 +23,47 @@ def main(words: list[str]) -> int:
     return parse_and_call(study, words, "study")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study compares: these flags override the file study.yaml, or stand alone."""
+
+    objectives: Names = ()
+    """Objectives to compare, by their defaults; `equipoise train` lists them."""
+    data: Names | None = None
+    """Data sets to train on, as for `equipoise train --data`."""
+    seeds: Count | None = None
+    """Number of seeds of each arm on each data set."""
+    budget: str | None = None
+    """Length of each trial: images such as 200k, or time of one core such as 10min (of a GPU, by the clock)."""
+    set: tuple[str, ...] = ()
+    """Settings of all arms, such as resolution=16 width=16."""
+    vary: tuple[str, ...] = ()
+    """Settings with values, such as gamma=0.3,0.5: every arm is taken with each."""
+    metric: str | None = None
+    """Metric to compare by; by default kid, of toys mmd."""
+    count: Count | None = None
+    """Samples in each score."""
+    baseline: str | None = None
+    """The arm to beat: only pairs with it are compared."""
+    search: Count | None = None
+    """Settings to try of each arm, each with all seeds, by Optuna."""
+    of: Names = ()
+    """Settings to search over, such as lr,gamma."""
+    range: tuple[str, ...] = ()
+    """Ranges to search, such as lr=1e-4:1e-2; by default those of "Are GANs Created Equal?"."""
+    sampler: str | None = None
+    """How settings are proposed: tpe or random."""
+    threads: ProcessCount | None = None
+    """Processor threads of each trial."""
+
+
+PLAIN = ("data", "seeds", "budget", "metric", "count", "baseline", "threads")  # flags that are a study's own fields
+
+
 def study(
     plan: Positional[Path | None] = None,
     out: Path | None = None,
-    objectives: Names = (),
-    data: Names | None = None,
-    seeds: Count | None = None,
-    budget: str | None = None,
-    set: tuple[str, ...] = (),  # the flag's name
-    vary: tuple[str, ...] = (),
-    metric: str | None = None,
-    count: Count | None = None,
-    baseline: str | None = None,
-    search: Count | None = None,
-    of: Names = (),
-    range: tuple[str, ...] = (),
-    sampler: str | None = None,
-    threads: ProcessCount | None = None,
+    flags: Plan = Plan(),  # each field is a flag
     jobs: ProcessCount | None = None,
     ray: str | None = None,
     dry_run: bool = False,
@@ -63,47 +88,14 @@ def study(
     Args:
         plan: File study.yaml, or the folder of a study to go on with.
         out: Folder of the study.
-        objectives: Objectives to compare, by their defaults; `equipoise train` lists them.
-        data: Data sets to train on, as for `equipoise train --data`.
-        seeds: Number of seeds of each arm on each data set.
-        budget: Length of each trial: images such as 200k, or time of one core such as 10min (of a GPU, by the clock).
-        set: Settings of all arms, such as resolution=16 width=16.
-        vary: Settings with values, such as gamma=0.3,0.5: every arm is taken with each.
-        metric: Metric to compare by; by default kid, of toys mmd.
-        count: Samples in each score.
-        baseline: The arm to beat: only pairs with it are compared.
-        search: Settings to try of each arm, each with all seeds, by Optuna.
-        of: Settings to search over, such as lr,gamma.
-        range: Ranges to search, such as lr=1e-4:1e-2; by default those of "Are GANs Created Equal?".
-        sampler: How settings are proposed: tpe or random.
-        threads: Processor threads of each trial.
+        flags: What is compared.
         jobs: Trials at once on this machine; by default as many as there are cores for.
         ray: Run on a Ray cluster: its address HOST:PORT, or auto.
         dry_run: Check everything and print the study as study.yaml, without training.
         quiet: Show no progress.
     """
-    given: dict[str, Any] = {
-        "data": data,
-        "seeds": seeds,
-        "budget": budget,
-        "metric": metric,
-        "count": count,
-        "baseline": baseline,
-        "threads": threads,
-    }
-    values = {name: value for name, value in given.items() if value is not None}
-    if objectives:
-        values["arms"] = {name: {} for name in objectives}
-    if search is not None:
-        values["search"] = {"trials": search, "of": of, "ranges": _ranges(range)} | (
-            {"sampler": sampler} if sampler else {}
-        )
-    elif of or range or sampler:
-        raise UsageError("--of, --range and --sampler say how to search: add --search, the number of settings to try")
-    asked = _merged(plan, values, assignments(set, "--set"), assignments(vary, "--vary"))
+    asked = asked_study(plan, flags)
     if dry_run:
-        from equipoise.studies.study import checked_configs
-
         checked_configs(asked, quiet=quiet)
         print(asked.to_yaml(), end="")
         return 0
@@ -127,25 +119,37 @@ def report(folder: Positional[Path], baseline: str | None = None) -> int:
     return 0
 
 
-def _merged(plan: Path | None, values: dict[str, Any], settings: dict[str, Any], vary: dict[str, Any]) -> Study:
-    """The study of a file or a folder, if one is named, with flags over it."""
+def asked_study(plan: Path | None, flags: Plan) -> Study:
+    """The study of a file or a folder, if one is named, with flags over it.
+
+    Raises:
+        UsageError: nothing is named, or something that cannot be.
+    """
     base: dict[str, Any] = {}
     if plan is not None:
         base = read_study(plan / STUDY if plan.is_dir() else plan).to_dict()
-    elif "arms" not in values:
+    elif not flags.objectives:
         raise UsageError("name what to compare: --objectives began,gan, or a file study.yaml")
-    merged = {**base, **values}
-    lists = {name: list(value) if isinstance(value, list) else _values(value) for name, value in vary.items()}
-    for name, more in (("settings", settings), ("vary", lists)):
+    merged = base | {name: value for name in PLAIN if (value := getattr(flags, name)) is not None}
+    if flags.objectives:
+        merged["arms"] = {name: {} for name in flags.objectives}
+    if flags.search is not None:
+        merged["search"] = {"trials": flags.search, "of": flags.of, "ranges": _ranges(flags.range)}
+        merged["search"] |= {"sampler": flags.sampler} if flags.sampler else {}
+    elif flags.of or flags.range or flags.sampler:
+        raise UsageError("--of, --range and --sampler say how to search: add --search, the number of settings to try")
+    lists = {name: _values(value) for name, value in assignments(flags.vary, "--vary").items()}
+    for name, more in (("settings", assignments(flags.set, "--set")), ("vary", lists)):
         if more:
             merged[name] = {**base.get(name, {}), **more}
     return Study.from_dict(merged)
 
 
 def _values(value: Any) -> list[Any]:
-    """Values with commas between, each read as in YAML."""
-    parts = str(value).split(",") if isinstance(value, str) else [value]
-    return [assignments([f"x={part}"], "--vary")["x"] if isinstance(part, str) else part for part in parts]
+    """A list, or values with commas between, each read as in YAML."""
+    if not isinstance(value, str):
+        return value if isinstance(value, list) else [value]
+    return [assignments([f"x={part}"], "--vary")["x"] for part in value.split(",")]
 
 
 def _ranges(words: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -167,4 +171,4 @@ def _print_paths(folder: Path) -> None:
     for line in (folder / "report.md").read_text().splitlines()[2:]:
         if not line.startswith("- "):
             break
-        print(f"  {line[2:]}", file=sys.stdout)
+        print(f"  {line[2:]}")

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from equipoise.config.messages import check_keys, construct, suggestion
 from equipoise.config.numbers import Count, ProcessCount, parse_count
 from equipoise.errors import UsageError, quoted, reason
+from equipoise.evaluation.request import Names
 from equipoise.reading import parse_yaml, read_text
 
 STUDY = "study.yaml"  # first file of a study's folder
@@ -55,13 +56,6 @@ def _parse_seeds(seeds: Any) -> Any:
     if not 1 <= count <= MAX_SEEDS:
         raise ValueError(f"should be at least 1, for an arm without a seed is never trained, and at most {MAX_SEEDS}")
     return tuple(range(count))
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 @dataclass(frozen=True, kw_only=True)

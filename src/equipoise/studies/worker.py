@@ -105,9 +105,10 @@ def scores(run: Run, scoring: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: as `evaluate`.
     """
-    best = run.best_checkpoint()
-    last = evaluate(run, seed=1, device=run.config.device, quiet=True, **scoring)
-    chosen = evaluate(run, seed=1, best=True, device=run.config.device, quiet=True, **scoring) if best else last
+    best, last = run.best_checkpoint(), evaluate(run, seed=1, device=run.config.device, quiet=True, **scoring)
+    chosen = last
+    if best and images_of(best) != images_of(run.checkpoints()[-1]):  # else it has just been scored
+        chosen = evaluate(run, seed=1, best=True, device=run.config.device, quiet=True, **scoring)
     return {
         "final": {name: figure["value"] for name, figure in last.figures.items()},
         "deviation": {name: figure["deviation"] for name, figure in last.figures.items() if "deviation" in figure},
