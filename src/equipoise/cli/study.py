@@ -138,18 +138,18 @@ def asked_study(plan: Path | None, flags: Plan) -> Study:
         merged["search"] |= {"sampler": flags.sampler} if flags.sampler else {}
     elif flags.of or flags.range or flags.sampler:
         raise UsageError("--of, --range and --sampler say how to search: add --search, the number of settings to try")
-    lists = {name: _values(value) for name, value in assignments(flags.vary, "--vary").items()}
+    lists = {name: _values(name, value) for name, value in assignments(flags.vary, "--vary").items()}
     for name, more in (("settings", assignments(flags.set, "--set")), ("vary", lists)):
         if more:
             merged[name] = {**base.get(name, {}), **more}
     return Study.from_dict(merged)
 
 
-def _values(value: Any) -> list[Any]:
+def _values(name: str, value: Any) -> list[Any]:
     """A list, or values with commas between, each read as in YAML."""
     if not isinstance(value, str):
         return value if isinstance(value, list) else [value]
-    return [assignments([f"x={part}"], "--vary")["x"] for part in value.split(",")]
+    return [assignments([f"{name}={part}"], "--vary")[name] for part in value.split(",")]
 
 
 def _ranges(words: tuple[str, ...]) -> dict[str, tuple[float, float]]:

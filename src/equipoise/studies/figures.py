@@ -27,7 +27,13 @@ DOTS_PER_INCH = 160
 WIDTH = 9.0  # inches
 BAND_REPETITIONS = 1_000  # of the bootstrap of each point of a curve
 SHOWN = 24  # samples of each arm in the grids
+WIDE = 20  # ratio of the largest to the smallest value beyond which an axis is logarithmic
 LARGE = 12  # arms from which on lines are thin
+
+
+def scale_of(values: Sequence[float]) -> str:
+    """Scale of an axis on which these values are shown."""
+    return "log" if values and 0 < WIDE * min(values) < max(values) else "linear"
 
 
 def style_of(index: int, count: int) -> dict[str, Any]:
@@ -66,8 +72,7 @@ def intervals(results: Results, summaries: Sequence[Summary]) -> "Figure":
     axes.set_yticks([len(summaries) - index for index in range(len(summaries))], [each.arm for each in summaries])
     axes.set_ylim(0.4, len(summaries) + 0.6)
     axes.set_xlabel(_axis_title(results))
-    if scored and min(scored) > 0 and max(scored) > 20 * min(scored):
-        axes.set_xscale("log")
+    axes.set_xscale(scale_of(scored))
     axes.set_title(
         "Filled: final, open: best checkpoint; 95 % intervals; dots: trials", loc="left", size=9, color=FAINT
     )
@@ -96,16 +101,15 @@ def profiles(results: Results) -> "Figure":
     every = np.concatenate([row for arm in results.comparable for row in results.scaled(arm)])
     finite = every[np.isfinite(every)]
     low, high = finite.min(), finite.max()
-    wide = low > 0 and high > 20 * low
-    thresholds = np.geomspace(low, high, 120) if wide else np.linspace(low, high, 120)
+    scale = scale_of([low, high])
+    thresholds = np.geomspace(low, high, 120) if scale == "log" else np.linspace(low, high, 120)
     for arm in results.comparable:
         style = style_of(results.arms.index(arm), len(results.arms))
         profile = performance_profile(results.scaled(arm), thresholds, lower_is_better=results.lower_is_better)
         axes.plot(thresholds, profile.share, label=arm, lw=1.8, **style)
         if len(results.comparable) <= len(PALETTE):
             axes.fill_between(thresholds, profile.low, profile.high, color=style["color"], alpha=0.12, lw=0)
-    if wide:
-        axes.set_xscale("log")
+    axes.set_xscale(scale)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(_axis_title(results))
     axes.set_ylabel("share of trials as good or better")
@@ -131,8 +135,8 @@ def curves(results: Results, data: str) -> "Figure | None":
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.14, lw=0)
     for axes, label in zip(panels, ("images seen", "seconds of a core"), strict=True):
         axes.set_xlabel(label)
-        if name == "kid":
-            axes.set_yscale("log")
+        lowest, highest = axes.dataLim.intervaly
+        axes.set_yscale(scale_of([lowest, highest]))
     panels[0].set_ylabel("KID while training" if name == "kid" else "share of points in modes")
     _legend(panels[0], len(results.arms))
     return figure if drawn else None
@@ -182,8 +186,7 @@ def search_curves(found: Sequence[tuple[str, NDArray[np.float64]]], metric: str)
     panels[0].set_ylabel(f"expected best {metric} of k")
     panels[1].set_xlabel(f"{metric} on held-out images")
     panels[1].set_ylabel("share of settings as good or better")
-    for axes in panels:
-        axes.set_xscale("log" if axes is panels[1] and _positive(found) else "linear")
+    panels[1].set_xscale(scale_of([score for _, scores in found for score in scores[np.isfinite(scores)]]))
     _legend(panels[0], len(found))
     return figure
 
@@ -196,17 +199,11 @@ def search_settings(tried: Sequence[tuple[dict[str, float], float]], metric: str
         points = [(settings[name], score) for settings, score in tried if math.isfinite(score)]
         x, y = [point[0] for point in points], [point[1] for point in points]
         axes.plot(x, y, "o", ms=5, color=BLUE, alpha=0.7, mew=0)
-        if x and min(x) > 0 and max(x) > 20 * min(x):
-            axes.set_xscale("log")
-        if y and min(y) > 0 and max(y) > 20 * min(y):
-            axes.set_yscale("log")
+        axes.set_xscale(scale_of(x))
+        axes.set_yscale(scale_of(y))
         axes.set_xlabel(name)
     panels[0].set_ylabel(metric)
     return figure
-
-
-def _positive(found: Sequence[tuple[str, NDArray[np.float64]]]) -> bool:
-    return all((scores[np.isfinite(scores)] > 0).all() for _, scores in found)
 
 
 def _axis_title(results: Results) -> str:
