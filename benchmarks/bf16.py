@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.digits import mean_and_spread
+from benchmarks import mean_and_spread
 from equipoise import PRESETS, Run
 from equipoise.training.train import resume_if_exists
 

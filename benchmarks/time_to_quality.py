@@ -24,7 +24,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from benchmarks.digits import mean_and_spread
+from benchmarks import mean_and_spread
 from equipoise.bench import Textbook
 from equipoise.bench.steps import Step, equipoise_step, textbook_step
 from equipoise.config.datasets import open_dataset

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 import equipoise
-from benchmarks.digits import mean_and_spread
+from benchmarks import mean_and_spread
 from equipoise import PRESETS, Diverged, Run, TrainConfig
 from equipoise.sampling.load import load_discriminator
 from equipoise.sampling.sample import sample

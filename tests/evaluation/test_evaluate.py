@@ -348,14 +348,14 @@ def test_too_few_and_too_small_images_leave_out_what_nobody_asked_for() -> None:
         ["ms-ssim", "reconstruction"],
         [
             "kid, fid, fid-infinity, gaussian-mmd, inception-score, precision, recall, density, coverage, "
-            "sliced-wasserstein, vendi, memorisation, authenticity, modes: "
+            "sliced-wasserstein, vendi, detail, grain, memorisation, authenticity, modes: "
             "left out, for there are only 19 images in a set: do this"
         ],
     )
     with pytest.raises(UsageError, match=r"nothing can be scored \(kid, .*only 1 image in a set: do this\)"):
         choose_metrics(None, everything, (200, 1), "do this")
     names, notes = choose_metrics(None, Available(side=8), (200, 200))
-    assert names == ["kid", "fid", "precision", "recall", "density", "coverage", "vendi"]
+    assert names == ["kid", "fid", "precision", "recall", "density", "coverage", "vendi", "detail", "grain"]
     assert notes == ["sliced-wasserstein, ms-ssim: left out, for the images have 8 pixels a side"]
     with pytest.raises(UsageError, match="ms-ssim needs 11 pixels a side: leave it out of --metrics"):
         choose_metrics(("ms-ssim",), Available(side=8), (200, 200))

@@ -77,6 +77,8 @@ def test_each_metric_says_what_is_missing() -> None:
         "sliced-wasserstein": "16 pixels a side",
         "ms-ssim": None,
         "vendi": None,
+        "detail": None,
+        "grain": None,
         "reconstruction": "a run from latents alone",
         "memorisation": "a run, scored by its held-out images",
         "authenticity": "a run, scored by its held-out images",
@@ -118,7 +120,7 @@ def test_samples_and_real_images_keep_their_roles() -> None:
     ours = compute(TWO_SETS, samples, reference)
     for name in ("precision", "recall", "density", "coverage"):
         assert ours[name]["value"] == getattr(expected, name)
-    for name in ("inception-score", "ms-ssim", "vendi"):
+    for name in ("inception-score", "ms-ssim", "vendi", "detail", "grain"):
         assert compute([name], reference, samples)[name]["value"] == ours[name]["real"] != ours[name]["value"]
 
 
@@ -128,7 +130,7 @@ def test_a_set_and_itself_are_ideal() -> None:
     assert ours["fid"]["value"] == pytest.approx(0, abs=1e-9)
     assert ours["sliced-wasserstein"]["value"] == 0
     assert [ours[name]["value"] for name in ("precision", "recall", "coverage")] == [1, 1, 1]
-    for name in ("inception-score", "ms-ssim", "vendi"):
+    for name in ("inception-score", "ms-ssim", "vendi", "detail", "grain"):
         assert ours[name]["value"] == ours[name]["real"]
     assert ours["modes"]["value"] == ours["modes"]["of"]
     assert ours["modes"]["kl"] == 0

@@ -5,8 +5,13 @@ autoencoder cannot reconstruct paints grain. Both at once can have the data's po
 and grain everywhere.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from equipoise.metrics.base import MetricResult
+from equipoise.metrics.metric import Metric, MetricInputs
 
 MEDIAN = 0.6745  # of the absolute value of N(0, 1)
 
@@ -62,3 +67,32 @@ def noise_share(images: Tensor) -> float:
 
 def _hann(length: int) -> Tensor:
     return torch.hann_window(length + 2, periodic=False, dtype=torch.float64)[1:-1]  # without the zeros at both ends
+
+
+def _beside_real(share: Callable[[Tensor], float]) -> Callable[[MetricInputs], MetricResult]:
+    """The share of the samples as the value, and that of the real images."""
+
+    def compute(inputs: MetricInputs) -> MetricResult:
+        samples, reference = inputs.pictures
+        return {"value": share(samples), "real": share(reference)}
+
+    return compute
+
+
+DETAIL = Metric(
+    compute=_beside_real(fine_share),
+    needs=frozenset({"pictures"}),
+    minimum_side=4,
+    better="reference",
+    ideal=None,
+    description="share of the finest octave in the power of images: low is blur",
+)
+
+GRAIN = Metric(
+    compute=_beside_real(noise_share),
+    needs=frozenset({"pictures"}),
+    minimum_side=4,
+    better="reference",
+    ideal=None,
+    description="share of the finest detail that lies evenly as noise does: high is grain",
+)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from equipoise.errors import UsageError, quoted
 from equipoise.metrics.base import MetricResult, require
+from equipoise.metrics.detail import DETAIL, GRAIN
 from equipoise.metrics.frechet import FID, FID_INFINITY
 from equipoise.metrics.inception import INCEPTION_SCORE
 from equipoise.metrics.kernel import CMMD, GAUSSIAN_MMD, KID
@@ -31,6 +32,8 @@ METRICS: dict[str, Metric] = {
     "sliced-wasserstein": SLICED_WASSERSTEIN,
     "ms-ssim": MS_SSIM,
     "vendi": VENDI,
+    "detail": DETAIL,
+    "grain": GRAIN,
     "reconstruction": RECONSTRUCTION,
     "memorisation": MEMORISATION,
     "authenticity": AUTHENTICITY,
