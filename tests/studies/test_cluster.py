@@ -31,11 +31,29 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_trials_of_a_killed_node_go_on_elsewhere_from_their_checkpoints(cluster: Any, tmp_path: Path) -> None:
-    words = ["--objectives", "gan", "--budget", "25600", "--seeds", "2", *WORDS, "--ray", cluster.address, "--out", "s"]
+def start_study(words: list[str], cluster: Any, folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "equipoise", "study", *words, *WORDS, "--ray", cluster.address, "--out", "s"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "equipoise", "study", *words]
-    study = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_search_runs_on_the_cluster_group_by_group(cluster: Any, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    words = ["--objectives", "gan", "--search", "4", "--of", "lr", "--budget", "1280", "--seeds", "2"]
+    study = start_study(words, cluster, tmp_path)
+    _, errors = study.communicate(timeout=300)
+    assert study.returncode == 0, errors
+    folders = sorted(folder for folder in tmp_path.glob("s/trials/*/digits/seed-?") if folder.is_dir())
+    assert len(folders) == 8
+    outcomes = [read_outcome(folder) for folder in folders]
+    assert all(outcome and outcome.state in ("finished", "stopped") for outcome in outcomes)
+    rates = {Run.open(folder).config.lr for folder in folders}
+    assert len(rates) >= 3, "the arm's own, the published, and what Optuna proposed"
+    assert "settings" in (tmp_path / "s/report.md").read_text()
+
+
+def test_trials_of_a_killed_node_go_on_elsewhere_from_their_checkpoints(cluster: Any, tmp_path: Path) -> None:
+    study = start_study(["--objectives", "gan", "--budget", "25600", "--seeds", "2"], cluster, tmp_path)
     folders = [tmp_path / f"s/trials/gan/digits/seed-{seed}" for seed in (0, 1)]
     until = time.monotonic() + 120
     while any(read_progress(folder).images < 2560 for folder in folders):

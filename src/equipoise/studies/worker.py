@@ -58,7 +58,9 @@ def main() -> int:
 
 
 def _stop_at_end_of_input() -> None:
-    while sys.stdin.buffer.read(1):
+    # Not by way of `sys.stdin`: a thread that waits inside its buffer holds a lock that the interpreter wants at its
+    # end, and aborts without.
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

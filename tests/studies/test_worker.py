@@ -1,0 +1,26 @@
+"""The process of a trial, as a study starts it."""
+
+import json
+import subprocess
+import sys
+
+from equipoise.config.presets import PRESETS
+
+
+def test_a_worker_ends_well_while_its_input_is_open() -> None:
+    """A study keeps it open until the end; a thread of the worker waits there."""
+    config = PRESETS["gan"]["default"].with_changes(resolution=16, **{"network.width": 4})
+    job = json.dumps({"config": config.to_dict(), "seconds": 1.0, "threads": 1})
+    command = [sys.executable, "-m", "equipoise.studies.worker"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdin is not None
+        worker.stdin.write(f"{job}\n")
+        worker.stdin.flush()
+        code = worker.wait(timeout=120)
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        printed, errors = worker.stdout.read(), worker.stderr.read()
+    assert (code, errors) == (0, "")
+    assert int(printed.split()[-1]) >= config.batch
