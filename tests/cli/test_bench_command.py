@@ -22,6 +22,9 @@ def test_the_command_measures_and_writes(within: Command, tmp_path: Path) -> Non
     assert sum(figures["time"].values()) == pytest.approx(1)
     assert figures["machine"]["torch"] == torch.__version__
     assert f"{figures['ratio']:.2f}" in done.stdout
+    assert figures["core_seconds_per_image"] > 0
+    assert figures["textbook_core_seconds_per_image"] > 0
+    assert figures["joules_per_image"] is None or figures["joules_per_image"] > 0
     assert figures["convolution_passes"]["forward"] == figures["convolution_peak"]
     assert figures["convolution_passes"].keys() == {"forward", "images", "weights"}
     assert all(peak > 0 for peak in figures["convolution_passes"].values())

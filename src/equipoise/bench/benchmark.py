@@ -11,7 +11,7 @@ import torch
 from equipoise.bench.machine import BackgroundLoad, convolution_peaks, matmul_peak
 from equipoise.bench.steps import Step, SyntheticFeed, equipoise_step, textbook_step
 from equipoise.bench.textbook import TEXTBOOK, Textbook
-from equipoise.bench.timing import count_flops, peak_memory, profile_step, time_interleaved
+from equipoise.bench.timing import cost_of_step, count_flops, peak_memory, profile_step, time_interleaved
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, Precision, resolve_precision
@@ -133,6 +133,11 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         "others_busy_cores": busy_cores,
         "warning": warning,
     }
+    for name, prefix in (("equipoise", ""), ("textbook", "textbook_")):
+        if name in steps:
+            core_seconds, joules = cost_of_step(steps[name], device, cycle=cycle, seconds=limit / rounds)
+            figures[f"{prefix}core_seconds_per_image"] = core_seconds / case.batch
+            figures[f"{prefix}joules_per_image"] = None if joules is None else joules / case.batch
     figures["time"], figures["operators"] = profile_step(equipoise(), cycle, device)
     if "compiled" in steps:
         figures["compiled_images_per_second"] = case.batch / times["compiled"].median

@@ -13,7 +13,7 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
     head = [
         *("objective", "side", "width", "batch", "precision", "images/s"),
         *("× textbook", "× under autocast", "× compiled", "× less work"),
-        *("GFLOP/s", "of peak", "memory", "of textbook's", "forward / backward / optimiser / data"),
+        *("GFLOP/s", "of peak", "memory", "of textbook's", "core-s/1,000", "forward / backward / optimiser / data"),
     ]
     lines = [head, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -43,6 +43,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['share_of_peak']:.0%}",
         f"{row['memory_mib']:.0f} MiB",
         f"{row['memory_ratio']:.2f}" if "memory_ratio" in row else "-",
+        f"{1000 * row['core_seconds_per_image']:.1f}" if "core_seconds_per_image" in row else "-",
         " / ".join(f"{time[name]:.0%}" for name in ("forward", "backward", "optimiser", "data")) if time else "-",
     ]
 

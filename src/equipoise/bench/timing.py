@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from equipoise.bench.energy import EnergyMeter
 from equipoise.bench.machine import synchronize, timed
 from equipoise.bench.steps import MAKE_BATCH, Step
 
@@ -64,6 +66,24 @@ def time_interleaved(
         for name in list(steps) if number % 2 == 0 else reversed(list(steps)):
             times[name].append(seconds_per_step(steps[name], cycles[name]))
     return {name: Times(rounds) for name, rounds in times.items()}
+
+
+def cost_of_step(step: Step, device: torch.device, *, cycle: int, seconds: float) -> tuple[float, float | None]:
+    """What a step costs: seconds of processor cores, of all threads together, and joules where the machine counts them.
+
+    Args:
+        step: the step.
+        device: where it runs.
+        cycle: number of steps that belong together.
+        seconds: for which it is repeated, at least one cycle: counters of energy move a thousand times a second.
+    """
+    meter, cpu, until, count = EnergyMeter(), time.process_time(), time.monotonic() + seconds, 0
+    while not count or time.monotonic() < until:
+        _repeat(step, cycle)
+        count += cycle
+    synchronize(device)
+    joules = meter.joules()
+    return (time.process_time() - cpu) / count, None if joules is None else joules / count
 
 
 def count_flops(step: Step, cycle: int) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from equipoise.bench.energy import EnergyMeter
 from equipoise.config.train_config import TrainConfig
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.evaluate import evaluate
@@ -29,7 +30,6 @@ from equipoise.runs.lock import locked_if_free
 from equipoise.runs.numbered import images_of
 from equipoise.runs.run import CONFIG, Run
 from equipoise.studies.budget import images_in
-from equipoise.studies.energy import EnergyMeter
 from equipoise.studies.trials import (
     Outcome,
     Progress,
