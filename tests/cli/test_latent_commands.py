@@ -49,18 +49,21 @@ def test_interpolating_pictures(within: Command, photos: Path, tmp_path: Path) -
     assert re.search(r"photos/1\.png: residue 0\.\d+ \(one step by the encoder: 0\.\d+\)", done.stdout)
     assert "linear" in done.stdout, "its latents are uniform"
     strip = np.asarray(Image.open(tmp_path / "strip.png").convert("L"))
-    cell = strip.shape[1] // 7  # a real picture, five frames, and the next real picture
-    assert cell in range(60, 70)
+    across, down = 7 * 64 + 6 * 2, 4 * 64 + 3 * 2  # real, five frames, real; two ways of two rows each
+    body = strip[-down:, -across:]
+    real = np.asarray(Image.open(photos / "1.png")).repeat(4, axis=0).repeat(4, axis=1)
+    for row in (0, 1):  # where the first way ends, and below it that by one step
+        assert np.array_equal(body[row * 66 :][:64, -64:], real)
+    assert not np.array_equal(body[:64, 66:130], body[66:130, 66:130]), "one step and what was searched"
     pixels = np.asarray(Image.open(photos / "1.png"))
-    rows = strip[-2 * cell - 2 :]
-    for row, column in ((0, 6), (1, 0)):
-        part = rows[row * (cell + 2) + 4 :: 4, column * (cell + 1) :: 4][:8, :8]
-        assert part.shape == (8, 8)
     result = interpolate(Run.open(tmp_path / "began"), ends, frames=5, steps=4, starts=1, device="cpu")
     assert result.frames.shape == (2, 5, 1, 16, 16)
     assert np.array_equal(result.inversion.originals[1, 0], pixels)  # type: ignore[union-attr]
     assert np.array_equal(result.frames[0, -1], result.frames[1, 0])
     assert result.film.shape == (9, 1, 16, 16)
+    encoded = interpolate(Run.open(tmp_path / "began"), ends, frames=5, fast=True, device="cpu")
+    assert np.array_equal(result.one_step, encoded.frames)
+    assert encoded.one_step is None
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])

@@ -29,6 +29,8 @@ class Interpolation:
             ended.
         latents: (S, F, latent) float32.
         inversion: of the pictures between which the way leads, or None between drawn latents.
+        one_step: (S, F, C, H, W) uint8, the frames between the latents of the encoder alone; None without an encoder,
+            between drawn latents, and where the frames are these themselves (`fast`).
         loop: whether the last section leads back.
         spherical: whether along great circles.
     """
@@ -36,6 +38,7 @@ class Interpolation:
     frames: Tensor
     latents: Tensor
     inversion: Inversion | None
+    one_step: Tensor | None
     loop: bool
     spherical: bool
 
@@ -97,21 +100,30 @@ def interpolate(
         inversion = Inverter(players, search)(pictures.names, pictures.pixels, progress)
     else:
         check_labels(None if search.label is None else torch.tensor([search.label]), players.classes)
-    points = players.draw(random, "interpolate", search.seed).cpu() if inversion is None else inversion.latents
     spherical = along == "spherical" or (along == "auto" and players.prior == "normal")
-    latents = path(points, frames, spherical=spherical, loop=loop)
-    labels = _labels(players, latents, search.label, inversion)
-    made = players.pictures(latents.flatten(0, 1), labels)
-    return Interpolation(made.view(*latents.shape[:2], *players.shape), latents, inversion, loop, spherical)
+
+    def between(points: Tensor, ends: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Frames and latents of the way through `points`, whose classes are `ends`."""
+        latents = path(points, frames, spherical=spherical, loop=loop)
+        made = players.pictures(latents.flatten(0, 1), _labels(players, latents, search.label, ends))
+        return made.view(*latents.shape[:2], *players.shape), latents
+
+    if inversion is None:
+        made, latents = between(players.draw(random, "interpolate", search.seed).cpu(), None)
+        return Interpolation(made, latents, None, None, loop, spherical)
+    made, latents = between(inversion.latents, inversion.labels)
+    encoded = inversion.one_step if inversion.searched else None
+    one_step = None if encoded is None else between(encoded.latents, encoded.labels)[0]
+    return Interpolation(made, latents, inversion, one_step, loop, spherical)
 
 
-def _labels(players: TrainedPlayers, latents: Tensor, label: int | None, inversion: Inversion | None) -> Tensor | None:
+def _labels(players: TrainedPlayers, latents: Tensor, label: int | None, ends: Tensor | None) -> Tensor | None:
     """Class of each frame, (S * F,): that of the nearer end, which between drawn latents is the same everywhere."""
     if not players.classes:
         return None
     sections, frames = latents.shape[:2]
-    if inversion is None or inversion.labels is None:
+    if ends is None:
         return torch.full((sections * frames,), label or 0)
-    ends = torch.cat([inversion.labels, inversion.labels[:1]])
+    ends = torch.cat([ends, ends[:1]])
     later = torch.arange(frames) >= frames / 2
     return torch.where(later, ends[1 : sections + 1, None], ends[:sections, None]).flatten()

