@@ -12,6 +12,7 @@ from browsing import Open, Serve, Server, Visit, train
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
+from equipoise.runs.listing import read_status
 from zygote import Zygote
 
 
@@ -184,3 +185,36 @@ def test_a_server_with_a_token_asks_for_it(runs: Path, serving: Serve, visit: Op
     page.reload()
     page.locator("article").wait_for()
     opened.errors = [error for error in opened.errors if "401" not in error]
+
+
+def test_a_run_is_started_watched_and_stopped(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    page = visit(serving(runs).address).page
+    page.get_by_role("heading", level=2).first.wait_for()
+    assert page.get_by_role("link", name="New run").count() == 0, "nothing is started unless that is allowed"
+
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    page = (opened := visit(serving(folder, "--allow-train").address)).page
+    page.get_by_role("link", name="New run").click()
+    page.get_by_label("Images").select_option("ring8")
+    page.get_by_label("Objective").select_option("gan")
+    minutes = page.get_by_label("Minutes")
+    assert "at most 60" in page.inner_text("form")
+    assert "one at a time" in page.inner_text("form")
+    minutes.fill("61")
+    page.get_by_role("button", name="Train").click()
+    assert minutes.evaluate("field => field.validity.rangeOverflow"), "the browser says what is too much"
+    assert not list(folder.iterdir())
+    minutes.fill("30")
+    assert opened.serious() == []
+    page.get_by_role("button", name="Train").click()
+    page.get_by_role("heading", name="gan-ring8-001").wait_for()
+    assert "#live/" in page.url
+    page.get_by_text("training now").first.wait_for()
+
+    page.get_by_role("link", name="New run").click()
+    page.get_by_text("is training").wait_for()
+    assert page.get_by_role("button", name="Train").count() == 0
+    page.get_by_role("button", name="Stop it").click()
+    page.get_by_role("button", name="Train").wait_for()
+    assert read_status(folder / "gan-ring8-001").state in ("interrupted", "empty")  # as soon as it had a checkpoint

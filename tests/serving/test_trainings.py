@@ -31,7 +31,8 @@ def wait_for(client: Client, run_id: str) -> None:
 
 
 def test_it_is_forbidden_unless_allowed(served: Client) -> None:
-    for answer in (served.get("train"), served.post("train", {"data": "ring8", "images": 100})):
+    asked = {"data": "ring8", "images": 100}
+    for answer in (served.get("train"), served.post("train", asked), served.request("DELETE", "train")):
         assert answer.status_code == 403
         assert "--allow-train" in answer.json()["error"]
 
@@ -47,6 +48,7 @@ def test_one_run_at_a_time_which_ends_with_the_server(serve: Serve, folder: Path
     again = client.post("train", {"data": "ring8", "objective": "gan", "images": 100})
     assert again.status_code == 409
     assert client.get("train").json()["running"]
+    assert client.get("train").json()["run"] == started.json()["id"]
     wait_for(client, started.json()["id"])
     process = client.server.service.trainings.process
     assert process is not None

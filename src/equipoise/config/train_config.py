@@ -246,12 +246,17 @@ def read_yaml(text: str, origin: str) -> TrainConfig:
     Raises:
         UsageError: not YAML, not a mapping, an unknown key, or a value out of range.
     """
+    return read_yaml_made_with(text, origin)[0]
+
+
+def read_yaml_made_with(text: str, origin: str) -> tuple[TrainConfig, Any]:
+    """As `read_yaml`, with what the section `made_with` holds, or None where there is none."""
     try:
         values = parse_yaml(text)
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise UsageError("it must hold a mapping of settings, such as `data: digits`")
-        values.pop("made_with", None)
-        return TrainConfig.from_dict(values)
+        made_with = values.pop("made_with", None)
+        return TrainConfig.from_dict(values), made_with
     except ValueError as error:  # UsageError is one, too
         raise UsageError(f"{origin}: {error}") from error
 

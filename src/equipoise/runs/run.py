@@ -7,18 +7,18 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from equipoise.config.changes import forbidden_changes
-from equipoise.config.train_config import TrainConfig, read_yaml, write_yaml
+from equipoise.config.train_config import TrainConfig, read_yaml_made_with, write_yaml
 from equipoise.data import place_of
 from equipoise.data.cache import sync
 from equipoise.errors import UsageError, reason
-from equipoise.reading import check_name, parse_yaml, read_text
+from equipoise.reading import check_name, read_text
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
@@ -80,8 +80,7 @@ class Run:
                 f"{path} is not a run, it has no readable config.yaml ({reason(error)}): give the folder that "
                 "`equipoise train` made"
             ) from error
-        config = read_yaml(text, str(file))
-        made_with = cast(dict[str, Any], parse_yaml(text)).get("made_with")
+        config, made_with = read_yaml_made_with(text, str(file))
         return cls(path, config, place_of(str(made_with.get(DATA_PATH, ""))) if isinstance(made_with, dict) else None)
 
     def change_config(self, config: TrainConfig, place: str) -> None:

@@ -10,11 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, TypeAdapter
 
 from equipoise.errors import UsageError, printable
-from equipoise.networks.players import EnergyDiscriminator
 from equipoise.reading import parse_json
 from equipoise.runs import jsonl
 from equipoise.runs.checkpoint import CheckpointError, read_tensors
@@ -216,9 +214,7 @@ def _read_traits(run: Run) -> tuple[Traits, bool] | None:
             traits = parse_json(TRAITS, read_tensors(path, metadata_only=True)[1].get("facts", ""))
         except (CheckpointError, ValueError):
             continue
-        with torch.device("meta"):  # shapes alone: nothing is allocated
-            players = run.config.build(traits.shape, traits.classes)
-        return traits, isinstance(players.discriminator, EnergyDiscriminator) and not traits.imported
+        return traits, run.config.network.codes > 0 and not traits.imported
     return None
 
 

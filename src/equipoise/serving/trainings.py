@@ -14,6 +14,7 @@ from equipoise.data import BUNDLED, TOYS
 from equipoise.data.formats import is_image
 from equipoise.errors import MOST_SHOWN, one_line
 from equipoise.runs.run import CONFIG
+from equipoise.serving.catalogue import id_of
 from equipoise.serving.refusal import Refusal
 from equipoise.serving.settings import Settings
 
@@ -28,11 +29,13 @@ class Trainings:
 
     Attributes:
         process: the last that was started.
+        folder: of its run.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
+        self.folder: Path | None = None
         self._said: IO[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -54,6 +57,7 @@ class Trainings:
                 "runs": 1,
             },
             "running": self.running,
+            "run": id_of(self.folder) if self.running and self.folder is not None else None,
             "failed": self._failure(),
         }
 
@@ -100,7 +104,19 @@ class Trainings:
             stderr=self._said,
             start_new_session=True,
         )
+        self.folder = out
         return out
+
+    def stop(self) -> None:
+        """Tell a training in progress to write its checkpoint and end, without waiting for that.
+
+        Raises:
+            Refusal: it is not allowed, or none is in progress.
+        """
+        self._check_allowed()
+        if self.process is None or not self.running:
+            raise Refusal(409, "no run that was started here is training")
+        self.process.terminate()
 
     def close(self) -> None:
         """Let a training in progress write its checkpoint and end: `equipoise resume` goes on with it."""

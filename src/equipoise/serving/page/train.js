@@ -41,7 +41,27 @@ export async function open(place, _argument, signal) {
     field("Size in pixels", resolution, "empty: as fits the data"),
     h("p", {}, h("small", {}, `It trains on the machine of this server${limits.runs ? `, ${limits.runs === 1 ? "one" : limits.runs} at a time` : ""}. All else is chosen from the images.`)),
     button);
-  said.before(form);
+  if (choices.running) said.before(inProgress(choices.run, form));
+  else said.before(form);
+}
+
+/** What trains already, which may be stopped, and then `form`. */
+function inProgress(id, form) {
+  const said = h("p", { class: "says", role: "status" }, "A run that was started here is training: one at a time.");
+  const stop = h("button", { type: "button", onclick: async () => {
+    stop.disabled = true;
+    try {
+      say(said, "It writes its checkpoint; equipoise resume goes on with it …");
+      await ask("train", { method: "DELETE" });
+      while ((await ask("train")).running) await new Promise((resolve) => setTimeout(resolve, 500));
+      place.replaceWith(form);
+    } catch (error) {
+      say(said, error.message, "failed");
+      stop.disabled = false;
+    }
+  } }, "Stop it");
+  const place = h("div", {}, said, h("p", { class: "row" }, h("a", { href: `#live/${id}` }, "See it"), " ", stop));
+  return place;
 }
 
 /** Wait until the run is in the list; it throws what kept it from beginning. */

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from equipoise.serving.catalogue import id_of
@@ -56,3 +57,9 @@ def train(asked: Train, service: Served) -> Started:
     length = {"minutes": asked.minutes} if asked.minutes is not None else {"images": asked.images or 0}
     folder = service.trainings.start(asked.data, asked.objective, length, asked.resolution)
     return Started(id=id_of(folder))
+
+
+@router.delete("/train", status_code=202, response_class=Response)
+def stop(service: Served) -> None:
+    """Let the training that was started here write its checkpoint and end: `equipoise resume` goes on with it."""
+    service.trainings.stop()
