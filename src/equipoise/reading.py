@@ -17,8 +17,6 @@ MOST_TEXT = 2**20  # bytes of a configuration, a file of scores, a note
 MOST_VALUES = 10_000  # that YAML stands for, once its aliases are replaced
 MOST_NESTED = 100  # levels of YAML
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, if PyYAML has it, is ten times as fast
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml's, where PyYAML was built with it, is ten times as fast
 
 T = TypeVar("T")
 
