@@ -142,6 +142,16 @@ def test_what_is_done_is_kept_at_ctrl_c(photos: Path, tmp_path: Path, within: Co
     np.testing.assert_array_equal(whole["latents"][: len(kept["names"])], kept["latents"])
 
 
+def test_pages_without_latents_are_begun_anew(photos: Path, tmp_path: Path, within: Command) -> None:
+    """As a kill in the first seconds leaves them."""
+    (tmp_path / "inverted/pages").mkdir(parents=True)
+    for page in range(3):
+        (tmp_path / f"inverted/pages/{page:05d}.png").touch()
+    done = within("invert", "began", "photos", "--batch", 3, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert all(page.stat().st_size for page in (tmp_path / "inverted/pages").iterdir())
+
+
 def test_a_full_disk_ends_an_inversion_in_a_sentence(photos: Path, tmp_path: Path) -> None:
     def no_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))

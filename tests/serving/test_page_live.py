@@ -196,8 +196,9 @@ def test_a_run_is_started_watched_and_stopped(tmp_path: Path, runs: Path, servin
     folder.mkdir()
     page = (opened := visit(serving(folder, "--allow-train").address)).page
     page.get_by_role("link", name="New run").click()
-    page.get_by_label("Images").select_option("ring8")
-    page.get_by_label("Objective").select_option("gan")
+    data = page.get_by_label("Images")
+    assert "ring8" not in data.inner_text(), "points are trained in the GAN Lab"
+    data.select_option("digits")
     minutes = page.get_by_label("Minutes")
     assert "at most 60" in page.inner_text("form")
     assert "one at a time" in page.inner_text("form")
@@ -206,9 +207,10 @@ def test_a_run_is_started_watched_and_stopped(tmp_path: Path, runs: Path, servin
     assert minutes.evaluate("field => field.validity.rangeOverflow"), "the browser says what is too much"
     assert not list(folder.iterdir())
     minutes.fill("30")
+    page.get_by_label("Size in pixels").fill("16")
     assert opened.serious() == []
     page.get_by_role("button", name="Train").click()
-    page.get_by_role("heading", name="gan-ring8-001").wait_for()
+    page.get_by_role("heading", name="began-digits-001").wait_for()
     assert "#live/" in page.url
     page.get_by_text("training now").first.wait_for()
 
@@ -217,4 +219,4 @@ def test_a_run_is_started_watched_and_stopped(tmp_path: Path, runs: Path, servin
     assert page.get_by_role("button", name="Train").count() == 0
     page.get_by_role("button", name="Stop it").click()
     page.get_by_role("button", name="Train").wait_for()
-    assert read_status(folder / "gan-ring8-001").state in ("interrupted", "empty")  # as soon as it had a checkpoint
+    assert read_status(folder / "began-digits-001").state in ("interrupted", "empty")  # as soon as it had a checkpoint

@@ -80,6 +80,7 @@ def test_beyond_the_limits(serve: Serve, folder: Path, tmp_path: Path) -> None:
     for asked, status, words in (
         ({"data": "ring8", "images": 1_234_568}, 422, "1,234,567"),
         ({"data": "ring8", "minutes": 3}, 422, "2 minutes"),
+        ({"data": "ring8", "minutes": 1}, 422, "give images"),
         ({"data": "ring8"}, 422, "minutes or images"),
         ({"data": "ring8", "images": 5, "minutes": 1}, 422, "minutes or images"),
         ({"data": "ring8", "images": 5, "resolution": 4096}, 422, "256"),

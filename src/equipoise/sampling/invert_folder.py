@@ -88,7 +88,7 @@ def invert_into(
     known = set(zip(done.rows["names"], done.rows["digests"], strict=True))
     left = [number for number, key in enumerate(zip(pictures.names, pictures.digests, strict=True)) if key not in known]
     inverter = Inverter(players, settings) if left else None
-    written, before, page = time.monotonic(), len(done), len(list((out / PAGES).glob("*.png")))
+    written, before, page = time.monotonic(), len(done), len(list((out / PAGES).glob("*.png"))) if len(done) else 0
     try:
         for start in range(0, len(left), settings.batch):
             part = left[start : start + settings.batch]
@@ -126,7 +126,7 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
     """What is in the folder already."""
     check_name(out)
     try:
-        if not out.exists() or not any(out.iterdir()):
+        if not out.exists() or {path.name for path in out.iterdir()} <= {PAGES}:  # killed before any latents, maybe
             return Done(dict(facts))
         if not (out / LATENTS).is_file():
             raise UsageError(f"{out} is not empty and holds no inversion: choose another --out")

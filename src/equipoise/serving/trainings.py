@@ -50,6 +50,7 @@ class Trainings:
         return {
             "objectives": list(PRESETS),
             "data": self._data(),
+            "toys": list(TOYS),
             "limits": {
                 "minutes": limits.train_minutes,
                 "images": limits.train_images,
@@ -89,6 +90,8 @@ class Trainings:
             raise Refusal(404, "there is no such data here: GET /api/v1/train lists the names")
         if objective not in PRESETS:
             raise Refusal(404, "there is no such objective: GET /api/v1/train lists the names")
+        if data in TOYS and "images" not in length:
+            raise Refusal(422, f"{data} is a toy, of points, which is trained for a number of images: give images")
         folder = self.settings.train_data
         place = str(folder / data) if folder is not None and data not in (*BUNDLED, *TOYS) else data
         out = self._free_folder(f"{objective}-{data}")

@@ -16,9 +16,10 @@ export async function open(place, _argument, signal) {
     return;
   }
   const { limits = {} } = choices;
+  const data = choices.data.filter((name) => !choices.toys.includes(name)); // points have the GAN Lab
   const minutes = h("input", { type: "number", min: 0.1, step: "any", max: limits.minutes ?? 600, value: Math.min(5, limits.minutes ?? 5), required: true });
   const resolution = h("input", { type: "number", min: 16, max: limits.resolution ?? 256, step: 1, placeholder: "by the data" });
-  const data = select(choices.data.map((name) => [name, name]), choices.data[0]);
+  const chosen = select(data.map((name) => [name, name]), data[0]);
   const objective = select(choices.objectives.map((name) => [name, name]), choices.objectives.includes("began") ? "began" : choices.objectives[0]);
   const button = h("button", { class: "primary" }, "Train");
   const form = h("form", { onsubmit: async (event) => {
@@ -26,7 +27,7 @@ export async function open(place, _argument, signal) {
     button.disabled = true;
     say(said, "Starting …");
     try {
-      const { id } = await post("train", { data: data.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
+      const { id } = await post("train", { data: chosen.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
       say(said, "Reading the data and choosing settings: the run shows itself in some seconds …");
       await shown(id);
       location.hash = `#live/${id}`;
@@ -35,7 +36,7 @@ export async function open(place, _argument, signal) {
     }
     button.disabled = false;
   } },
-    field("Images", data, "what it learns to make"),
+    field("Images", chosen, "what it learns to make"),
     field("Objective", objective, "by what it learns; began is a good start"),
     field("Minutes", minutes, limits.minutes ? `at most ${limits.minutes}` : ""),
     field("Size in pixels", resolution, "empty: as fits the data"),

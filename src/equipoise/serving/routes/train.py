@@ -59,7 +59,7 @@ def train(asked: Train, service: Served) -> Started:
     return Started(id=id_of(folder))
 
 
-@router.delete("/train", status_code=202, response_class=Response)
+@router.delete("/train", status_code=204, response_class=Response)
 def stop(service: Served) -> None:
     """Let the training that was started here write its checkpoint and end: `equipoise resume` goes on with it."""
     service.trainings.stop()
