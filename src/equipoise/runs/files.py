@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from equipoise.data.cache import UNFINISHED, atomic_file
+from equipoise.data.cache import UNFINISHED, atomic_file, remove_leftovers
 from equipoise.errors import UsageError, printable, quoted, reason
 from equipoise.reading import check_name, is_text
 
@@ -90,7 +90,8 @@ def file_where_asked(path: Path) -> Iterator[BinaryIO]:
     check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as partial, partial.open("xb") as file:
+        remove_leftovers(path.parent, path.name)
+        with atomic_file(path) as partial, partial.open("wb") as file:
             yield file
     except OSError as error:
         raise UsageError(f"cannot write {path}: {reason(error)}; choose another place") from error
