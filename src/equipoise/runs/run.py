@@ -210,6 +210,8 @@ class Run:
         Raises:
             CheckpointError: there is none, or none can be read.
         """
+        if best and at is not None:
+            raise UsageError("--best and --at name two checkpoints: leave one of them out")
         if at is not None:
             return *self._load(self._checkpoint_at(at)), []
         if best:
