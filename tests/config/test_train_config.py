@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 
 from equipoise import BEGAN, Autoencoder, TrainConfig, UsageError
 from equipoise.config.train_config import read_yaml, write_yaml
+from equipoise.evaluation.request import Request
+from equipoise.networks import NETWORKS
+from equipoise.objectives import OBJECTIVES, Tasks
+from equipoise.sampling.invert import Search
 
 
 @given(
@@ -73,6 +78,12 @@ def test_what_is_wrong_is_said_in_one_sentence(text: str, words: str) -> None:
 def test_no_text_at_all_breaks_the_reader(text: str) -> None:
     with suppress(UsageError):
         read_yaml(text, "it")
+
+
+@pytest.mark.parametrize("make", [TrainConfig, *OBJECTIVES.values(), *NETWORKS.values(), Tasks, Request, Search])
+def test_a_setting_that_is_misspelt_is_no_setting(make: Any) -> None:
+    with pytest.raises(ValueError, match="gama"):
+        make(gama=0.3)
 
 
 def test_yaml_names_the_versions(tmp_path: Path) -> None:

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 from equipoise.data import open_images
-from equipoise.data.cache import atomic_file, cache_folder, file_digest, locked, remove_abandoned, require_room
+from equipoise.data.cache import (
+    LOCKED_BY_THEN,
+    atomic_file,
+    atomic_folder,
+    cache_folder,
+    file_digest,
+    locked,
+    remove_abandoned,
+    remove_leftovers,
+    require_room,
+)
 from equipoise.data.packed import pack as packing
 from equipoise.errors import UsageError
 
@@ -185,3 +195,41 @@ def test_digests_of_large_files_are_noted_until_they_change(tmp_path: Path) -> N
     assert digest(path, notes) not in (first, "0" * 64)
     note.write_text("{broken")
     assert len(digest(path, notes)) == 64
+
+
+def hold(final: Path, writing: Any) -> None:
+    """Begin to write a file or a folder, and never end."""
+    with writing(final):
+        time.sleep(600)
+
+
+@pytest.mark.parametrize(("writing", "end"), [(atomic_file, ".tmp"), (atomic_folder, ".partial")])
+def test_what_a_killed_writer_left_is_removed_and_no_living_one_disturbed(
+    tmp_path: Path, writing: Any, end: str
+) -> None:
+    final, others = tmp_path / "[a]*", [tmp_path / f".other.0123abcd{end}", tmp_path / f".[a]*.mine{end}"]
+    for other in others:
+        other.touch()
+    child = fork.Process(target=hold, args=(final, writing))
+    child.start()
+    deadline = time.monotonic() + 20
+    while not (begun := [path for path in tmp_path.glob(f"*[[]a[]]*{end}") if path not in others]):
+        assert time.monotonic() < deadline
+    time.sleep(0.2)
+    old = time.time() - 2 * LOCKED_BY_THEN
+    for path in (*begun, *others):
+        os.utime(path, (old, old))
+    remove_leftovers(tmp_path, final.name)
+    assert begun[0].exists(), "its writer lives"
+    kill(child)
+    remove_leftovers(tmp_path, final.name)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_packing_again_removes_what_a_killed_one_left_beside_its_file(many: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".out.npy.0123abcd.tmp"
+    left.touch()
+    os.utime(left, (0, 0))
+    packing.pack(many, 8, tmp_path / "out.npy")
+    assert (tmp_path / "out.npy").exists()
+    assert not left.exists()

@@ -72,6 +72,7 @@ def test_bad_images_and_masks(inpainter: Command, tmp_path: Path) -> None:
         (["photo.png", "--mask", "0,0,99,4"], "within 16x16"),
         (["photo.png", "--mask", "dark.png"], "hides nothing"),
         (["text.png"], "cannot read"),
+        (["photo.png", "--count", 10_001], "count"),
     ):
         refused = inpainter("inpaint", "run", *words)
         assert refused.returncode == 2

@@ -63,7 +63,9 @@ def test_what_is_written_arrives(serve: Serve, empty_run: Run) -> None:
         assert (kind, status["state"]) == ("status", "empty")
         empty_run.append("metrics.jsonl", {"images": 16, "k": 0.25})
         assert next_of("metrics", found)[1] == {"images": 16, "k": 0.25}
-        empty_run.append("events.jsonl", {"images": 16, "level": "warning", "kind": "blur", "message": "blurred; wait"})
+        empty_run.append(
+            "events.jsonl", {"images": 16, "level": "warning", "kind": "blur", "message": "blurred", "remedy": "wait"}
+        )
         assert next_of("health", found)[1]["remedy"] == "wait"
         empty_run.save_samples(16, Image.new("L", (4, 4)))
         assert next_of("sample", found)[1] == {"images": 16}

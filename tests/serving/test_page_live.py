@@ -128,11 +128,11 @@ def test_terms_explain_themselves(server: Server, visit: Open) -> None:
 
 def test_health_is_in_words_with_its_remedy(tmp_path: Path, serving: Serve, visit: Open) -> None:
     run = equipoise.train(small(images=160), out=tmp_path / "runs" / "ill", quiet=True)
-    told = "the samples are alike: they are nearly one image; lower --lr"
+    told = {"message": "all of it", "evidence": "the samples are alike", "remedy": "lower --lr"}
     server = serving(tmp_path / "runs")
     page = visit(server.address).page
     page.locator(".health p").first.wait_for()
-    run.append("events.jsonl", {"images": 160, "level": "warning", "kind": "collapse", "message": told})
+    run.append("events.jsonl", {"images": 160, "level": "warning", "kind": "collapse", **told})
     finding = page.locator(".finding").filter(has_text="collapse")
     finding.wait_for()
     assert "Warning: collapse" in finding.inner_text()

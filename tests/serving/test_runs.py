@@ -41,17 +41,24 @@ def test_a_run_in_full(served: Client, trained: Path) -> None:
 
 
 def test_health_tells_evidence_from_remedy(serve: Serve, empty_run: Run) -> None:
-    message = (
-        "k stays at most 0.0001 over the last 12 lines: nothing holds the generator; raise --gamma, or train longer"
-    )
-    empty_run.append("events.jsonl", {"images": 3, "level": "warning", "kind": "k-at-0", "message": message})
+    parts = {
+        "evidence": "k stays at 0: so; it is",
+        "meaning": "nothing holds: the generator",
+        "remedy": "raise --gamma",
+    }
+    event = {"images": 3, "level": "warning", "kind": "k-at-0", "message": "all of it", **parts}
+    empty_run.append("events.jsonl", event)
     empty_run.append("events.jsonl", {"images": 3, "level": "warning", "kind": "blur", "message": "blurred"})
     empty_run.append("events.jsonl", {"images": 4, "level": "info", "kind": "blur", "message": "blur: no longer"})
     (finding,) = serve(empty_run.path.parent).get("runs").json()["runs"][0]["health"]
-    assert (finding["kind"], finding["level"], finding["images"]) == ("k-at-0", "warning", 3)
-    assert finding["evidence"] == "k stays at most 0.0001 over the last 12 lines"
-    assert finding["meaning"] == "nothing holds the generator"
-    assert finding["remedy"] == "raise --gamma, or train longer"
+    assert finding == event
+
+
+def test_health_of_an_older_run_is_its_sentence(serve: Serve, empty_run: Run) -> None:
+    event = {"images": 3, "level": "warning", "kind": "k-at-0", "message": "k is 0: so; raise --gamma"}
+    empty_run.append("events.jsonl", event)
+    (finding,) = serve(empty_run.path.parent).get("runs").json()["runs"][0]["health"]
+    assert finding == {**event, "evidence": event["message"], "meaning": "", "remedy": ""}
 
 
 def test_ten_thousand_rows_are_thinned_to_means(serve: Serve, empty_run: Run) -> None:

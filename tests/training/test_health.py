@@ -48,8 +48,11 @@ def test_a_healthy_run_has_no_findings() -> None:
 def test_each_symptom_is_named_with_evidence_and_remedy(values: dict[str, object], kind: str, remedy: str) -> None:
     findings = diagnose(rows(**values), CONFIG)
     assert [finding.kind for finding in findings] == [kind]
-    assert remedy in findings[0].message
-    assert any(character.isdigit() for character in findings[0].message)
+    (finding,) = findings
+    assert remedy in finding.remedy
+    assert any(character.isdigit() for character in finding.evidence + finding.meaning)
+    assert finding.message == f"{finding.evidence}: {finding.meaning}; {finding.remedy}"
+    assert ";" not in finding.evidence + finding.meaning
 
 
 def test_a_symptom_must_last() -> None:

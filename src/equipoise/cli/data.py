@@ -13,6 +13,7 @@ from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
 from equipoise.errors import UsageError, quoted
 from equipoise.runs.files import check_place, save_picture
+from equipoise.sampling.pictures import refuse_own_picture
 from equipoise.views.terminal import progress_bar
 
 
@@ -49,8 +50,9 @@ def inspect(
         out: Contact sheet of 64 images to write, as a PNG.
         duplicates: Sheet of pairs of equal or nearly equal images to write, as a PNG.
     """
-    for place in (out, duplicates):
-        check_place(place)
+    check_place(out, duplicates)
+    for place in filter(None, (out, duplicates)):
+        refuse_own_picture(place, [data])
     with progress_bar(f"reading {data}") as count:
         inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)
     print(inspection)

@@ -54,7 +54,7 @@ def evaluate(
     """
     if (run is None) == (images is None):
         raise UsageError("give a run's folder, or --images and --reference: `equipoise evaluate --help` shows both")
-    check_place(json)
+    check_place(json, settings.suspects)
     request = construct(Request, {"images": str(run or images), "reference": reference, **asdict(settings)})
     scores = score(request, device=device, devices=devices, quiet=quiet)
     if not is_first_process():  # of the processes that torchrun has started, one prints

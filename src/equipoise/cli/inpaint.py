@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count, Seed
+from equipoise.config.numbers import Seed, Ways
 from equipoise.runs.run import Run
 from equipoise.sampling.inpaint import inpaint as generate
 from equipoise.sampling.pictures import refuse_own_picture
@@ -21,7 +21,7 @@ def inpaint(
     run: Positional[Path],
     image: Positional[Path],
     mask: str | None = None,
-    count: Count = 4,
+    count: Ways = 4,
     seed: Seed = 0,
     out: Path = Path("inpainted.png"),
 ) -> int:

@@ -4,11 +4,12 @@ A command NAME is the file cli/NAME.py with a function `main(words) -> int`, and
 imports neither torch nor tyro, so that `equipoise --help` answers at once; a command's file is imported when called.
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from equipoise.errors import MOST_SHOWN, Diverged, Interrupted, UsageError, one_line, quoted
+from equipoise.errors import Diverged, Interrupted, UsageError, quoted, reason
 from equipoise.views.characters import write_anything
 from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams
 
@@ -126,7 +127,9 @@ def _call(command: str, words: list[str]) -> int:
 
 
 def _refusal(error: OSError) -> str:
-    return f"the system refuses: {one_line(str(error), MOST_SHOWN)}"
+    where = "" if error.filename is None else f" {quoted(str(error.filename))}"
+    remedy = "; make room there, or send what is printed elsewhere" if error.errno == errno.ENOSPC else ""
+    return f"the system refuses{where}: {reason(error)}{remedy}"
 
 
 def _fail(message: str, code: int) -> int:

@@ -7,6 +7,7 @@ from tyro.conf import Positional
 from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count
 from equipoise.devices import Device
+from equipoise.runs.files import check_picture, check_place
 from equipoise.runs.run import Run
 from equipoise.sampling.outliers import outliers as compute
 from equipoise.sampling.save_latents import outlier_lines, save_outlier_sheet, save_outlier_table
@@ -46,6 +47,8 @@ def outliers(
         device: Device to compute on.
         quiet: Show no progress.
     """
+    check_picture(sheet)
+    check_place(csv, sheet)
     with progress_bar("looking", quiet=quiet) as progress:
         result = compute(
             Run.open(run),

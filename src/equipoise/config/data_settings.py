@@ -13,7 +13,7 @@ Crop = Annotated[Count, Field(le=MAX_SIDE)]
 """Side of a square in pixels."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class DataSettings:
     """What is trained on, and how images are brought to one shape."""
 

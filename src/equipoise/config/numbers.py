@@ -61,6 +61,8 @@ ProcessCount = Annotated[Count, Field(le=1024)]
 """Processes, or threads, on one machine."""
 Frames = Annotated[Count, Field(ge=2, le=10_000)]
 """Images of a way or a row, its two ends among them."""
+Ways = Annotated[Count, Field(le=10_000)]
+"""Images that fill one hole."""
 Ends = Annotated[CountOrZero, Field(le=10_000)]
 """Drawn latents between which a way leads, where 0 is for none."""
 Reach = Annotated[float, Field(gt=0, le=1e6)]

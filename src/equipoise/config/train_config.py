@@ -29,7 +29,7 @@ from equipoise.randomness import Prior
 from equipoise.reading import parse_yaml
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class TrainConfig(DataSettings):
     """Configuration of a training run. Lengths are counted in images seen.
 

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -16,8 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from equipoise.errors import UsageError
 from equipoise.reading import parse_json, read_bytes
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing that is open can be removed
+    fcntl = None  # type: ignore[assignment]
+
 PARTIAL = ".partial"  # end of the name of a folder that is not whole
 UNFINISHED = ".tmp"  # and of a file
+LOCKED_BY_THEN = 60.0  # seconds after which who writes a file or folder has it locked, if that is possible at all
 
 
 class _DigestNote(BaseModel):
@@ -112,7 +120,8 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     partial = final.with_name(f"{final.name}.{secrets.token_hex(4)}{PARTIAL}")
     partial.mkdir()
     try:
-        yield partial
+        with _held(partial):
+            yield partial
         # The content must be on the disk before the name is: after a power cut, a renamed folder may hold empty files.
         for path in partial.iterdir():
             sync(path)
@@ -125,15 +134,59 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(final: Path) -> Iterator[Path]:
-    """Yield the path of a new file to write, which takes the name `final` when it is whole, or vanishes on failure."""
+    """Yield the path of a new file to write, which takes the name `final` when it is whole, or vanishes on failure.
+
+    It is there already, empty and locked, so that `remove_leftovers` knows that somebody writes it.
+    """
     partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
-        yield partial
+        partial.open("xb").close()
+        with _held(partial):
+            yield partial
         sync(partial)  # before the rename, as in `atomic_folder`
         partial.replace(final)
         sync(final.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Lock a file or folder itself, where the system can do that, for as long as this process lives at most."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove from `folder` what killed processes had begun to write there in place of `name`, or of anything."""
+    stem = ".+" if name is None else re.escape(name)
+    leftover = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}\{UNFINISHED}|{stem}\.[0-9a-f]{{8}}\{PARTIAL}", re.DOTALL)
+    with suppress(OSError):  # it is not there, or may not be read
+        for path in folder.iterdir():
+            if leftover.fullmatch(path.name) and not path.is_symlink() and _is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether no living process has locked a file or folder, as far as that can be told."""
+    if fcntl is None or not (path.is_file() or path.is_dir()):
+        return False
+    with suppress(OSError):  # somebody holds it, or a file system without locks
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return time.time() - os.fstat(handle).st_mtime > LOCKED_BY_THEN
+        finally:
+            os.close(handle)
+    return False
 
 
 def write_note(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from equipoise.data import cache_folder
+from equipoise.data.cache import remove_leftovers
 from equipoise.evaluation.image_sets import ImageSet, tensor_digest
 from equipoise.evaluation.scores import PROTOCOL
 from equipoise.metrics import FeatureBatch, Statistic, Statistics, accumulate, partition
@@ -95,6 +96,7 @@ def save_statistics(file: Path, statistics: Statistics) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in statistics.tensors().items()}
     with suppress(OSError):  # a full disk costs no more than computing them again
         file.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(file.parent, file.name)
         write_atomically(file, to_bytes(tensors, {"checksum": _checksum(tensors)}))
 
 

@@ -33,7 +33,7 @@ Names = Annotated[
 """Names, on the command line with commas between."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class Settings:
     """How images are scored.
 

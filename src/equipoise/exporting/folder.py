@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from equipoise.data.cache import atomic_folder
+from equipoise.data.cache import atomic_folder, remove_leftovers
 from equipoise.errors import UsageError, reason
 from equipoise.reading import check_name
 
@@ -22,6 +22,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         if final.exists() and (not final.is_dir() or any(final.iterdir())):
             raise UsageError(f"{out} is not an empty folder: choose another --out")
         final.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(final.parent, final.name)
         with atomic_folder(final) as partial:
             yield partial
     except OSError as error:

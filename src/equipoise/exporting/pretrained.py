@@ -16,7 +16,7 @@ from equipoise.config.train_config import TrainConfig, from_registry
 from equipoise.data import to_uint8
 from equipoise.data.sizes import MAX_SIDE
 from equipoise.data.sources.extras import extra
-from equipoise.data.sources.hub_client import call_hub
+from equipoise.data.sources.hub_client import download
 from equipoise.errors import UsageError, quoted, reason
 from equipoise.isolation import isolated
 from equipoise.networks import NETWORKS, Network, build_players
@@ -240,7 +240,6 @@ def _downloaded(name: str, revision: str | None) -> Path:
             f"there is no folder {name}: give one made by `equipoise export`, or a name on the hub such as me/faces"
         )
     with extra("hub", name):
-        from huggingface_hub import hf_hub_download
-    for file in (CONFIG, WEIGHTS):
-        path = call_hub(lambda file=file: hf_hub_download(name, file, revision=revision), name, "model")  # type: ignore[misc]
-    return Path(path).parent
+        import huggingface_hub  # noqa: F401
+    paths = [download(name, file, name, "model", revision=revision) for file in (CONFIG, WEIGHTS)]
+    return paths[-1].parent

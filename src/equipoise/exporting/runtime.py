@@ -14,7 +14,7 @@ from typing import IO, cast
 
 from pydantic import BaseModel, TypeAdapter
 
-from equipoise.data.cache import atomic_file, cache_errors, cache_folder
+from equipoise.data.cache import atomic_file, cache_errors, cache_folder, remove_leftovers
 from equipoise.data.shards import StreamBroken
 from equipoise.data.shards.fetch import Download, RetryPolicy
 from equipoise.errors import UsageError, reason
@@ -131,10 +131,11 @@ def _download(path: Path) -> None:
     try:
         with cache_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent, path.name)
             with atomic_file(path) as partial:
                 with (
                     Download(url, RetryPolicy(waits=(1, 2))) as source,
-                    partial.open("xb") as file,
+                    partial.open("wb") as file,
                     progress_bar(f"fetching {ARCHIVE}, MB") as progress,
                 ):
                     while piece := source.read(2**20):

@@ -32,7 +32,7 @@ from equipoise.players import Players
 ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1), which makes up for the variance that an ELU loses
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class Autoencoder(Network):
     """The BEGAN paper's networks, for images whose sides halve down to 8, or to at most 15; see `count_levels`."""
 

@@ -30,7 +30,7 @@ from equipoise.players import Players
 HALVE = (4, 2, 1)  # kernel size, stride and padding of a layer that halves or doubles the sides
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class CompareGAN(Network):
     """compare_gan's generator, and its autoencoder of two 4x4 convolutions of stride 2, for sides that divide by 4."""
 

@@ -36,7 +36,7 @@ from equipoise.players import Players
 HALVE = (4, 2, 1)  # kernel size, stride and padding of a layer that halves or doubles the sides
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class DCGAN(Network):
     """The DCGAN paper's networks, for images whose sides halve down to 4, or to at most 7."""
 
@@ -84,7 +84,7 @@ class DCGAN(Network):
         return players
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class DCGANAutoencoder(Network):
     """The DCGAN paper's generator, and as discriminator an autoencoder of the same layers, as EBGAN has it.
 

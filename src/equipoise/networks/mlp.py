@@ -32,7 +32,7 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class MLP(Network):
     """Two multi-layer perceptrons; the generator of images ends in a tanh, that of points, which are unbounded, not."""
 
@@ -69,7 +69,7 @@ class MLP(Network):
         return Players(Generator(decoder), discriminator)
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class MLPAutoencoder(Network):
     """An autoencoder of perceptrons as discriminator, and a generator with its decoder's architecture.
 

@@ -27,7 +27,7 @@ from equipoise.objectives.ebgan import pulling_away
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class BEGAN(Objective):
     """Boundary Equilibrium GAN (Berthelot, Schumm and Metz 2017), arXiv:1703.10717, section 3.4.
 

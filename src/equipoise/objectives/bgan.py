@@ -15,7 +15,7 @@ from equipoise.objectives.gan import GAN
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class BGAN(Objective):
     """Boundary-seeking GAN (Hjelm et al. 2017), arXiv:1702.08431, section 2.3: continuous images.
 
@@ -62,7 +62,7 @@ class BGAN(Objective):
         return {**aux, **state}
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class BGANDiscrete(Objective):
     """Boundary-seeking GAN (Hjelm et al. 2017), arXiv:1702.08431, section 2.2 and algorithm 1: discrete images.
 

@@ -15,7 +15,7 @@ from equipoise.objectives.gan import GAN
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class BCGAN(Objective):
     """Boundary-constrained GAN, described in a blog post under BEGAN's name (docs/objectives/bc-gan.md).
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from equipoise.objectives.base import TINY, Aux, Batch, Loss, Needs, Objective, ReducedAux, State
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class EBGAN(Objective):
     """Energy-based GAN (Zhao, Mathieu and LeCun 2016), arXiv:1609.03126, equations 1, 2 and 4.
 

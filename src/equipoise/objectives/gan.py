@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from equipoise.objectives.base import Aux, Batch, Loss, Needs, Objective, State, accuracy
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class GAN(Objective):
     """Generative Adversarial Nets (Goodfellow et al. 2014), arXiv:1406.2661, equation 1.
 

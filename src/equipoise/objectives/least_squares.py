@@ -13,7 +13,7 @@ from equipoise.objectives.gan import mean_scores
 Target = Annotated[float, Field(ge=-1000, le=1000)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class LeastSquares(Objective):
     """Least Squares GAN (Mao et al. 2016), arXiv:1611.04076, equation 2; the defaults are its 0-1 scheme, equation 9.
 

@@ -15,7 +15,7 @@ from equipoise.objectives.penalty import gradient_norms
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class LSGAN(Objective):
     """Loss-sensitive GAN and GLS-GAN (Qi 2017), arXiv:1701.06264, equations 6 and 7 and section 6.
 

@@ -13,7 +13,7 @@ from equipoise.objectives.base import TINY, Batch, Loss, Needs, Objective, Reduc
 from equipoise.objectives.ebgan import energy_statistics
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class MAGAN(Objective):
     """Margin Adaptation for GANs (Wang, Cully, Chang and Demiris 2017), arXiv:1704.03817, algorithm 1.
 

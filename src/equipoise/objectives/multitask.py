@@ -18,7 +18,7 @@ Weight = Annotated[float, Field(ge=0, le=1000)]
 Mask = Literal["centre", "rectangle"]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class Tasks:
     """Weights of auxiliary tasks; a task of weight 0 is not computed, and does not change the run."""
 

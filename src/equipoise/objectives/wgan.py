@@ -32,7 +32,7 @@ class Wasserstein(Objective):
         return Loss(loss, {"loss_generator": loss})
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class WGAN(Wasserstein):
     """Wasserstein GAN (Arjovsky, Chintala and Bottou 2017), arXiv:1701.07875, algorithm 1.
 
@@ -65,7 +65,7 @@ class WGAN(Wasserstein):
         return Loss(-gap, {"loss_discriminator": -gap, "gap": gap, **mean_scores(batch)})
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class WGANGP(Wasserstein):
     """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017), arXiv:1704.00028, equation 3, algorithm 1."""
 
@@ -98,7 +98,7 @@ class WGANGP(Wasserstein):
         return gradient_norms(batch.discriminate, points)
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class WGANFD(WGANGP):
     """WGAN-GP with gradient norms estimated by finite differences, without a double backward pass.
 
@@ -126,7 +126,7 @@ class WGANFD(WGANGP):
         return row_norms(changes / math.sqrt(self.probes))
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class DRAGAN(GAN):
     """DRAGAN (Kodali et al. 2017), arXiv:1705.07215, algorithm 1: a GAN with a gradient penalty around real images.
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from equipoise.data.cache import UNFINISHED, atomic_file
+from equipoise.data.cache import UNFINISHED, atomic_file, remove_leftovers
 from equipoise.errors import UsageError, printable, quoted, reason
 from equipoise.reading import check_name, is_text
 
@@ -67,17 +67,25 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.glob(f".*{UNFINISHED}") if LEFTOVER.fullmatch(path.name) and path.is_file()]
 
 
-def check_place(path: Path | None) -> None:
-    """Refuse a place that the user has named, before there is anything to write; None is fine.
+def check_place(*paths: Path | None) -> None:
+    """Refuse places that the user has named, before there is anything to write; None is fine.
 
     Raises:
-        UsageError: no file can have that name, or there is something else than a file.
+        UsageError: no file can have that name, there is something else than a file, the folder may not be written, or
+            two of the places are one.
     """
-    if path is None:
-        return
-    check_name(path)
-    if os.path.lexists(path) and not path.is_file():  # a device would be replaced, and a pipe waited for
-        raise UsageError(f"{path} is there and is no file: choose another place")
+    named = [path for path in paths if path is not None]
+    for path in named:
+        check_name(path)
+        if os.path.lexists(path) and not path.is_file():  # a device would be replaced, and a pipe waited for
+            raise UsageError(f"{path} is there and is no file: choose another place")
+        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not above.is_dir():
+            raise UsageError(f"cannot write {path}: {above} is no folder; choose another place")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UsageError(f"cannot write {path}: {above} may not be written; choose another place")
+    if len({path.absolute() for path in named}) < len(named):
+        raise UsageError(f"{named[0]} is to be two files at once: choose another place for one")
 
 
 @contextmanager
@@ -90,7 +98,8 @@ def file_where_asked(path: Path) -> Iterator[BinaryIO]:
     check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as partial, partial.open("xb") as file:
+        remove_leftovers(path.parent, path.name)
+        with atomic_file(path) as partial, partial.open("wb") as file:
             yield file
     except OSError as error:
         raise UsageError(f"cannot write {path}: {reason(error)}; choose another place") from error

@@ -28,13 +28,16 @@ class MetricsRow(BaseModel):
 
 
 class EventRow(BaseModel):
-    """A line of events.jsonl."""
+    """A line of events.jsonl; what is wrong with a run has its parts too, except in older files."""
 
     model_config = ConfigDict(strict=True)
     images: Images
     level: str = ""
     kind: str = ""
     message: str = ""
+    evidence: str | None = None
+    meaning: str | None = None
+    remedy: str | None = None
 
 
 ROWS: dict[str, TypeAdapter[Any]] = {

@@ -207,17 +207,17 @@ class Run:
             at: the one after so many images, give or take a batch.
 
         Raises:
-            CheckpointError: there is none, or none can be read.
+            CheckpointError: there is none, or none can be read; a UsageError where two are named.
         """
         if at is not None:
+            if best:
+                raise UsageError("--best and --at name two checkpoints: leave one of them out")
             return *self._load(self._checkpoint_at(at)), []
         if best:
-            path = self.best_checkpoint()
-            if path is None:
-                raise CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
-            return *self._load(path), []
-        reasons: list[str] = []
-        every = self.checkpoints()
+            if path := self.best_checkpoint():
+                return *self._load(path), []
+            raise CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
+        reasons, every = list[str](), self.checkpoints()
         candidates = [path for path in every if up_to is None or images_of(path) <= up_to] or every[:1]
         for path in reversed(candidates):
             try:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.config.numbers import Count, Seed, check_numbers
+from equipoise.config.numbers import Seed, Ways, check_numbers
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, read_image, to_uint8
 from equipoise.errors import UsageError
@@ -39,7 +39,7 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
     Raises:
         UsageError: the run does not inpaint, or a file cannot be used.
     """
-    check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
+    check_numbers({"count": Ways, "seed": Seed}, {"count": count, "seed": seed})
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")

@@ -28,7 +28,7 @@ from equipoise.sampling.sample import check_labels
 FEATURES = 0.1  # weight of the error of features, relative to these, beside that of the pixels
 
 
-@settings_dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@settings_dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class Search:
     """How latents are searched for."""
 

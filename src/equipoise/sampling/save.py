@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from equipoise.data.cache import atomic_file
 from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
 from equipoise.reading import check_name
 from equipoise.runs.files import PICTURES, file_where_asked, save_picture
@@ -68,8 +69,9 @@ def _save_folder(images: Tensor, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise UsageError(f"{out} is not empty: choose another --out")
+        digits = len(str(len(images) - 1))
+        for number, image in enumerate(images):
+            with atomic_file(out / f"{number:0{digits}d}.png") as partial:  # not `save_picture`, which lists the folder
+                grid(image[None], gap=0, scale=1).save(partial, "PNG")
     except OSError as error:
         raise UsageError(f"cannot write into {out}: {reason(error)}; choose another --out") from error
-    digits = len(str(len(images) - 1))
-    for number, image in enumerate(images):
-        save_picture(out / f"{number:0{digits}d}.png", grid(image[None], gap=0, scale=1))

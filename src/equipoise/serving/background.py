@@ -1,6 +1,8 @@
 """Slow work, done once for all who ask for it: they get it within a second, or are told to ask again."""
 
 import asyncio
+import ctypes
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,10 @@ from equipoise.serving.refusal import busy
 
 T = TypeVar("T")
 AGAIN_SECONDS = 2.0  # after which to ask again for what is being worked on
+
+
+class Stopped(BaseException):
+    """Raised in work that is stopped amidst it; no handler of errors takes it for one."""
 
 
 class Background:
@@ -29,6 +35,8 @@ class Background:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"equipoise-{name}")
         self._tasks: OrderedDict[Hashable, asyncio.Future[Any]] = OrderedDict()
         self._sizes: dict[Hashable, int] = {}
+        self._lock = threading.Lock()
+        self._closed, self._worker = False, 0  # and the thread's number while it works
 
     @property
     def unfinished(self) -> int:
@@ -56,7 +64,7 @@ class Background:
         if task is None:
             if self.unfinished >= self.waiting:
                 raise busy(f"too much {self.name} waits already", AGAIN_SECONDS)
-            task = asyncio.get_running_loop().run_in_executor(self._pool, work)
+            task = asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # which nobody may come to hear
             self._tasks[key] = task
         self._tasks.move_to_end(key)
@@ -78,6 +86,21 @@ class Background:
                 return
             del self._tasks[key], self._sizes[key]
 
+    def _work(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            if self._closed:
+                raise Stopped
+            self._worker = threading.get_ident()
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._worker = 0
+
     def close(self) -> None:
-        """Drop what waits; what is being done is finished."""
+        """Drop what waits, and stop what is being done: a process that ends would wait for its thread."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            if self._worker:  # raised there before its next line of Python, so between two operations on tensors
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._worker), ctypes.py_object(Stopped))

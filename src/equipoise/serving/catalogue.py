@@ -193,7 +193,7 @@ def _plain(status: RunStatus) -> dict[str, Any]:
 
 
 def _health(folder: Path) -> list[dict[str, Any]]:
-    """What is wrong with a run: evidence, meaning and remedy, as its events put them one after the other."""
+    """What is wrong with a run: evidence, meaning and remedy."""
     try:
         events = standing(jsonl.read_end(folder / "events.jsonl"))
     except UsageError:
@@ -202,10 +202,9 @@ def _health(folder: Path) -> list[dict[str, Any]]:
 
 
 def health_of(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as a finding in words, its parts told apart: `evidence: meaning; remedy`."""
-    said, _, remedy = event["message"].partition("; ")
-    evidence, _, meaning = said.partition(": ")
-    return {**event, "evidence": evidence, "meaning": meaning, "remedy": remedy}
+    """An event as a finding in words: its parts, or all of its sentence as evidence where it has none."""
+    parts = {"evidence": event["message"], "meaning": "", "remedy": ""}
+    return {**parts, **event}
 
 
 def _read_traits(run: Run) -> tuple[Traits, bool] | None:

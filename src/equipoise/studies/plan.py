@@ -94,7 +94,7 @@ class Search:
     prune: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class Study:
     """Everything that decides on a study's trials and on how they are scored."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from equipoise.config.datasets import open_dataset
 from equipoise.config.numbers import ProcessCount, check_numbers
 from equipoise.config.train_config import TrainConfig
+from equipoise.data.cache import remove_leftovers
 from equipoise.devices import make_launcher
 from equipoise.errors import StudyInterrupted, UsageError
 from equipoise.evaluation.features import extractor_name
@@ -18,6 +19,7 @@ from equipoise.reading import check_name
 from equipoise.runs.files import to_json, write_atomically, writing
 from equipoise.runs.lock import sole_writer
 from equipoise.studies.display import StudyDisplay
+from equipoise.studies.pages import FIGURES
 from equipoise.studies.plan import STUDY, Study, check_same, read_study
 from equipoise.studies.report import write_report
 from equipoise.studies.scheduler import Cores, Places, Scheduler, measure
@@ -165,6 +167,8 @@ def _claim(plan: Study, folder: Path) -> None:
         raise UsageError(f"{folder} is there and holds no study: choose another --out")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        for part in (folder, folder / FIGURES, folder / TRIALS):
+            remove_leftovers(part)
         write_atomically(file, plan.to_yaml().encode())
 
 

@@ -21,6 +21,7 @@ FALLEN = 0.5  # ... or below this share of the run's own best
 MAX_ROLLBACKS = 3  # times that a run goes back to a checkpoint and halves its learning rate, before it stops
 LOST = 0.25  # of the run's own best diversity: below it at CONFIRMED samples in a row is a sudden collapse
 CONFIRMED = 2
+STOPPED = "training has stopped and the last good checkpoint is kept"
 NEAR = 0.1  # of gamma; lines of runs in balance lie within 0.06 of it
 
 
@@ -31,12 +32,21 @@ class Finding:
     Attributes:
         kind: a short name, the same whenever the same thing is wrong.
         level: `error` where training cannot go on.
-        message: evidence and remedy, for people.
+        evidence: what was seen, with its numbers.
+        meaning: why it matters.
+        remedy: what to do.
     """
 
     kind: str
     level: Literal["warning", "error"]
-    message: str
+    evidence: str
+    meaning: str
+    remedy: str
+
+    @property
+    def message(self) -> str:
+        """All of it as one sentence."""
+        return f"{self.evidence}: {self.meaning}; {self.remedy}"
 
 
 def not_finite(values: Mapping[str, float], images: int) -> Finding | None:
@@ -47,8 +57,9 @@ def not_finite(values: Mapping[str, float], images: int) -> Finding | None:
     return Finding(
         "not-finite",
         "error",
-        f"{', '.join(names)} stopped being finite before {images:,} images: training has stopped and the last good "
-        "checkpoint is kept; try half the learning rate (--lr), a warm-up (--warmup 20k) or --precision fp32",
+        f"{', '.join(names)} stopped being finite before {images:,} images",
+        STOPPED,
+        "try half the learning rate (--lr), a warm-up (--warmup 20k) or --precision fp32",
     )
 
 
@@ -83,8 +94,9 @@ def sudden_collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
         "sudden-collapse",
         "error",
         f"the samples have become alike by {latest[0][0]:,} images, at {now:.2f} of the data's mean distance after "
-        f"{best:.2f}: training has stopped and the last good checkpoint is kept; lower --lr or --lr-ratio, or see what "
-        "the objective's own page in docs/ says of collapse",
+        f"{best:.2f}",
+        STOPPED,
+        "lower --lr or --lr-ratio, or see what the objective's own page in docs/ says of collapse",
     )
 
 
@@ -101,35 +113,34 @@ def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
     What is wrong in the first GRACE of a run may mend itself; it is a warning once it has lasted PATIENCE beyond.
     """
     recent = _recent(rows, config)
-    messages = [(symptom.kind, symptom.describe(recent)) for symptom in SYMPTOMS]
-    findings = [Finding(kind, "warning", message) for kind, message in messages if message is not None]
+    findings = [
+        Finding(symptom.kind, "warning", evidence, symptom.means, symptom.remedy)
+        for symptom in SYMPTOMS
+        if (evidence := symptom.describe(recent)) is not None
+    ]
 
     convergence = config.objective.convergence_measure
     if convergence and (risen := _risen(rows, config, convergence, RISEN)):
         best, now = risen
-        message = (
-            f"{convergence} has risen to {now:.4g} from its best of {best:.4g}: the run is moving away from "
-            "convergence; train again with a lower --lr"
-        )
-        findings.append(Finding("rising", "warning", message))
+        evidence = f"{convergence} has risen to {now:.4g} from its best of {best:.4g}"
+        meaning = "the run is moving away from convergence"
+        findings.append(Finding("rising", "warning", evidence, meaning, "train again with a lower --lr"))
 
     late = [row for row in rows if row["images"] > GRACE * config.images]  # a critic's gap begins at 0, and rises first
     if late and (risen := _risen(late, config, "gap", GAP_RISEN)):
         best, now = risen
-        message = (
-            f"the critic's gap has risen to {now:.4g} from its least of {best:.4g}: real and generated images drift "
-            "apart and the generator does not follow; lower --lr, raise --n-critic, or raise the penalty (wgan: lower "
-            "--clip)"
-        )
-        findings.append(Finding("gap-rising", "warning", message))
+        evidence = f"the critic's gap has risen to {now:.4g} from its least of {best:.4g}"
+        meaning = "real and generated images drift apart and the generator does not follow"
+        remedy = "lower --lr, raise --n-critic, or raise the penalty (wgan: lower --clip)"
+        findings.append(Finding("gap-rising", "warning", evidence, meaning, remedy))
 
     if collapse := _collapse(rows, config):
-        findings.append(Finding("collapse", "warning", collapse))
+        findings.append(collapse)
     return findings
 
 
-def _collapse(rows: Sequence[Row], config: TrainConfig) -> str | None:
-    """Evidence and remedy, if all samples of late have been alike."""
+def _collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
+    """A finding, if all samples of late have been alike."""
     recent = [row["diversity"] for row in _recent(rows, config) if "diversity" in row]
     if not recent:
         return None
@@ -141,8 +152,8 @@ def _collapse(rows: Sequence[Row], config: TrainConfig) -> str | None:
         if any("k" in row for row in rows)
         else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, wgan-gp"
     )
-    evidence = f"their mean distance stays at most {highest:.2f} of the data's (best {best:.2f})"
-    return f"samples look alike: {evidence}; {remedy}"
+    meaning = f"their mean distance stays at most {highest:.2f} of the data's (best {best:.2f})"
+    return Finding("collapse", "warning", "samples look alike", meaning, remedy)
 
 
 def _risen(rows: Sequence[Row], config: TrainConfig, name: str, factor: float) -> tuple[float, float] | None:

@@ -1,6 +1,6 @@
 """The training loop: batch, step, average, then metrics, samples, score and checkpoint as they are due."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -200,7 +200,7 @@ def _diverged(
 
     def record() -> None:
         if recorder and problem and stops:
-            recorder.event(problem.level, problem.kind, problem.message + again)
+            recorder.finding(replace(problem, remedy=problem.remedy + again))
         elif recorder and problem:
             roll_back(recorder, problem)
 
@@ -220,7 +220,7 @@ def roll_back(recorder: Recorder, problem: Finding) -> None:
     run, rollbacks = recorder.run, recorder.train_state.rollbacks + 1
     recorder.writer.wait()
     _, facts, _ = run.load_checkpoint(up_to=last_good_images(recorder.rows, run.config, problem))
-    images, evidence = facts["images"], problem.message.partition(":")[0]
+    images, evidence = facts["images"], problem.evidence
     with writing(run.path):
         recorder.board.close()
         recorder.rewind(images)

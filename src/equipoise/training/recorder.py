@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
 from equipoise.runs.numbered import images_of
 from equipoise.runs.run import Run
-from equipoise.training.health import diagnose
+from equipoise.training.health import Finding, diagnose
 from equipoise.training.sample_grid import SampleGrid
 from equipoise.training.state import TrainState
 from equipoise.views.board import NoBoard, open_board
@@ -127,6 +128,12 @@ class Recorder:
         self.run.append("events.jsonl", {"images": images, "level": level, "kind": kind, "message": message})
         self.display.message(level, message)
 
+    def finding(self, finding: Finding) -> None:
+        """Note in words that something is wrong, its parts beside the sentence."""
+        row = {"images": self.train_state.images, "message": finding.message, **asdict(finding)}
+        self.run.append("events.jsonl", row)
+        self.display.message(finding.level, finding.message)
+
     def settings(self, sentences: Sequence[str]) -> None:
         """Note why settings were chosen, which was said before there was a run."""
         for sentence in sentences:
@@ -152,7 +159,7 @@ class Recorder:
         findings = {finding.kind: finding for finding in diagnose(self.rows, self.config)}
         for kind, finding in findings.items():
             if kind not in self.known_findings:
-                self.event(finding.level, kind, finding.message)
+                self.finding(finding)
         for kind in sorted(self.known_findings - findings.keys()):
             self.event("info", kind, f"{kind.replace('-', ' ')}: no longer")
         self.known_findings = set(findings)

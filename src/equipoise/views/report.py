@@ -109,7 +109,7 @@ def read_summary(folder: Path) -> RunSummary:
                 points.setdefault(name, {})[row["images"]] = value
     measures = {name: Series(*np.array(sorted(each.items()), np.float64).T) for name, each in points.items()}
 
-    events = [Event(**row) for row in jsonl.read(folder / "events.jsonl")]
+    events = [Event(*(row[name] for name in Event._fields)) for row in jsonl.read(folder / "events.jsonl")]
     pictures = [(images_of(path), path) for path in numbered_files(folder / "samples", ".png")]
     return RunSummary(text, config, measures, events, pictures)
 

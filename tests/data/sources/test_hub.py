@@ -32,6 +32,7 @@ import sys
 from equipoise.data import open_images
 from equipoise.data.sources import hub_client
 hub_client.WAITS = (0.01, 0.02)
+hub_client.LEAST_RATE = 1e9
 hub_client.ANSWER_TIME = float(os.environ.get("ANSWER_TIME", "60"))
 for name in sys.argv[1:]:
     try:
@@ -106,6 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         if repository == "me/gated":
             return self.answer(403, {"X-Error-Code": "GatedRepo"})
         data = FILES[repository, commit][file]
+        if server.slow and self.command == "GET":
+            return self.drip()
         etag = f'"{abs(hash(data)):x}"'
         return self.answer(200, {"X-Repo-Commit": commit, "ETag": etag}, data)
 
@@ -151,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Any]:
     made: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.asked, made.busy = [], 0
+    made.asked, made.busy, made.slow = [], 0, False
     Thread(target=made.serve_forever, daemon=True).start()
     yield made
     made.shutdown()
@@ -240,6 +243,12 @@ def test_a_hub_that_sends_a_byte_now_and_then_is_out_of_reach(opened: Callable[.
     for line in opened("hf://me/drips-headers", "hf://me/drips", ANSWER_TIME="0.5"):
         assert re.fullmatch(r"cannot reach the hub for hf://me/drips.* \(no whole answer in 0.5 seconds\): .*", line)
     assert len(server.asked) > 2, "it was asked again"
+
+
+def test_a_file_that_comes_byte_by_byte_is_given_up(opened: Callable[..., list[str]], server: Any) -> None:
+    server.slow = True
+    (line,) = opened("hf://me/pets", ANSWER_TIME="2")
+    assert re.fullmatch(r"the hub sends \S+ of hf://me/pets too slowly.*: try again .*", line)
 
 
 def test_no_network(opened: Callable[..., list[str]]) -> None:

@@ -20,6 +20,7 @@ from equipoise.data.cache import (
     file_digest,
     locked,
     remove_abandoned,
+    remove_leftovers,
     require_room,
 )
 from equipoise.data.framing import Fit, parse_framing
@@ -160,6 +161,7 @@ def pack(
     if path is None:
         return images
     try:
+        remove_leftovers(path.parent, path.name)
         with atomic_file(path) as partial:
             if path.suffix.lower() == ".npy":
                 shutil.copyfile(images.path, partial)

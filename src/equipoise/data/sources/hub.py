@@ -141,7 +141,4 @@ def _list_files(repository: str, revision: str | None, name: str) -> Listing:
 
 def _download(listing: Listing, file: str, name: str) -> Path:
     """Path of a file in the cache of huggingface_hub, downloaded unless it is there already."""
-    from huggingface_hub import hf_hub_download
-
-    commit = listing.commit
-    return Path(call_hub(lambda: hf_hub_download(listing.repository, file, repo_type="dataset", revision=commit), name))
+    return hub_client.download(listing.repository, file, name, revision=listing.commit, repo_type="dataset")

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
@@ -10,6 +12,7 @@ from equipoise.errors import UsageError
 
 WAITS = (1.0, 2.0, 4.0)  # seconds before each repetition
 ANSWER_TIME = 60.0  # seconds in which a short answer, such as a list of files, must be there
+LEAST_RATE = 20_000.0  # bytes a second that a download must have on average, ANSWER_TIME aside
 BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may do better soon
 CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")  # used by one or another version of huggingface_hub
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -34,7 +37,7 @@ def call_hub(
         request: the call.
         name: of what it is about, for messages.
         kind: of what it is about.
-        seconds: in which each try must end, for calls with short answers; a download may take as long as it gets on.
+        seconds: in which each try must end, for calls with short answers.
 
     Raises:
         MissingRevisionError, OutOfReachError: as they say.
@@ -53,6 +56,49 @@ def call_hub(
     raise AssertionError("the last try returns or raises")
 
 
+def download(
+    repository: str, file: str, name: str, kind: str = "data set", *, revision: str | None, repo_type: str | None = None
+) -> Path:
+    """A file of the hub in the cache of huggingface_hub, downloaded unless it is there already.
+
+    Args:
+        repository: where it lies.
+        file: its path there.
+        name: of the whole, for messages.
+        kind: of the whole.
+        revision: branch, tag or commit.
+        repo_type: `dataset`, or None for a model.
+
+    Raises:
+        UsageError: as `call_hub`; or the hub sends less than LEAST_RATE.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    def fetch() -> str:
+        return hf_hub_download(repository, file, repo_type=repo_type, revision=revision)
+
+    def fetch_in_time() -> str:
+        size = 0
+        if not (revision and isinstance(try_to_load_from_cache(repository, file, None, revision, repo_type), str)):
+            url = hf_hub_url(repository, file, repo_type=repo_type, revision=revision)
+            with suppress(Exception):  # which the download meets again, and is then explained
+                size = _within(ANSWER_TIME, lambda: get_hf_file_metadata(url, timeout=ANSWER_TIME)).size or 0
+        seconds = ANSWER_TIME + size / LEAST_RATE
+        try:
+            return _within(seconds, fetch)
+        except UnansweredError as error:  # not repeated: what was begun still holds the file's lock
+            raise UsageError(
+                f"the hub sends {file} of {name} too slowly, {size / 1e6:.1f} MB not in {seconds:.0f} seconds: "
+                "try again later, when what has come is kept, or `hf download` it by hand"
+            ) from error
+
+    return Path(call_hub(fetch_in_time, name, kind))
+
+
+class UnansweredError(TimeoutError):
+    """No whole answer in time."""
+
+
 def _within(seconds: float, request: Callable[[], Answer]) -> Answer:
     """Result of `request`, or TimeoutError: clients time each byte alone, and a server may send one now and then."""
     answer: Future[Answer] = Future()
@@ -67,7 +113,7 @@ def _within(seconds: float, request: Callable[[], Answer]) -> Answer:
     try:
         return answer.result(seconds)
     except TimeoutError as error:
-        raise error if answer.done() else TimeoutError(f"no whole answer in {seconds:g} seconds") from None
+        raise error if answer.done() else UnansweredError(f"no whole answer in {seconds:g} seconds") from None
 
 
 def _explain(error: Exception, name: str, kind: str) -> UsageError | None:
