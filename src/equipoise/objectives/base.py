@@ -161,7 +161,10 @@ class Objective(ABC):
             cls.shared_term_coefficient = Objective.shared_term_coefficient  # type: ignore[method-assign]
 
     recipe: ClassVar[Mapping[str, Any]] = {}
-    """Training settings by default, where they differ from those of `TrainConfig`: ours (docs/results/digits.md)."""
+    """Training settings by default, where they differ from those of `TrainConfig`: ours.
+
+    Measured in docs/results/family-digits.md.
+    """
     published: ClassVar[Mapping[str, Any]] = {}
     """The authors' training settings, where they differ from the defaults of `TrainConfig`."""
     toy_recipe: ClassVar[Mapping[str, Any]] = {}

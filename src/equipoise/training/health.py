@@ -152,8 +152,8 @@ def _collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
         if any("k" in row for row in rows)
         else "lower --lr, take another --seed, or an objective that resists it: ebgan with --pull, dragan, wgan-gp"
     )
-    meaning = f"their mean distance stays at most {highest:.2f} of the data's (best {best:.2f})"
-    return Finding("collapse", "warning", "samples look alike", meaning, remedy)
+    evidence = f"the samples' mean distance stays at most {highest:.2f} of the data's (best {best:.2f})"
+    return Finding("collapse", "warning", evidence, "they look alike", remedy)
 
 
 def _risen(rows: Sequence[Row], config: TrainConfig, name: str, factor: float) -> tuple[float, float] | None:
