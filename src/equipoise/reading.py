@@ -6,7 +6,7 @@ import os
 import stat
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -93,20 +93,29 @@ def parse_yaml(text: str) -> object:
         ValueError: it is not YAML, is nested too deep, or stands for more than MOST_VALUES values.
     """
     try:
-        depth = 0
-        for event in yaml.parse(text, LOADER):  # a flat loop; what follows recurses, in C without a limit of its own
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_NESTED:
-                raise ValueError("it is no YAML to be read: it is nested too deep")
-        loader = LOADER(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if _count_values(node, {}) > MOST_VALUES:
-            raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
-        return loader.construct_document(node)
+        try:
+            return _plain_values(text, LOADER)
+        except (yaml.YAMLError, UnicodeEncodeError):
+            # libyaml knows no lone surrogates, which stand for those bytes of a file's name that are no text.
+            return _plain_values(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"it is not valid YAML: {reason(error)}") from error
+
+
+def _plain_values(text: str, kind: Any) -> object:
+    """The values by a loader of this kind; it raises as `parse_yaml`, or a YAMLError."""
+    depth = 0
+    for event in yaml.parse(text, kind):  # a flat loop; what follows recurses, in C without a limit of its own
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_NESTED:
+            raise ValueError("it is no YAML to be read: it is nested too deep")
+    loader = kind(text)
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    if _count_values(node, {}) > MOST_VALUES:
+        raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+    return loader.construct_document(node)
 
 
 def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:

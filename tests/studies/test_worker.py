@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 from equipoise.config.presets import PRESETS
+from equipoise.networks import DCGAN
 
 
 def test_a_worker_ends_well_while_its_input_is_open() -> None:
     """A study keeps it open until the end; a thread of the worker waits there."""
-    config = PRESETS["gan"]["default"].with_changes(resolution=16, **{"network.width": 4})
+    config = PRESETS["gan"]["default"].with_changes(resolution=16, network=DCGAN(width=4))
     job = json.dumps({"config": config.to_dict(), "seconds": 1.0, "threads": 1})
     command = [sys.executable, "-m", "equipoise.studies.worker"]
     with subprocess.Popen(
