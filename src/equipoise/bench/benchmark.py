@@ -1,7 +1,7 @@
 """Every figure of one configuration on this machine."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -107,9 +107,8 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
     with torch.device("meta"):  # refused here, if networks cannot make such images, before so many images are made
         config.build(case.shape)
     dtype, cycle = DTYPES[config.precision], config.n_critic
-    builders = _step_builders(case, config, launcher)
+    builders, load = _step_builders(case, config, launcher), BackgroundLoad()
     equipoise = builders["equipoise"]
-    load = BackgroundLoad()
     steps = {name: build() for name, build in builders.items()}
     warning = _compile(steps["compiled"]) if case.compiled else ""
     if warning:
@@ -133,11 +132,7 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         "others_busy_cores": busy_cores,
         "warning": warning,
     }
-    for name, prefix in (("equipoise", ""), ("textbook", "textbook_")):
-        if name in steps:
-            core_seconds, joules = cost_of_step(steps[name], device, cycle=cycle, seconds=limit / rounds)
-            figures[f"{prefix}core_seconds_per_image"] = core_seconds / case.batch
-            figures[f"{prefix}joules_per_image"] = None if joules is None else joules / case.batch
+    figures |= _costs(steps, case, device, cycle=cycle, seconds=limit / rounds)
     figures["time"], figures["operators"] = profile_step(equipoise(), cycle, device)
     if "compiled" in steps:
         figures["compiled_images_per_second"] = case.batch / times["compiled"].median
@@ -152,6 +147,19 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         figures["textbook_gflop_per_image"] = count_flops(steps["textbook"], cycle) / case.batch / 1e9
         figures["textbook_memory_mib"] = memory
         figures["memory_ratio"] = figures["memory_mib"] / memory
+    return figures
+
+
+def _costs(
+    steps: Mapping[str, Step], case: Case, device: torch.device, *, cycle: int, seconds: float
+) -> dict[str, float | None]:
+    """What an image costs by either step, in core seconds and, where they are counted, joules."""
+    figures: dict[str, float | None] = {}
+    for name, prefix in (("equipoise", ""), ("textbook", "textbook_")):
+        if name in steps:
+            core_seconds, joules = cost_of_step(steps[name], device, cycle=cycle, seconds=seconds)
+            figures[f"{prefix}core_seconds_per_image"] = core_seconds / case.batch
+            figures[f"{prefix}joules_per_image"] = None if joules is None else joules / case.batch
     return figures
 
 

@@ -13,7 +13,7 @@ from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
 from equipoise.errors import UsageError, quoted
 from equipoise.runs.files import check_place, save_picture
-from equipoise.sampling.pictures import refuse_own_picture
+from equipoise.sampling.pictures import check_output
 from equipoise.views.terminal import progress_bar
 
 
@@ -52,7 +52,7 @@ def inspect(
     """
     check_place(out, duplicates)
     for place in filter(None, (out, duplicates)):
-        refuse_own_picture(place, [data])
+        check_output(place, [data])
     with progress_bar(f"reading {data}") as count:
         inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)
     print(inspection)

@@ -8,7 +8,7 @@ from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Seed, Ways
 from equipoise.runs.run import Run
 from equipoise.sampling.inpaint import inpaint as generate
-from equipoise.sampling.pictures import refuse_own_picture
+from equipoise.sampling.pictures import check_output
 from equipoise.sampling.save import save_images
 
 
@@ -40,7 +40,7 @@ def inpaint(
         seed: Seed of the latents.
         out: Grid (.png) of the image, the masked image and the results; array (.npz); or folder of PNGs.
     """
-    refuse_own_picture(out, [image, *([mask] if mask else [])])
+    check_output(out, [image, *([mask] if mask else [])])
     images = generate(Run.open(run), image, mask, count=count, seed=seed)
     save_images(images, out)
     print(f"the image, its hole and {count} ways to fill it: {out}")

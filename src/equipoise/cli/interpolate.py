@@ -11,11 +11,10 @@ from equipoise.cli.flags import parse_and_call, plain_dataclass
 from equipoise.config.numbers import Count, Ends, Frames
 from equipoise.devices import Device
 from equipoise.latents.paths import PathKind
-from equipoise.runs.files import check_place
 from equipoise.runs.run import Run
 from equipoise.sampling.interpolate import interpolate as compute
 from equipoise.sampling.invert import Search
-from equipoise.sampling.pictures import refuse_own_picture
+from equipoise.sampling.pictures import check_output
 from equipoise.sampling.save_latents import residue_lines, save_interpolation
 from equipoise.views.terminal import progress_bar
 
@@ -67,9 +66,7 @@ def interpolate(
         device: Device to compute on.
         quiet: Show no progress.
     """
-    refuse_own_picture(out, images)
-    if not out.is_dir():  # before what may be a long search
-        check_place(out)
+    check_output(out, images)
     opened, checkpoint = Run.open(run), dict[str, Any](ema=ema, best=best, at=at)
     with progress_bar("inverting", quiet=quiet) as progress:
         result = compute(

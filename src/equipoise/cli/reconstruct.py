@@ -8,7 +8,7 @@ from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count
 from equipoise.devices import Device
 from equipoise.runs.run import Run
-from equipoise.sampling.pictures import refuse_own_picture
+from equipoise.sampling.pictures import check_output
 from equipoise.sampling.reconstruct import reconstruct as compute
 from equipoise.sampling.save_latents import save_reconstruction
 
@@ -41,7 +41,7 @@ def reconstruct(
         at: Use the checkpoint after so many images.
         device: Device to compute on.
     """
-    refuse_own_picture(out, images)
+    check_output(out, images)
     result = compute(Run.open(run), images, best=best, at=at, device=device)
     save_reconstruction(result, out)
     for name, energy in zip(result.names, result.energies, strict=True):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from equipoise.metrics.base import MetricResult
 from equipoise.metrics.metric import Metric, MetricInputs
+from equipoise.metrics.statistics import Statistic
 
 MEDIAN = 0.6745  # of the absolute value of N(0, 1)
 
@@ -69,30 +70,16 @@ def _hann(length: int) -> Tensor:
     return torch.hann_window(length + 2, periodic=False, dtype=torch.float64)[1:-1]  # without the zeros at both ends
 
 
-def _beside_real(share: Callable[[Tensor], float]) -> Callable[[MetricInputs], MetricResult]:
-    """The share of the samples as the value, and that of the real images."""
+def _metric(share: Callable[[Tensor], float], description: str) -> Metric:
+    """A share of the samples, with that of the real images beside it."""
 
     def compute(inputs: MetricInputs) -> MetricResult:
         samples, reference = inputs.pictures
         return {"value": share(samples), "real": share(reference)}
 
-    return compute
+    needs: frozenset[Statistic] = frozenset({"pictures"})
+    return Metric(compute=compute, needs=needs, minimum_side=4, better="reference", ideal=None, description=description)
 
 
-DETAIL = Metric(
-    compute=_beside_real(fine_share),
-    needs=frozenset({"pictures"}),
-    minimum_side=4,
-    better="reference",
-    ideal=None,
-    description="share of the finest octave in the power of images: low is blur",
-)
-
-GRAIN = Metric(
-    compute=_beside_real(noise_share),
-    needs=frozenset({"pictures"}),
-    minimum_side=4,
-    better="reference",
-    ideal=None,
-    description="share of the finest detail that lies evenly as noise does: high is grain",
-)
+DETAIL = _metric(fine_share, "share of the finest octave in the power of images: low is blur")
+GRAIN = _metric(noise_share, "share of the finest detail that lies evenly as noise does: high is grain")

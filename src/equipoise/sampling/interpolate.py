@@ -85,12 +85,8 @@ def interpolate(
     Raises:
         UsageError: as `invert`; or fewer than two pictures, or pictures and `random` both.
     """
-    check_numbers({"frames": Frames, "random": Ends}, {"frames": frames, "random": random})
+    _check_ends(images, frames, random)
     search = construct(Search, settings)
-    if (images is None or not len(images)) == (random == 0):
-        raise UsageError("give two or more pictures to go between, or --random 8 for drawn latents, and not both")
-    if random == 1:
-        raise UsageError("one latent has no other end: give --random 2 or more")
     players = open_players(run, ema=ema, best=best, at=at, device=device)
     inversion = None
     if images is not None and len(images):
@@ -115,6 +111,15 @@ def interpolate(
     encoded = inversion.one_step if inversion.searched else None
     one_step = None if encoded is None else between(encoded.latents, encoded.labels)[0]
     return Interpolation(made, latents, inversion, one_step, loop, spherical)
+
+
+def _check_ends(images: Given | None, frames: int, random: int) -> None:
+    """Raise UsageError unless there are either pictures or drawn latents to go between, by so many frames."""
+    check_numbers({"frames": Frames, "random": Ends}, {"frames": frames, "random": random})
+    if (images is None or not len(images)) == (random == 0):
+        raise UsageError("give two or more pictures to go between, or --random 8 for drawn latents, and not both")
+    if random == 1:
+        raise UsageError("one latent has no other end: give --random 2 or more")
 
 
 def _labels(players: TrainedPlayers, latents: Tensor, label: int | None, ends: Tensor | None) -> Tensor | None:

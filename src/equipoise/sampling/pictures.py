@@ -20,6 +20,7 @@ from equipoise.data.sources.files import read_file
 from equipoise.errors import UsageError, printable
 from equipoise.networks.base import Shape
 from equipoise.reading import check_name, expand_home
+from equipoise.runs.files import check_place
 from equipoise.runs.run import Run
 
 Named = Path | str
@@ -142,11 +143,16 @@ def _parts(pictures: Tensor, batch: int) -> Iterator[Pictures]:
         yield Pictures([f"{start + number}" for number in range(len(part))], part, digests)
 
 
-def refuse_own_picture(out: Path, images: Iterable[Named]) -> None:
-    """Raise UsageError if writing to `out` would replace one of the pictures that it is made of."""
+def check_output(out: Path, images: Iterable[Named]) -> None:
+    """Refuse a place for what is made of `images` before the work, which may be long; into a folder, files are added.
+
+    Raises:
+        UsageError: it cannot be written, or is one of the images.
+    """
     place = expand_home(out)
-    if not place.is_file():  # into a folder, files are added
+    if place.is_dir():
         return
+    check_place(place)
     for image in map(expand_home, images):
         same = False
         with suppress(OSError, ValueError):  # what is not there is told where it is read
