@@ -171,6 +171,19 @@ def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, s
     opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
 
 
+def test_who_leaves_is_not_called_back(runs: Path, serving: Serve, visit: Open) -> None:
+    """The view that is left writes its address no more: the next would never open."""
+    page = visit(serving(runs).address).page
+    page.locator("article").wait_for()
+    leave = """() => {
+      location.hash = "#lab"; // told to the page after this, as a click on a link is
+      document.querySelector("aside button:not([aria-current])").click();
+    }"""
+    page.evaluate(leave)
+    page.get_by_role("heading", name="GAN Lab").wait_for()
+    assert page.url.endswith("#lab")
+
+
 def test_a_server_with_a_token_asks_for_it(runs: Path, serving: Serve, visit: Open) -> None:
     token = "a-token-of-many-letters"
     page = (opened := visit(serving(runs, "--token", token).address)).page

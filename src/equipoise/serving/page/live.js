@@ -16,6 +16,7 @@ export function open(place, argument, signal) {
   const watched = new Map(); // id -> {card, columns, end}
   let following = asked.length === 0; // the newest run, whichever that is
   let comparison = null;
+  let address = location.hash; // as this view left it
 
   const cards = h("div", { class: "cards" });
   const between = h("div");
@@ -53,7 +54,10 @@ export function open(place, argument, signal) {
     cards.replaceChildren(...ids.map((id) => watched.get(id).card.element));
     cards.dataset.count = ids.length;
     ids.forEach((id, index) => watched.get(id).card.place(index, ids.length));
-    history.replaceState(null, "", following || !ids.length ? "#live" : `#live/${ids.join("+")}`);
+    if (location.hash === address) { // else someone is on his way to another view, which opens after this
+      history.replaceState(null, "", following || !ids.length ? "#live" : `#live/${ids.join("+")}`);
+      address = location.hash;
+    }
     list.update(ids, following);
     comparison?.abort();
     between.replaceChildren();

@@ -18,7 +18,8 @@ let opened = "";
 
 /** Open the view that the address names: "#live/ID+ID", "#explore/ID", "#lab", "#train". */
 async function route() {
-  const [name, argument = ""] = location.hash.slice(1).split("/");
+  const address = location.hash;
+  const [name, argument = ""] = address.slice(1).split("/");
   const view = VIEWS[name] ?? VIEWS.live;
   closing?.abort();
   const control = (closing = new AbortController());
@@ -28,7 +29,7 @@ async function route() {
   }
   document.title = `${view.title} · equipoise`;
   const module = await view.load();
-  if (control.signal.aborted) return;
+  if (control.signal.aborted || location.hash !== address) return; // another view is on its way
   const place = h("div", { class: `view ${view === VIEWS[name] ? name : "live"}` });
   main.replaceChildren(place);
   if (opened && opened !== view.title) main.focus({ preventScroll: true }); // so that readers start at the new view

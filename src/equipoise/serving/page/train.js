@@ -30,7 +30,7 @@ export async function open(place, _argument, signal) {
       const { id } = await post("train", { data: chosen.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
       say(said, "Reading the data and choosing settings: the run shows itself in some seconds …");
       await shown(id);
-      location.hash = `#live/${id}`;
+      if (!signal.aborted) location.hash = `#live/${id}`; // unless another view was opened meanwhile
     } catch (error) {
       say(said, error.message, "failed");
     }
