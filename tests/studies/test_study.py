@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from command import Command
 from equipoise.runs.run import Run
@@ -146,6 +148,21 @@ def test_the_report_says_what_there_is(studied: Path) -> None:
     for name in ("scores", "probability-of-improvement", "performance-profiles", "curves-0", "samples-0"):
         assert (studied / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"figures/{name}.png" in text
+
+
+def test_the_report_says_by_what_its_runs_were_made(studied: Path, tmp_path: Path) -> None:
+    """Not by what wrote the report, which may be later."""
+    shutil.copytree(studied, tmp_path / "study")
+    config = next((tmp_path / "study").glob("trials/*/*/*/config.yaml"))
+    config.write_text(config.read_text().replace("  equipoise: ", "  equipoise: 0.0.9+"))
+    write_report(tmp_path / "study")
+    made_with = json.loads((tmp_path / "study" / "report.json").read_text())["made_with"]
+    assert [each["torch"] for each in made_with] == [torch.__version__] * 2
+    assert sum(each["equipoise"].startswith("0.0.9+") for each in made_with) == 1
+    text = (tmp_path / "study" / "report.md").read_text()
+    assert text.count("trained with equipoise ") == 2
+    assert "trained with equipoise 0.0.9+" in text
+    assert "data_path" not in text
 
 
 def test_the_report_is_made_anew_with_another_baseline(studied: Path, within: Command) -> None:

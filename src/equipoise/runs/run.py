@@ -36,10 +36,13 @@ class Run:
         path: the folder.
         config: what is in its config.yaml.
         place: where its data lie, which `config.data` says relative to the working directory of `train`.
+        made_with: versions of the software that wrote its config.yaml; empty where that does not say.
     """
 
-    def __init__(self, path: Path, config: TrainConfig, place: str | None = None) -> None:
-        self.path, self.config, self.place = path, config, place or config.data
+    def __init__(
+        self, path: Path, config: TrainConfig, place: str | None = None, made_with: Mapping[str, str] | None = None
+    ) -> None:
+        self.path, self.config, self.place, self.made_with = path, config, place or config.data, made_with or {}
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -80,8 +83,9 @@ class Run:
                 f"{path} is not a run, it has no readable config.yaml ({reason(error)}): give the folder that "
                 "`equipoise train` made"
             ) from error
-        config, made_with = read_yaml_made_with(text, str(file))
-        return cls(path, config, place_of(str(made_with.get(DATA_PATH, ""))) if isinstance(made_with, dict) else None)
+        config, section = read_yaml_made_with(text, str(file))
+        made_with = {str(name): str(value) for name, value in section.items()} if isinstance(section, dict) else {}
+        return cls(path, config, place_of(made_with.pop(DATA_PATH, "")), made_with)
 
     def change_config(self, config: TrainConfig, place: str) -> None:
         """Write another configuration over the run's own, whose data lie at `place`.

@@ -11,7 +11,6 @@ from typing import Any
 from equipoise.config.messages import construct
 from equipoise.errors import UsageError
 from equipoise.runs.files import to_json, write_atomically, writing
-from equipoise.runs.run import versions
 from equipoise.studies import figures
 from equipoise.studies.found import read_searches
 from equipoise.studies.pages import FIGURES, Findings, markdown, page
@@ -144,7 +143,7 @@ def _values(
     ]
     return {
         "study": results.plan.to_dict(),
-        "made_with": versions(),
+        "made_with": [dict(each) for each in results.made_with],
         "metric": {"name": results.metric, "better": "lower" if results.lower_is_better else "higher"},
         "arms": [{**each._asdict(), "final": each.final._asdict(), "best": each.best._asdict()} for each in summaries],
         "pairs": [

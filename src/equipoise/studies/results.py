@@ -1,7 +1,7 @@
 """What a study's folder holds: its trials with their outcomes, and what they show."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +36,7 @@ class Results:
         metric: by which arms are compared.
         trials: all, of which some may have no outcome yet.
         outcomes: by the trial's name.
+        made_with: versions that its runs were made with, each once.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class Results:
     metric: str
     trials: Sequence[Trial]
     outcomes: dict[str, Outcome]
+    made_with: Sequence[Mapping[str, str]] = ()
 
     @property
     def arms(self) -> list[str]:
@@ -101,18 +103,22 @@ def read_results(folder: Path, plan: Study, metric: str, trials: Sequence[Trial]
                     f"{first.name} and {trial.name} cannot be compared, they differ in {text}: delete the .json beside "
                     f"one of them, and go on with `equipoise study {folder}`"
                 )
+    made_with: list[Mapping[str, str]] = []
     for trial in trials:
         run = folder / trial.name
         if trial.name in found and (run / CONFIG).exists():
-            _refuse_others(run, trial)
-    return Results(folder, plan, metric, trials, found)
+            opened = Run.open(run)
+            _refuse_others(opened, trial)
+            if opened.made_with not in made_with:
+                made_with.append(opened.made_with)
+    return Results(folder, plan, metric, trials, found, made_with)
 
 
-def _refuse_others(folder: Path, trial: Trial) -> None:
+def _refuse_others(run: Run, trial: Trial) -> None:
     """Refuse a run that is not the trial, as one that was copied there."""
-    there, wanted = Run.open(folder).config.to_dict(), trial.config.to_dict()
+    there, wanted = run.config.to_dict(), trial.config.to_dict()
     if different := [key for key in wanted if there[key] != wanted[key]]:
-        raise UsageError(f"{folder} is not of this study, its {different[0]} is another: move it away")
+        raise UsageError(f"{run.path} is not of this study, its {different[0]} is another: move it away")
 
 
 class Pair(NamedTuple):

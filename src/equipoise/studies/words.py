@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Sequence
 
-from equipoise.runs.run import versions
 from equipoise.studies.results import LEVEL, Pair, Results
 from equipoise.views.report import STYLE
 
@@ -68,7 +67,11 @@ def protocol_lines(results: Results) -> list[str]:
         f"intervals: 95 %, stratified bootstrap by data set, percentiles, 50,000 repetitions (arXiv:2108.13264); "
         "p-values: two-sided permutation test of Mann and Whitney's statistic, Holm's correction, "
         f"significant at {LEVEL:g}",
-        "made with " + ", ".join(f"{name} {number}" for name, number in versions().items()),
+        *(
+            "trained with " + ", ".join(f"{name} {number}" for name, number in made_with.items())
+            for made_with in results.made_with
+            if made_with
+        ),
     ]
     seen = {}
     for trial in results.trials:
