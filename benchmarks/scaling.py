@@ -3,8 +3,9 @@
     python -m benchmarks.scaling    # measures 1, 2 and 4 processes here, and writes docs/results/scaling.md
 
 Measured here, on the CPU: images a second of processes with a batch of their own each, the bytes that a step reduces,
-and how long it waits for them. Modelled, from the step times measured on an H100 (docs/results/bench-h100.md), those
-bytes and the bandwidth of named interconnects: the efficiency of 8 to 1,024 GPUs, by the formula in `reduction`.
+and how long it waits for them after its backward pass. Modelled, from the step times measured on an H100
+(docs/results/bench-h100.md), those bytes and the bandwidth of named interconnects: the efficiency of 8 to 1,024 GPUs,
+by the formulas in `reduction` and `efficiency`.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log2
+from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from equipoise.bench.steps import SyntheticFeed, take_step
 from equipoise.devices import Launcher, make_launcher
 from equipoise.networks import Autoencoder
 from equipoise.training.batch import make_batch
-from equipoise.training.distributed import make_distributed
+from equipoise.training.distributed import BUCKET_BYTES, Means, make_distributed
 from equipoise.training.state import DataSpec, TrainState
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "scaling.md"
@@ -34,6 +35,7 @@ SHAPE, WIDTH, BATCH, STEPS, WARM_UP = (3, 32, 32), 16, 16, 24, 4  # here; a batc
 GPUS_OF_A_HOST = 8
 GPUS = (8, 16, 64, 256, 1024)
 REACHED = 0.8  # of a link's nominal bandwidth
+BACKWARD = 0.6  # of a step, behind which all buckets but the last are sent
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,19 @@ def measured(launcher: Launcher) -> dict[str, Any]:
     train_state = TrainState(config, DataSpec.of(feed), launcher.device, processes)
     seconds, busy, waited, sent = [], [], [], []
 
-    def all_reduce_mean(tensors: Sequence[Tensor]) -> list[Tensor]:
-        began = time.perf_counter()
-        reduced = distributed.all_reduce_mean(tensors)
-        waited[-1] += time.perf_counter() - began
-        sent[-1] += sum(tensor.nbytes for tensor in tensors)
-        return reduced
+    def gradients(loss: Tensor, weights: Sequence[Tensor], values: Tensor, **settings: Any) -> Means:
+        means = distributed.gradients(loss, weights, values, **settings)
+        sent[-1] += sum(tensor.nbytes for tensor in (*weights, values))
 
-    watched = replace(distributed, all_reduce_mean=all_reduce_mean)
+        def wait() -> tuple[list[Tensor], Tensor]:
+            began = time.perf_counter()
+            received = means()
+            waited[-1] += time.perf_counter() - began
+            return received
+
+        return wait
+
+    watched = replace(distributed, gradients=gradients)
     for _ in range(WARM_UP + STEPS):
         waited.append(0.0)
         sent.append(0)
@@ -132,8 +139,13 @@ def reduction(size: int, gpus: int, inside: Link, between: Link) -> float:
 
 
 def efficiency(step: float, size: int, gpus: int, inside: Link, between: Link) -> float:
-    """Share of the speed of so many GPUs that is left, where a step waits for its whole reduction."""
-    return step / (step + reduction(size, gpus, inside, between))
+    """Share of the speed of so many GPUs that is left.
+
+    A step waits for its last bucket, and for what of the others takes longer than the backward pass.
+    """
+    buckets = ceil(size / BUCKET_BYTES)
+    bucket = reduction(size // buckets, gpus, inside, between)
+    return step / (step + max(bucket, buckets * bucket - BACKWARD * step))
 
 
 def page(rows: Sequence[dict[str, Any]], size: int) -> str:
@@ -147,8 +159,8 @@ def page(rows: Sequence[dict[str, Any]], size: int) -> str:
         "",
         f"{os.cpu_count()} cores, {os.getloadavg()[0]:.0f} processes at work on them; BEGAN {WIDTH} wide at "
         f"{SHAPE[1]}×{SHAPE[2]}, fp32, a batch of {BATCH} and one thread for each process, gloo over loopback,",
-        f"medians of {STEPS} steps of the first process. Waiting is the time in the reduction, for the slowest process",
-        "too. CPU is what a process itself computes, whoever else is at work.",
+        f"medians of {STEPS} steps of the first process. Waiting is the time between the backward pass and the means,",
+        "for the slowest process too. CPU is what a process itself computes, whoever else is at work.",
         "",
         "| processes | images/s | ms a step | of these waiting | ms of CPU a step | bytes reduced a step |",
         "|---|---|---|---|---|---|",
@@ -166,14 +178,15 @@ def page(rows: Sequence[dict[str, Any]], size: int) -> str:
         f"BEGAN 128 wide at 64×64 reduces {size:,} bytes a step, in fp32. With the step time t of one GPU, efficiency",
         "is",
         "",
-        "    t / (t + r),   r = 2 (g - 1)/g · S/B + 2 (g - 1) a + 2 (h - 1)/h · (S/g)/B' + 2 log2(h) a'",
+        f"    t / (t + max(r, n r - {BACKWARD:g} t)),",
+        "    r = 2 (g - 1)/g · s/B + 2 (g - 1) a + 2 (h - 1)/h · (s/g)/B' + 2 log2(h) a'",
         "",
-        "for S bytes, h hosts of g = 8 GPUs, links of B and B' bytes a second and of a and a' seconds in a host and",
-        f"between hosts, of whose bandwidth {REACHED:.0%} are reached. Nothing of the reduction is hidden behind the",
-        "backward pass; where r is shorter than that, some 60 % of t, hiding all of it would give 100 %. t is that of",
-        "one H100 with CUDA graphs, compiled ([bench-h100](bench-h100.md)). Several GPUs do without CUDA graphs, so",
-        "that their steps take longer than t, and efficiency is higher, of less speed. **Nothing of this was measured",
-        "on several GPUs.**",
+        f"for n = {ceil(size / BUCKET_BYTES)} buckets of s bytes, h hosts of g = 8 GPUs, links of B and B' bytes a",
+        f"second and of a and a' seconds in a host and between hosts, of whose bandwidth {REACHED:.0%} are reached.",
+        f"All buckets but the last are sent during the backward pass, some {BACKWARD:.0%} of t. t is that of one H100",
+        "with CUDA graphs, compiled ([bench-h100](bench-h100.md)). Several GPUs do without CUDA graphs, so that their",
+        "steps take longer than t, and efficiency is higher, of less speed. **Nothing of this was measured on several",
+        "GPUs.**",
         "",
         "In one host, 8 GPUs:",
         "",

@@ -1,10 +1,15 @@
 """The BEGAN paper's networks: parameter counts, shapes, energies, residuals and initial weights."""
 
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from equipoise.errors import UsageError
+from equipoise.networks import DCGANAutoencoder
 from equipoise.networks.autoencoder import ELU_GAIN, Autoencoder, ConvELU, set_carry
 
 COUNTS = {  # (width, skips) -> parameters of both players, with biases, at 32, 64, 128 and 256 pixels, RGB
@@ -73,6 +78,25 @@ def test_energy_is_the_mean_power_of_the_error_per_sample(eta: int) -> None:
     error = images - discriminator.reconstruct(images)
     expected = torch.stack([sum(abs(value) ** eta for value in one.flatten()) / one.numel() for one in error])
     torch.testing.assert_close(discriminator(images).score, expected)
+
+
+@pytest.mark.parametrize("network", [Autoencoder(width=3, latent=5, edges=0.7), DCGANAutoencoder(width=3, edges=0.7)])
+@pytest.mark.parametrize("eta", [1, 2])
+def test_energy_with_edges_has_the_errors_of_differences(
+    network: Autoencoder | DCGANAutoencoder, eta: Literal[1, 2]
+) -> None:
+    discriminator = replace(network, eta=eta).build((2, 16, 24)).discriminator.double()
+    images = torch.randn(3, 2, 16, 24, dtype=torch.float64)
+    error = (images - discriminator.reconstruct(images)).detach().numpy()
+    down = np.abs(error[:, :, 1:] - error[:, :, :-1]) ** eta
+    across = np.abs(error[..., 1:] - error[..., :-1]) ** eta
+    terms = [np.mean(each, axis=(1, 2, 3)) for each in (np.abs(error) ** eta, across, down)]
+    expected = terms[0] + 0.7 * (terms[1] + terms[2])
+    np.testing.assert_allclose(discriminator(images).score.detach(), expected, rtol=1e-12)
+    of_pixels = discriminator.energy_map(torch.from_numpy(error))
+    np.testing.assert_allclose(of_pixels.mean(dim=(1, 2)), expected, rtol=1e-12)
+    pair = down[0, :, 4, 7].mean() * 16 / 15 + across[0, :, 4, 7].mean() * 24 / 23
+    assert of_pixels[0, 4, 7].item() == pytest.approx((np.abs(error[0, :, 4, 7]) ** eta).mean() + 0.7 * pair)
 
 
 def test_energy_moves_through_both_of_its_terms() -> None:

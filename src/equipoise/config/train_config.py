@@ -249,14 +249,15 @@ def read_yaml(text: str, origin: str) -> TrainConfig:
     return read_yaml_made_with(text, origin)[0]
 
 
-def read_yaml_made_with(text: str, origin: str) -> tuple[TrainConfig, Any]:
-    """As `read_yaml`, with what the section `made_with` holds, or None where there is none."""
+def read_yaml_made_with(text: str, origin: str) -> tuple[TrainConfig, dict[str, str]]:
+    """As `read_yaml`, with what the section `made_with` holds; nothing where there is none."""
     try:
         values = parse_yaml(text)
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise UsageError("it must hold a mapping of settings, such as `data: digits`")
         made_with = values.pop("made_with", None)
-        return TrainConfig.from_dict(values), made_with
+        versions = {str(key): str(value) for key, value in made_with.items()} if isinstance(made_with, dict) else {}
+        return TrainConfig.from_dict(values), versions
     except ValueError as error:  # UsageError is one, too
         raise UsageError(f"{origin}: {error}") from error
 

@@ -48,6 +48,8 @@ class Autoencoder(Network):
     """Vanishing residuals: images over which the carry falls from 1 to 0; 0 for none (paper: 256k)."""
     eta: Literal[1, 2] = 2
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors (paper: 1)."""
+    edges: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Weight in the energy of errors of differences between neighbouring pixels (paper: 0; photographs: 1)."""
     init: Literal["scaled", "normal", "default"] = "scaled"
     """Initial weights: scaled to a layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
     output: Literal["linear", "unit-elu"] = "linear"
@@ -72,7 +74,7 @@ class Autoencoder(Network):
         channels, size = shape[0], shape[1:]
         generator = Generator(Decoder(self, self.latent + options.condition, output_channels(channels, options), size))
         encoder, decoder = Encoder(self, channels, size), Decoder(self, self.latent, channels, size)
-        players = Players(generator, EnergyDiscriminator(encoder, decoder, self.eta))
+        players = Players(generator, EnergyDiscriminator(encoder, decoder, self.eta, self.edges))
         for player in players:
             if self.init != "default":
                 player.apply(_scaled_init if self.init == "scaled" else normal_init)

@@ -106,6 +106,8 @@ class DCGANAutoencoder(Network):
     """Normalisation in the generator, except in its last layer."""
     eta: Literal[1, 2] = 1
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors."""
+    edges: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Weight in the energy of errors of differences between neighbouring pixels (photographs: 1)."""
 
     @classmethod
     def default(cls, *, independent: bool, independent_g: bool, smooth: bool, spectral: bool) -> "DCGANAutoencoder":
@@ -128,7 +130,7 @@ class DCGANAutoencoder(Network):
         to_code = Conv2d(widths[-1], self.code, bottleneck)
         encoder = nn.Sequential(*_encoder(down, self.norm, "leaky"), to_code, nn.Flatten())
         decoder = nn.Sequential(*_decoder(up, bottleneck, self.norm), nn.Tanh())
-        players = Players(_generator(self, shape, options), EnergyDiscriminator(encoder, decoder, self.eta))
+        players = Players(_generator(self, shape, options), EnergyDiscriminator(encoder, decoder, self.eta, self.edges))
         for player in players:
             player.apply(_init)
         add_tasks(players.discriminator, self.code, options.logits)

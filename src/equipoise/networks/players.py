@@ -4,6 +4,7 @@ import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
@@ -39,11 +40,11 @@ class Discriminator(nn.Module):
 
 
 class EnergyDiscriminator(nn.Module):
-    """An autoencoder; an image's score is its energy, the mean over its values v of |v - D(v)|^eta."""
+    """An autoencoder; an image's score is its energy, the mean over its pixels of `energy_map`."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, eta: int) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, eta: int, edges: float = 0.0) -> None:
         super().__init__()
-        self.eta, self.encoder, self.decoder = eta, encoder, decoder
+        self.eta, self.edges, self.encoder, self.decoder = eta, edges, encoder, decoder
         self.register_module("tasks", None)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
@@ -56,8 +57,23 @@ class EnergyDiscriminator(nn.Module):
         code = self.encoder(images)
         reconstruction = self.decoder(code)
         # Energies in fp32, also under autocast: bf16 would leave three digits of what BEGAN's k is moved by.
-        energy = to_full_precision(images - reconstruction).abs().pow(self.eta).flatten(1).mean(1)
+        energy = self.energy_map(to_full_precision(images - reconstruction)).flatten(1).mean(1)
         return energy, code, reconstruction
+
+    def energy_map(self, errors: Tensor) -> Tensor:
+        """Energy of each pixel (N, H, W), whose mean is the image's, of errors e = v - D(v) (N, C, H, W).
+
+        The mean over channels of |e|^eta; with `edges`, and that times |e - e'|^eta for the next pixel in the row and
+        in the column each, after Mathieu, Couprie and LeCun (2016), arXiv:1511.05440, section 3.2: errors of outlines
+        then count for more than errors of shades. As there are fewer such pairs than pixels, each counts for more.
+        """
+        energy = errors.abs().pow(self.eta).mean(dim=1)
+        if self.edges:
+            height, width = errors.shape[2:]
+            across, down = (errors.diff(dim=side).abs().pow(self.eta).mean(dim=1) for side in (3, 2))
+            across, down = F.pad(across, (0, 1)), F.pad(down, (0, 0, 0, 1))
+            energy = energy + self.edges * (width / (width - 1) * across + height / (height - 1) * down)
+        return energy
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Reconstruct images (N, C, H, W) in [-1, 1]; same shape, not clamped."""

@@ -22,3 +22,9 @@ def numbered_files(folder: Path, suffix: str, prefix: str = "") -> list[Path]:
     name = re.compile(rf"{re.escape(prefix)}(\d{{12}}|[1-9]\d{{12,}}){re.escape(suffix)}", re.ASCII)
     found = [file for file in folder.glob(f"{prefix}*{suffix}") if name.fullmatch(file.name) and file.is_file()]
     return sorted(found, key=images_of)
+
+
+def free_folder(name: str, parent: Path = Path("runs")) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002 … that is free; what is unusual in a file's name becomes a dash."""
+    name = re.sub(r"[^\w.-]+", "-", name)
+    return next(path for number in range(1, 10**6) if not (path := parent / f"{name}-{number:03d}").exists())

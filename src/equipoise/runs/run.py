@@ -39,10 +39,9 @@ class Run:
         made_with: versions of the software that wrote its config.yaml; empty where that does not say.
     """
 
-    def __init__(
-        self, path: Path, config: TrainConfig, place: str | None = None, made_with: Mapping[str, str] | None = None
-    ) -> None:
-        self.path, self.config, self.place, self.made_with = path, config, place or config.data, made_with or {}
+    def __init__(self, path: Path, config: TrainConfig, place: str | None = None) -> None:
+        self.path, self.config, self.place = path, config, place or config.data
+        self.made_with: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -83,9 +82,10 @@ class Run:
                 f"{path} is not a run, it has no readable config.yaml ({reason(error)}): give the folder that "
                 "`equipoise train` made"
             ) from error
-        config, section = read_yaml_made_with(text, str(file))
-        made_with = {str(name): str(value) for name, value in section.items()} if isinstance(section, dict) else {}
-        return cls(path, config, place_of(made_with.pop(DATA_PATH, "")), made_with)
+        config, made_with = read_yaml_made_with(text, str(file))
+        run = cls(path, config, place_of(made_with.pop(DATA_PATH, "")))
+        run.made_with = made_with
+        return run
 
     def change_config(self, config: TrainConfig, place: str) -> None:
         """Write another configuration over the run's own, whose data lie at `place`.
@@ -295,9 +295,3 @@ def versions() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         return numbers
     return {**numbers, "commit": commit} if commit else numbers
-
-
-def free_folder(name: str, parent: Path = Path("runs")) -> Path:
-    """The first of runs/NAME-001, runs/NAME-002 … that is free; what is unusual in a file's name becomes a dash."""
-    name = re.sub(r"[^\w.-]+", "-", name)
-    return next(path for number in range(1, 10**6) if not (path := parent / f"{name}-{number:03d}").exists())

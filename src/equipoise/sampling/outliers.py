@@ -23,6 +23,7 @@ from equipoise.data.packed.workers import ProgressCallback
 from equipoise.devices import Device
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
+from equipoise.networks.players import EnergyDiscriminator
 from equipoise.runs.run import Run
 from equipoise.sampling.pictures import Given, PictureReader, Pictures
 from equipoise.sampling.players import TrainedPlayers, open_players
@@ -146,14 +147,15 @@ class Scores(NamedTuple):
 def judge(players: TrainedPlayers, pictures: Tensor) -> Scores:
     """Scores of pictures (N, C, H, W) uint8 by a discriminator of any kind."""
     lower_is_real = players.run.config.objective.needs.score in {"energy", "loss"}
-    eta = float(getattr(players.discriminator, "eta", 1))
+    discriminator = players.discriminator
+    power = discriminator.energy_map if isinstance(discriminator, EnergyDiscriminator) else torch.abs
     scores, contrasts = [], []
     for part in torch.split(pictures, BATCH):
         images = players.on_device(part).to(players.dtype)
-        score: Tensor = players.discriminator(images).score
+        score: Tensor = discriminator(images).score
         scores.append((score if lower_is_real else -score).cpu().double())
         plain = images.mean(dim=(2, 3), keepdim=True)
-        contrasts.append((images - plain).abs().pow(eta).flatten(1).mean(dim=1).cpu().double())
+        contrasts.append(power(images - plain).flatten(1).mean(dim=1).cpu().double())
     return Scores(torch.cat(scores).numpy(), torch.cat(contrasts).numpy())
 
 

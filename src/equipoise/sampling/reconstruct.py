@@ -1,6 +1,7 @@
 """What an autoencoder that was trained as a discriminator makes of pictures, and where it fails."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Reconstruction:
         names: of the pictures.
         originals: (N, C, H, W) uint8.
         reconstructions: (N, C, H, W) uint8.
-        energy_maps: (N, H, W) float32, the energy of each pixel, |v - D(v)|^eta, mean over channels.
+        energy_maps: (N, H, W) float32, the energy of each pixel.
         energies: (N,) the mean of each map.
     """
 
@@ -79,7 +80,6 @@ def require_autoencoder(players: TrainedPlayers) -> None:
 @torch.no_grad()
 def energy_maps(players: TrainedPlayers, images: Tensor) -> tuple[Tensor, Tensor]:
     """Reconstructions (n, C, H, W), not clamped, and energies of the pixels (n, H, W), of images in [-1, 1]."""
-    autoencoder, images = players.discriminator, images.to(players.dtype)
-    made: Tensor = autoencoder.reconstruct(images)  # type: ignore[operator]
-    energy: Tensor = (images - made).abs().pow(autoencoder.eta).mean(dim=1)  # type: ignore[arg-type]
-    return made.float(), energy.float()
+    autoencoder, images = cast(EnergyDiscriminator, players.discriminator), images.to(players.dtype)
+    made = autoencoder.reconstruct(images)
+    return made.float(), autoencoder.energy_map(images - made).float()

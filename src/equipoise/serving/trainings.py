@@ -1,6 +1,5 @@
 """Runs that are started from the page: one at a time, each a process of its own, within stated limits."""
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from equipoise.config.presets import PRESETS
 from equipoise.data import BUNDLED, TOYS
 from equipoise.data.formats import is_image
 from equipoise.errors import MOST_SHOWN, one_line
+from equipoise.runs.numbered import free_folder
 from equipoise.runs.run import CONFIG
 from equipoise.serving.catalogue import id_of
 from equipoise.serving.refusal import Refusal
@@ -94,7 +94,8 @@ class Trainings:
             raise Refusal(422, f"{data} is a toy, of points, which is trained for a number of images: give images")
         folder = self.settings.train_data
         place = str(folder / data) if folder is not None and data not in (*BUNDLED, *TOYS) else data
-        out = self._free_folder(f"{objective}-{data}")
+        root = next(path for path in self.settings.paths if not (path / CONFIG).exists())
+        out = free_folder(f"{objective}-{data}", root)
         words = ["train", objective, "--data", place, "--out", str(out), "--quiet"]
         words += [word for name, value in length.items() for word in (f"--{name}", str(value))]
         words += [] if resolution is None or data in TOYS else ["--resolution", str(resolution)]
@@ -145,11 +146,6 @@ class Trainings:
             return names
         usable = [name for name in found if (folder / name).is_dir() or Path(name).suffix.lower() in PACKED]
         return names + [name for name in usable if not is_image(name) and name not in names][:MOST_NAMES]
-
-    def _free_folder(self, name: str) -> Path:
-        root = next(path for path in self.settings.paths if not (path / CONFIG).exists())
-        name = re.sub(r"[^\w.-]+", "-", name)
-        return next(path for number in range(1, 10**6) if not (path := root / f"{name}-{number:03d}").exists())
 
     def _failure(self) -> str | None:
         """The sentence with which the last training that was started here failed; None if it did not."""

@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other: means, gathered rows, the largest number, the first error."""
+"""What the processes of one run tell each other: gradients, gathered rows, the largest number, the first error."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +16,37 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Result = TypeVar("Result")
+Combine = Callable[[Sequence[int], list[Tensor]], list[Tensor]]
+"""Places of some weights among all, and their gradients in a loss -> the gradients that are wanted."""
+Means = Callable[[], tuple[list[Tensor], Tensor]]
+"""Waits for the means over all processes of gradients, and of other values."""
+
+BUCKET_BYTES = 4 << 20  # of gradients that are sent together: 15 buckets for BEGAN 128 wide at 64x64
+
+
+def own_gradients(
+    loss: Tensor,
+    weights: Sequence[Tensor],
+    values: Tensor,
+    *,
+    retain_graph: bool = False,
+    combine: Combine | None = None,
+) -> Means:
+    """Gradients of a process that is alone.
+
+    Args:
+        loss: goes backward through its graph.
+        weights: of which gradients are taken.
+        values: others, (n,), that are wanted as means.
+        retain_graph: keep the loss's graph for another backward pass.
+        combine: what makes the gradients that are wanted of those that were taken, for some weights at a time.
+
+    Returns:
+        What waits for the gradients, as many as weights, and for the means of the values.
+    """
+    grads = list(torch.autograd.grad(loss, weights, retain_graph=retain_graph))
+    grads = combine(range(len(weights)), grads) if combine else grads
+    return lambda: (grads, values)
 
 
 @dataclass(frozen=True)
@@ -25,7 +56,7 @@ class Distributed:
     Attributes:
         rank: this process's number, from 0.
         world_size: how many processes there are.
-        all_reduce_mean: tensors -> the mean of each over all processes, in one reduction.
+        gradients: as `own_gradients`, but of means over all processes, which are sent during the backward pass.
         all_gather: (n, ...) rows -> (n * world_size, ...) rows of all processes, differentiable.
         all_reduce_max: a number -> the largest that any process has; waits for the processes, not for their devices.
         first_error: a message -> the first process's that is not empty, "" if all are; waits as `all_reduce_max` does.
@@ -34,7 +65,7 @@ class Distributed:
 
     rank: int = 0
     world_size: int = 1
-    all_reduce_mean: Callable[[Sequence[Tensor]], list[Tensor]] = list
+    gradients: Callable[..., Means] = own_gradients
     all_gather: Callable[[Tensor], Tensor] = lambda rows: rows
     all_reduce_max: Callable[[int], int] = lambda number: number
     first_error: Callable[[str], str] = lambda message: message
@@ -49,12 +80,8 @@ def make_distributed(launcher: Launcher, precision: Precision) -> Distributed:
         return Distributed(autocast=autocast)
     fabric = cast("Fabric", launcher)
 
-    def all_reduce_mean(tensors: Sequence[Tensor]) -> list[Tensor]:
-        # One flat vector: hundreds of small reductions would each wait for the slowest process.
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="mean"))
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+    # By a group of their own, gradients do not get in the way of what the backward pass asks for (batch normalisation).
+    gradients = partial(overlapped_gradients, torch.distributed.new_group())
 
     def all_gather(rows: Tensor) -> Tensor:
         return cast(Tensor, fabric.all_gather(rows, sync_grads=True)).flatten(0, 1)
@@ -75,8 +102,67 @@ def make_distributed(launcher: Launcher, precision: Precision) -> Distributed:
         return next(each for each in messages if each)
 
     return Distributed(
-        fabric.global_rank, fabric.world_size, all_reduce_mean, all_gather, all_reduce_max, first_error, autocast
+        fabric.global_rank, fabric.world_size, gradients, all_gather, all_reduce_max, first_error, autocast
     )
+
+
+def overlapped_gradients(
+    group: torch.distributed.ProcessGroup,
+    loss: Tensor,
+    weights: Sequence[Tensor],
+    values: Tensor,
+    *,
+    retain_graph: bool = False,
+    combine: Combine | None = None,
+) -> Means:
+    """As `own_gradients`, but of means over all processes, sent bucket by bucket while the backward pass goes on.
+
+    Buckets are of weights one after another, from the last to the first as the backward pass comes to them, and are
+    sent in that order by every process, whichever is ready first (Li et al. 2020, arXiv:2006.15704, section 3.2). The
+    values travel with the first.
+    """
+    buckets, grads = _buckets(weights), dict[int, Tensor]()
+    sent: list[tuple[Tensor, torch.distributed.Work]] = []
+
+    def keep(place: int, grad: Tensor) -> None:
+        grads[place] = grad
+        while len(sent) < len(buckets) and all(each in grads for each in buckets[len(sent)]):
+            places = buckets[len(sent)]
+            wanted = [grads[each] for each in places]
+            parts = [*(combine(places, wanted) if combine else wanted), *([] if sent else [values.detach()])]
+            flat = torch.cat([part.reshape(-1) for part in parts])
+            sent.append((flat, torch.distributed.all_reduce(flat, group=group, async_op=True)))
+
+    hooks = [weight.register_hook(partial(keep, place)) for place, weight in enumerate(weights)]  # type: ignore[no-untyped-call]
+    try:
+        torch.autograd.grad(loss, weights, retain_graph=retain_graph)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    def means() -> tuple[list[Tensor], Tensor]:
+        means_of_values = values
+        for places, (flat, work) in zip(buckets, sent, strict=True):
+            work.wait()
+            flat.div_(group.size())
+            numbers = [weights[place].numel() for place in places]
+            *parts, rest = torch.split(flat, [*numbers, flat.numel() - sum(numbers)])
+            grads.update((place, part.view_as(weights[place])) for place, part in zip(places, parts, strict=True))
+            means_of_values = rest if rest.numel() else means_of_values
+        return [grads[place] for place in range(len(weights))], means_of_values
+
+    return means
+
+
+def _buckets(weights: Sequence[Tensor]) -> list[list[int]]:
+    """Places of the weights from the last to the first, in rows of BUCKET_BYTES or more."""
+    buckets, size = [list[int]()], 0
+    for place in reversed(range(len(weights))):
+        if size >= BUCKET_BYTES:
+            buckets, size = [*buckets, []], 0
+        buckets[-1].append(place)
+        size += weights[place].nbytes
+    return buckets
 
 
 def on_all(distributed: Distributed, task: Callable[[], Result]) -> Result | str:

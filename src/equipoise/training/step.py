@@ -1,6 +1,6 @@
 """One step: the discriminator moves, and when it is its turn, the generator; each by its own loss alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from equipoise.objectives.base import Aux, Batch, HalfBatch, Objective, State, Update
+from equipoise.objectives.base import Aux, Batch, HalfBatch, Loss, Objective, State, Update
 from equipoise.players import Conditions, GeneratorOutput, Players
 from equipoise.training.batch import StepInputs
-from equipoise.training.distributed import Distributed
+from equipoise.training.distributed import Combine, Distributed
 
 
 class Optimizers(NamedTuple):
@@ -37,7 +37,7 @@ def train_step(
 
     Simultaneous: both losses are of the weights before the step, from one pass over real and generated images.
     Alternating: the generator's loss sees the discriminator after it has moved. Nothing here waits for the device.
-    Gradients and the losses' aux are averaged over all processes, in one reduction for each backward pass.
+    Gradients and the losses' aux are averaged over all processes, and sent while the backward pass goes on.
 
     Returns:
         The objective's state after the step, and its measures, 0-d tensors by name.
@@ -55,11 +55,11 @@ def train_step(
             g_loss = objective.generator_loss(_forward_fake(players, batch, inputs) if separate else batch, state)
             # A loss moves its own player because only that player's weights are named: nothing is detached or frozen,
             # and the graph that both losses share is kept for the second.
-            d_grads = torch.autograd.grad(d_loss.value, d_weights, retain_graph=True)
-            grads, aux = [*d_grads, *torch.autograd.grad(g_loss.value, g_weights)], d_loss.aux | g_loss.aux
+            of_d = _backward(d_loss, d_weights, distributed, retain_graph=True)
+            of_g = _backward(g_loss, g_weights, distributed)
+            aux = of_d() | of_g()
         else:
-            grads, aux = _shared_term_gradients(players, objective, factor, inputs, distributed)
-        aux = _reduce([*d_weights, *g_weights], grads, aux, distributed)
+            aux = _shared_term_backward(players, objective, factor, inputs, distributed)()
         for optimizer in optimizers:
             optimizer.step()
         _clip(d_weights, objective.clip)
@@ -68,28 +68,24 @@ def train_step(
         # themselves keep theirs if the generator's loss is going to be of them.
         batch = _forward(players, inputs, distributed, through_generator=generator_moves and not separate, detach=True)
         d_loss = objective.discriminator_loss(batch, state)
-        aux = _reduce(d_weights, torch.autograd.grad(d_loss.value, d_weights), d_loss.aux, distributed)
+        aux = _backward(d_loss, d_weights, distributed)()
         optimizers.discriminator.step()
         _clip(d_weights, objective.clip)
         if generator_moves:
             with _frozen(discriminator):
                 batch = _forward_fake(players, batch, inputs)
             g_loss = objective.generator_loss(batch, state)
-            aux |= _reduce(g_weights, torch.autograd.grad(g_loss.value, g_weights), g_loss.aux, distributed)
+            aux |= _backward(g_loss, g_weights, distributed)()
             optimizers.generator.step()
 
     state = objective.adapt(state, aux)
     return state, objective.measures(state, aux)
 
 
-def _shared_term_gradients(
+def _shared_term_backward(
     players: Players, objective: Objective, factor: Tensor, inputs: StepInputs, distributed: Distributed
-) -> tuple[list[Tensor], Aux]:
-    """Gradients where the losses share a term up to a factor, as BEGAN's L(G(z)) is in L_D up to -k: one pass for both.
-
-    Returns:
-        The gradients of the discriminator's weights and then of the generator's, and the losses' aux.
-    """
+) -> Callable[[], Aux]:
+    """As `_backward` of both, where the losses share a term up to a factor, as L(G(z)) is in BEGAN's L_D up to -k."""
     d_weights, g_weights = list(players.discriminator.parameters()), list(players.generator.parameters())
     # Real images first, forward and backward, and their graph is gone before generated ones come: at no time are
     # there activations of more than half of the batch.
@@ -108,12 +104,18 @@ def _shared_term_gradients(
         # d/dG (images * slope).sum() = slope * dimages/dG, while `slope` is a constant to everything else.
         (slope,) = torch.autograd.grad(generator_term, images, retain_graph=True)
         loss = loss + (images * slope).sum()
+
     # One backward pass through D and G. The linear term begins at the images, behind D, so D's weights see the shared
-    # term alone; what they get is its gradient, and the loss has it times the factor.
-    grads = torch.autograd.grad(loss, [*d_weights, *g_weights])
-    d_grads = torch._foreach_mul(grads[: len(d_weights)], factor)
-    torch._foreach_add_(d_grads, real_grads)
-    return [*d_grads, *grads[len(d_weights) :]], real.aux | aux
+    # term alone; what they get is its gradient, and their loss has it times the factor.
+    def combine(places: Sequence[int], grads: list[Tensor]) -> list[Tensor]:
+        of_d = [index for index, place in enumerate(places) if place >= len(g_weights)]
+        shared = torch._foreach_mul([grads[index] for index in of_d], factor) if of_d else ()
+        for index, grad in zip(of_d, shared, strict=True):
+            grads[index] = grad.add_(real_grads[places[index] - len(g_weights)])
+        return grads
+
+    # D's weights last, as the backward pass comes to them first.
+    return _backward(Loss(loss, real.aux | aux), [*g_weights, *d_weights], distributed, combine=combine)
 
 
 def _forward(
@@ -173,13 +175,25 @@ def _generate(players: Players, latent: Tensor, inputs: StepInputs) -> Generator
     return replace(fake, images=inputs.augment(fake.images, "fake")) if inputs.augmentations else fake
 
 
-def _reduce(weights: Sequence[Tensor], grads: Sequence[Tensor], aux: Aux, distributed: Distributed) -> Aux:
-    """Give each weight its gradient's mean over all processes; returns the means of `aux`, from the same reduction."""
-    values = torch.stack(list(aux.values())) if aux else grads[0].new_empty(0)
-    *grads, values = distributed.all_reduce_mean([*grads, values])
-    for weight, grad in zip(weights, grads, strict=True):
-        weight.grad = in_layout_of(weight, grad)
-    return dict(zip(aux, values.unbind(), strict=True))
+def _backward(
+    loss: Loss,
+    weights: Sequence[Tensor],
+    distributed: Distributed,
+    *,
+    retain_graph: bool = False,
+    combine: Combine | None = None,
+) -> Callable[[], Aux]:
+    """Take a loss's gradients; returns what gives each weight its mean over all processes, and returns aux's means."""
+    values = torch.stack(list(loss.aux.values())) if loss.aux else loss.value.new_empty(0)
+    means = distributed.gradients(loss.value, weights, values, retain_graph=retain_graph, combine=combine)
+
+    def assign() -> Aux:
+        grads, values = means()
+        for weight, grad in zip(weights, grads, strict=True):
+            weight.grad = in_layout_of(weight, grad)
+        return dict(zip(loss.aux, values.unbind(), strict=True))
+
+    return assign
 
 
 def in_layout_of(weight: Tensor, values: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
 from equipoise.players import Players
-from equipoise.runs.numbered import images_of
-from equipoise.runs.run import CONFIG, Run, free_folder
+from equipoise.runs.numbered import free_folder, images_of
+from equipoise.runs.run import CONFIG, Run
 from equipoise.training.loop import Outcome
 from equipoise.training.process import Changes, train_process
 from equipoise.training.signals import forwarding_signals
