@@ -34,9 +34,10 @@ def test_every_choice_is_of_a_setting_and_has_its_reason() -> None:
         assert all(choice.reason for choice in choices)
 
 
-def test_photographs_have_a_gamma_below_one_and_drawings_do_not() -> None:
-    for texture, gamma in ((0.44, 0.85), (0.04, 1.0), (0.0, 1.0)):
-        assert settings(replace(CARS, texture=texture))["objective.gamma"] == gamma
+def test_photographs_have_a_gamma_below_one_and_outlines_and_drawings_do_not() -> None:
+    for texture, gamma, edges, lr in ((0.44, 0.85, 1.0, 1e-3), (0.04, 1.0, None, None), (0.0, 1.0, None, None)):
+        chosen = settings(replace(CARS, texture=texture))
+        assert (chosen["objective.gamma"], chosen.get("network.edges"), chosen.get("lr")) == (gamma, edges, lr)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ SMALLEST = 16  # resolution, of images that have none of these
 NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded to 32
 PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
 GAMMA = {"photographs": 0.85, "drawings": 1.0}
+EDGES, RATE = 1.0, 1e-3  # of photographs; drawings have the defaults
 WIDTHS = {"few": 16, "usual": 32, "many": 64}
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
 LATENTS = (64, 128, 256)  # the first with ...
@@ -75,6 +76,10 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
 
     grain = "grain, the cheapest residue, pays at 1" if kind == "photographs" else "plain images pay below"
     choices.append(Choice("objective.gamma", GAMMA[kind], f"{kind}, by a texture of {facts.texture:.2f}: {grain}"))
+
+    if kind == "photographs":
+        choices.append(Choice("network.edges", EDGES, "in photographs, outlines count beside shades"))
+        choices.append(Choice("lr", RATE, "photographs are learnt better slowly"))
 
     height, width = parse_resolution(given.get("resolution", choices[0].value))
     wide = count >= MANY and runs * 32 * 32 / (height * width) >= SPARE

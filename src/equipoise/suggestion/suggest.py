@@ -23,8 +23,20 @@ from equipoise.suggestion.facts import Facts, look
 from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
 from equipoise.suggestion.speed import images_per_second
 
-CHOSEN = ("resolution", "objective.gamma", "network.width", "network.latent", "flip", "augment", "batch", "images")
+CHOSEN = (
+    "resolution",
+    "objective.gamma",
+    "network.edges",
+    "network.width",
+    "network.latent",
+    "lr",
+    "flip",
+    "augment",
+    "batch",
+    "images",
+)
 """Paths of the settings that there are rules for; where a configuration has no such setting, nothing is chosen."""
+OF_BEGAN = {"network.edges", "lr"}  # other objectives have rates, and margins of energies, of their own
 RULED_NETWORK = "dcgan-autoencoder"  # whose width and latent the rules know
 PROBE_SIDE = 32
 
@@ -149,7 +161,9 @@ def open_settings(config: TrainConfig, given: Collection[str]) -> list[str]:
     """Paths of the settings of `config` that there are rules for and that are not given; see `fill_in`."""
     settings = flat(config.to_dict())
     ruled = [path for path in CHOSEN if path in settings and not _is_given(path, given)]
-    return [path for path in ruled if config.network_name == RULED_NETWORK or not path.startswith("network.")]
+    if config.network_name != RULED_NETWORK:
+        ruled = [path for path in ruled if not path.startswith("network.") and path != "lr"]
+    return ruled if config.objective_name == "began" else [path for path in ruled if path not in OF_BEGAN]
 
 
 @isolated()
