@@ -81,7 +81,8 @@ class Suggestion:
     def _time(self) -> str:
         minutes = max(1, round(self.seconds / 60))
         time = f"{minutes} minute{'' if minutes == 1 else 's'}" if minutes < 120 else f"{minutes / 60:.0f} hours"
-        return f"about {time} on this machine, at {self.images_per_second:,.0f} images a second"
+        speed = f"{self.images_per_second:,.0f}" if self.images_per_second >= 10 else f"{self.images_per_second:.2g}"
+        return f"about {time} on this machine, at {speed} images a second"
 
     @property
     def command(self) -> str:
