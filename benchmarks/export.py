@@ -20,6 +20,7 @@ from torch import Tensor
 
 import equipoise
 from equipoise import Run, TrainConfig
+from equipoise.bench.machine import describe
 from equipoise.exporting.folder import size_text
 from equipoise.exporting.onnx_models import open_session
 from equipoise.exporting.trained import Trained
@@ -50,6 +51,11 @@ def untrained(path: Path, objective: str, network: Network, side: int) -> Run:
     return run
 
 
+def clock() -> float:
+    """Seconds: computed by this process where it has one thread, so that what else runs does not count; or on the wall."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
 def images_per_second(
     calls: dict[str, Callable[[dict[str, Tensor]], object]], inputs: dict[str, Tensor], seconds: float
 ) -> dict[str, float]:
@@ -60,8 +66,8 @@ def images_per_second(
         call(inputs)
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            count, began = 0, time.perf_counter()
-            while (took := time.perf_counter() - began) < seconds / ROUNDS:
+            count, began = 0, clock()
+            while (took := clock() - began) < seconds / ROUNDS:
                 call(inputs)
                 count += rows
             speeds[name].append(count / took)
@@ -107,7 +113,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    table = []
+    machine, table = describe(torch.device("cpu")), []
     with tempfile.TemporaryDirectory() as folder:
         if arguments.run:
             run = Run.open(arguments.run)
@@ -119,9 +125,9 @@ def main() -> None:
     head = (
         "# Sampling by PyTorch and by onnxruntime\n\n"
         f"`python -m benchmarks.export{' --run runs/demo' if arguments.run else ''} --seconds {arguments.seconds:g}`: "
-        f"images a second on {arguments.threads} of {os.cpu_count()} cores, the median of {ROUNDS} turns, taken in "
-        f"turn; in brackets relative to PyTorch {torch.__version__}. The load average was {os.getloadavg()[0]:.0f}: "
-        "where it is above the number of cores, only the ratios say something. fp16 is computed in fp32 where a CPU's "
+        f"images a second on {arguments.threads} of {os.cpu_count()} cores of {machine['device']} "
+        f"({', '.join(machine['features'])}), the median of {ROUNDS} turns, taken in turn; in brackets relative to "
+        f"PyTorch {torch.__version__}. The seconds of one thread are those that it computed. fp16 is computed in fp32 where a CPU's "
         "kernels have no other. The loss in KID is of 1,000 samples, by the features that fit the data.\n\n"
         "| Generator | | images/s, batch 1 | images/s, batch 64 | size | KID lost |\n|---|---|---|---|---|---|\n"
     )

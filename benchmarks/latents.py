@@ -1,30 +1,43 @@
-"""Pictures a second of what goes from latents to pictures and back: sample, invert, one step, reconstruct, by PyTorch.
+"""Pictures a second of what goes from latents to pictures and back: sample, invert, one step, reconstruct.
 
 The networks are those that a run gets by default, with first weights: what they make does not matter to the time. Each
-figure is the best of several turns. Writes docs/results/latents.md.
+figure is the best of several turns. With a run on the bundled digits, 1,000 of its pictures are also inverted into a
+folder. On a CPU by one thread the seconds are those that it computed, so that whatever else runs there does not count.
+Writes docs/results/latents.md.
 
-    python -m benchmarks.latents --resolution 32 --channels 1
+    python -m benchmarks.latents --resolution 32 --channels 1 --run runs/digits
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from equipoise import PRESETS, Run
+from equipoise.bench.machine import describe
+from equipoise.config.datasets import open_dataset
 from equipoise.devices import Precision, make_launcher
+from equipoise.exporting.onnx_models import Session, open_session, to_onnx
+from equipoise.exporting.ports import generator_ports
 from equipoise.latents.regression import Regression
 from equipoise.latents.search import absolute_error, descend
 from equipoise.sampling.encode import LatentEncoder
 from equipoise.sampling.invert import Search
-from equipoise.sampling.players import TrainedPlayers
+from equipoise.sampling.invert_folder import invert_into
+from equipoise.sampling.load import ImageGenerator
+from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.sampling.reconstruct import energy_maps
+from equipoise.sampling.save import save_images
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 BATCHES = (1, 16, 64)
+FOLDER = 1_000  # pictures in the folder that is inverted, half of them held out
 STEPS = 20  # of a search that is timed; the time of `Search`'s own number of steps is so much more
 
 
@@ -40,7 +53,7 @@ def players_of(
     return TrainedPlayers(
         run=Run(Path("untrained"), config),
         generator=ready[0],
-        discriminator=ready[1],
+        trained_discriminator=ready[1],
         shape=shape,
         classes=0,
         images_seen=0,
@@ -58,8 +71,11 @@ def works(players: TrainedPlayers, batch: int) -> dict[str, tuple[Callable[[], o
     def searched() -> None:
         descend(players.generate, images, z, loss=absolute_error, prior=players.prior, steps=STEPS, lr=0.1)
 
-    found: dict[str, tuple[Callable[[], object], float]] = {
-        "sample": (lambda: players.pictures(z), 1.0),
+    found: dict[str, tuple[Callable[[], object], float]] = {"sample": (lambda: players.pictures(z), 1.0)}
+    if players.device.type == "cpu" and players.run.config.precision == "fp32":
+        session = exported(players, z)
+        found["sample, onnxruntime"] = (lambda: session({"latents": z}), 1.0)
+    found |= {
         f"invert, {Search().steps} steps": (searched, share),
     }
     if players.encodes:
@@ -71,18 +87,51 @@ def works(players: TrainedPlayers, batch: int) -> dict[str, tuple[Callable[[], o
     return found
 
 
+def exported(players: TrainedPlayers, z: Tensor) -> Session:
+    """The generator as an ONNX model, for any number of latents."""
+    generator = ImageGenerator(players.generator, players.latent).eval()
+    ports = generator_ports(generator, {"latents": z.expand(max(2, len(z)), -1)}, 0)
+    return open_session(to_onnx(ports, {"equipoise": "benchmark"}), threads=torch.get_num_threads())
+
+
+def clock(device: torch.device) -> float:
+    """Seconds: computed by this process where it has one thread, else on the wall."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def folder_inverted(run: Run, device: torch.device) -> str:
+    """What it takes to invert a folder of pictures by default, and how near it comes, in a sentence."""
+    dataset = open_dataset(run.config, place=run.place)
+    pictures = [dataset.split(name).batch(np.arange(FOLDER // 2)) for name in ("held-out", "train")]
+    with tempfile.TemporaryDirectory() as home:
+        save_images(torch.cat(pictures), Path(home, "pictures"))
+        players = open_players(run, device=device.type)
+        began = clock(device)
+        done, _ = invert_into(Path(home, "inverted"), players, [str(Path(home, "pictures"))], Search())
+        seconds = clock(device) - began
+    residues = {name: np.array(done.rows[name]) for name in ("residues", "one_step")}
+    held_out = slice(FOLDER // 2)
+    return (
+        f"`equipoise invert` of a folder of {len(done):,} pictures by default, files, pages and the regression of the "
+        f"encoder's codes included: {seconds:.0f} seconds, {len(done) / seconds:.1f} pictures a second, in "
+        f"{run.config.precision_on(device.type)}. Mean residue {residues['residues'].mean():.4f} "
+        f"({residues['residues'][held_out].mean():.4f} of the half that was held out), by one step of the encoder "
+        f"{residues['one_step'].mean():.4f}. The run: {run.config.objective_name} by default on "
+        f"{run.config.data}, {players.images_seen:,} images."
+    )
+
+
 def best_time(work: Callable[[], object], device: torch.device, seconds: float) -> float:
     """Seconds of the quickest of as many calls as fit into `seconds`, three at least."""
     times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < 4 or time.perf_counter() - started < seconds:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        before = time.perf_counter()
+    started = clock(device)
+    while len(times) < 4 or clock(device) - started < seconds:
+        before = clock(device)
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - before)
+        times.append(clock(device) - before)
     return min(times[1:])  # the first call also makes plans
 
 
@@ -95,6 +144,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--run", type=Path, help="trained on the bundled digits, for the folder")
     parser.add_argument("--out", type=Path, default=RESULTS / "latents.md")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -109,23 +159,27 @@ def main() -> None:
                 rows.setdefault(name, {})[precision, batch] = batch * share / seconds
     columns = [(precision, batch) for precision in PRECISIONS for batch in BATCHES]
     lines = [
-        "| PyTorch | " + " | ".join(f"{precision}, batches of {batch}" for precision, batch in columns) + " |",
+        "| | " + " | ".join(f"{precision}, batches of {batch}" for precision, batch in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
         *(
             f"| {name} | "
             + " | ".join(
-                f"{found[column]:,.1f}" if found[column] < 100 else f"{found[column]:,.0f}" for column in columns
+                (f"{found[column]:,.1f}" if found[column] < 100 else f"{found[column]:,.0f}") if column in found else ""
+                for column in columns
             )
             + " |"
             for name, found in rows.items()
         ),
     ]
-    where = torch.cuda.get_device_name(0) if device.type == "cuda" else f"a CPU, {options.threads} thread(s)"
+    machine = describe(device)
+    where = f"{machine['device']} ({', '.join(machine['features'])}), {options.threads} thread(s)"
     about = (
         f"`python -m benchmarks.latents --objective {options.objective} --resolution {options.resolution} --channels "
-        f"{options.channels} --device {options.device}`: pictures a second on {where}, torch {torch.__version__}."
+        f"{options.channels} --device {options.device}{' --run runs/digits' if options.run else ''}`: pictures a second "
+        f"on {where}, torch {torch.__version__}."
     )
-    text = "\n\n".join(["# Latents: pictures a second", about, "\n".join(lines)]) + "\n"
+    folder = [] if options.run is None else [folder_inverted(Run.open(options.run), device)]
+    text = "\n\n".join(["# Latents: pictures a second", about, "\n".join(lines), *folder]) + "\n"
     print(text)
     options.out.write_text(text)
 

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import warnings
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -68,6 +69,19 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
         return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OSError(errno.EILSEQ, "it is not text in UTF-8", str(path)) from error
+
+
+def load_torch(path: Path) -> Any:
+    """What torch.save has written, on the CPU: tensors and plain values alone, as nothing else is unpickled.
+
+    Raises:
+        OSError: as `open_plain`.
+        Exception: nearly any, where the file is damaged or holds something else.
+    """
+    import torch
+
+    with open_plain(path) as file, warnings.catch_warnings(action="ignore"):  # of pickles that it may not read
+        return torch.load(file, "cpu", weights_only=True)
 
 
 def parse_json(kind: TypeAdapter[T], text: bytes | str) -> T:

@@ -1,6 +1,7 @@
 """`equipoise export` and `import` as a person uses them, with what goes wrong."""
 
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -150,6 +151,36 @@ def test_ctrl_c_leaves_nothing(make_run: MakeRun, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in message
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_pickles_are_refused_without_warnings(
+    within: Command, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"a": 1}))  # of a newer protocol than torch reads
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
+    recwarn.clear()
+    for name in ("plain.pkl", "script.pt"):
+        refused(within("import", name, "--map", "dcgan-pytorch", "--out", "run"), "is no plain state dict")
+        words = ("evaluate", "digits", "--beside", "digits", "--features", "digits", "--weights", name)
+        assert within(*words).returncode == 2
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty: give network, shape and keys"),
+        ("- a\n", "no mapping: give network, shape and keys"),
+        ("{}", "network: field required$"),
+        ("network: {name: dcgan}", "shape: field required$"),
+        ("network: {name: dcgan}\nshape: [3, 64, 64]\nkeys: 3", "keys: "),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_maps_that_are_none(within: Command, tmp_path: Path, text: str, said: str) -> None:
+    torch.save({}, tmp_path / "netG.pth")
+    (tmp_path / "map.yaml").write_text(text)
+    refused(within("import", "netG.pth", "--map", "map.yaml", "--out", "run"), f"the map map.yaml.*{said}")
 
 
 def test_import_and_what_is_refused(within: Command, tmp_path: Path) -> None:

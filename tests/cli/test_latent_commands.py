@@ -280,19 +280,37 @@ REFUSED = {
     "a folder that is not empty": (("invert", "began", "photos", "--out", "photos"), "not empty"),
     "a picture to write over": (
         ("interpolate", "began", "photos/0.png", "photos/1.png", "--out", "photos/0.png"),
-        "is one of the pictures given",
+        "is among what is given",
     ),
-    "in the folder": (("reconstruct", "began", "photos", "--out", "photos/0.png"), "is one of the pictures given"),
-    "another": (("reconstruct", "began", "photos/0.png", "--out", "./photos/0.png"), "is one of the pictures given"),
-    "an image with a hole": (("inpaint", "began", "photos/0.png", "--out", "photos/0.png"), "pictures given"),
+    "in the folder": (("reconstruct", "began", "photos", "--out", "photos/0.png"), "is among what is given"),
+    "another": (("reconstruct", "began", "photos/0.png", "--out", "./photos/0.png"), "is among what is given"),
+    "an image with a hole": (("inpaint", "began", "photos/0.png", "--out", "photos/0.png"), "among what is given"),
     "a place below a file, before the search": (
         ("interpolate", "began", "photos/0.png", "photos/1.png", "--steps", "99M", "--out", "photos/2.png/film.gif"),
         "is no folder",
     ),
+    "a film of another kind, before the search": (
+        ("interpolate", "began", "photos/0.png", "photos/1.png", "--steps", "99M", "--out", "film.avi"),
+        "use .gif, .webp, .mp4, .png",
+    ),
+    "more than one can wait for, into a full folder": (
+        ("sample", "began", "--count", "99M", "--out", "photos"),
+        "photos is not empty",
+    ),
+    "samples of another kind": (("sample", "began", "--count", "99M", "--out", "a.tiff"), "a folder's name"),
+    "points in a folder": (("sample", "toy", "--out", "points"), "cannot write samples as 'points'"),
+    "energies in a folder": (("reconstruct", "began", "photos/0.png", "--out", "sheets"), "use .png"),
+    "a device": (("sample", "began", "--out", "/dev/full"), "/dev/full is there and is no file"),
+    "a row on a device": (("sample", "began", "--traverse", 0, "--out", "/dev/full"), "is no file"),
+    "an inversion on a device": (("invert", "began", "photos", "--out", "/dev/full"), "Not a directory"),
+    "an export on a device": (("export", "began", "--out", "/dev/full"), "not an empty folder"),
+    "latents to write over": (("sample", "began", *LATENTS, "--out", "./z.npz"), "among what is given"),
+    "a damaged inversion": (("invert", "began", "photos", "--out", "cut"), "remove cut to begin anew"),
+    "an inversion that is none": (("invert", "began", "photos", "--out", "other"), "remove other to begin anew"),
     "a table below a file": (("outliers", "began", "--csv", "photos/0.png/a.csv"), "is no folder"),
     "a table and a sheet in one": (("outliers", "began", "--csv", "a.png", "--sheet", "a.png"), "two files at once"),
     "two checkpoints": (("sample", "began", "--at", 64, "--best"), "leave one of them out"),
-    "a sheet in the data": (("data", "inspect", "photos", "--out", "photos/0.png"), "is one of the pictures given"),
+    "a sheet in the data": (("data", "inspect", "photos", "--out", "photos/0.png"), "is among what is given"),
     "two sheets in one": (("data", "inspect", "photos", "--out", "a.png", "--duplicates", "./a.png"), "at once"),
     "scores and suspects in one": (("evaluate", "began", "--json", "a.png", "--suspects", "a.png"), "at once"),
     "absurd steps": (("invert", "began", "photos", "--steps", "1000M"), "steps"),
@@ -322,6 +340,10 @@ def test_mistakes_are_told_in_a_sentence(within: Command, photos: Path, tmp_path
     (tmp_path / "z.txt").write_text("1")
     (photos / "text.png").write_text("no image")
     (tmp_path / "empty").mkdir()
+    for name in ("broken", "other"):
+        folder = tmp_path / name.replace("broken", "cut")
+        folder.mkdir()
+        shutil.copy(tmp_path / f"{name}.npz", folder / "latents.npz")
     before = sorted(tmp_path.rglob("*"))
     words, said = REFUSED[what]
     refused = within(*words)
@@ -329,6 +351,15 @@ def test_mistakes_are_told_in_a_sentence(within: Command, photos: Path, tmp_path
     assert "Traceback" not in refused.stderr
     assert said in " ".join(refused.stderr.split()), refused.stderr
     assert sorted(tmp_path.rglob("*")) == before, "nothing is left behind"
+
+
+def test_without_ffmpeg_no_search_is_begun(
+    within: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused = within("interpolate", "began", "photos/0.png", "photos/1.png", "--steps", "99M", "--out", "film.mp4")
+    assert refused.returncode == 2
+    assert "needs ffmpeg" in refused.stderr
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path: Path) -> None:

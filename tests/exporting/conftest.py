@@ -44,25 +44,29 @@ def config_of(objective: str, network: Network, shape: tuple[int, int, int], tas
     )
 
 
+def untrained_run(path: Path, config: TrainConfig, shape: tuple[int, int, int], classes: int) -> Run:
+    """A run whose generator's average has other weights than the generator."""
+    run = Run.create(path, config)
+    run.rewind(0)  # which makes its folders
+    torch.manual_seed(1)
+    parts = {}
+    for part in ("generator", "ema", "discriminator"):
+        players = config.build(shape, classes)
+        player = players.discriminator if part == "discriminator" else players.generator
+        for weight in player.parameters():  # not those of initialisation alone, of which many a bias is 0
+            weight.data.add_(torch.randn_like(weight) / 20)
+        parts |= {f"{part}.{name}": tensor for name, tensor in player.state_dict().items()}
+    run.save_checkpoint(64, parts, {"shape": list(shape), "classes": classes, "data": config.data})
+    return run
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """A run of a kind of KINDS, whose generator's average has other weights than the generator."""
+    """An untrained run of a kind of KINDS."""
 
     def make(kind: str, name: str = "run") -> Run:
         objective, network, shape, classes, tasks = KINDS[kind]
-        config = config_of(objective, network, shape, tasks)
-        run = Run.create(tmp_path / name, config)
-        run.rewind(0)  # which makes its folders
-        torch.manual_seed(1)
-        parts = {}
-        for part in ("generator", "ema", "discriminator"):
-            players = config.build(shape, classes)
-            player = players.discriminator if part == "discriminator" else players.generator
-            for weight in player.parameters():  # not those of initialisation alone, of which many a bias is 0
-                weight.data.add_(torch.randn_like(weight) / 20)
-            parts |= {f"{part}.{name}": tensor for name, tensor in player.state_dict().items()}
-        run.save_checkpoint(64, parts, {"shape": list(shape), "classes": classes, "data": config.data})
-        return run
+        return untrained_run(tmp_path / name, config_of(objective, network, shape, tasks), shape, classes)
 
     return make
 

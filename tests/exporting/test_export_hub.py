@@ -85,6 +85,26 @@ except equipoise.UsageError as error:
     assert "there is no model me/missing" in refusal
 
 
+@pytest.mark.parametrize("name", ["me/a b", "photos", "me/a--b", "a/b/c", "me/it.git", ".me/a", "me/" + "a" * 99])
+def test_names_that_the_hub_cannot_have_are_refused_before_the_work(
+    run: Run, hub: Any, within: Command, tmp_path: Path, name: str
+) -> None:
+    refused = within("export", run.path, "--format", "hub", "--out", "out", "--push", name)
+    assert refused.returncode == 2
+    assert "such as me/" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    assert hub.asked == []
+
+
+def test_without_a_token_nothing_is_begun(
+    run: Run, hub: Any, within: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    refused = within("export", run.path, "--format", "hub", "--out", "out", "--push", "me/faces")
+    assert (refused.returncode, "hf auth login" in refused.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_push_that_is_refused_leaves_the_folder(
     run: Run, hub: Any, equipoise: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

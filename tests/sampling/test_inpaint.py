@@ -70,6 +70,8 @@ def test_bad_images_and_masks(inpainter: Command, tmp_path: Path) -> None:
     for words, said in (
         (["missing.png"], "there is no"),
         (["photo.png", "--mask", "0,0,99,4"], "within 16x16"),
+        (["photo.png", "--mask", "-1,0,4,4"], "within 16x16"),
+        (["photo.png", "--out", "/dev/full"], "is no file"),
         (["photo.png", "--mask", "dark.png"], "hides nothing"),
         (["text.png"], "cannot read"),
         (["photo.png", "--count", 10_001], "count"),

@@ -65,7 +65,7 @@ def export(
         push: Name on the Hugging Face Hub to push the folder to, with your own token (`hf auth login`, or HF_TOKEN).
         private: With --push, only you see a new model.
     """
-    push_folder = None if push is None else _push_function(format)
+    push_folder = None if push is None else _push_function(format, push)
     weights, models = dict[str, Any](ema=ema, best=best, at=at), dict[str, Any](batch=batch, fp16=fp16, int8=int8)
     done = write(
         run,
@@ -84,10 +84,11 @@ def export(
     return 0
 
 
-def _push_function(format: Format) -> Callable[..., str]:
-    """The hub's function, looked for before anything is written."""
+def _push_function(format: Format, name: str) -> Callable[..., str]:
+    """The hub's function; that it can be called is seen before anything is written."""
     if format != "hub":
         raise UsageError("--push is for the hub: add --format hub")
     with extra("hub", "--push"):
-        from equipoise.exporting.hub import push
+        from equipoise.exporting.hub import check_push, push
+    check_push(name)
     return push

@@ -9,7 +9,7 @@ from equipoise.config.numbers import Seed, Ways
 from equipoise.runs.run import Run
 from equipoise.sampling.inpaint import inpaint as generate
 from equipoise.sampling.pictures import check_output
-from equipoise.sampling.save import save_images
+from equipoise.sampling.save import IMAGES, save_images
 
 
 def main(words: list[str]) -> int:
@@ -40,7 +40,7 @@ def inpaint(
         seed: Seed of the latents.
         out: Grid (.png) of the image, the masked image and the results; array (.npz); or folder of PNGs.
     """
-    check_output(out, [image, *([mask] if mask else [])])
+    check_output(out, [image, *([mask] if mask else [])], "images", IMAGES)
     images = generate(Run.open(run), image, mask, count=count, seed=seed)
     save_images(images, out)
     print(f"the image, its hole and {count} ways to fill it: {out}")

@@ -15,7 +15,8 @@ from equipoise.runs.run import Run
 from equipoise.sampling.interpolate import interpolate as compute
 from equipoise.sampling.invert import Search
 from equipoise.sampling.pictures import check_output
-from equipoise.sampling.save_latents import residue_lines, save_interpolation
+from equipoise.sampling.save_latents import INTERPOLATIONS, residue_lines, save_interpolation
+from equipoise.views.animation import FILMS, check_film
 from equipoise.views.terminal import progress_bar
 
 DEFAULTS = plain_dataclass(Search())
@@ -66,7 +67,9 @@ def interpolate(
         device: Device to compute on.
         quiet: Show no progress.
     """
-    check_output(out, images)
+    check_output(out, images, "frames", INTERPOLATIONS)
+    if out.suffix.lower() in FILMS:
+        check_film(out)
     opened, checkpoint = Run.open(run), dict[str, Any](ema=ema, best=best, at=at)
     with progress_bar("inverting", quiet=quiet) as progress:
         result = compute(

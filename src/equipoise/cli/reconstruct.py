@@ -10,7 +10,7 @@ from equipoise.devices import Device
 from equipoise.runs.run import Run
 from equipoise.sampling.pictures import check_output
 from equipoise.sampling.reconstruct import reconstruct as compute
-from equipoise.sampling.save_latents import save_reconstruction
+from equipoise.sampling.save_latents import RECONSTRUCTIONS, save_reconstruction
 
 
 def main(words: list[str]) -> int:
@@ -41,7 +41,7 @@ def reconstruct(
         at: Use the checkpoint after so many images.
         device: Device to compute on.
     """
-    check_output(out, images)
+    check_output(out, images, "reconstructions", RECONSTRUCTIONS)
     result = compute(Run.open(run), images, best=best, at=at, device=device)
     save_reconstruction(result, out)
     for name, energy in zip(result.names, result.energies, strict=True):

@@ -15,9 +15,10 @@ from equipoise.latents.edits import parse_dimensions, parse_values
 from equipoise.runs.run import Run
 from equipoise.sampling.directions import Kind, parse_directions
 from equipoise.sampling.latent_file import read_latents
+from equipoise.sampling.pictures import check_output
 from equipoise.sampling.sample import sample as generate
 from equipoise.sampling.sample import sample_classes
-from equipoise.sampling.save import save_samples
+from equipoise.sampling.save import IMAGES, POINTS, save_samples
 from equipoise.sampling.save_latents import save_classes, save_traversal
 from equipoise.sampling.traverse import traverse
 
@@ -91,6 +92,7 @@ def sample(
         moves: Rows of images in which a latent moves, instead of samples.
     """
     opened = Run.open(run)
+    check_output(out, () if latents is None else [latents], "samples", POINTS if opened.config.toy else IMAGES)
     z, labels = (None, None) if latents is None else read_latents(latents)
     chosen: dict[str, Any] = {"seed": seed, "ema": ema, "best": best, "at": at, "truncate": truncate}
     if moves.traverse is not None or moves.direction is not None:

@@ -48,5 +48,5 @@ def explain(error: ValidationError) -> str:
     problem = one_line(first["msg"].removeprefix("Value error, "), MOST_REASON)
     if not setting:
         return problem
-    value = f", not {quoted(first['input'])}"
+    value = "" if first["type"] == "missing" else f", not {quoted(first['input'])}"
     return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:].removesuffix(value)}{value}"

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import CommitOperationAdd, HfApi, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import CommitOperationAdd, HfApi, PyTorchModelHubMixin, get_token, hf_hub_download
 from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils import validate_repo_id
 
 from equipoise.data.sources.hub_client import ANSWER_TIME, LOG_IN, call_hub
-from equipoise.errors import UsageError, reason
+from equipoise.errors import UsageError, quoted, reason
 from equipoise.exporting.pretrained import WEIGHTS, GeneratorConfig, PretrainedGenerator, filled
 
 CARD = """\
@@ -81,6 +82,29 @@ class HubGenerator(
         return filled(generator, path)
 
 
+def check_push(name: str, token: str | None = None) -> None:
+    """Refuse a push that the hub cannot take, before there is anything to push.
+
+    Args:
+        name: on the hub, such as me/faces.
+        token: as that of `push`.
+
+    Raises:
+        UsageError: no model there can have that name, or there is no token.
+    """
+    try:
+        validate_repo_id(name)
+    except hub_errors.HFValidationError as error:
+        why = reason(error).partition(":")[0].rstrip(".")
+        raise UsageError(
+            f"--push {quoted(name)} cannot be a name on the hub ({why}): give one such as me/faces"
+        ) from error
+    if "/" not in name:
+        raise UsageError(f"--push {quoted(name)} lacks its owner: give a name such as me/{name}")
+    if not (token or get_token()):
+        raise UsageError(f"--push needs your token of the hub: {LOG_IN}")
+
+
 def push(folder: Path, name: str, *, token: str | None = None, private: bool = False) -> str:
     """Push an exported folder to the hub, as one commit; returns its address.
 
@@ -91,19 +115,18 @@ def push(folder: Path, name: str, *, token: str | None = None, private: bool = F
         private: of a new one, whether only you see it.
 
     Raises:
-        UsageError: the hub refuses, or does not answer.
+        UsageError: as `check_push`; or the hub refuses, or does not answer.
     """
+    check_push(name, token)
     api = HfApi(token=token)
     files = [CommitOperationAdd(path.name, path) for path in sorted(folder.iterdir())]
     try:
         call_hub(lambda: api.create_repo(name, private=private, exist_ok=True), name, "model", seconds=ANSWER_TIME)
         done = call_hub(lambda: api.create_commit(name, files, commit_message="Export from equipoise"), name, "model")
-    except hub_errors.LocalTokenNotFoundError as error:
-        raise UsageError(f"the hub wants to know who you are: {LOG_IN}") from error
     except (RuntimeError, ValueError) as error:  # of its uploads, and of its own checks
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"cannot push {folder} to {name} ({reason(error)}); the folder is whole, so try again"
+            f"cannot push {folder} to {name} ({reason(error)}); the folder is whole, so try `hf upload {name} {folder}`"
         ) from error
     return str(done.commit_url)

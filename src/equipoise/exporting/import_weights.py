@@ -19,7 +19,7 @@ from equipoise.exporting.pretrained import Side
 from equipoise.isolation import isolated
 from equipoise.networks import NETWORKS
 from equipoise.randomness import Prior
-from equipoise.reading import check_name, open_plain, parse_yaml, read_text
+from equipoise.reading import check_name, load_torch, parse_yaml, read_text
 from equipoise.runs.checkpoint import read_tensors
 from equipoise.runs.run import Run
 
@@ -98,13 +98,20 @@ def _read_map(name: str) -> WeightsMap:
     check_name(name)
     try:
         text = (MAPS / f"{name}.yaml").read_text() if name in bundled_maps() else read_text(Path(name))
-        return WeightsMap.model_validate(parse_yaml(text))
+        values = parse_yaml(text)
+        if not isinstance(values, Mapping):
+            raise UsageError(
+                f"the map {name} is {'empty' if values is None else 'no mapping'}: give network, shape and keys"
+            )
+        return WeightsMap.model_validate(values)
     except OSError as error:
         raise UsageError(
             f"cannot read the map {name} ({reason(error)}): give a YAML file, or one of {', '.join(bundled_maps())}"
         ) from error
     except ValidationError as error:
         raise UsageError(f"the map {name}: {explain(error)}") from error
+    except UsageError:
+        raise
     except ValueError as error:
         raise UsageError(f"the map {name}: {error}") from error
 
@@ -136,8 +143,7 @@ def _read_state(path: Path, within: str | None) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return read_tensors(path)[0]
-        with open_plain(path) as file:
-            state: Any = torch.load(file, "cpu", weights_only=True)
+        state: Any = load_torch(path)
     except OSError as error:
         raise UsageError(f"cannot read the weights {path}: {reason(error)}") from error
     except UsageError:

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -111,14 +111,24 @@ def write_where_asked(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def check_kind(path: Path, what: str, kinds: Iterable[str]) -> None:
+    """Refuse a place for `what`, as "a picture", whose suffix is none of `kinds`; "" is that of a folder.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if path.suffix.lower() not in kinds:
+        known = [kind or "a folder's name" for kind in kinds]
+        raise UsageError(f"cannot write {what} as {quoted(path.name)}: use {', '.join(known[:-1])} or {known[-1]}")
+
+
 def check_picture(path: Path) -> None:
     """Refuse a file for a picture, named by the user, before there is one to write.
 
     Raises:
         UsageError: it is of no kind in PICTURES, or as `check_place`.
     """
-    if path.suffix.lower() not in PICTURES:
-        raise UsageError(f"cannot write a picture as {quoted(path.name)}: use {' or '.join(PICTURES)}")
+    check_kind(path, "a picture", PICTURES)
     check_place(path)
 
 

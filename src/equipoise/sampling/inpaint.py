@@ -70,9 +70,9 @@ def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, height: 
     if mask is None:
         return inpainting_masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
     numbers = str(mask).split(",")
-    if len(numbers) == 4 and all(number.strip().isdecimal() for number in numbers):
+    if len(numbers) == 4 and all(number.strip().removeprefix("-").isdecimal() for number in numbers):
         left, top, right, bottom = map(int, numbers)
-        if not (left < right <= width and top < bottom <= height):
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise UsageError(f"the mask {mask} must be left,top,right,bottom within {width}x{height} pixels")
         hidden = np.zeros((height, width), np.float32)
         hidden[top:bottom, left:right] = 1

@@ -132,7 +132,13 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
             raise UsageError(f"{out} is not empty and holds no inversion: choose another --out")
     except OSError as error:
         raise UsageError(f"cannot use {out}: {reason(error)}; choose another --out") from error
-    arrays = read_npz(out / LATENTS, (*OWN_ARRAYS, "facts"))
+    try:
+        arrays = read_npz(out / LATENTS, (*OWN_ARRAYS, "facts"))
+    except UsageError as error:
+        why = reason(error.__cause__ or error)
+        raise UsageError(
+            f"cannot go on from {out / LATENTS} ({why}): remove {out} to begin anew, or choose another --out"
+        ) from error
     try:
         rows = {name: list(arrays[name]) if name == "latents" else arrays[name].tolist() for name in OWN_ARRAYS}
         before = json.loads(str(arrays["facts"][0]))
@@ -140,7 +146,7 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
     except (LookupError, ValueError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise UsageError(f"{out / LATENTS} holds no inversion: remove it, or choose another --out")
+        raise UsageError(f"{out / LATENTS} holds no inversion: remove {out} to begin anew, or choose another --out")
     if before != facts:
         other = [name for name in facts if before.get(name) != facts[name]]
         raise UsageError(f"{out} holds an inversion by another {' and '.join(other)}: choose another --out")

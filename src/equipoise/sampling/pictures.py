@@ -1,6 +1,6 @@
 """Pictures to look at through a run: files, folders and data of any kind, brought to the run's shape, by name."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,10 @@ from equipoise.data.packed.workers import ProgressCallback, prepare_each
 from equipoise.data.sources import Contents, find_source
 from equipoise.data.sources.base import source_errors
 from equipoise.data.sources.files import read_file
-from equipoise.errors import UsageError, printable
+from equipoise.errors import UsageError, printable, reason
 from equipoise.networks.base import Shape
 from equipoise.reading import check_name, expand_home
-from equipoise.runs.files import check_place
+from equipoise.runs.files import check_kind, check_place
 from equipoise.runs.run import Run
 
 Named = Path | str
@@ -143,14 +143,28 @@ def _parts(pictures: Tensor, batch: int) -> Iterator[Pictures]:
         yield Pictures([f"{start + number}" for number in range(len(part))], part, digests)
 
 
-def check_output(out: Path, images: Iterable[Named]) -> None:
+def check_output(out: Path, images: Iterable[Named] = (), what: str = "pictures", kinds: Collection[str] = ()) -> None:
     """Refuse a place for what is made of `images` before the work, which may be long; into a folder, files are added.
 
+    Args:
+        out: the place.
+        images: files and folders that go into the work.
+        what: is made, in words.
+        kinds: suffixes that it may have, "" for a folder; by default any.
+
     Raises:
-        UsageError: it cannot be written, or is one of the images.
+        UsageError: it cannot be written, is of another kind, or is one of `images`.
     """
+    if kinds:
+        check_kind(out, what, kinds)
     place = expand_home(out)
-    if place.is_dir():
+    if place.is_dir() and (not kinds or not place.suffix):
+        try:
+            full = bool(kinds) and any(place.iterdir())
+        except OSError as error:
+            raise UsageError(f"cannot use {out}: {reason(error)}; choose another --out") from error
+        if full:
+            raise UsageError(f"{out} is not empty: choose another --out")
         return
     check_place(place)
     for image in map(expand_home, images):
@@ -158,4 +172,4 @@ def check_output(out: Path, images: Iterable[Named]) -> None:
         with suppress(OSError, ValueError):  # what is not there is told where it is read
             same = place.samefile(image) or (image.is_dir() and place.resolve().is_relative_to(image.resolve()))
         if same:
-            raise UsageError(f"{printable(str(out))} is one of the pictures given: choose another --out")
+            raise UsageError(f"{printable(str(out))} is among what is given: choose another --out")

@@ -6,13 +6,16 @@ import numpy as np
 from torch import Tensor
 
 from equipoise.data.cache import atomic_file
-from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
+from equipoise.errors import UsageError, reason
 from equipoise.reading import check_name
-from equipoise.runs.files import PICTURES, file_where_asked, save_picture
+from equipoise.runs.files import PICTURES, check_kind, file_where_asked, save_picture
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_discriminator
 from equipoise.views.figures import grid
 from equipoise.views.toy_scatter import realness_score, toy_scatter
+
+POINTS = (*PICTURES, ".npz")  # suffixes of what a toy's points are written to
+IMAGES = (*POINTS, "")  # and of what images are, "" of a folder
 
 
 def save_samples(samples: Tensor, out: Path, run: Run) -> None:
@@ -38,11 +41,8 @@ def save_images(images: Tensor, out: Path) -> None:
     elif out.suffix.lower() == ".npz":
         with file_where_asked(out) as file:
             np.savez_compressed(file, images=images.numpy())
-    elif out.suffix:
-        raise UsageError(
-            f"cannot write samples as {one_line(out.suffix, MOST_QUOTED)}: use .png, .npz, or a folder's name"
-        )
     else:
+        check_kind(out, "samples", IMAGES)
         _save_folder(images, out)
 
 
@@ -60,7 +60,7 @@ def save_points(points: Tensor, out: Path, run: Run) -> None:
         with file_where_asked(out) as file:
             np.savez_compressed(file, points=flat.numpy())
     else:
-        raise UsageError(f"cannot write points as {one_line(out.suffix, MOST_QUOTED) or 'a folder'}: use .png or .npz")
+        check_kind(out, "points", POINTS)
 
 
 def _save_folder(images: Tensor, out: Path) -> None:

@@ -10,17 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from equipoise.errors import MOST_QUOTED, UsageError, one_line
-from equipoise.runs.files import PICTURES, file_where_asked, save_picture, write_where_asked
+from equipoise.errors import one_line
+from equipoise.runs.files import PICTURES, check_kind, file_where_asked, save_picture, write_where_asked
 from equipoise.sampling.interpolate import Interpolation
 from equipoise.sampling.invert import Inversion
 from equipoise.sampling.outliers import Outliers
 from equipoise.sampling.reconstruct import Reconstruction
-from equipoise.sampling.save import save_images
+from equipoise.sampling.save import IMAGES, save_images
 from equipoise.sampling.traverse import Traversal
 from equipoise.views.animation import FILMS, save_film
 from equipoise.views.captions import grid_with_captions, grid_with_headings, heat_map, stacked
 
+RECONSTRUCTIONS = (*PICTURES, ".npz")  # suffixes of what these are written to
+INTERPOLATIONS = (*FILMS, *IMAGES)
 TOLD = 12  # pictures that are named in what is printed
 
 
@@ -119,8 +121,7 @@ def save_reconstruction(result: Reconstruction, out: Path) -> None:
             energies=result.energies,
         )
     else:
-        shown = one_line(out.suffix, MOST_QUOTED) or "a folder"
-        raise UsageError(f"cannot write reconstructions as {shown}: use .png, .jpg or .npz")
+        check_kind(out, "reconstructions", RECONSTRUCTIONS)
 
 
 def save_arrays(out: Path, **arrays: Tensor | np.ndarray) -> None:

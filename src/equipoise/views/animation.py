@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from equipoise.errors import UsageError, quoted
-from equipoise.runs.files import file_where_asked
+from equipoise.runs.files import check_kind, file_where_asked
 from equipoise.views.figures import grid
 
 FILMS = (".gif", ".webp", ".mp4")
@@ -24,9 +24,8 @@ def save_film(path: Path, frames: Tensor, frames_per_second: float) -> None:
     Raises:
         UsageError: it is of another kind or cannot be written, or ffmpeg, which an MP4 needs, is missing or fails.
     """
+    check_film(path)
     kind = path.suffix.lower()
-    if kind not in FILMS:
-        raise UsageError(f"cannot write a film as {quoted(path.name)}: use {', '.join(FILMS)}")
     scale = max(1, SIDE // max(frames.shape[2:]))
     pictures = [grid(frame[None], gap=0, scale=scale) for frame in frames]
     if kind == ".mp4":
@@ -45,16 +44,25 @@ def save_film(path: Path, frames: Tensor, frames_per_second: float) -> None:
         )
 
 
+def check_film(path: Path) -> None:
+    """Refuse a film that cannot be written, before there are frames.
+
+    Raises:
+        UsageError: it is of no kind in FILMS, or an MP4, and ffmpeg is missing.
+    """
+    check_kind(path, "a film", FILMS)
+    if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+        name = quoted(path.name)
+        raise UsageError(f"{name} needs ffmpeg, which is not on the PATH: install it, or write a .gif or .webp")
+
+
 def _save_mp4(path: Path, pictures: list[Image.Image], frames_per_second: float) -> None:
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise UsageError(f"{path.name} needs ffmpeg, which is not on the PATH: install it, or write a .gif or .webp")
     width, height = pictures[0].size
     frames = b"".join(np.asarray(picture.convert("RGB")).tobytes() for picture in pictures)
     with TemporaryDirectory() as folder:
         made = Path(folder, "film.mp4")  # which ffmpeg wants to go back and forth in, as in no pipe
         command = [
-            *(program, "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"),
+            *("ffmpeg", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"),
             *("-s", f"{width}x{height}", "-r", f"{frames_per_second:g}", "-i", "-"),
             # Players want even sides, and colours at half resolution.
             *("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-crf", "12", str(made)),

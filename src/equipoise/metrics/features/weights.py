@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError, quoted, reason
-from equipoise.reading import open_plain
+from equipoise.reading import load_torch, open_plain
 
 COUNTER = "num_batches_tracked"  # of batch normalisation: older files lack it, and evaluation never reads it
 
@@ -107,7 +107,7 @@ def _read(path: Path, name: str) -> Mapping[str, Tensor]:
     """Named tensors of a file. `weights_only` unpickles tensors and nothing else: a hostile file is an error."""
     try:
         open_plain(path).close()  # a pipe would be waited for
-        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        state: Any = load_file(path) if path.suffix == ".safetensors" else load_torch(path)
     except OSError as error:
         raise UsageError(f"cannot read the weights of {name} at {path}: {error.strerror or error}") from error
     except Exception as error:  # damaged files raise nearly everything
