@@ -52,7 +52,7 @@ def untrained(path: Path, objective: str, network: Network, side: int) -> Run:
 
 
 def clock() -> float:
-    """Seconds: computed by this process where it has one thread, so that what else runs does not count; or on the wall."""
+    """Seconds: computed by this process where it has one thread, as others do not count then; else on the wall."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
@@ -127,8 +127,9 @@ def main() -> None:
         f"`python -m benchmarks.export{' --run runs/demo' if arguments.run else ''} --seconds {arguments.seconds:g}`: "
         f"images a second on {arguments.threads} of {os.cpu_count()} cores of {machine['device']} "
         f"({', '.join(machine['features'])}), the median of {ROUNDS} turns, taken in turn; in brackets relative to "
-        f"PyTorch {torch.__version__}. The seconds of one thread are those that it computed. fp16 is computed in fp32 where a CPU's "
-        "kernels have no other. The loss in KID is of 1,000 samples, by the features that fit the data.\n\n"
+        f"PyTorch {torch.__version__}. The seconds of one thread are those that it computed. fp16 is computed in "
+        "fp32 where a CPU's kernels have no other. The loss in KID is of 1,000 samples, by the features that "
+        "fit the data.\n\n"
         "| Generator | | images/s, batch 1 | images/s, batch 64 | size | KID lost |\n|---|---|---|---|---|---|\n"
     )
     RESULTS.write_text(head + "\n".join(table) + "\n")

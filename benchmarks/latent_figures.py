@@ -35,7 +35,8 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.run)
     save_interpolation(interpolate(run, first_of_each(run, WAY), frames=10), options.out / "interpolation.png", 12)
-    held_out = open_dataset(run.config, place=run.place).split("held-out").batch(np.arange(INVERTED))
+    images = open_dataset(run.config, place=run.place).split("held-out")
+    held_out = images.batch(np.linspace(0, len(images) - 1, INVERTED).astype(int))  # which lie there by class
     inversion_page(invert(run, held_out)).save(options.out / "inversion.png")
 
 

@@ -175,8 +175,8 @@ def main() -> None:
     where = f"{machine['device']} ({', '.join(machine['features'])}), {options.threads} thread(s)"
     about = (
         f"`python -m benchmarks.latents --objective {options.objective} --resolution {options.resolution} --channels "
-        f"{options.channels} --device {options.device}{' --run runs/digits' if options.run else ''}`: pictures a second "
-        f"on {where}, torch {torch.__version__}."
+        f"{options.channels} --device {options.device}{' --run runs/digits' if options.run else ''}`: pictures a "
+        f"second on {where}, torch {torch.__version__}."
     )
     folder = [] if options.run is None else [folder_inverted(Run.open(options.run), device)]
     text = "\n\n".join(["# Latents: pictures a second", about, "\n".join(lines), *folder]) + "\n"

@@ -23,6 +23,7 @@ from equipoise.config.defaults import network_for
 from equipoise.exporting.onnx_models import open_session
 from equipoise.networks import NETWORKS, Network
 from equipoise.objectives import OBJECTIVES, Tasks
+from equipoise.sampling import encode
 from exporting.conftest import onnxruntime_web as onnxruntime_web  # noqa: PLC0414  # a fixture
 from exporting.conftest import untrained_run
 
@@ -45,7 +46,8 @@ class Kind(NamedTuple):
     def made(self) -> Network:
         """Its network, as small as can be."""
         network = network_for(OBJECTIVES[self.objective](), self.network)
-        return replace(network, width=4, latent=LATENT)  # type: ignore[call-arg]
+        code = {"code": 8} if hasattr(network, "code") else {}
+        return replace(network, width=4, latent=LATENT, **code)  # type: ignore[call-arg]
 
     @property
     def encodes(self) -> bool:
@@ -139,7 +141,11 @@ def test_latents_by_hand(kind: Kind, run: Run, does: Command, tmp_path: Path) ->
     assert np.load(tmp_path / "rows.npz")["images"].shape == (4, 3, *SHAPES[kind.look])
 
 
-def test_pictures_and_latents(kind: Kind, run: Run, does: Command, tmp_path: Path) -> None:
+def test_pictures_and_latents(
+    kind: Kind, run: Run, does: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encode, "DRAWN", 600)  # as the codes are as short
+    monkeypatch.setattr(encode, "PER_CODE", 1)
     assert does("interpolate", "run", "photos/a", "--frames", 3, "--out", "strip.png", *QUICK).count("residue") == 4
     does("interpolate", "run", "--random", 3, "--loop", "--frames", 3, "--out", "film.webp", "--quiet")
     assert max(Image.open(tmp_path / "film.webp").size) >= 128

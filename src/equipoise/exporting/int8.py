@@ -84,7 +84,8 @@ def open_kid(run: Run) -> PeriodicKID:
     try:
         return PeriodicKID(run.config, open_dataset(run.config, place=run.place), torch.device("cpu"))
     except UsageError as error:
-        raise UsageError(f"the loss of int8 is measured beside the run's data: {error}; or leave out --int8") from error
+        why = str(error).partition(": ")[0]  # what else it proposes is for a training
+        raise UsageError(f"the loss of int8 is measured beside the run's data, and {why}: leave out --int8") from error
 
 
 def kid_loss(kid: PeriodicKID, classes: int, fp32: Path, int8: Path) -> KIDLoss:
