@@ -317,6 +317,7 @@ REFUSED = {
     "an absurd rate": (("invert", "began", "photos", "--lr", "nan"), "lr"),
     "latents of another length": (("sample", "classes", *LATENTS), "4"),
     "latents that are not finite": (("sample", "began", "--latents", "nan.csv"), "value 1 of latent 0"),
+    "latents of several lengths": (("sample", "began", "--latents", "ragged.csv"), "at row 2; mend it"),
     "latents of another kind": (("sample", "began", "--latents", "z.txt"), ".npz"),
     "no latents in a file": (("sample", "began", "--latents", "other.npz"), "no array"),
     "a damaged file": (("sample", "began", "--latents", "broken.npz"), "damaged"),
@@ -337,6 +338,7 @@ def test_mistakes_are_told_in_a_sentence(within: Command, photos: Path, tmp_path
     np.savez(tmp_path / "other.npz", images=np.zeros((2, 3)))
     (tmp_path / "broken.npz").write_bytes((tmp_path / "z.npz").read_bytes()[:50])
     (tmp_path / "nan.csv").write_text("1,nan,3\n")
+    (tmp_path / "ragged.csv").write_text("1,2,3\n1,2\n")
     (tmp_path / "z.txt").write_text("1")
     (photos / "text.png").write_text("no image")
     (tmp_path / "empty").mkdir()

@@ -20,7 +20,7 @@ def checked_latents(latents: object, where: str) -> Tensor:
     """
     array = latents.detach().cpu().numpy() if isinstance(latents, Tensor) else np.asarray(latents)
     if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
-        raise UsageError(f"{where}: latents are numbers (N, K), not {array.dtype} {array.shape}: a row each")
+        raise UsageError(f"{where}: latents are numbers (N, K), not {array.dtype} {array.shape}: give a row each")
     values = torch.from_numpy(array.astype(np.float32))
     bad = (~values.isfinite()).nonzero()
     if len(bad):

@@ -221,15 +221,15 @@ class Run:
             if path := self.best_checkpoint():
                 return *self._load(path), []
             raise CheckpointError(f"{self.path} keeps no best checkpoint: train with --score-every")
-        reasons, every = list[str](), self.checkpoints()
+        problems, every = list[str](), self.checkpoints()
         candidates = [path for path in every if up_to is None or images_of(path) <= up_to] or every[:1]
         for path in reversed(candidates):
             try:
-                return *self._load(path), reasons
+                return *self._load(path), [f"{problem}; using the one before it" for problem in problems]
             except CheckpointError as error:
-                reasons.append(f"{error}; using the one before it")
-        reason = f" ({reasons[-1]})" if reasons else ""
-        raise CheckpointError(f"{self.path} has no checkpoint that can be read{reason}: train it anew")
+                problems.append(str(error))
+        remedy = f" ({problems[-1]}): mend that, or train it anew" if problems else ": train it anew"
+        raise CheckpointError(f"{self.path} has no checkpoint that can be read{remedy}")
 
     def _checkpoint_at(self, images: int) -> Path:
         for path in self.checkpoints():

@@ -60,7 +60,8 @@ def _from_csv(path: Path) -> Array:
         with warnings.catch_warnings(action="ignore"):  # that there are no rows
             return np.loadtxt(lines, np.float32, delimiter=",", skiprows=int(heading), ndmin=2)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read latents from {path}: {reason(error)}; mend it, or give another file") from error
+        why = reason(error).partition(";")[0]  # what numpy proposes is for programs
+        raise UsageError(f"cannot read latents from {path}: {why}; mend it, or give another file") from error
 
 
 def _is_number(word: str) -> bool:
