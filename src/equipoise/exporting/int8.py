@@ -85,7 +85,7 @@ def open_kid(run: Run) -> PeriodicKID:
         return PeriodicKID(run.config, open_dataset(run.config, place=run.place), torch.device("cpu"))
     except UsageError as error:
         why = str(error).partition(": ")[0]  # what else it proposes is for a training
-        raise UsageError(f"the loss of int8 is measured beside the run's data, and {why}: leave out --int8") from error
+        raise UsageError(f"the loss of int8 is measured beside the run's data, but {why}: leave out --int8") from error
 
 
 def kid_loss(kid: PeriodicKID, classes: int, fp32: Path, int8: Path) -> KIDLoss:
