@@ -105,7 +105,8 @@ def clock(device: torch.device) -> float:
 def folder_inverted(run: Run, device: torch.device) -> str:
     """What it takes to invert a folder of pictures by default, and how near it comes, in a sentence."""
     dataset = open_dataset(run.config, place=run.place)
-    pictures = [dataset.split(name).batch(np.arange(FOLDER // 2)) for name in ("held-out", "train")]
+    splits = [dataset.split(name) for name in ("held-out", "train")]  # in which images lie by class
+    pictures = [each.batch(np.linspace(0, len(each) - 1, FOLDER // 2).astype(int)) for each in splits]
     with tempfile.TemporaryDirectory() as home:
         save_images(torch.cat(pictures), Path(home, "pictures"))
         players = open_players(run, device=device.type)
