@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import CommitOperationAdd, HfApi, PyTorchModelHubMixin, get_token, hf_hub_download
+from huggingface_hub import CommitOperationAdd, HfApi, PyTorchModelHubMixin, get_token, hf_hub_download, hf_hub_url
 from huggingface_hub import errors as hub_errors
-from huggingface_hub.utils import validate_repo_id
 
 from equipoise.data.sources.hub_client import ANSWER_TIME, LOG_IN, call_hub
 from equipoise.errors import UsageError, quoted, reason
@@ -93,7 +92,7 @@ def check_push(name: str, token: str | None = None) -> None:
         UsageError: no model there can have that name, or there is no token.
     """
     try:
-        validate_repo_id(name)
+        hf_hub_url(name, WEIGHTS)  # which checks the name
     except hub_errors.HFValidationError as error:
         why = reason(error).partition(":")[0].rstrip(".")
         raise UsageError(
