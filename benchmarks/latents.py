@@ -177,8 +177,8 @@ def main() -> None:
     about = (
         f"`python -m benchmarks.latents --objective {options.objective} --resolution {options.resolution} --channels "
         f"{options.channels} --device {options.device}{' --run runs/digits' if options.run else ''}`: pictures a "
-        f"second on {where}, torch {torch.__version__}. Seconds of one thread are those that it computed, as others may "
-        "use the core too."
+        f"second on {where}, torch {torch.__version__}. Seconds of one thread are those that it computed, as others "
+        "may use the core too."
     )
     folder = [] if options.run is None else [folder_inverted(Run.open(options.run), device)]
     text = "\n\n".join(["# Latents: pictures a second", about, "\n".join(lines), *folder]) + "\n"
