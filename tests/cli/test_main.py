@@ -169,7 +169,7 @@ def test_sample_as_grid_array_and_folder(within: Command, run: Path, tmp_path: P
     assert within("sample", run, "--count", "3", "--seed", "1", "--out", "c.npz").returncode == 0
     assert not (np.load(tmp_path / "c.npz")["images"] == first[:3]).all()
     refused(within("sample", run, "--out", "pngs"), "not empty: choose another --out")
-    refused(within("sample", run, "--out", "a.pdf"), "cannot write samples as .pdf")
+    refused(within("sample", run, "--out", "a.pdf"), "cannot write samples as 'a.pdf'")
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "npz", "npy"])
