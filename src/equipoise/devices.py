@@ -112,8 +112,8 @@ def resolve_device(device: Device) -> str:
     """
     usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     kind = next(kind for kind, there in usable.items() if there) if device == "auto" else device
-    if not usable[kind]:
-        raise UsageError(f"this machine has no usable {kind} device: use --device auto or --device cpu")
+    if not usable.get(kind):
+        raise UsageError(f"this machine has no usable {quoted(kind)[1:-1]} device: use --device auto or --device cpu")
     return kind
 
 

@@ -1,8 +1,9 @@
 """The settings that say what a run is trained on: `DataSettings`, the first part of a `TrainConfig`."""
 
-from typing import Annotated, Literal
+import os
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from equipoise.config.numbers import Count, HeldOutShare, Resolution
@@ -13,11 +14,19 @@ Crop = Annotated[Count, Field(le=MAX_SIDE)]
 """Side of a square in pixels."""
 
 
+def _path_as_text(data: Any) -> Any:
+    return os.fspath(data) if isinstance(data, os.PathLike) else data
+
+
+DataName = Annotated[str, BeforeValidator(_path_as_text)]
+"""Name of data, or a path to them, which is kept as text."""
+
+
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class DataSettings:
     """What is trained on, and how images are brought to one shape."""
 
-    data: str = "digits"
+    data: DataName = "digits"
     """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
     label: str | None = None
     """Column of labels where the data has several, as `Smiling` in CelebA; by default the usual one."""

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from equipoise.config.arguments import checked
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
@@ -216,6 +217,7 @@ class TrainConfig(DataSettings):
         }
 
     @classmethod
+    @checked
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """The inverse of `to_dict`; missing keys take their defaults.
 

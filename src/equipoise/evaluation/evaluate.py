@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.messages import construct
-from equipoise.config.numbers import ProcessCount, check_numbers
+from equipoise.config.numbers import ProcessCount
 from equipoise.data import normalise
 from equipoise.devices import Device, Launcher, end_with_parent, leaving_together, make_launcher
 from equipoise.errors import UsageError
@@ -37,6 +38,7 @@ from equipoise.runs.files import check_picture, save_picture
 from equipoise.runs.run import Run
 
 
+@checked
 def evaluate(
     images: Run | Path | str,
     reference: Run | Path | str | None = None,
@@ -54,7 +56,7 @@ def evaluate(
     best: bool = False,
     suspects: Path | None = None,
     device: Device = "auto",
-    devices: int = 1,
+    devices: ProcessCount = 1,
     quiet: bool = False,
 ) -> Scores:
     """Scores of a run's samples, or of any images, beside real ones.
@@ -98,7 +100,6 @@ def score(request: Request, *, device: Device = "auto", devices: int = 1, quiet:
     Raises:
         UsageError: something is missing, too few, or does not fit.
     """
-    check_numbers({"devices": ProcessCount}, {"devices": devices})
     if request.suspects:
         check_picture(request.suspects)
     if request.reference is None and (run := open_run(request.images)) and run.config.toy:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, model_validator
 
+from equipoise.config.arguments import checked
 from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
 from equipoise.metrics import METRICS, POINT_METRICS, MetricResult
 from equipoise.reading import parse_json, read_bytes
@@ -114,6 +115,7 @@ class Scores:
         write_where_asked(path, self.to_json())
 
     @classmethod
+    @checked
     def read(cls, path: Path) -> "Scores":
         """Scores from a file that `write` wrote.
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from equipoise.config.numbers import BatchSize, Count, check_numbers
+from equipoise.config.arguments import checked
+from equipoise.config.numbers import BatchSize, Count
 from equipoise.errors import UsageError, printable
 from equipoise.evaluation.scores import Scores
 from equipoise.exporting.card import SAMPLES, model_card
@@ -50,6 +51,7 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
+@checked
 @isolated()
 def export(
     run: Run | Path | str,
@@ -59,8 +61,8 @@ def export(
     what: What = "generator",
     ema: bool = True,
     best: bool = False,
-    at: int | None = None,
-    batch: int = 1,
+    at: Count | None = None,
+    batch: BatchSize = 1,
     fp16: bool = True,
     int8: bool = False,
     name: str | None = None,
@@ -90,7 +92,6 @@ def export(
             from PyTorch, or `out` is not empty or cannot be written.
     """
     run, out = run if isinstance(run, Run) else Run.open(run), Path(out)
-    check_numbers({"batch": BatchSize, "at": Count | None}, {"batch": batch, "at": at})
     _check_combination(format, what, best=best, int8=int8)
     if format in {"onnx", "web"}:
         require_onnx()

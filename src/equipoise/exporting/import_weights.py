@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.datasets import UNKNOWN
 from equipoise.config.messages import construct, explain
 from equipoise.config.train_config import TrainConfig, from_registry
@@ -50,6 +51,7 @@ class WeightsMap(BaseModel):
     """Key of the state dict in the file, where that holds several things; parts separated by dots."""
 
 
+@checked
 @isolated()
 def import_weights(weights: Path | str, map: Path | str, out: Path | str) -> Run:
     """A run of a generator from elsewhere, which can be sampled and exported, but not trained on.

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from equipoise.config.arguments import checked
 from equipoise.config.messages import explain
+from equipoise.config.numbers import Count, CountOrZero, Seed
 from equipoise.config.train_config import TrainConfig, from_registry
 from equipoise.data import to_uint8
 from equipoise.data.sizes import MAX_SIDE
@@ -145,8 +147,9 @@ class PretrainedGenerator(ImageGenerator):
         super().__init__(config.build(), config.spec.latent)
         self.config = config
 
+    @checked
     @torch.inference_mode()
-    def sample(self, count: int, *, seed: int = 0, label: int | None = None) -> Tensor:
+    def sample(self, count: Count, *, seed: Seed = 0, label: CountOrZero | None = None) -> Tensor:
         """Samples (count, C, H, W) uint8, from the latents and classes that `equipoise.sample` draws with this seed.
 
         Args:
@@ -186,6 +189,7 @@ def write_weights(folder: Path, generator: ImageGenerator, config: GeneratorConf
 Pretrained = TypeVar("Pretrained", bound=PretrainedGenerator)
 
 
+@checked
 @isolated()
 def load(source: Path | str, *, revision: str | None = None) -> PretrainedGenerator:
     """A generator that was exported as safetensors or for the hub, in evaluation mode, on the CPU.

@@ -11,14 +11,20 @@ from equipoise.randomness import Prior
 
 MOST_VALUE = 1e6  # of a value that is set
 
+Latents = Tensor | np.ndarray | Sequence[Sequence[float]]
+"""Latents (N, K) as a user has them."""
 
-def checked_latents(latents: object, where: str) -> Tensor:
+
+def checked_latents(latents: Latents, where: str) -> Tensor:
     """Latents (N, K) float32 from what a user gives as such.
 
     Raises:
         UsageError: it is no array (N, K) of finite numbers.
     """
-    array = latents.detach().cpu().numpy() if isinstance(latents, Tensor) else np.asarray(latents)
+    try:
+        array = latents.detach().cpu().numpy() if isinstance(latents, Tensor) else np.asarray(latents)
+    except ValueError as error:
+        raise UsageError(f"{where}: rows of different lengths are no latents (N, K)") from error
     if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
         raise UsageError(f"{where}: latents are numbers (N, K), not {array.dtype} {array.shape}: give a row each")
     values = torch.from_numpy(array.astype(np.float32))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
+from equipoise.config.arguments import checked
 from equipoise.errors import UsageError, reason
 from equipoise.reading import check_name, parse_json
 from equipoise.runs import jsonl
@@ -68,6 +69,7 @@ class _Facts(BaseModel):
 FACTS = TypeAdapter(_Facts)
 
 
+@checked
 def list_runs(path: Path | str = "runs") -> list[RunStatus]:
     """How every run in the folder `path` is, itself and nested folders included, in the order of their names.
 

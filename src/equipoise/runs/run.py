@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.changes import forbidden_changes
 from equipoise.config.train_config import TrainConfig, read_yaml_made_with, write_yaml
 from equipoise.data import place_of
@@ -47,6 +48,7 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     @classmethod
+    @checked
     def create(cls, path: Path | str, config: TrainConfig) -> "Run":
         """Make the folder of a new run.
 
@@ -66,6 +68,7 @@ class Run:
         return cls(path, config)
 
     @classmethod
+    @checked
     def open(cls, path: Path | str) -> "Run":
         """Find the run at `path`.
 

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
+from equipoise.config.numbers import Seed
 from equipoise.devices import Device
 from equipoise.errors import UsageError, quoted
 from equipoise.isolation import isolated
@@ -24,6 +26,7 @@ ENCODED, SEARCHED = 2_000, 200  # images of the data whose latents are taken, by
 STEPS = 100  # of that search
 
 
+@checked
 @isolated()
 def directions(
     run: Run,
@@ -32,7 +35,7 @@ def directions(
     ema: bool = True,
     best: bool = False,
     at: int | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> Directions:
     """Orthogonal directions of a run's latents, the strongest first.

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.config.numbers import Seed, Ways, check_numbers
+from equipoise.config.arguments import checked
+from equipoise.config.numbers import Seed, Ways
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, read_image, to_uint8
 from equipoise.errors import UsageError
@@ -21,8 +22,9 @@ from equipoise.sampling.sample import generate
 HIDDEN = 128  # gray level from which on a mask hides
 
 
+@checked
 @isolated()
-def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int = 4, seed: int = 0) -> Tensor:
+def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: Ways = 4, seed: Seed = 0) -> Tensor:
     """Several ways to fill in what a mask hides of an image.
 
     Args:
@@ -39,7 +41,6 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: int
     Raises:
         UsageError: the run does not inpaint, or a file cannot be used.
     """
-    check_numbers({"count": Ways, "seed": Seed}, {"count": count, "seed": seed})
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")

@@ -1,13 +1,17 @@
 """Ways through latents: between pictures of one's own, or between drawn latents."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.messages import construct
-from equipoise.config.numbers import Ends, Frames, check_numbers
+from equipoise.config.numbers import Ends, Frames
 from equipoise.data.packed.workers import ProgressCallback
 from equipoise.devices import Device
 from equipoise.errors import UsageError
@@ -15,7 +19,7 @@ from equipoise.isolation import isolated
 from equipoise.latents.paths import PathKind, path
 from equipoise.runs.run import Run
 from equipoise.sampling.invert import Inversion, Inverter, Search
-from equipoise.sampling.pictures import Given, PictureReader
+from equipoise.sampling.pictures import Given, Named, PictureReader
 from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.sampling.sample import check_labels
 
@@ -50,13 +54,14 @@ class Interpolation:
         return film[:-1] if self.loop else film
 
 
+@checked
 @isolated()
 def interpolate(
     run: Run,
     images: Given | None = None,
     *,
-    frames: int = 12,
-    random: int = 0,
+    frames: Frames = 12,
+    random: Ends = 0,
     loop: bool = False,
     along: PathKind = "auto",
     ema: bool = True,
@@ -85,7 +90,8 @@ def interpolate(
     Raises:
         UsageError: as `invert`; or fewer than two pictures, or pictures and `random` both.
     """
-    _check_ends(images, frames, random)
+    images = [images] if isinstance(images, str | Path) else images
+    _check_ends(images, random)
     search = construct(Search, settings)
     players = open_players(run, ema=ema, best=best, at=at, device=device)
     inversion = None
@@ -113,9 +119,8 @@ def interpolate(
     return Interpolation(made, latents, inversion, one_step, loop, spherical)
 
 
-def _check_ends(images: Given | None, frames: int, random: int) -> None:
-    """Raise UsageError unless there are either pictures or drawn latents to go between, by so many frames."""
-    check_numbers({"frames": Frames, "random": Ends}, {"frames": frames, "random": random})
+def _check_ends(images: Sequence[Named] | Tensor | np.ndarray | None, random: int) -> None:
+    """Raise UsageError unless there are either pictures or drawn latents to go between."""
     if (images is None or not len(images)) == (random == 0):
         raise UsageError("give two or more pictures to go between, or --random 8 for drawn latents, and not both")
     if random == 1:

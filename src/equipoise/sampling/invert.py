@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as settings_dataclass
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.messages import construct
 from equipoise.config.numbers import BatchSize, Count, CountOrZero, Seed
 from equipoise.data.packed.workers import ProgressCallback
@@ -82,6 +83,7 @@ class Inversion:
         return self.one_step is None or self.latents is not self.one_step.latents
 
 
+@checked
 @isolated()
 def invert(
     run: Run,

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from equipoise.errors import UsageError, reason
+from equipoise.config.arguments import checked
+from equipoise.errors import UsageError, quoted, reason
 from equipoise.isolation import isolated
 from equipoise.players import Conditions
 from equipoise.runs.checkpoint import CheckpointError, fill
@@ -43,12 +44,17 @@ class ImageGenerator(nn.Module):
             mask: (N, 1, H, W), 1 where to fill them in, else 0.
 
         Raises:
-            UsageError: a condition is missing.
+            UsageError: the latents are no tensor of that shape, or a condition is missing.
         """
+        # Tracing makes tensors of sizes, and a comparison of them a warning.
+        if not isinstance(latents, Tensor) or (not torch.jit.is_tracing() and latents.shape[1:] != (self.latent,)):
+            given = tuple(latents.shape) if isinstance(latents, Tensor) else quoted(latents)
+            raise UsageError(f"latents are a tensor (N, {self.latent}), not {given}")
         images: Tensor = self.network(latents, Conditions(labels, masked, mask)).images
         return images
 
 
+@checked
 def load_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> ImageGenerator:
     """The trained generator in evaluation mode, on the CPU: latents (N, latent) -> images (N, C, H, W).
 

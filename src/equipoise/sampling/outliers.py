@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
-from equipoise.config.numbers import Count, check_numbers
+from equipoise.config.numbers import Count
 from equipoise.data.digests import content_digest
 from equipoise.data.packed.workers import ProgressCallback
 from equipoise.devices import Device
@@ -67,12 +68,13 @@ class Outliers:
     unreadable: list[tuple[str, str]]
 
 
+@checked
 @isolated()
 def outliers(
     run: Run,
     data: Given | None = None,
     *,
-    shown: int = 24,
+    shown: Count = 24,
     best: bool = False,
     at: int | None = None,
     device: Device = "auto",
@@ -92,7 +94,6 @@ def outliers(
     Raises:
         UsageError: the run is on a toy or fills in images, or there is no picture that can be read.
     """
-    check_numbers({"shown": Count}, {"shown": shown})
     players = open_players(run, best=best, at=at, device=device)
     reader = PictureReader(run, players.shape)
     parts = reader.read([run.place] if data is None else data, BATCH, progress)

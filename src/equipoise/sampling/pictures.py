@@ -24,8 +24,8 @@ from equipoise.runs.files import check_kind, check_place
 from equipoise.runs.run import Run
 
 Named = Path | str
-Given = Sequence[Named] | Tensor | np.ndarray
-"""Names of files, folders or other data; or uint8 pictures (N, C, H, W) themselves."""
+Given = Named | Sequence[Named] | Tensor | np.ndarray
+"""One name or several of files, folders or other data; or uint8 pictures (N, C, H, W) themselves."""
 
 
 @dataclass

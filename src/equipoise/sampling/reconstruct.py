@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from equipoise.config.arguments import checked
 from equipoise.data import to_uint8
 from equipoise.devices import Device
 from equipoise.errors import UsageError
@@ -39,6 +40,7 @@ class Reconstruction:
     energies: NDArray[np.float64]
 
 
+@checked
 @isolated()
 def reconstruct(
     run: Run, images: Given, *, best: bool = False, at: int | None = None, device: Device = "auto"

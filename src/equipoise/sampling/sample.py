@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from equipoise import randomness
+from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
-from equipoise.config.numbers import Count, Seed, check_numbers
+from equipoise.config.numbers import Count, CountOrZero, Seed
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
-from equipoise.latents.edits import check_length, checked_latents, edit
+from equipoise.latents.edits import Latents, check_length, checked_latents, edit
 from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator
 from equipoise.runs.run import Run
@@ -29,17 +30,18 @@ BLOCK = 64  # latents in one forward pass
 FILLED_IN = 1000  # images at most that a generator which inpaints is given, again and again
 
 
+@checked
 @isolated()
 def sample(
     run: Run,
-    count: int | None = None,
+    count: Count | None = None,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     ema: bool = True,
     best: bool = False,
     at: int | None = None,
-    label: int | None = None,
-    latents: Tensor | None = None,
+    label: CountOrZero | None = None,
+    latents: Latents | None = None,
     labels: Tensor | None = None,
     values: Mapping[int, float] | None = None,
     truncate: float = 1.0,
@@ -72,7 +74,6 @@ def sample(
     if given is not None:
         check_length(given, run.config.network.latent)
     count = (DEFAULT_COUNT if given is None else len(given)) if count is None else count
-    check_numbers({"count": Count, "seed": Seed}, {"count": count, "seed": seed})
     if given is not None and count > len(given):
         raise UsageError(f"there are {len(given)} latents, not {count}: lower the count, or leave it out")
     generator = trained_generator(run, ema=ema, best=best, at=at)
@@ -84,6 +85,8 @@ def sample(
 
     if labels is None and label is not None:
         labels = torch.full((count,), label)
+    if labels is not None and (tuple(labels.shape) != (count,) or labels.is_floating_point() or labels.is_complex()):
+        raise UsageError(f"labels are whole numbers ({count},), one a sample, not {labels.dtype} {tuple(labels.shape)}")
     settings: dict[str, Any] = {"labels": labels, "masked": masked, "draw": block}
     return torch.cat(list(sample_batches(generator, run.config, range(count), seed, **settings)))
 

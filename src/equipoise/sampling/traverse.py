@@ -6,20 +6,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.config.numbers import Count, Frames, Reach, Seed, check_numbers
+from equipoise.config.arguments import checked
+from equipoise.config.numbers import Count, CountOrZero, Frames, Reach, Seed
 from equipoise.devices import Device
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
-from equipoise.latents.edits import check_length, checked_latents, edit, moved_along
+from equipoise.latents.edits import Latents, check_length, checked_latents, edit, moved_along
 from equipoise.runs.run import Run
 from equipoise.sampling.directions import Kind, class_direction, directions_of
 from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.sampling.sample import check_labels, draw_latents
 
 REACH = {"uniform": 1.0, "normal": 3.0}  # how far to either side a traversal goes, by prior
-
-
-BOUNDS = {"frames": Frames, "seed": Seed, "count": Count, "reach": Reach}
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Traversal:
     steps: Tensor
 
 
+@checked
 @isolated()
 def traverse(
     run: Run,
@@ -46,13 +45,13 @@ def traverse(
     *,
     along: Sequence[int | tuple[int, int]] = (),
     kind: Kind = "jacobian",
-    frames: int = 9,
-    reach: float | None = None,
-    count: int = 1,
-    latents: Tensor | None = None,
+    frames: Frames = 9,
+    reach: Reach | None = None,
+    count: Count = 1,
+    latents: Latents | None = None,
     truncate: float = 1.0,
-    label: int | None = None,
-    seed: int = 0,
+    label: CountOrZero | None = None,
+    seed: Seed = 0,
     ema: bool = True,
     best: bool = False,
     at: int | None = None,
@@ -85,7 +84,6 @@ def traverse(
         UsageError: there is no such dimension, direction or class, or a number is out of bounds.
     """
     farthest = REACH[run.config.prior] if reach is None else reach
-    check_numbers(BOUNDS, {"frames": frames, "seed": seed, "count": count, "reach": farthest})
     if not (dimensions or along):
         raise UsageError("name what is to move: dimensions such as 0,1,2, or directions")
     players = open_players(run, ema=ema, best=best, at=at, device=device)

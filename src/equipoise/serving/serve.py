@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
+from equipoise.config.arguments import checked
 from equipoise.devices import Device
 from equipoise.errors import UsageError, reason
 from equipoise.runs.run import CONFIG
@@ -81,6 +82,7 @@ def make_server(settings: Settings, *, access_log: bool = False) -> Server:
     return Server(config, service)
 
 
+@checked
 def serve(
     paths: Sequence[Path | str] = ("runs",),
     *,

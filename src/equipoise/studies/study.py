@@ -6,8 +6,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
-from equipoise.config.numbers import ProcessCount, check_numbers
+from equipoise.config.numbers import ProcessCount
 from equipoise.config.train_config import TrainConfig
 from equipoise.data.cache import remove_leftovers
 from equipoise.devices import make_launcher
@@ -43,11 +44,12 @@ from equipoise.training.train import check
 from equipoise.views.terminal import progress_bar
 
 
+@checked
 def study(
     plan: Study | Path | str,
     out: Path | str | None = None,
     *,
-    jobs: int | None = None,
+    jobs: ProcessCount | None = None,
     ray: str | None = None,
     quiet: bool = False,
 ) -> Path:
@@ -69,7 +71,6 @@ def study(
     """
     plan, folder = _located(plan, out)
     jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
-    check_numbers({"jobs": ProcessCount}, {"jobs": jobs})
     with noting_signals() as stop:
         configs = checked_configs(plan, quiet=quiet)
         with places_of(plan, jobs, ray) as places:

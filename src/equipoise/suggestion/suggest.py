@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from equipoise.bench.machine import BackgroundLoad
+from equipoise.config.arguments import checked
 from equipoise.config.changes import flat, with_settings
 from equipoise.config.messages import suggestion as nearest
 from equipoise.config.presets import PRESETS
@@ -118,6 +119,7 @@ class Suggestion:
         return "\n  ".join([str(self.facts), *rows, *self.remarks, self._time])
 
 
+@checked
 def suggest(
     data: str | os.PathLike[str], *, objective: str = "began", minutes: float | None = None, **settings: Any
 ) -> Suggestion:

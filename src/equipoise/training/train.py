@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
+from equipoise.config.numbers import Count, ProcessCount
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
 from equipoise.devices import SingleProcess, is_first_process, is_out_of_memory, make_launcher, memory_of
@@ -30,6 +32,7 @@ TOO_LITTLE_MEMORY = (
 )
 
 
+@checked
 @isolated()
 def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run to its end.
@@ -66,13 +69,14 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     return _finish(path, outcome)
 
 
+@checked
 @isolated()
 def resume(
     path: Path | str,
     *,
-    images: int | None = None,
-    data: str | None = None,
-    devices: int | None = None,
+    images: Count | None = None,
+    data: Path | str | None = None,
+    devices: ProcessCount | None = None,
     force_changes: bool = False,
     quiet: bool = False,
 ) -> Run:
@@ -95,7 +99,7 @@ def resume(
         Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     run = Run.open(path)
-    changes = Changes(images, data, devices, force_changes)
+    changes = Changes(images, None if data is None else str(data), devices, force_changes)
     config = changes.applied(run.config)  # what cannot work is refused before anything is started
     # By a checkpoint that can be read: a damaged one is passed over, whatever its name says.
     if images is not None and images < _images_saved(run) and images < (seen := run.load_checkpoint()[1]["images"]):
