@@ -19,11 +19,12 @@ def _obey() -> None:
             os._exit(REFUSED)
 
 
-def run_obeying_permissions(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+def run_obeying_permissions(*words: str, cwd: Path, stdin: str = "") -> "subprocess.CompletedProcess[str]":
     """Run Python with these words in a process that may do with files what their permissions say."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
+        input=stdin,
         preexec_fn=_obey if sys.platform == "linux" else None,  # no threads here
         capture_output=True,
         text=True,

@@ -91,7 +91,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing_in_its_way(small: TrainConfig,
 
 def test_packing_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (3000, 32, 32, 3), dtype=np.uint8))
-    with pytest.raises(UsageError, match="the cache folder .*(free of the|No space left)"):
+    with pytest.raises(UsageError, match="the cache folder .*(there are|No space left)"):
         open_images(str(tmp_path / "a.npy"), 32, cache=disk / "cache")
     assert not [path for path in disk.rglob("*") if path.is_file() and path.suffix != ".lock"]
     images = open_images(str(tmp_path / "a.npy"), 16, cache=disk / "cache")

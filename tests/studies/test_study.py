@@ -181,7 +181,13 @@ def test_going_on_with_what_is_done_trains_nothing_and_another_study_is_refused(
     other = within("study", "--objectives", "began", *WORDS, "--seeds", "2", "--out", studied)
     assert other.returncode == 2
     assert "another study" in other.stderr
-    assert "arms" in other.stderr
+    assert "arms.gan.objective is 'gan', here not set" in other.stderr
+    budget = within("study", "--objectives", "began,gan", *WORDS, "--seeds", "2", "--out", studied, "--budget", "9k")
+    assert "budget is" in budget.stderr
+    assert "here 9000" in budget.stderr
+    fewer = within("study", "--objectives", "began,gan", *WORDS, "--seeds", "1", "--out", studied)
+    assert "has seed 1" in fewer.stderr
+    assert "{" not in other.stderr + budget.stderr + fewer.stderr
 
 
 def test_unlike_protocols_are_refused(studied: Path, within: Command) -> None:
@@ -238,6 +244,13 @@ def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path,
         ([*BAD, "--data", "digits,digits"], "each once"),
         ([*BAD, "--set", "gama=0.5"], "did you mean 'gamma'"),
         ([*BAD, "--set", "gamma"], "NAME=VALUE"),
+        ([*BAD, "--set", "gamma=0.5", "gamma=0.7"], "gamma twice"),
+        ([*BAD, "--set", "seed=3"], "--seeds"),
+        ([*BAD, "--vary", "images=1000,2000"], "--budget"),
+        ([*BAD, "--set", "data=grid25"], "--data"),
+        ([*BAD, "--set", "keep=9"], "alike for all trials"),
+        ([*BAD, "--search", "4", "--of", "seed"], "--seeds"),
+        ([*BAD, "--vary", "gamma=0.5,0.50"], "a value twice"),
         ([*BAD, "--vary", "gamma=0.5,7"], "gamma"),
         ([*BAD, "--metric", "ms-ssim"], "--metric"),
         ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=0.1:0.001"], "upside down"),

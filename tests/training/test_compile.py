@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch._inductor import config as inductor
+from torch._inductor.utils import clear_caches
 
 from equipoise import Run, TrainConfig, UsageError, resume, train
 from equipoise.bench.steps import SyntheticFeed
@@ -51,6 +52,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own, and nothing of what other tests have compiled."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     torch.compiler.reset()
+    clear_caches()  # else networks that another test has compiled are not compiled again
     yield tmp_path / "compiled"
     torch.compiler.reset()
 

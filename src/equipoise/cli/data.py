@@ -91,6 +91,7 @@ def pack(
         background: Colour behind transparent images and around padded ones.
         label: Column of labels, where the data has several.
     """
+    check_place(out)
     with progress_bar(f"packing {data}") as count:
         images = pack_data(
             data,

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from equipoise.errors import Diverged, Interrupted, UsageError, quoted, reason
 from equipoise.views.characters import write_anything
-from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams
+from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams, quiet_libraries
 
 COMMANDS = {
     "train OBJECTIVE": "train a generator on your images; `equipoise train` lists the objectives",
@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_anything()
     command, *words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = _run(command, words)
+        with quiet_libraries():
+            code = _run(command, words)
     finally:  # also where tyro exits by itself
         failed = flush_standard_streams()
     if failed is None or code:

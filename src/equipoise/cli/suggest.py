@@ -11,7 +11,7 @@ from equipoise.cli.train import check_objective, with_network
 from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
-from equipoise.runs.files import to_json, write_where_asked
+from equipoise.runs.files import check_place, to_json, write_where_asked
 from equipoise.suggestion.suggest import fill_in, require_images
 from equipoise.views.streams import LossyStream
 from equipoise.views.terminal import progress_bar
@@ -51,6 +51,7 @@ def main(words: list[str]) -> int:
             json: File to write choices, reasons and the whole configuration to.
         """
         require_images(data)
+        check_place(json)
         values = asdict(settings) | {"data": data}
         values["objective"]["name"], values["network"]["name"] = base.objective_name, base.network_name
         with progress_bar(f"looking at {data}") as progress:

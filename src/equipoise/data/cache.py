@@ -1,5 +1,6 @@
 """The cache on the disk: folders that appear whole or not at all, locks on them, and small notes between runs."""
 
+import errno
 import hashlib
 import json
 import os
@@ -64,9 +65,10 @@ def cache_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UsageError(
             f"cannot write to the cache folder {folder}: {error.strerror or error}; "
-            "make room there, or set EQUIPOISE_CACHE to another folder"
+            f"{room}set EQUIPOISE_CACHE to another folder"
         ) from error
 
 
@@ -75,8 +77,8 @@ def require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UsageError(
-            f"the cache folder {folder} has {free / 2**30:.1f} GiB free of the {size / 2**30:.1f} GiB needed; "
-            "make room there, or set EQUIPOISE_CACHE to another folder"
+            f"packed, the images take {size / 1e9:,.3g} GB, and on the disk of the cache folder {folder} there are "
+            f"{free / 1e9:,.3g} GB: make room there, set EQUIPOISE_CACHE to another folder, or lower --resolution"
         )
 
 

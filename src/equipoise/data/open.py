@@ -193,7 +193,7 @@ class Dataset:
 
         def fill(partial: Path) -> None:
             channels, height, width = stream.shape
-            require_room(partial, max_images * channels * height * width)
+            require_room(partial.parents[1], max_images * channels * height * width)
             report, labels = ReadReport(), []
             with (
                 quiet_pillow(),

@@ -1,16 +1,20 @@
 """What an evaluation is asked to do: the settings of the function and the flags of the command alike."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from tyro.constructors import PrimitiveConstructorSpec
 
 from equipoise.config.numbers import Count, CountOrZero, Resolution, Seed
+from equipoise.errors import UsageError
 from equipoise.reading import expand_home
 from equipoise.runs.run import CONFIG, Run
 
+Draws = Annotated[Count, Field(le=100)]
+"""Times that as many samples are drawn and scored."""
 Split = Literal["held-out", "test", "train", "all"]
 
 
@@ -51,7 +55,7 @@ class Settings:
     fifteen FIDs, nor modes where the classes are not those of the data."""
     count: Count = 5000
     """Number of images of each set, at most."""
-    draws: Count = 3
+    draws: Draws = 3
     """Number of times that as many samples are drawn and scored: a score is their mean and standard deviation. One
     takes a third of the time. Of images on the disk there are as many draws as they suffice for, none shared."""
     split: Split = "held-out"
@@ -88,7 +92,9 @@ def open_run(name: str) -> Run | None:
     """The run in the folder `name`, or None if that is no run's folder.
 
     Raises:
-        UsageError: its configuration cannot be read.
+        UsageError: its configuration cannot be read, or the folder may not be.
     """
     path = expand_home(name)
+    if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):  # noqa: PTH112  # Path raises PermissionError
+        raise UsageError(f"no permission to read {path}: change its mode or owner")
     return Run.open(path) if (path / CONFIG).is_file() else None

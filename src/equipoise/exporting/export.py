@@ -10,7 +10,7 @@ from equipoise.config.numbers import BatchSize, Count
 from equipoise.errors import UsageError, printable
 from equipoise.evaluation.scores import Scores
 from equipoise.exporting.card import SAMPLES, model_card
-from equipoise.exporting.folder import folder_size, new_folder, size_text
+from equipoise.exporting.folder import folder_size, size_text
 from equipoise.exporting.int8 import kid_loss, open_kid, quantize
 from equipoise.exporting.onnx_models import (
     LARGEST_DIFFERENCE,
@@ -25,7 +25,7 @@ from equipoise.exporting.pretrained import write_weights
 from equipoise.exporting.trained import Trained
 from equipoise.exporting.web import check_web, write_web
 from equipoise.isolation import isolated
-from equipoise.runs.files import to_json
+from equipoise.runs.files import folder_where_asked, to_json
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_discriminator
 from equipoise.sampling.sample import sample
@@ -99,7 +99,7 @@ def export(
     trained = Trained.open(run, ema=ema and what == "generator", best=best, at=at)
     title = printable(name or run.path.absolute().name)
     notes: list[str] = []
-    with new_folder(out) as folder:
+    with folder_where_asked(out) as folder:
         if format == "web":
             check_web(trained)
             notes.append(_equality("the page's model", "fp32", write_web(folder, trained, title)))

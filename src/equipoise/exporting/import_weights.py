@@ -15,13 +15,13 @@ from equipoise.config.datasets import UNKNOWN
 from equipoise.config.messages import construct, explain
 from equipoise.config.train_config import TrainConfig, from_registry
 from equipoise.errors import UsageError, quoted, reason
-from equipoise.exporting.folder import new_folder
 from equipoise.exporting.pretrained import Side
 from equipoise.isolation import isolated
 from equipoise.networks import NETWORKS
 from equipoise.randomness import Prior
 from equipoise.reading import check_name, load_torch, parse_yaml, read_text
 from equipoise.runs.checkpoint import read_tensors
+from equipoise.runs.files import folder_where_asked
 from equipoise.runs.run import Run
 
 MAPS = files("equipoise.exporting") / "maps"
@@ -82,7 +82,7 @@ def import_weights(weights: Path | str, map: Path | str, out: Path | str) -> Run
         if not tensors[name].isfinite().all():
             raise UsageError(f"{weights} holds weights that are not finite, at our {quoted(name)}: give another file")
     tensors = _to_our_range(tensors, own, wanted)
-    with new_folder(out) as folder:
+    with folder_where_asked(out) as folder:
         run = Run.create(folder, config)
         run.rewind(0)  # which makes its folders
         named = {f"generator.{name}": tensor for name, tensor in tensors.items()}

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from equipoise.data.cache import UNFINISHED, atomic_file, remove_leftovers
+from equipoise.data.cache import UNFINISHED, atomic_file, atomic_folder, remove_leftovers
 from equipoise.errors import UsageError, printable, quoted, reason
 from equipoise.reading import check_name, is_text
 
@@ -25,8 +25,8 @@ class WriteError(UsageError):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one sentence.
+def writing(path: Path, then: str = "resume") -> Iterator[None]:
+    """Turn what the disk refuses into one sentence, which says what to do `then`.
 
     Raises:
         WriteError: in place of OSError, as there is no room or no permission.
@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
-        raise WriteError(f"cannot write {path}: {reason(error)}; {remedy}, then resume") from error
+        raise WriteError(f"cannot write {path}: {reason(error)}; {remedy}, then {then}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -79,13 +79,43 @@ def check_place(*paths: Path | None) -> None:
         check_name(path)
         if os.path.lexists(path) and not path.is_file():  # a device would be replaced, and a pipe waited for
             raise UsageError(f"{path} is there and is no file: choose another place")
-        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-        if not above.is_dir():
-            raise UsageError(f"cannot write {path}: {above} is no folder; choose another place")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise UsageError(f"cannot write {path}: {above} may not be written; choose another place")
+        check_above(path)
     if len({path.absolute() for path in named}) < len(named):
         raise UsageError(f"{named[0]} is to be two files at once: choose another place for one")
+
+
+def check_above(path: Path) -> None:
+    """Refuse a place for a new file or folder that the user has named, if nothing can be made there.
+
+    Raises:
+        UsageError: no file can have that name, or what is above it is no folder, or may not be written.
+    """
+    check_name(path)
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise UsageError(f"cannot write {path}: {above} is no folder; choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {path}: {above} may not be written; choose another place")
+
+
+@contextmanager
+def folder_where_asked(path: Path) -> Iterator[Path]:
+    """Yield a new folder to fill, which takes the place that the user has named when it is whole, or vanishes.
+
+    Raises:
+        UsageError: it is there and not an empty folder, or cannot be written.
+    """
+    check_above(path)
+    final = path.absolute()
+    try:
+        if os.path.lexists(final) and (not final.is_dir() or any(final.iterdir())):
+            raise UsageError(f"{path} is not an empty folder: choose another --out")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(final.parent, final.name)
+        with atomic_folder(final) as partial:
+            yield partial
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {reason(error)}; choose another place") from error
 
 
 @contextmanager

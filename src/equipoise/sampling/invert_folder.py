@@ -15,8 +15,7 @@ from equipoise.data.packed.workers import ProgressCallback
 from equipoise.data.sources.arrays import read_npz
 from equipoise.errors import UsageError, reason
 from equipoise.isolation import isolated
-from equipoise.reading import check_name
-from equipoise.runs.files import file_where_asked, save_picture, to_json, write_where_asked
+from equipoise.runs.files import check_above, file_where_asked, save_picture, to_json, write_where_asked
 from equipoise.sampling.invert import Inversion, Inverter, Search
 from equipoise.sampling.pictures import Given, PictureReader
 from equipoise.sampling.players import TrainedPlayers
@@ -124,7 +123,7 @@ def inversion_page(inversion: Inversion) -> Image.Image:
 
 def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
     """What is in the folder already."""
-    check_name(out)
+    check_above(out)
     try:
         if not out.exists() or {path.name for path in out.iterdir()} <= {PAGES}:  # killed before any latents, maybe
             return Done(dict(facts))

@@ -158,7 +158,7 @@ def check_output(out: Path, images: Iterable[Named] = (), what: str = "pictures"
     if kinds:
         check_kind(out, what, kinds)
     place = expand_home(out)
-    if place.is_dir() and (not kinds or not place.suffix):
+    if place.is_dir() and not place.suffix:
         try:
             full = bool(kinds) and any(place.iterdir())
         except OSError as error:

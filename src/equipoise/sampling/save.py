@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from equipoise.data.cache import atomic_file
-from equipoise.errors import UsageError, reason
-from equipoise.reading import check_name
-from equipoise.runs.files import PICTURES, check_kind, file_where_asked, save_picture
+from equipoise.runs.files import PICTURES, check_kind, file_where_asked, folder_where_asked, save_picture
 from equipoise.runs.run import Run
 from equipoise.sampling.load import load_discriminator
 from equipoise.views.figures import grid
@@ -64,14 +61,7 @@ def save_points(points: Tensor, out: Path, run: Run) -> None:
 
 
 def _save_folder(images: Tensor, out: Path) -> None:
-    check_name(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise UsageError(f"{out} is not empty: choose another --out")
-        digits = len(str(len(images) - 1))
+    digits = len(str(len(images) - 1))
+    with folder_where_asked(out) as folder:
         for number, image in enumerate(images):
-            with atomic_file(out / f"{number:0{digits}d}.png") as partial:  # not `save_picture`, which lists the folder
-                grid(image[None], gap=0, scale=1).save(partial, "PNG")
-    except OSError as error:
-        raise UsageError(f"cannot write into {out}: {reason(error)}; choose another --out") from error
+            grid(image[None], gap=0, scale=1).save(folder / f"{number:0{digits}d}.png")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, fields, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,10 +10,11 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from equipoise.config.changes import flat
 from equipoise.config.messages import check_keys, construct, suggestion
 from equipoise.config.numbers import Count, ProcessCount, parse_count
 from equipoise.errors import UsageError, quoted, reason
-from equipoise.evaluation.request import Names
+from equipoise.evaluation.request import Draws, Names
 from equipoise.reading import parse_yaml, read_text
 
 STUDY = "study.yaml"  # first file of a study's folder
@@ -118,7 +119,7 @@ class Study:
     """Feature extractor of the metrics."""
     count: Annotated[Count, Field(ge=20, le=1_000_000)] = 1000
     """Samples in each score."""
-    draws: Annotated[Count, Field(le=100)] = 3
+    draws: Draws = 3
     """Draws of samples over which a score is the mean."""
     test: Annotated[float, Field(ge=0, le=0.4)] = 0.0
     """Share of the images that only final figures are taken of; of a search 0.1."""
@@ -132,6 +133,10 @@ class Study:
     def __post_init__(self) -> None:
         if not self.expanded:
             raise UsageError("a study needs an arm: name --objectives, or arms in study.yaml")
+        for name, values in self.vary.items():
+            known = {float(each) if isinstance(each, int | float) else str(each) for each in values}
+            if len(known) < len(values):
+                raise UsageError(f"{quoted(name)[1:-1]} is to vary, and has a value twice: name each value once")
         if len(self.expanded) > MAX_ARMS:
             raise UsageError(f"a study of {len(self.expanded):,} arms is refused: {MAX_ARMS} at most")
         for name, values in (("data", self.data), ("seeds", self.seeds)):
@@ -222,15 +227,18 @@ def check_same(before: Study, now: Study, folder: Path) -> None:
     Raises:
         UsageError: it is another study, or seeds were taken away.
     """
-    old, new = asdict(before), asdict(now)
-    different = [each.name for each in fields(Study) if each.name not in LATER and old[each.name] != new[each.name]]
-    if not set(before.seeds) <= set(now.seeds):
-        different.append("seeds")
-    if different:
-        name = different[0]
+    missing = set(before.seeds) - set(now.seeds)
+    difference = f"which has seed {min(missing)}" if missing else ""
+    old, new = (flat({k: v for k, v in each.to_dict().items() if k not in LATER}) for each in (before, now))
+    for name in [*old, *new]:
+        if old.get(name) != new.get(name):
+            then, asked = (quoted(each[name]) if name in each else "not set" for each in (old, new))
+            difference = f"whose {name} is {then}, here {asked}"
+            break
+    if difference:
         raise UsageError(
-            f"{folder} holds another study, whose {name} is {quoted(old[name])} and not {quoted(new[name])}: choose "
-            f"another --out, or go on with it by `equipoise study {folder}`"
+            f"{folder} holds another study, {difference}: choose another --out, or go on with it by `equipoise study "
+            f"{folder}`"
         )
 
 
@@ -243,6 +251,8 @@ def assignments(words: Sequence[str], flag: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word in words:
         name, sign, text = word.partition("=")
+        if name in found:
+            raise UsageError(f"{flag} names {quoted(name)[1:-1]} twice: name it once")
         if not (name and sign and text):
             raise UsageError(f"{flag} takes NAME=VALUE, such as gamma=0.5, not {quoted(word)}")
         try:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from equipoise.evaluation.features import extractor_name
 from equipoise.metrics import check_metrics
 from equipoise.metrics.features import load_extractor
 from equipoise.reading import check_name
-from equipoise.runs.files import to_json, write_atomically, writing
+from equipoise.runs.files import check_above, to_json, write_atomically, writing
 from equipoise.runs.lock import sole_writer
 from equipoise.studies.display import StudyDisplay
 from equipoise.studies.pages import FIGURES
@@ -66,20 +66,26 @@ def study(
         The study's folder, with `report.html`, `report.md`, `report.json` and `trials.csv`.
 
     Raises:
-        UsageError: the study cannot work; nothing was trained.
+        UsageError: the study cannot work, and nothing was trained; or the disk refuses, and it can go on.
         StudyInterrupted: SIGINT or SIGTERM; every trial has written a checkpoint.
     """
     plan, folder = _located(plan, out)
+    check_above(folder)
     jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
     with noting_signals() as stop:
         configs = checked_configs(plan, quiet=quiet)
         with places_of(plan, jobs, ray) as places:
             _claim(plan, folder)
-            with sole_writer(folder):
+            with sole_writer(folder), _writing(folder):
                 lengths = measured_lengths(plan, folder, configs, quiet=quiet)
                 _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
                 write_report(folder)
     return folder
+
+
+def _writing(folder: Path) -> AbstractContextManager[None]:
+    """`writing` into a study, with which another command goes on than with a run."""
+    return writing(folder, then=f"go on with `equipoise study {folder}`")
 
 
 def _located(plan: Study | Path | str, out: Path | str | None) -> tuple[Study, Path]:
@@ -166,7 +172,7 @@ def _claim(plan: Study, folder: Path) -> None:
         check_same(read_study(file), plan, folder)
     elif folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
         raise UsageError(f"{folder} is there and holds no study: choose another --out")
-    with writing(folder):
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for part in (folder, folder / FIGURES, folder / TRIALS):
             remove_leftovers(part)

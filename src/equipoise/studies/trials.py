@@ -26,6 +26,17 @@ CURVE_POINTS, PICTURES, CHECKPOINTS = 20, 10, 10  # of each trial over its lengt
 LENGTHS = "lengths.json"  # images that each arm trains on with each data set
 COLLAPSES = {"collapse", "sudden-collapse"}  # kinds of health events
 
+ALIKE = "a study sets it, alike for all trials"
+DECIDED = {
+    "data": "name data sets with --data",
+    "seed": "say how many with --seeds",
+    "images": "say how long with --budget",
+    "test": "say it as `test: 0.1` in study.yaml",
+    "score_count": "say how many with --count",
+    **dict.fromkeys(("sample_every", "checkpoint_every", "keep", "score_every"), ALIKE),
+}
+"""Settings that no arm has of its own, and where they come from."""
+
 State = Literal["finished", "diverged", "stopped", "failed"]
 
 
@@ -183,7 +194,7 @@ def setting_path(config: TrainConfig, name: str) -> str:
     """Path of a setting in `flat` form that is named by it, or by its last part alone, such as `gamma`.
 
     Raises:
-        UsageError: there is none, or several.
+        UsageError: there is none, or several, or the study decides it.
     """
     paths, name = list(flat(config.to_dict())), name.replace("-", "_")
     found = [name] if name in paths else [path for path in paths if path.rpartition(".")[2] == name]
@@ -191,6 +202,8 @@ def setting_path(config: TrainConfig, name: str) -> str:
         lasts = [path.rpartition(".")[2] for path in paths]
         why = f": name one of {' or '.join(found)}" if found else suggestion(name, lasts)
         raise UsageError(f"{config.objective_name} has no setting {quoted(name)}{why}")
+    if found[0] in DECIDED:
+        raise UsageError(f"{found[0].replace('_', '-')} is no setting of an arm: {DECIDED[found[0]]}")
     return found[0]
 
 

@@ -12,7 +12,9 @@ def opening(results: Results) -> str:
     """What is compared, on what."""
     arms, plan = results.arms, results.plan
     names = ", ".join(arms) if len(arms) <= 6 else f"{len(arms)} arms"
-    return f"{names} on {', '.join(plan.data)}: {plan.budget}, {len(plan.seeds)} seeds"
+    return (
+        f"{names} on {', '.join(plan.data)}: {plan.budget}, {len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
+    )
 
 
 def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
@@ -25,9 +27,10 @@ def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
         return [*sentences, "there are too few outcomes to compare arms: two seeds of each at least"]
     sentences += [pair.sentence(results.metric) for pair in sorted(pairs, key=lambda pair: pair.corrected)]
     if (least := least_p_value(results) * len(pairs)) > LEVEL:
+        corrected = f" after Holm's correction for {len(pairs)} comparisons" if len(pairs) > 1 else ""
         sentences.append(
             f"with so few seeds no difference can be significant: even if every trial of one arm were better, p would "
-            f"be {min(1.0, least):.2g} after Holm's correction for {len(pairs)} comparisons; add seeds"
+            f"be {min(1.0, least):.2g}{corrected}; add seeds"
         )
     return sentences
 

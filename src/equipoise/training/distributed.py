@@ -1,5 +1,6 @@
 """What the processes of one run tell each other: gradients, gathered rows, the largest number, the first error."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ def make_distributed(launcher: Launcher, precision: Precision) -> Distributed:
 
     # By a group of their own, gradients do not get in the way of what the backward pass asks for (batch normalisation).
     gradients = partial(overlapped_gradients, torch.distributed.new_group())
+
+    # Of what Fabric calls for it; once a process, as filters that come and go cost time in every step.
+    warnings.filterwarnings("ignore", "torch.distributed.nn.functional.all_gather is deprecated")
 
     def all_gather(rows: Tensor) -> Tensor:
         return cast(Tensor, fabric.all_gather(rows, sync_grads=True)).flatten(0, 1)

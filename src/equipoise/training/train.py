@@ -1,5 +1,6 @@
 """Train a run, or resume one: from a configuration to a folder with checkpoints, pictures and curves."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -118,7 +119,7 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
         UsageError: the run at `out` has another configuration; or as `train` and `resume` do.
         Diverged, Interrupted: as `train` does.
     """
-    if not (Path(out) / CONFIG).exists():
+    if not os.path.lexists(Path(out) / CONFIG):  # which is no error where it may not be looked at
         return train(config, out, quiet=quiet, notes=notes)
     existing, wanted = Run.open(out).config.to_dict(), config.to_dict()
     if different := [key for key in wanted if wanted[key] != existing[key]]:

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -79,6 +80,25 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # of a number
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Inside, warnings of libraries, which name their own files, are not shown, nor by processes that are started.
+
+    They are for programmers: who asks for them by `python -W` or PYTHONWARNINGS sees them. What concerns a user is said
+    in a sentence of ours.
+    """
+    if sys.warnoptions:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", append=True)  # after what a test has set, for one
+        os.environ["PYTHONWARNINGS"] = "ignore"
+        try:
+            yield
+        finally:
+            os.environ.pop("PYTHONWARNINGS", None)
 
 
 def flush_standard_streams() -> OSError | None:

@@ -76,7 +76,7 @@ def open_images(
             if resolution is None and crop is None:  # else all squares to crop have one size
                 width, height = common_size(contents, source.name)
                 frame = replace(framing, width=width, height=height)
-            require_room(partial, len(contents.names) * (frame.channels or 1) * frame.height * frame.width)
+            require_room(folder, len(contents.names) * (frame.channels or 1) * frame.height * frame.width)
             with Writer(partial / IMAGES, frame.height, frame.width, frame.channels) as writer:
                 report = prepare_all(contents, frame, writer.append, progress)
                 finish_pack(writer, report, contents, source=source.name, framing=repr(frame))
@@ -161,6 +161,7 @@ def pack(
     if path is None:
         return images
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)
         with atomic_file(path) as partial:
             if path.suffix.lower() == ".npy":
