@@ -32,7 +32,8 @@ COMMANDS = {
     "export": "export RUN --format safetensors --out T/x",
     "evaluate": "evaluate RUN --count 20 --draws 1 --metrics ms-ssim --json T/x.json",
     "evaluate, suspects": "evaluate RUN --count 20 --draws 1 --metrics ms-ssim --suspects T/x.png",
-    "study": "study --objectives gan --budget 640 --seeds 1 --set resolution=16 width=4 log-every=64 --count 20 --out T/x",
+    "study": "study --objectives gan --budget 640 --seeds 1 --set resolution=16 width=4 log-every=64 "
+    "--count 20 --out T/x",
     "bench": "bench --objective gan --json T/x.json",
     "data inspect": "data inspect photos --out T/x.png",
     "data pack": "data pack photos --resolution 16 --out T/x.npy",
