@@ -6,18 +6,21 @@ Real servers in processes of their own, on this machine, with clients in threads
     python -m benchmarks.serving live                       # from a line written to a line delivered
     python -m benchmarks.serving training --rounds 5        # a training that is watched beside one that is not
     python -m benchmarks.serving memory --minutes 10        # of the server under load
+    python -m benchmarks.serving end --rounds 5             # from SIGTERM to the process's end
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -165,8 +168,10 @@ def live(folder: Path, lines: int = 200) -> None:
 def training(folder: Path, rounds: int) -> None:
     """Print what a training takes while three clients watch it, over that while nobody does, turn by turn.
 
-    In time of the clock, which other programs disturb, in the processor's time of the training's own process, and the
-    share of one core that the server takes meanwhile.
+    In time of the clock, which other programs disturb, and so does the server itself where there is no core for it; in
+    the processor's time of the training's own process, which is what coupling would cost; and the share of one core
+    that the server takes meanwhile. Other programs lengthen the processor's time too, by the caches that they share,
+    and never shorten it: the least of each is the least disturbed.
     """
     config = PRESETS["began"]["remedies"].with_changes(
         network=Autoencoder(width=8, latent=8), resolution=16, images=5_000, log_every=100, device="cpu"
@@ -185,24 +190,29 @@ def training(folder: Path, rounds: int) -> None:
 
     torch.set_num_threads(1)
     train(folder / "warm")
-    ratios, shares = [], []
+    watched, alone, shares = [], [], []
     for number in range(rounds):
         place = folder / f"watched-{number}"
         place.mkdir()
+        if number % 2:  # each is the first as often
+            alone.append(train(folder / f"alone-{number}"))
         with server(place) as (url, pid):
             for _ in range(3):
                 multiprocessing.get_context("fork").Process(target=watch, args=(url,), daemon=True).start()
             before = processor_seconds(pid)
-            watched = train(place)
-            shares.append((processor_seconds(pid) - before) / watched[0])
-        alone = train(folder / f"alone-{number}")
-        ratios.append([one / other for one, other in zip(watched, alone, strict=True)])
-        figures = [*ratios[-1], shares[-1]]
-        print(
-            f"round {number}: clock, processor, server {figures[0]:.3f} {figures[1]:.3f} {figures[2]:.3f}", flush=True
-        )
-    clock, processor = np.median(ratios, axis=0)
-    print(f"median: clock {clock:.3f}, processor {processor:.3f}, server {statistics.median(shares):.3f} of a core")
+            watched.append(train(place))
+            shares.append((processor_seconds(pid) - before) / watched[-1][0])
+        if not number % 2:
+            alone.append(train(folder / f"alone-{number}"))
+        clock, processor = np.divide(watched[-1], alone[-1])
+        print(f"round {number}: clock, processor, server {clock:.3f} {processor:.3f} {shares[-1]:.3f}", flush=True)
+    ratios = np.divide(watched, alone)
+    for name, clock, processor in (
+        ("median of ratios", *np.median(ratios, axis=0)),
+        ("ratio of the least", *np.divide(np.min(watched, axis=0), np.min(alone, axis=0))),
+    ):
+        print(f"{name}: clock {clock:.3f}, processor {processor:.3f}")
+    print(f"server: {statistics.median(shares):.3f} of a core")
 
 
 def processor_seconds(pid: int) -> float:
@@ -226,13 +236,35 @@ def memory(folder: Path, minutes: float) -> None:
                     requests.get(f"{url}/{path}", timeout=60)
 
 
+def end(folder: Path, rounds: int) -> None:
+    """Print how long a server takes to end when it is told to, idle and under load with streams that are open."""
+    objective, network, side = NETWORKS["autoencoder, 64 wide, 32x32"]
+    run = untrained(folder / "run", objective, network, side)
+    for name, clients, streams in (("idle", 0, 0), ("8 clients, 8 streams", 8, 8)):
+        times = []
+        for _ in range(rounds):
+            with server(folder) as (url, pid), ThreadPoolExecutor(16) as pool, suppress(requests.RequestException):
+                opened = [requests.get(f"{url}/live", stream=True, timeout=60) for _ in range(streams)]
+                for _ in range(clients):
+                    pool.submit(load, url, id_of(run.path), 1, 3)
+                time.sleep(1.5 if clients else 0.2)
+                start = time.monotonic()
+                os.kill(pid, signal.SIGTERM)
+                while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                    time.sleep(0.005)
+                times.append(time.monotonic() - start)
+                for each in opened:
+                    each.close()
+        print(f"{name}: median {statistics.median(times):.2f} s, longest {max(times):.2f} s", flush=True)
+
+
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["images", "live", "training", "memory"])
+    parser.add_argument("what", choices=["images", "live", "training", "memory", "end"])
     parser.add_argument("--seconds", type=float, default=5, help="of every measurement of images")
     parser.add_argument("--minutes", type=float, default=10, help="of memory")
-    parser.add_argument("--rounds", type=int, default=5, help="of training")
+    parser.add_argument("--rounds", type=int, default=5, help="of training and of end")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
@@ -246,6 +278,8 @@ def main() -> None:
                 training(folder, asked.rounds)
             case "memory":
                 memory(folder, asked.minutes)
+            case "end":
+                end(folder, asked.rounds)
 
 
 if __name__ == "__main__":

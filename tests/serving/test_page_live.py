@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,43 @@ def test_a_server_that_goes_and_comes_back(runs: Path, serving: Serve, visit: Op
     notice.wait_for(state="detached")
     page.locator("article").wait_for()
     opened.errors = [error for error in opened.errors if "ERR_" not in error]  # refused connections
+
+
+def test_views_opened_while_the_server_is_gone_open_once_it_is_back(runs: Path, serving: Serve, visit: Open) -> None:
+    server = serving(runs)
+    page = (opened := visit(server.address)).page
+    page.locator("article").wait_for()
+    notice = page.get_by_text("The server is gone")
+
+    def while_it_is_gone(do: Callable[[], object]) -> None:
+        server.end(signal.SIGKILL)
+        notice.wait_for()
+        do()
+        page.wait_for_timeout(200)
+        assert "does not answer" not in page.inner_text("main")
+        server.__dict__ = serving(runs, port=server.port).__dict__
+        notice.wait_for(state="detached")
+
+    def reload_a_card() -> None:
+        choose(opened, "slow")
+        choose(opened, "fast")
+
+    while_it_is_gone(reload_a_card)
+    page.locator(".chart canvas").first.wait_for()
+    while_it_is_gone(page.get_by_role("link", name="GAN Lab").click)
+    page.get_by_role("button", name="Run both").wait_for()
+    while_it_is_gone(page.get_by_role("link", name="Explorer").click)
+    page.locator(".sliders label").first.wait_for()
+
+    for name in "AB":  # of a view that is healthy, nothing is lost
+        page.get_by_role("button", name=f"Pin {name}").click()
+    slider = page.locator(".sliders input[type=range]").first
+    shown = page.locator("img.shown").evaluate("image => image.src")
+    while_it_is_gone(lambda: slider.fill("0.5"))
+    opened.until("before => document.querySelector('img.shown').src !== before", shown)  # as the slider says by now
+    assert slider.input_value() == "0.5"
+    assert page.get_by_text("pinned").count() == 2
+    opened.errors = [error for error in opened.errors if "ERR_" not in error]
 
 
 def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:

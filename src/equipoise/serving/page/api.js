@@ -1,6 +1,7 @@
 // The server: requests, events as they come, and whether it is there at all.
 
 const BASE = "api/v1/";
+const OUTAGES = 3; // of the server through which a request is kept
 const PATIENCE = 20; // seconds for which a server that is too busy is asked again
 export const LONG = 180; // where it says so while it works on the answer
 
@@ -14,10 +15,14 @@ export class Refused extends Error {
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-/** The answer to a request: JSON, a picture's blob, or null where there is none. `signal` gives it up. */
-export async function ask(path, { method = "GET", json, form, signal, patience = PATIENCE } = {}) {
+/**
+ * The answer to a request: JSON, a picture's blob, or null where there is none. `signal` gives it up.
+ * Where the server is gone it is sent `again` once that is back, so that every view goes on by itself where it stood;
+ * by default if it only reads, as what changes something could have been done before the server went.
+ */
+export async function ask(path, { method = "GET", json, form, signal, patience = PATIENCE, again = method === "GET" } = {}) {
   const began = performance.now();
-  for (;;) {
+  for (let outages = 0; ; ) {
     let response;
     try {
       const headers = json === undefined ? {} : { "Content-Type": "application/json" };
@@ -25,7 +30,10 @@ export async function ask(path, { method = "GET", json, form, signal, patience =
     } catch (error) {
       if (error.name === "AbortError") throw error;
       connection.lost();
-      throw new Refused(0, "The server does not answer.");
+      outages += 1;
+      if (!again || outages > OUTAGES) throw new Refused(0, "The server does not answer.");
+      await connection.back(signal);
+      continue;
     }
     connection.there();
     if (response.ok) {
@@ -106,6 +114,17 @@ class Connection extends EventTarget {
     if (this.ok) return;
     this.ok = true;
     this.dispatchEvent(new Event("back"));
+  }
+
+  /** Wait until it is there again, or `signal` gives that up. */
+  async back(signal) {
+    while (!this.ok) {
+      if (signal?.aborted) throw new DOMException("given up", "AbortError");
+      await new Promise((resolve) => {
+        this.addEventListener("back", resolve, { once: true, signal });
+        signal?.addEventListener("abort", resolve, { once: true });
+      });
+    }
   }
 
   /** Ask until it answers. */

@@ -112,7 +112,7 @@ class Explorer {
 
   generate(latents) {
     const labels = this.label === null ? undefined : latents.map(() => this.label);
-    return post(`runs/${this.run.id}/generate`, { ...this.weights(), latents, labels, format: "json" }, { signal: this.signal });
+    return post(`runs/${this.run.id}/generate`, { ...this.weights(), latents, labels, format: "json" }, { signal: this.signal, again: true });
   }
 
   /** The latents of the image that is shown; those of a uniform prior stay within it. */
@@ -145,7 +145,7 @@ class Explorer {
     await this.trying(async () => {
       const labels = this.label === null ? undefined : Array(WALL).fill(this.label);
       const seed = Math.floor(Math.random() * 2 ** 31);
-      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: WALL, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal });
+      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: WALL, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal, again: true });
       this.latents = found.latents;
       this.tiles(found.images);
       if (!this.base) this.show(found.latents[0], found.images[0]);
@@ -167,7 +167,7 @@ class Explorer {
     await this.trying(async () => {
       const labels = this.label === null ? undefined : [this.label];
       const seed = Math.floor(Math.random() * 2 ** 31);
-      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: 1, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal });
+      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: 1, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal, again: true });
       this.show(found.latents[0], found.images[0]);
     });
   }

@@ -2,14 +2,19 @@
 
 import { ask, connection } from "./api.js";
 import { h } from "./dom.js";
+import * as explorer from "./explorer.js";
+import * as lab from "./lab.js";
+import * as live from "./live.js";
 import { openLogin } from "./login.js";
 import { store } from "./store.js";
+import * as train from "./train.js";
 
+// All loaded at the start: a view may be opened while the server is gone.
 const VIEWS = {
-  live: { title: "Live", load: () => import("./live.js") },
-  explore: { title: "Explorer", load: () => import("./explorer.js") },
-  lab: { title: "GAN Lab", load: () => import("./lab.js") },
-  train: { title: "New run", load: () => import("./train.js") },
+  live: { title: "Live", open: live.open },
+  explore: { title: "Explorer", open: explorer.open },
+  lab: { title: "GAN Lab", open: lab.open },
+  train: { title: "New run", open: train.open },
 };
 const THEMES = ["auto", "light", "dark"];
 const main = document.getElementById("main");
@@ -17,24 +22,21 @@ let closing = null; // AbortController of the open view: aborting it ends its st
 let opened = "";
 
 /** Open the view that the address names: "#live/ID+ID", "#explore/ID", "#lab", "#train". */
-async function route() {
-  const address = location.hash;
-  const [name, argument = ""] = address.slice(1).split("/");
+function route() {
+  const [name, argument = ""] = location.hash.slice(1).split("/");
   const view = VIEWS[name] ?? VIEWS.live;
   closing?.abort();
-  const control = (closing = new AbortController());
+  closing = new AbortController();
   for (const link of document.querySelectorAll("nav a")) {
     if (VIEWS[link.hash.slice(1)] === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   document.title = `${view.title} · equipoise`;
-  const module = await view.load();
-  if (control.signal.aborted || location.hash !== address) return; // another view is on its way
   const place = h("div", { class: `view ${view === VIEWS[name] ? name : "live"}` });
   main.replaceChildren(place);
   if (opened && opened !== view.title) main.focus({ preventScroll: true }); // so that readers start at the new view
   opened = view.title;
-  module.open(place, argument, control.signal);
+  view.open(place, argument, closing.signal);
 }
 
 function showTheme() {
@@ -58,9 +60,7 @@ connection.addEventListener("lost", () => {
   notice.textContent = "The server is gone: what you see is its last word. This page goes on by itself once it is back.";
 });
 connection.addEventListener("back", () => {
-  notice.textContent = "";
-  if (store.loaded) return;
-  start();
+  notice.textContent = ""; // what was asked for meanwhile is answered now
 });
 let asking = false;
 connection.addEventListener("login", async () => {
@@ -82,7 +82,7 @@ async function start() {
     main.replaceChildren(h("p", { class: "says", role: "status" }, "Reading the runs …")); // hundreds take seconds
     await store.load();
   } catch (error) {
-    if (error.status === 401 || error.status === 0) return; // the login, or the notice, is shown
+    if (error.status === 401) return; // the login is shown
     main.replaceChildren(h("p", { class: "says failed", role: "alert" }, error.message));
     return;
   }

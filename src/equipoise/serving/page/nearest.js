@@ -16,7 +16,7 @@ export function openNearest(explorer) {
     button.disabled = true;
     found.replaceChildren(h("p", { class: "says" }, "Looking through the training images …"));
     await explorer.trying(async () => {
-      const answer = await post(`runs/${explorer.run.id}/nearest`, { ...explorer.weights(), latent: explorer.shown(), label: explorer.label ?? undefined }, { signal: explorer.signal, patience: LONG });
+      const answer = await post(`runs/${explorer.run.id}/nearest`, { ...explorer.weights(), latent: explorer.shown(), label: explorer.label ?? undefined }, { signal: explorer.signal, patience: LONG, again: true });
       found.replaceChildren(h("p", {}, verdict(answer)), h("div", { class: "row" },
         h("figure", { class: "this" }, h("img", { src: explorer.image.src, alt: "The image that is shown" }), h("figcaption", {}, "this one")),
         answer.images.map((each) => h("figure", {}, h("img", { src: png(each.image), alt: `Training image ${each.index}` }), h("figcaption", {}, number(each.distance))))));

@@ -29,7 +29,7 @@ export function openPhotograph(explorer) {
     for (const [name, value] of Object.entries(explorer.weights())) form.append(name, value);
     say(said, "Looking for its latent: some seconds …");
     try {
-      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal, patience: LONG }));
+      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal, patience: LONG, again: true }));
       say(said, "");
     } catch (error) {
       if (!explorer.signal.aborted) say(said, error.message, "failed");

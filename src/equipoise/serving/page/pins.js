@@ -40,7 +40,7 @@ export function openPins(explorer) {
     if (!pins.a || !pins.b) return;
     await explorer.trying(async () => {
       const label = explorer.label === null ? undefined : explorer.label;
-      const found = await post(`runs/${explorer.run.id}/interpolate`, { ...explorer.weights(), a: pins.a, b: pins.b, steps: FRAMES, label }, { signal: explorer.signal });
+      const found = await post(`runs/${explorer.run.id}/interpolate`, { ...explorer.weights(), a: pins.a, b: pins.b, steps: FRAMES, label }, { signal: explorer.signal, again: true });
       frames = found.images.map((each, index) => ({ image: each, latents: found.latents[index] }));
       mix.disabled = play.disabled = false;
       hint.textContent = "";
