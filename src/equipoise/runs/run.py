@@ -121,10 +121,8 @@ class Run:
     def closing_score(self) -> str | None:
         """The sentence with which the training ended; None while it has not, or where there was none to say."""
         rows, last = self.rows("events.jsonl"), self.rows()[-1:]
-        scores = [
-            row["message"] for row in rows if row.get("kind") == "score" and last and row["images"] == last[0]["images"]
-        ]
-        return scores[-1] if scores else None
+        told = [row for row in rows if row.get("kind") == "score" and last and row["images"] == last[0]["images"]]
+        return told[-1]["message"] if told else None
 
     def rewind(self, images: int) -> None:
         """Drop what was logged after `images` images, and what a crash left half-written, before going on.

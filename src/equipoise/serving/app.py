@@ -87,8 +87,12 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
-        return Refusal(422, one_line(f"{place}: {first['msg']}" if place else str(first["msg"]), MOST_SHOWN)).response()
+        if first["type"] == "json_invalid":
+            return Refusal(422, one_line(f"the body is no JSON: {first['ctx']['error']}", MOST_SHOWN)).response()
+        # Besides fields, `loc` names alternatives of a union, such as `constrained-int`, which mean nothing to anybody.
+        place = ".".join(part for part in map(str, first["loc"][1:]) if "-" not in part)
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        return Refusal(422, one_line(f"{place}: {problem}" if place else problem, MOST_SHOWN)).response()
 
     @app.exception_handler(HTTPException)
     async def known(_: Request, error: HTTPException) -> JSONResponse:
