@@ -5,7 +5,9 @@ Each command says it in a sentence, and leaves nothing half-written; most before
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from PIL import Image
 from command import Command
 from equipoise import TrainConfig, train
 from permissions import run_obeying_permissions
+from zygote import Zygote
 
 TINY = "--resolution 16 --width 4 --images 64 --log-every 32 --batch 16 --quiet"
 COMMANDS = {
@@ -107,6 +110,27 @@ def test_in_anothers_folder(run: Path, tmp_path: Path) -> None:
         assert "T/x" in message
         assert "may not be written" in message or "Permission denied" in message
     assert list((tmp_path / "T").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_command_that_is_ended_leaves_nothing_under_the_name(
+    number: signal.Signals, zygote: Zygote, run: Path, tmp_path: Path
+) -> None:
+    """As by a terminal that is closed, outside of training, which writes a checkpoint first."""
+    process = zygote.start("sample", run, "--count", 5000, "--out", "pictures", cwd=tmp_path)
+    while not list(tmp_path.glob("pictures.*.partial/*.png")):
+        assert process.alive, process.output.read_text()
+        time.sleep(0.01)
+    process.kill(number)
+    code, told = process.wait()
+    assert code == -number  # which a shell reports as 128 + the signal's number
+    assert "Traceback" not in told
+    assert not (tmp_path / "pictures").exists()
+    for left in tmp_path.glob("*.partial"):
+        os.utime(left, (0, 0))  # long ago, by when nobody writes it any more
+    assert zygote.run("sample", run, "--count", 2, "--out", "pictures", cwd=tmp_path)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["0.png", "1.png"]
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.fixture
