@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from typing import TextIO
@@ -95,3 +96,24 @@ def test_streams_that_are_closed_lead_nowhere(words: list[str], code: int) -> No
     command = 'exec "$@" <&- >&- 2>&-'
     done = subprocess.run(["sh", "-c", command, "sh", sys.executable, "-c", CLOSED, *words], check=False)
     assert done.returncode == code
+
+
+WARNS = """
+import subprocess, sys, warnings
+from equipoise.views.streams import quiet_libraries
+
+with quiet_libraries():
+    warnings.warn("of a library", FutureWarning)
+    subprocess.run([sys.executable, "-c", "import warnings; warnings.warn('of a child')"])
+warnings.warn("of the caller")
+subprocess.run([sys.executable, "-c", "import warnings; warnings.warn('of his child')"])
+"""
+
+
+def test_warnings_of_libraries_are_for_those_who_ask() -> None:
+    def shown(*options: str) -> list[str]:
+        done = subprocess.run([sys.executable, *options, "-c", WARNS], capture_output=True, text=True)
+        return re.findall(r"Warning: (.*)", done.stderr)
+
+    assert shown() == ["of the caller", "of his child"]
+    assert shown("-W", "always") == ["of a library", "of a child", "of the caller", "of his child"]
