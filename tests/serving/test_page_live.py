@@ -209,6 +209,20 @@ def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, s
     opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
 
 
+def test_a_run_that_cannot_be_read_says_why_and_promises_nothing(
+    tmp_path: Path, runs: Path, serving: Serve, visit: Open
+) -> None:
+    shutil.copytree(runs / "slow", tmp_path / "runs" / "broken")
+    (tmp_path / "runs" / "broken" / "config.yaml").write_text("nonsense: 1\n")
+    page = (opened := visit(serving(tmp_path / "runs").address)).page
+    page.get_by_text("unknown key 'nonsense'").wait_for()
+    assert page.locator("aside li button").inner_text().split("\n") == ["broken", "unreadable · look at its health"]
+    assert page.locator("article header").inner_text().split("\n")[-1] == "unreadable"
+    assert not page.locator(".pictures").is_visible()
+    assert not page.locator(".time").is_visible()
+    opened.errors = [error for error in opened.errors if "400" not in error]
+
+
 def test_who_leaves_is_not_called_back(runs: Path, serving: Serve, visit: Open) -> None:
     """The view that is left writes its address no more: the next would never open."""
     page = visit(serving(runs).address).page

@@ -49,7 +49,9 @@ export class RunCard {
     this.run = { ...this.run, ...run };
     const { name, title, state, images, total, images_per_second: speed, seconds_left: left, score, can } = this.run;
     this.title.replaceChildren(name, h("small", {}, ` ${title}`));
-    const parts = [h("b", { class: `is ${state}` }, STATES[state] ?? state), `${count(images)} of ${count(total)} images`];
+    const parts = [h("b", { class: `is ${state}` }, STATES[state] ?? state)];
+    this.bar.hidden = !total; // nobody knows how far a run is that cannot be read
+    if (total) parts.push(`${count(images)} of ${count(total)} images`);
     if (speed && state === "running") parts.push(`${count(speed)} images a second`);
     if (left !== null && left !== undefined && state === "running") parts.push(`${duration(left)} left`);
     this.state.replaceChildren(...parts.flatMap((part, index) => (index ? [" · ", part] : [part])));
@@ -173,7 +175,9 @@ export class RunCard {
     }
   }
 
+  /** Say why there is nothing to show. */
   failed(message) {
+    this.pictures.hidden = this.time.hidden = true;
     this.health.replaceChildren(h("p", { class: "finding error" }, message));
   }
 }

@@ -54,7 +54,7 @@ export function openRunList({ choose, add, followNewest, signal }) {
   function show({ item, name, state, bar, beside, button, words }, run, place) {
     const health = run.health?.some((each) => each.level !== "note") ? " · look at its health" : "";
     set(name, run.name);
-    set(state, `${run.title} · ${STATES[run.state] ?? run.state}${health}`);
+    set(state, `${run.title ? `${run.title} · ` : ""}${STATES[run.state] ?? run.state}${health}`);
     set(words, `${run.name} beside the others`);
     bar.value = run.total ? Math.min(1, run.images / run.total) : 0;
     bar.title = `${count(run.images)} of ${count(run.total)} images`;
