@@ -2,7 +2,7 @@
 
 Real servers in processes of their own, on this machine, with clients in threads of this process:
 
-    python -m benchmarks.serving images --seconds 5         # 1, 8, 64 clients, with and without batching, onnxruntime
+    python -m benchmarks.serving images --seconds 5         # 1, 8, 64 clients; batched or not, or by onnxruntime
     python -m benchmarks.serving live                       # from a line written to a line delivered
     python -m benchmarks.serving training --rounds 5        # a training that is watched beside one that is not
     python -m benchmarks.serving memory --minutes 10        # of the server under load
@@ -27,15 +27,17 @@ from pathlib import Path
 import numpy as np
 import requests
 import torch
+from torch import Tensor, nn
 
 import equipoise
 from benchmarks.export import NETWORKS, untrained
 from equipoise import Run
 from equipoise.config.presets import PRESETS
-from equipoise.data import to_uint8
 from equipoise.exporting.onnx_models import open_session
 from equipoise.networks import Autoencoder
+from equipoise.players import GeneratorOutput
 from equipoise.runs.lock import sole_writer
+from equipoise.serving import models
 from equipoise.serving.catalogue import id_of
 from equipoise.serving.serve import listen, make_server
 from equipoise.serving.settings import Limits, Settings
@@ -44,8 +46,23 @@ CLIENTS = (1, 8, 64)
 UNBOUNDED = Limits(requests_per_second=1e9, burst=1e9, queued=256, answer_seconds=20)
 
 
-def _serve(folder: Path, batched: bool, limits: Limits, port: "multiprocessing.Queue[int]") -> None:
+class OnnxGenerator(nn.Module):
+    """A generator's exported model, in the place of the generator."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.session = open_session(str(file), threads=1)
+        self.weight = nn.Parameter(torch.empty(0))  # by which callers know device and type
+
+    def forward(self, latents: Tensor) -> GeneratorOutput:
+        """Images (N, C, H, W) of latents (N, latent)."""
+        return GeneratorOutput(self.session({"latents": latents})[0])
+
+
+def _serve(folder: Path, batched: bool, onnx: Path | None, limits: Limits, port: "multiprocessing.Queue[int]") -> None:
     torch.set_num_threads(1)
+    if onnx is not None:
+        models.trained_generator = lambda *_, **__: OnnxGenerator(onnx)  # type: ignore[attr-defined]
     listening = listen("127.0.0.1", 0)
     server = make_server(Settings(paths=(folder,), device="cpu", batched=batched, limits=limits))
     port.put(listening.getsockname()[1])
@@ -53,11 +70,16 @@ def _serve(folder: Path, batched: bool, limits: Limits, port: "multiprocessing.Q
 
 
 @contextmanager
-def server(folder: Path, *, batched: bool = True, limits: Limits = UNBOUNDED) -> Iterator[tuple[str, int]]:
-    """The address of the API of a server in a process of its own, and the process's number."""
+def server(
+    folder: Path, *, batched: bool = True, onnx: Path | None = None, limits: Limits = UNBOUNDED
+) -> Iterator[tuple[str, int]]:
+    """The address of the API of a server in a process of its own, and the process's number.
+
+    With `onnx`, the server has this model in onnxruntime in place of its one generator.
+    """
     context = multiprocessing.get_context("spawn")
     port = context.Queue()
-    process = context.Process(target=_serve, args=(folder, batched, limits, port))
+    process = context.Process(target=_serve, args=(folder, batched, onnx, limits, port))
     process.start()
     try:
         url = f"http://127.0.0.1:{port.get(timeout=120)}"
@@ -105,35 +127,29 @@ def row(*cells: object) -> None:
 
 
 def images(folder: Path, seconds: float) -> None:
-    """Print a row for every network, number of clients and way; both ways take their turn beside one another."""
+    """Print a row for every network, number of clients and way; the ways take their turn beside one another."""
     row(*COLUMNS)
     row(*["---"] * len(COLUMNS))
     for name, (objective, network, side) in NETWORKS.items():
         run = untrained(folder / name.replace(", ", "-").replace(" ", "-"), objective, network, side)
-        with server(run.path) as (batched, _), server(run.path, batched=False) as (alone, _):
+        model = exported(run)
+        with (
+            server(run.path) as (batched, _),
+            server(run.path, batched=False) as (alone, _),
+            server(run.path, onnx=model) as (onnx, _),
+        ):
             for clients in CLIENTS:
-                for way, url in (("batched", batched), ("one by one", alone)):
+                for way, url in (("batched", batched), ("one by one", alone), ("batched, onnxruntime", onnx)):
                     times, refused = load(url, id_of(run.path), clients, seconds)
                     quantiles = [float(1000 * np.quantile(times, share)) for share in (0.5, 0.95, 0.99)]
                     row(name, way, clients, len(times) / seconds, *quantiles, refused)
-        for rows, (speed, middle) in onnx(run, seconds).items():
-            row(name, f"onnxruntime alone, {rows} at once", "-", speed, middle, "", "", "")
 
 
-def onnx(run: Run, seconds: float) -> dict[int, tuple[float, float]]:
-    """Images a second and milliseconds a pass of the exported model on one thread, by images of a pass."""
-    equipoise.export(run.path, run.path.parent / f"{run.path.name}-onnx", format="onnx", fp16=False)
-    file = run.path.parent / f"{run.path.name}-onnx" / "generator.onnx"
-    session, found = open_session(str(file), threads=1), {}
-    for rows in (1, 64):
-        latents = torch.randn(rows, run.config.network.latent)
-        times, ends = list[float](), time.monotonic() + seconds
-        while time.monotonic() < ends:
-            start = time.monotonic()
-            to_uint8(session({"latents": latents})[0])
-            times.append(time.monotonic() - start)
-        found[rows] = rows * len(times) / sum(times), 1000 * statistics.median(times)
-    return found
+def exported(run: Run) -> Path:
+    """The run's generator as an ONNX model."""
+    folder = run.path.parent / f"{run.path.name}-onnx"
+    equipoise.export(run.path, folder, format="onnx", fp16=False)
+    return folder / "generator.onnx"
 
 
 def live(folder: Path, lines: int = 200) -> None:

@@ -108,8 +108,10 @@ def test_packing_by_hand_replaces_nothing(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.npy").read_text() == "precious"
     with pytest.raises(UsageError, match=r"as \.npy, or with their labels as \.npz, not as a\.png"):
         pack(folder, 8, tmp_path / "a.png")
-    with pytest.raises(UsageError, match=r"cannot write .*b\.npy: No such file or directory; choose another place"):
-        pack(folder, 8, tmp_path / "nowhere" / "b.npy")
+    with pytest.raises(UsageError, match=r"cannot write .*b\.npy: .*; choose another place"):
+        pack(folder, 8, tmp_path / "a.npy" / "b.npy")
+    pack(folder, 8, tmp_path / "new" / "b.npy")
+    assert (tmp_path / "new" / "b.npy").is_file()
     assert pack(folder, 8).fingerprint == open_images(folder, 8).fingerprint
 
 
