@@ -47,7 +47,8 @@ class ImageGenerator(nn.Module):
             UsageError: the latents are no tensor of that shape, or a condition is missing.
         """
         # Tracing makes tensors of sizes, and a comparison of them a warning.
-        if not isinstance(latents, Tensor) or (not torch.jit.is_tracing() and latents.shape[1:] != (self.latent,)):
+        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if not isinstance(latents, Tensor) or not (tracing or latents.shape[1:] == (self.latent,)):
             given = tuple(latents.shape) if isinstance(latents, Tensor) else quoted(latents)
             raise UsageError(f"latents are a tensor (N, {self.latent}), not {given}")
         images: Tensor = self.network(latents, Conditions(labels, masked, mask)).images

@@ -133,9 +133,9 @@ class Study:
     def __post_init__(self) -> None:
         if not self.expanded:
             raise UsageError("a study needs an arm: name --objectives, or arms in study.yaml")
-        for name, values in self.vary.items():
-            known = {float(each) if isinstance(each, int | float) else str(each) for each in values}
-            if len(known) < len(values):
+        for name, choices in self.vary.items():
+            known = {float(each) if isinstance(each, int | float) else str(each) for each in choices}
+            if len(known) < len(choices):
                 raise UsageError(f"{quoted(name)[1:-1]} is to vary, and has a value twice: name each value once")
         if len(self.expanded) > MAX_ARMS:
             raise UsageError(f"a study of {len(self.expanded):,} arms is refused: {MAX_ARMS} at most")
