@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -253,25 +254,49 @@ def memory(folder: Path, minutes: float) -> None:
 
 
 def end(folder: Path, rounds: int) -> None:
-    """Print how long a server takes to end when it is told to, idle and under load with streams that are open."""
+    """Print how long a server takes to end when it is told to, idle and with clients and streams that stay open.
+
+    Until it refuses connections, until every client has its answer, and until the process is gone, with the processor's
+    seconds of that: where other programs keep the processor busy, the last time is mostly waiting for it.
+    """
     objective, network, side = NETWORKS["autoencoder, 64 wide, 32x32"]
-    run = untrained(folder / "run", objective, network, side)
-    for name, clients, streams in (("idle", 0, 0), ("8 clients, 8 streams", 8, 8)):
-        times = []
+    run_id = id_of(untrained(folder / "run", objective, network, side).path)
+
+    def ask(url: str) -> int:
+        """Ask for images until the server is gone; the number of answers that broke off."""
+        for seed in count():
+            try:
+                requests.post(f"{url}/runs/{run_id}/generate", json={"count": 1, "seed": seed}, timeout=60)
+            except requests.ConnectionError as error:
+                return int("refused" not in str(error))
+        return 0
+
+    for name, clients in (("idle", 0), ("8 clients, 8 streams", 8)):
+        figures, broken = [], 0
         for _ in range(rounds):
-            with server(folder) as (url, pid), ThreadPoolExecutor(16) as pool, suppress(requests.RequestException):
-                opened = [requests.get(f"{url}/live", stream=True, timeout=60) for _ in range(streams)]
-                for _ in range(clients):
-                    pool.submit(load, url, id_of(run.path), 1, 3)
-                time.sleep(1.5 if clients else 0.2)
-                start = time.monotonic()
+            with server(folder) as (url, pid), ThreadPoolExecutor(16) as pool:
+                streams = [requests.get(f"{url}/live", stream=True, timeout=60) for _ in range(clients)]
+                asking = [pool.submit(ask, url) for _ in range(clients)]
+                time.sleep(2)
+                start, worked = time.monotonic(), processor_seconds(pid)
                 os.kill(pid, signal.SIGTERM)
+                with suppress(requests.RequestException):
+                    while requests.get(url, timeout=60):
+                        time.sleep(0.01)
+                refused = time.monotonic() - start
+                broken += sum(each.result() for each in asking)
+                answered = time.monotonic() - start
                 while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    time.sleep(0.005)
-                times.append(time.monotonic() - start)
-                for each in opened:
-                    each.close()
-        print(f"{name}: median {statistics.median(times):.2f} s, longest {max(times):.2f} s", flush=True)
+                    time.sleep(0.01)
+                figures.append([refused, answered, time.monotonic() - start, processor_seconds(pid) - worked])
+                for stream in streams:
+                    stream.close()
+        middle = np.median(figures, axis=0)
+        print(
+            f"{name}: refuses after {middle[0]:.2f} s, answered after {middle[1]:.2f} s, gone after {middle[2]:.2f} s "
+            f"and {middle[3]:.2f} s of the processor; {broken} answers broken off",
+            flush=True,
+        )
 
 
 def main() -> None:
