@@ -142,7 +142,7 @@ def images(folder: Path, seconds: float) -> None:
             for clients in CLIENTS:
                 for way, url in (("batched", batched), ("one by one", alone), ("batched, onnxruntime", onnx)):
                     times, refused = load(url, id_of(run.path), clients, seconds)
-                    quantiles = [float(1000 * np.quantile(times, share)) for share in (0.5, 0.95, 0.99)]
+                    quantiles = [float(1000 * np.quantile(times or [np.nan], share)) for share in (0.5, 0.95, 0.99)]
                     row(name, way, clients, len(times) / seconds, *quantiles, refused)
 
 
