@@ -16,7 +16,7 @@ from equipoise.sampling.interpolate import interpolate as compute
 from equipoise.sampling.invert import Search
 from equipoise.sampling.pictures import check_output
 from equipoise.sampling.save_latents import INTERPOLATIONS, residue_lines, save_interpolation
-from equipoise.views.animation import FILMS, check_film
+from equipoise.views.animation import check_ffmpeg
 from equipoise.views.terminal import progress_bar
 
 DEFAULTS = plain_dataclass(Search())
@@ -55,8 +55,7 @@ def interpolate(
         frames: Frames from one picture to the next, the two ends among them.
         random: Go between so many drawn latents, instead of pictures.
         loop: Go back to the first in the end.
-        along: Straight through the latents (linear), or on great circles (spherical); auto is spherical where the
-            latents are normal.
+        along: Straight (linear), or on great circles (spherical); auto is spherical where the latents are normal.
         out: Strip (.png, .jpg): a picture, the frames, the next picture, a row each; film (.gif, .webp, or .mp4 where
             ffmpeg is installed); array (.npz: `frames`, `latents`); or folder of PNGs.
         frames_per_second: Speed of a film.
@@ -68,8 +67,7 @@ def interpolate(
         quiet: Show no progress.
     """
     check_output(out, images, "frames", INTERPOLATIONS)
-    if out.suffix.lower() in FILMS:
-        check_film(out)
+    check_ffmpeg(out)
     opened, checkpoint = Run.open(run), dict[str, Any](ema=ema, best=best, at=at)
     with progress_bar("inverting", quiet=quiet) as progress:
         result = compute(

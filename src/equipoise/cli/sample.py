@@ -84,8 +84,7 @@ def sample(
         at: Use the checkpoint after so many images, such as 100k.
         label: Number of the class to generate, for a run trained on classes.
         class_grid: A row of images for each class, of the same latents.
-        latents: File of latents to use: .npz (`latents`, and maybe `labels`), as `equipoise invert` writes it, or .csv,
-            a row each.
+        latents: File of latents: .npz (`latents`, and maybe `labels`) as of `equipoise invert`, or .csv, a row each.
         values: Dimensions of all latents and their values, such as 3=0.7 5=-1.
         truncate: Factor from 0 to 1 by which latents are drawn nearer to their mean, where they are normal: images
             become more typical and less diverse.

@@ -92,8 +92,7 @@ def interpolate(
     """
     images = [images] if isinstance(images, str | Path) else images
     _check_ends(images, random)
-    search = construct(Search, settings)
-    players = open_players(run, ema=ema, best=best, at=at, device=device)
+    search, players = construct(Search, settings), open_players(run, ema=ema, best=best, at=at, device=device)
     inversion = None
     if images is not None and len(images):
         pictures = PictureReader(run, players.shape).read_all(images)

@@ -24,7 +24,8 @@ def save_film(path: Path, frames: Tensor, frames_per_second: float) -> None:
     Raises:
         UsageError: it is of another kind or cannot be written, or ffmpeg, which an MP4 needs, is missing or fails.
     """
-    check_film(path)
+    check_kind(path, "a film", FILMS)
+    check_ffmpeg(path)
     kind = path.suffix.lower()
     scale = max(1, SIDE // max(frames.shape[2:]))
     pictures = [grid(frame[None], gap=0, scale=scale) for frame in frames]
@@ -44,13 +45,8 @@ def save_film(path: Path, frames: Tensor, frames_per_second: float) -> None:
         )
 
 
-def check_film(path: Path) -> None:
-    """Refuse a film that cannot be written, before there are frames.
-
-    Raises:
-        UsageError: it is of no kind in FILMS, or an MP4, and ffmpeg is missing.
-    """
-    check_kind(path, "a film", FILMS)
+def check_ffmpeg(path: Path) -> None:
+    """Raise UsageError where `path` is to be an MP4, and ffmpeg is missing; before there are frames."""
     if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
         name = quoted(path.name)
         raise UsageError(f"{name} needs ffmpeg, which is not on the PATH: install it, or write a .gif or .webp")
