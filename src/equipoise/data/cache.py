@@ -65,11 +65,15 @@ def cache_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UsageError(
             f"cannot write to the cache folder {folder}: {error.strerror or error}; "
-            f"{room}set EQUIPOISE_CACHE to another folder"
+            f"{room_first(error)}set EQUIPOISE_CACHE to another folder"
         ) from error
+
+
+def room_first(error: OSError) -> str:
+    """What else helps than to choose another place, where a disk is full: the beginning of a sentence's advice."""
+    return "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
 
 
 def require_room(folder: Path, size: int) -> None:

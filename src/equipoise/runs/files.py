@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from equipoise.data.cache import UNFINISHED, atomic_file, atomic_folder, remove_leftovers
+from equipoise.data.cache import UNFINISHED, atomic_file, atomic_folder, remove_leftovers, room_first
 from equipoise.errors import UsageError, printable, quoted, reason
 from equipoise.reading import check_name, is_text
 
@@ -115,7 +115,7 @@ def folder_where_asked(path: Path) -> Iterator[Path]:
         with atomic_folder(final) as partial:
             yield partial
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {reason(error)}; choose another place") from error
+        raise UsageError(f"cannot write {path}: {reason(error)}; {room_first(error)}choose another place") from error
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def file_where_asked(path: Path) -> Iterator[BinaryIO]:
         with atomic_file(path) as partial, partial.open("wb") as file:
             yield file
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {reason(error)}; choose another place") from error
+        raise UsageError(f"cannot write {path}: {reason(error)}; {room_first(error)}choose another place") from error
 
 
 def write_where_asked(path: Path, text: str) -> None:
