@@ -167,6 +167,7 @@ def test_on_a_full_disk(name: str, within: Command, run: Path, full: Path) -> No
         assert not (full / "x").exists()
 
 
+@pytest.mark.long
 def test_a_study_on_a_full_disk_goes_on_when_there_is_room(within: Command, run: Path, full: Path) -> None:
     message = refused(within(*words("study", run), "--quiet"))
     assert "No space left on device" in message
