@@ -46,5 +46,5 @@ def reconstruct(
     save_reconstruction(result, out)
     for name, energy in zip(result.names, result.energies, strict=True):
         print(f"{name}: energy {energy:.4f}")
-    print(f"{len(result.names)} pictures, their reconstructions and energy maps: {out}")
+    print(f"originals, reconstructions and energy maps: {out}")
     return 0
