@@ -25,15 +25,20 @@ Means = Callable[[], tuple[list[Tensor], Tensor]]
 BUCKET_BYTES = 4 << 20  # of gradients that are sent together: 15 buckets for BEGAN 128 wide at 64x64
 
 
-def own_gradients(
+def take_gradients(
     loss: Tensor,
     weights: Sequence[Tensor],
     values: Tensor,
     *,
     retain_graph: bool = False,
     combine: Combine | None = None,
+    group: torch.distributed.ProcessGroup | None = None,
 ) -> Means:
-    """Gradients of a process that is alone.
+    """Gradients of a loss as means over all processes, sent bucket by bucket while the backward pass goes on.
+
+    Buckets are of weights one after another, from the last to the first as the backward pass comes to them, and are
+    sent in that order by every process, whichever is ready first (Li et al. 2020, arXiv:2006.15704, section 3.2). The
+    values travel with the first.
 
     Args:
         loss: goes backward through its graph.
@@ -41,13 +46,63 @@ def own_gradients(
         values: others, (n,), that are wanted as means.
         retain_graph: keep the loss's graph for another backward pass.
         combine: what makes the gradients that are wanted of those that were taken, for some weights at a time.
+        group: of the processes; None for one that is alone, which sends nothing.
 
     Returns:
-        What waits for the gradients, as many as weights, and for the means of the values.
+        What waits for the gradients, as many as weights, and for the values.
     """
-    grads = list(torch.autograd.grad(loss, weights, retain_graph=retain_graph))
-    grads = combine(range(len(weights)), grads) if combine else grads
-    return lambda: (grads, values)
+    if group is None:
+        own = list(torch.autograd.grad(loss, weights, retain_graph=retain_graph))
+        own = combine(range(len(weights)), own) if combine else own
+        return lambda: (own, values)
+    buckets, grads = _buckets(weights), dict[int, Tensor]()
+    sent: list[tuple[Tensor, torch.distributed.Work]] = []
+
+    def send(place: int, grad: Tensor) -> None:
+        grads[place] = grad
+        while len(sent) < len(buckets) and all(each in grads for each in buckets[len(sent)]):
+            places = buckets[len(sent)]
+            wanted = [grads[each] for each in places]
+            parts = [*(combine(places, wanted) if combine else wanted), *([] if sent else [values.detach()])]
+            flat = torch.cat([part.reshape(-1) for part in parts])
+            sent.append((flat, torch.distributed.all_reduce(flat, group=group, async_op=True)))
+
+    hooks = [weight.register_hook(partial(send, place)) for place, weight in enumerate(weights)]  # type: ignore[no-untyped-call]
+    try:
+        torch.autograd.grad(loss, weights, retain_graph=retain_graph)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return partial(_received, weights, buckets, sent, group.size())
+
+
+def _received(
+    weights: Sequence[Tensor],
+    buckets: Sequence[Sequence[int]],
+    sent: Sequence[tuple[Tensor, torch.distributed.Work]],
+    processes: int,
+) -> tuple[list[Tensor], Tensor]:
+    """Wait for what was sent: means of the gradients, and of the values, by which the first bucket is longer."""
+    grads, rests = dict[int, Tensor](), list[Tensor]()
+    for places, (flat, work) in zip(buckets, sent, strict=True):
+        work.wait()
+        flat.div_(processes)
+        numbers = [weights[place].numel() for place in places]
+        *parts, rest = torch.split(flat, [*numbers, flat.numel() - sum(numbers)])
+        grads.update((place, part.view_as(weights[place])) for place, part in zip(places, parts, strict=True))
+        rests.append(rest)
+    return [grads[place] for place in range(len(weights))], rests[0]
+
+
+def _buckets(weights: Sequence[Tensor]) -> list[list[int]]:
+    """Places of the weights from the last to the first, in rows of BUCKET_BYTES or more."""
+    buckets, size = [list[int]()], 0
+    for place in reversed(range(len(weights))):
+        if size >= BUCKET_BYTES:
+            buckets, size = [*buckets, []], 0
+        buckets[-1].append(place)
+        size += weights[place].nbytes
+    return buckets
 
 
 @dataclass(frozen=True)
@@ -57,7 +112,7 @@ class Distributed:
     Attributes:
         rank: this process's number, from 0.
         world_size: how many processes there are.
-        gradients: as `own_gradients`, but of means over all processes, which are sent during the backward pass.
+        gradients: `take_gradients` for these processes.
         all_gather: (n, ...) rows -> (n * world_size, ...) rows of all processes, differentiable.
         all_reduce_max: a number -> the largest that any process has; waits for the processes, not for their devices.
         first_error: a message -> the first process's that is not empty, "" if all are; waits as `all_reduce_max` does.
@@ -66,7 +121,7 @@ class Distributed:
 
     rank: int = 0
     world_size: int = 1
-    gradients: Callable[..., Means] = own_gradients
+    gradients: Callable[..., Means] = take_gradients
     all_gather: Callable[[Tensor], Tensor] = lambda rows: rows
     all_reduce_max: Callable[[int], int] = lambda number: number
     first_error: Callable[[str], str] = lambda message: message
@@ -82,7 +137,7 @@ def make_distributed(launcher: Launcher, precision: Precision) -> Distributed:
     fabric = cast("Fabric", launcher)
 
     # By a group of their own, gradients do not get in the way of what the backward pass asks for (batch normalisation).
-    gradients = partial(overlapped_gradients, torch.distributed.new_group())
+    gradients = partial(take_gradients, group=torch.distributed.new_group())
 
     # Of what Fabric calls for it; once a process, as filters that come and go cost time in every step.
     warnings.filterwarnings("ignore", "torch.distributed.nn.functional.all_gather is deprecated")
@@ -108,65 +163,6 @@ def make_distributed(launcher: Launcher, precision: Precision) -> Distributed:
     return Distributed(
         fabric.global_rank, fabric.world_size, gradients, all_gather, all_reduce_max, first_error, autocast
     )
-
-
-def overlapped_gradients(
-    group: torch.distributed.ProcessGroup,
-    loss: Tensor,
-    weights: Sequence[Tensor],
-    values: Tensor,
-    *,
-    retain_graph: bool = False,
-    combine: Combine | None = None,
-) -> Means:
-    """As `own_gradients`, but of means over all processes, sent bucket by bucket while the backward pass goes on.
-
-    Buckets are of weights one after another, from the last to the first as the backward pass comes to them, and are
-    sent in that order by every process, whichever is ready first (Li et al. 2020, arXiv:2006.15704, section 3.2). The
-    values travel with the first.
-    """
-    buckets, grads = _buckets(weights), dict[int, Tensor]()
-    sent: list[tuple[Tensor, torch.distributed.Work]] = []
-
-    def keep(place: int, grad: Tensor) -> None:
-        grads[place] = grad
-        while len(sent) < len(buckets) and all(each in grads for each in buckets[len(sent)]):
-            places = buckets[len(sent)]
-            wanted = [grads[each] for each in places]
-            parts = [*(combine(places, wanted) if combine else wanted), *([] if sent else [values.detach()])]
-            flat = torch.cat([part.reshape(-1) for part in parts])
-            sent.append((flat, torch.distributed.all_reduce(flat, group=group, async_op=True)))
-
-    hooks = [weight.register_hook(partial(keep, place)) for place, weight in enumerate(weights)]  # type: ignore[no-untyped-call]
-    try:
-        torch.autograd.grad(loss, weights, retain_graph=retain_graph)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-    def means() -> tuple[list[Tensor], Tensor]:
-        means_of_values = values
-        for places, (flat, work) in zip(buckets, sent, strict=True):
-            work.wait()
-            flat.div_(group.size())
-            numbers = [weights[place].numel() for place in places]
-            *parts, rest = torch.split(flat, [*numbers, flat.numel() - sum(numbers)])
-            grads.update((place, part.view_as(weights[place])) for place, part in zip(places, parts, strict=True))
-            means_of_values = rest if rest.numel() else means_of_values
-        return [grads[place] for place in range(len(weights))], means_of_values
-
-    return means
-
-
-def _buckets(weights: Sequence[Tensor]) -> list[list[int]]:
-    """Places of the weights from the last to the first, in rows of BUCKET_BYTES or more."""
-    buckets, size = [list[int]()], 0
-    for place in reversed(range(len(weights))):
-        if size >= BUCKET_BYTES:
-            buckets, size = [*buckets, []], 0
-        buckets[-1].append(place)
-        size += weights[place].nbytes
-    return buckets
 
 
 def on_all(distributed: Distributed, task: Callable[[], Result]) -> Result | str:
