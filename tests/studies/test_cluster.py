@@ -43,11 +43,11 @@ def test_a_search_runs_on_the_cluster_group_by_group(cluster: Any, tmp_path: Pat
     study = start_study(words, cluster, tmp_path)
     _, errors = study.communicate(timeout=300)
     assert study.returncode == 0, errors
-    folders = sorted(folder for folder in tmp_path.glob("s/trials/*/digits/seed-?") if folder.is_dir())
-    assert len(folders) == 8
-    outcomes = [read_outcome(folder) for folder in folders]
+    # A group that collapses is given up, maybe before its second seed has begun: then that one has an outcome and no run.
+    outcomes = [read_outcome(file.with_suffix("")) for file in tmp_path.glob("s/trials/*/digits/seed-?.json")]
+    assert len(outcomes) == 8
     assert all(outcome and outcome.state in ("finished", "stopped") for outcome in outcomes)
-    rates = {Run.open(folder).config.lr for folder in folders}
+    rates = {Run.open(file.parent).config.lr for file in tmp_path.glob("s/trials/*/digits/seed-?/config.yaml")}
     assert len(rates) >= 3, "the arm's own, the published, and what Optuna proposed"
     assert "settings" in (tmp_path / "s/report.md").read_text()
 

@@ -167,6 +167,18 @@ def test_the_best_by_held_out_images_is_shown_beside_the_arms_own_by_test_images
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
 
+def test_the_arms_own_settings_are_shown_once_where_they_are_the_best(tmp_path: Path) -> None:
+    source = searches(tmp_path, plan(trials=4))
+    (search,) = source.searches
+    while source.next():
+        pass
+    for group, kid in zip(search.groups, (0.1, 0.2, 0.3, 0.25), strict=True):
+        finish(tmp_path, group, kid)
+    found = Found(source.searches)
+    assert [trial.arm for trial in found.finalists()] == ["began, as it was"] * 2
+    assert found.lines()[1].endswith("these are its own settings")
+
+
 def test_a_whole_number_stays_one(tmp_path: Path) -> None:
     source = searches(tmp_path, plan(trials=6, of=["n_critic", "width"], ranges={"width": [2, 8]}))
     while source.next():

@@ -24,17 +24,16 @@ class Found:
     searches: Sequence[Search] = ()
 
     def finalists(self) -> list[Trial]:
-        """The trials of each arm's own settings, and of the best that were found, named so."""
+        """The trials of each arm's own settings, and of the best that were found if these are others, named so."""
         trials = []
         for search in self.searches:
+            chosen = {"as it was": search.groups[0]} if search.groups else {}
             ranked = [group for value, group in search.ranked() if math.isfinite(value)]
-            chosen = {
-                "as it was": search.groups[0] if search.groups else None,
-                "best found": ranked[0] if ranked else None,
-            }
+            if ranked and ranked[0].number != 0:
+                chosen["best found"] = ranked[0]
             for word, group in chosen.items():
                 arm = f"{search.cell.arm}, {word}"
-                trials += [replace(trial, arm=arm, place=trial.name) for trial in group.trials] if group else []
+                trials += [replace(trial, arm=arm, place=trial.name) for trial in group.trials]
         return trials
 
     def lines(self) -> list[str]:
@@ -55,9 +54,10 @@ class Found:
             best, group = finite[0]
             shown = ", ".join(f"{path} {value:.3g}" for path, value in group.settings.items())
             own = next((value for value, each in ranked if each.number == 0), math.inf)
+            others = f"its own settings have {own:.3g}" if group.number else "these are its own settings"
             lines.append(
                 f"{where}: KID beside held-out images has quartiles {quartiles} over the settings that finished; "
-                f"the best is {best:.3g} ({shown}), its own settings have {own:.3g}"
+                f"the best is {best:.3g} ({shown}), {others}"
             )
         return lines
 
