@@ -46,7 +46,11 @@ def test_yaml_there_and_back(config: TrainConfig) -> None:
         ("objective: {name: begna}", r"unknown objective 'begna' \(did you mean 'began'\?\)"),
         ("objective: 3", "unknown objective 3"),
         ("objective: {name: began, gamma: 0}", "gamma: input should be greater than 0, not 0"),
-        ("objective: {name: began, gamma: 1.5}", "gamma: input should be less than or equal to 1, not 1.5"),
+        ("objective: {name: began, gamma: 2.5}", "gamma: input should be less than or equal to 2, not 2.5"),
+        (
+            "objective: {name: began, boundary: batch, gamma: 1.5}",
+            "--gamma is at most 1 with --boundary batch, not 1.5",
+        ),
         ("batch: 0", "batch: input should be greater than or equal to 1, not 0"),
         ("crop: 0", "crop: input should be greater than or equal to 1, not 0"),
         ("crop: 9000", "crop: input should be less than or equal to 8192, not 9000"),

@@ -43,7 +43,7 @@ def test_a_search_runs_on_the_cluster_group_by_group(cluster: Any, tmp_path: Pat
     study = start_study(words, cluster, tmp_path)
     _, errors = study.communicate(timeout=300)
     assert study.returncode == 0, errors
-    # A group that collapses is given up, maybe before its second seed has begun: then that one has an outcome and no run.
+    # A group that collapses is given up, maybe before its second seed has begun: that one then has an outcome, no run.
     outcomes = [read_outcome(file.with_suffix("")) for file in tmp_path.glob("s/trials/*/digits/seed-?.json")]
     assert len(outcomes) == 8
     assert all(outcome and outcome.state in ("finished", "stopped") for outcome in outcomes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from equipoise.bench.machine import BackgroundLoad, convolution_peaks, matmul_peak
+from equipoise.bench.machine import convolution_peaks, matmul_peak
 from equipoise.bench.steps import Step, SyntheticFeed, equipoise_step, textbook_step
 from equipoise.bench.textbook import TEXTBOOK, Textbook
 from equipoise.bench.timing import cost_of_step, count_flops, peak_memory, profile_step, time_interleaved
@@ -17,6 +17,7 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, Precision, resolve_precision
 from equipoise.players import Players
 from equipoise.training.compile import NOT_COMPILED
+from equipoise.training.contention import BackgroundLoad
 from equipoise.training.state import DataSpec, Shape, TrainState
 
 ROUNDS = 7

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from equipoise.bench.machine import BackgroundLoad
+from equipoise.training.contention import BackgroundLoad
 
 RAPL = Path("/sys/class/powercap")
 

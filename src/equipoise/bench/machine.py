@@ -1,6 +1,5 @@
-"""Processor, load by other processes, peak arithmetic throughput, and clock of this machine."""
+"""Processor, peak arithmetic throughput, and clock of this machine."""
 
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -40,33 +39,6 @@ def describe(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-class BackgroundLoad:
-    """CPU load by other processes since this object was created; unknown where there is no /proc."""
-
-    def __init__(self) -> None:
-        self._start = self._read()
-
-    def busy_cores(self) -> float | None:
-        """Mean number of cores that other processes kept busy since the start; None where it is unknown."""
-        now = self._read()
-        if self._start is None or now is None:
-            return None
-        wall, machine, own = (b - a for a, b in zip(self._start, now, strict=True))
-        # /proc/stat counts in ticks of 10 ms, so that a short span can come out slightly negative.
-        return max(0.0, (machine - own) / wall) if wall > 0 else 0.0
-
-    @staticmethod
-    def _read() -> tuple[float, float, float] | None:
-        """Seconds: wall clock, busy time of all cores, and CPU time of this process and its children."""
-        try:
-            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        except OSError:
-            return None
-        user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[:7])
-        busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-        return time.monotonic(), busy, sum(os.times()[:4])
 
 
 def convolution_peaks(device: torch.device, dtype: torch.dtype, limit: float) -> dict[str, float]:

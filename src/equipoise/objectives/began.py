@@ -45,8 +45,9 @@ class BEGAN(Objective):
         "prior": "uniform",
     }
 
-    gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Diversity ratio: the boundary gamma L(x) for the energy of generated images (paper: 0.5; photographs: 0.85)."""
+    gamma: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """Diversity ratio: the boundary gamma L(x) for the energy of generated images (paper: 0.5; photographs: 0.85).
+    Above 1, for an image's k alone, it is a margin that follows the data."""
     boundary: Literal["image", "batch"] = "image"
     """What has a k: each generated image, 1 below the boundary and 0 above, or the batch, moved by a gain (paper)."""
     lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -64,6 +65,8 @@ class BEGAN(Objective):
     """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
 
     def __post_init__(self) -> None:
+        if self.boundary == "batch" and self.gamma > 1:
+            raise UsageError(f"--gamma is at most 1 with --boundary batch, not {self.gamma:g}: its k would stay at 1")
         if self.boundary == "image" and (self.lambda_k, self.relative) != (BEGAN.lambda_k, BEGAN.relative):
             raise UsageError("--lambda-k and --no-relative say how the batch's k moves: use --boundary batch with them")
         if self.boundary == "image" and not self.clip_k:

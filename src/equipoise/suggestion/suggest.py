@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from equipoise.bench.machine import BackgroundLoad
 from equipoise.config.arguments import checked
 from equipoise.config.changes import flat, with_settings
 from equipoise.config.messages import suggestion as nearest
@@ -23,6 +22,7 @@ from equipoise.isolation import isolated
 from equipoise.suggestion.facts import Facts, look
 from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
 from equipoise.suggestion.speed import images_per_second
+from equipoise.training.contention import BackgroundLoad
 
 CHOSEN = (
     "resolution",

@@ -16,6 +16,7 @@ from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
 from equipoise.runs.numbered import images_of
 from equipoise.runs.run import Run
+from equipoise.training.contention import Contention
 from equipoise.training.health import Finding, diagnose
 from equipoise.training.sample_grid import SampleGrid
 from equipoise.training.state import TrainState
@@ -84,6 +85,8 @@ class Recorder:
         self.make_kid, self.closing_score = kid, closing_score
         self.kid: PeriodicKID | None = None
         self.report_due = time.monotonic() + REPORT_SECONDS
+        # The other processes of a run would be taken for other programs
+        self.contention = Contention(run.path, train_state.device) if run.config.devices == 1 else None
         new = not run.checkpoints()
         with writing(run.path):
             self.rewind(-1 if new else train_state.images)
@@ -148,6 +151,8 @@ class Recorder:
     def metrics(self, means: dict[str, float]) -> None:
         """Log the means of the steps since the last line."""
         self._log({"images": self.train_state.images, "lr": self.train_state.lr, **means})
+        if self.contention and (advice := self.contention.advice()):
+            self.event("info", "contention", advice)
 
     def samples(self) -> None:
         """Draw the samples, log what was measured of them, and say what is newly wrong, or right again."""
