@@ -35,11 +35,11 @@ def settled(objective: Objective) -> tuple[Tensor, State]:
     torch.manual_seed(0)
     energies = (FLOOR + torch.rand(MODES, dtype=torch.float64)).requires_grad_()
     state = {name: value.double() for name, value in objective.initial_state(1).items()}
-    for step in range(2_500):
+    for step in range(3_000):
         loss = objective.discriminator_loss(batch_of(energies), state)
         aux = loss.aux | objective.generator_loss(batch_of(energies), state).aux
         (gradient,) = torch.autograd.grad(loss.value, energies)
-        rate = 0.1 if step < 1_500 else 0.001
+        rate = 0.1 / 10 ** (step // 1_000)
         with torch.no_grad():
             energies -= rate * gradient
             energies.clamp_(min=FLOOR)
