@@ -21,7 +21,9 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 
-torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+# Small tensors, and tests side by side: more threads only wait for each other. What tests start has one, too.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -292,7 +292,6 @@ def test_torchrun_restarts_what_was_killed(here: Path, tmp_path: Path) -> None:
         process = subprocess.Popen(
             [*command, f"--master-port={free_port()}", "-m", "equipoise", *words],
             cwd=here,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

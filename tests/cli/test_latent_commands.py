@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import resource
 import shutil
@@ -123,7 +122,6 @@ def test_what_is_done_is_kept_at_ctrl_c(photos: Path, tmp_path: Path, within: Co
     process = subprocess.Popen(
         [sys.executable, "-m", "equipoise", *words],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -160,7 +158,6 @@ def test_a_full_disk_ends_an_inversion_in_a_sentence(photos: Path, tmp_path: Pat
     done = subprocess.run(
         [sys.executable, "-m", "equipoise", "invert", "began", "photos", *map(str, QUICK)],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         preexec_fn=no_room,

@@ -24,7 +24,7 @@ def started(*words: object, folder: Path, **environment: str) -> Iterator["subpr
     process = subprocess.Popen(
         [sys.executable, "-m", "equipoise", "serve", *map(str, words)],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

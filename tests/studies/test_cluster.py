@@ -1,6 +1,5 @@
 """A study on a real Ray cluster of two nodes on this machine, one of which is killed."""
 
-import os
 import subprocess
 import sys
 import time
@@ -33,8 +32,7 @@ def cluster() -> Iterator[Any]:
 
 def start_study(words: list[str], cluster: Any, folder: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "equipoise", "study", *words, *WORDS, "--ray", cluster.address, "--out", "s"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_search_runs_on_the_cluster_group_by_group(cluster: Any, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ BAD = ["--objectives", "began", *WORDS, "--seeds", "2", "--out", "s"]
 def start(folder: Path, *words: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "equipoise", "study", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, cwd=folder, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
 def wait_for(what: Callable[[], object], seconds: float = 120) -> None:

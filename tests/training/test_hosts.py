@@ -99,7 +99,7 @@ def start(hosts: tuple[str, str], number: int, folder: Path, out: str, port: int
     return subprocess.Popen(
         ["ip", "netns", "exec", hosts[number], *command],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "cable0"},
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "cable0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

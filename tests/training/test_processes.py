@@ -70,7 +70,6 @@ def test_a_process_that_dies_is_told_in_a_sentence(small: TrainConfig, tmp_path:
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
     while len(started := children(process.pid)) < 2 or (
@@ -98,7 +97,6 @@ def test_no_process_outlives_the_one_that_started_it(small: TrainConfig, tmp_pat
         [sys.executable, "-m", "equipoise", *words],
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignoring else None,  # noqa: PLW1509
     )
     deadline = time.monotonic() + 240

@@ -300,11 +300,9 @@ def test_a_run_is_not_overwritten(small: TrainConfig, tmp_path: Path) -> None:
 def long_run(tmp_path: Path, *more: str) -> "subprocess.Popen[str]":
     words = ["train", "began", "--width", "4", "--resolution", "16", "--latent", "8", "--images", "10M", *more]
     words += ["--out", "run", "--log-every", "64", "--sample-every", "100k", "--checkpoint-every", "100k"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "equipoise", *words],
         cwd=tmp_path,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

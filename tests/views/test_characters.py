@@ -102,7 +102,7 @@ def test_a_run_of_names_that_are_no_text(tmp_path: Path) -> None:
         ["data", "inspect", str(data), "--out", f"{LATIN}-sheet.png"],
     ]
     code = f"from equipoise.cli.main import main\nfor words in {commands!a}: assert main(words) == 0, words"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
