@@ -26,9 +26,13 @@ def publish(study: Path, out: Path) -> None:
     write_report(study)
     folder = out / study.name
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (study / CSV, *(study / FIGURES).iterdir()):
-        (folder / file.name).write_bytes(file.read_bytes())
-    text = (study / MARKDOWN).read_text(encoding="utf-8").replace(f"]({FIGURES}/", f"]({study.name}/")
+    for figure in (study / FIGURES).iterdir():
+        (folder / figure.name).write_bytes(figure.read_bytes())
+    table, text = ((study / name).read_text(encoding="utf-8") for name in (CSV, MARKDOWN))
+    for place in (study.resolve(), study):  # where it happened to lie
+        table, text = (each.replace(f"{place}/trials/", f"studies/{study.name}/trials/") for each in (table, text))
+    (folder / CSV).write_text(table, encoding="utf-8")
+    text = text.replace(f"]({FIGURES}/", f"]({study.name}/")
     text += f"\nEvery trial in a row: [{CSV}]({study.name}/{CSV}).\n"
     (out / f"{study.name}.md").write_text(text, encoding="utf-8")
 

@@ -1,8 +1,18 @@
-"""Axes of a study's figures."""
+"""Axes of a study's figures, the figure of a setting that varies, and the sentences of many pairs."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from equipoise.studies.figures import scale_of
+from equipoise.studies.figures import against, scale_of
+from equipoise.studies.plan import Study
+from equipoise.studies.results import Pair, Results, compare_pairs
+from equipoise.studies.statistics import Interval
+from equipoise.studies.trials import Cell, Outcome, all_trials, arm_config
+from equipoise.studies.words import pair_sentences
 
 
 @pytest.mark.parametrize(
@@ -11,3 +21,62 @@ from equipoise.studies.figures import scale_of
 )
 def test_an_axis_is_logarithmic_where_values_are_positive_and_far_apart(values: list[float], scale: str) -> None:
     assert scale_of(values) == scale
+
+
+def results(folder: Path, vary: dict[str, list[Any]], seeds: int = 2) -> Results:
+    """Of a study whose trial number i has KID 1 / (i + 1), and diversity i / 100 at its end."""
+    plan = Study.from_dict(
+        {
+            "arms": {"began": {}, "gan": {}},
+            "budget": 6_400,
+            "seeds": seeds,
+            "vary": vary,
+            "settings": {"resolution": 16},
+        }
+    )
+    configs = {Cell(name, "digits"): arm_config(plan, arm, "digits") for name, arm in plan.expanded.items()}
+    trials = all_trials(plan, configs, {name: {"digits": 6_400} for name in plan.expanded})
+    outcomes = {}
+    for number, trial in enumerate(trials):
+        run = folder / trial.name
+        run.mkdir(parents=True)
+        lines = [{"images": images, "diversity": number / 100 * images / 6_400} for images in (3_200, 6_400)]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        outcomes[trial.name] = Outcome(state="finished", final={"kid": 1 / (number + 1)})
+    return Results(folder, plan, "kid", trials, outcomes)
+
+
+def test_scores_and_diversity_are_drawn_against_the_setting_that_varies(tmp_path: Path) -> None:
+    figure = against(results(tmp_path, {"lr": [1e-4, 1e-3, 1e-2]}))
+    assert figure is not None
+    scores, diversity = figure.axes
+    lines = {line.get_label(): line for line in scores.lines}
+    assert list(lines["began"].get_xdata()) == [1e-4, 1e-3, 1e-2]
+    # Of two seeds, which the trials are in the order of: the interquartile mean is the mean
+    assert list(lines["gan"].get_ydata()) == pytest.approx([(1 / (n + 1) + 1 / (n + 7)) / 2 for n in (3, 4, 5)])
+    lines = {line.get_label(): line for line in diversity.lines}
+    assert list(lines["gan"].get_ydata()) == pytest.approx([(n + n + 6) / 200 for n in (3, 4, 5)])
+
+
+@pytest.mark.parametrize(
+    "vary", [{}, {"lr": [1e-3]}, {"flip": [True, False]}, {"lr": [1e-3, 1e-2], "width": [4, 8]}], ids=str
+)
+def test_no_such_figure_where_it_is_not_one_setting_of_numbers(vary: dict[str, list[Any]], tmp_path: Path) -> None:
+    assert against(results(tmp_path, vary)) is None
+
+
+def test_of_many_pairs_those_that_an_arm_wins_by_every_trial_are_one_sentence(tmp_path: Path) -> None:
+    many = results(tmp_path, {"lr": [1e-4, 1e-3, 1e-2, 1e-1]}, seeds=1)
+    names = many.arms
+    sure, even = Interval(1.0, 1.0, 1.0), Interval(0.5, 0.2, 0.8)
+    pairs = [Pair(names[0], name, sure, 0.3, 1.0) for name in names[1:]]
+    pairs += [Pair(a, b, even, 0.9, 1.0) for a, b in pairwise(names[1:])] * 2
+    sentences = pair_sentences(many, pairs)
+    (together,) = [sentence for sentence in sentences if sentence.startswith("every trial of")]
+    assert all(name in together for name in names)
+    assert sum("cannot be told apart" in sentence for sentence in sentences) == len(pairs) - 7
+
+
+def test_few_pairs_have_a_sentence_each(tmp_path: Path) -> None:
+    few = results(tmp_path, {})
+    assert sum("gan" in sentence for sentence in pair_sentences(few, compare_pairs(few))) == 1

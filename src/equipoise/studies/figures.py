@@ -1,7 +1,8 @@
 """The figures of a study's report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample
+from equipoise.studies.plan import varied_name
 from equipoise.studies.results import Pair, Results, Summary
 from equipoise.studies.statistics import best_of, interquartile_mean_interval, performance_profile
 from equipoise.views.captions import stacked
@@ -77,6 +79,44 @@ def intervals(results: Results, summaries: Sequence[Summary]) -> "Figure":
         "Filled: final, open: best checkpoint; 95 % intervals; dots: trials", loc="left", size=9, color=FAINT
     )
     return figure
+
+
+def against(results: Results) -> "Figure | None":
+    """The score, and how diverse the samples are, against the setting that varies; None unless it is one, a number."""
+    if len(results.plan.vary) != 1:
+        return None
+    ((setting, values),) = results.plan.vary.items()
+    if len(values) < 2 or any(isinstance(value, bool | str) for value in values):
+        return None
+    figure, panels = _panels(2, 3.6)
+    measures: list[Callable[[str], list[NDArray[np.float64]]]] = [results.scaled, partial(_diversity, results)]
+    shown: list[list[float]] = [[], []]
+    for index, base in enumerate(results.plan.arms):
+        style = style_of(index, len(results.plan.arms))
+        for axes, scores_of, heights in zip(panels, measures, shown, strict=True):
+            rows = {value: scores_of(varied_name(base, setting, value)) for value in values}
+            spread = {value: interquartile_mean_interval(row) for value, row in rows.items() if all(map(len, row))}
+            spread = {value: each for value, each in spread.items() if all(map(math.isfinite, each))}
+            heights += [each.value for each in spread.values()]
+            axes.plot(list(spread), [each.value for each in spread.values()], marker="o", label=base, lw=1.8, **style)
+            low, high = [each.low for each in spread.values()], [each.high for each in spread.values()]
+            axes.fill_between(list(spread), low, high, color=style["color"], alpha=0.15, lw=0)
+    for axes, title, heights in zip(panels, (_axis_title(results), "diversity, 1 as the data's"), shown, strict=True):
+        axes.set_xlabel(setting)
+        axes.set_ylabel(title)
+        axes.set_yscale(scale_of(heights))
+    _legend(panels[0], len(results.plan.arms))
+    return figure
+
+
+def _diversity(results: Results, arm: str) -> list[NDArray[np.float64]]:
+    """The last diversity that each of an arm's trials logged, by data set."""
+    rows = []
+    for data in results.plan.data:
+        lines = [Run(results.folder / trial.name, trial.config).rows() for trial, _ in results.of(arm, data)]
+        logged = [[line["diversity"] for line in each if "diversity" in line] for each in lines]
+        rows.append(np.array([each[-1] for each in logged if each], np.float64))
+    return rows
 
 
 def probabilities(pairs: Sequence[Pair]) -> "Figure":

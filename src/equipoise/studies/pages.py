@@ -79,6 +79,7 @@ def _health(results: Results) -> list[str]:
 
 HEADINGS = {
     "scores": "Scores",
+    "against": "Against the setting that varies",
     "probability-of-improvement": "Probability of improvement",
     "performance-profiles": "Performance profiles",
     "curves": "While training",

@@ -155,7 +155,7 @@ class Study:
         arms = dict(self.arms)
         for setting, values in self.vary.items():
             arms = {
-                f"{name} {setting}={value}": replace(arm, settings={**arm.settings, setting: value})
+                varied_name(name, setting, value): replace(arm, settings={**arm.settings, setting: value})
                 for name, arm in arms.items()
                 for value in values
             }
@@ -194,6 +194,11 @@ class Study:
             check_keys(values["search"], Search, "search")
         study: Study = construct(cls, values)
         return study
+
+
+def varied_name(arm: str, setting: str, value: Any) -> str:
+    """Name of an arm whose setting varies, at one of its values."""
+    return f"{arm} {setting}={value}"
 
 
 def _arm(name: str, arm: Any) -> dict[str, Any]:

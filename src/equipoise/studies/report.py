@@ -87,6 +87,7 @@ def _pictures(results: Results, summaries: Sequence[Summary], pairs: Sequence[Pa
     pictures: dict[str, Any] = {}
     if summaries:
         pictures["scores"] = figures.intervals(results, summaries)
+    pictures["against"] = figures.against(results)
     if pairs:
         pictures["probability-of-improvement"] = figures.probabilities(pairs)
     if len(results.comparable) > 1:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from equipoise.studies.results import LEVEL, Pair, Results
 from equipoise.views.report import STYLE
 
+MANY = 12  # pairs from which on a sentence for each is too much to read
+
 
 def opening(results: Results) -> str:
     """What is compared, on what."""
@@ -25,7 +27,7 @@ def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
         return [*sentences, "there is one arm, and nothing to compare it with"]
     if not pairs:
         return [*sentences, "there are too few outcomes to compare arms: two seeds of each at least"]
-    sentences += [pair.sentence(results.metric) for pair in sorted(pairs, key=lambda pair: pair.corrected)]
+    sentences += _comparisons(results.metric, pairs)
     if (least := least_p_value(results) * len(pairs)) > LEVEL:
         corrected = f" after Holm's correction for {len(pairs)} comparisons" if len(pairs) > 1 else ""
         sentences.append(
@@ -33,6 +35,26 @@ def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
             f"be {min(1.0, least):.2g}{corrected}; add seeds"
         )
     return sentences
+
+
+def _comparisons(metric: str, pairs: Sequence[Pair]) -> list[str]:
+    """A sentence for each pair; of many, those that an arm wins by every trial are one sentence of that arm."""
+    pairs = sorted(pairs, key=lambda pair: pair.corrected)
+    clear = [pair for pair in pairs if not pair.significant and pair.probability.value in (0, 1)]
+    if len(pairs) <= MANY:
+        clear = []
+    won: dict[str, list[str]] = {}
+    for pair in clear:
+        better, worse = (pair.first, pair.second) if pair.probability.value else (pair.second, pair.first)
+        won.setdefault(better, []).append(worse)
+    return [
+        *(pair.sentence(metric) for pair in pairs if pair not in clear),
+        *(
+            f"every trial of {better} is better in {metric} than each of {', '.join(worse)}, which with so few trials "
+            "may be chance"
+            for better, worse in won.items()
+        ),
+    ]
 
 
 def least_p_value(results: Results) -> float:
