@@ -256,7 +256,7 @@ def test_inspect(within: Command, tmp_path: Path) -> None:
         (["began", "--resolution", "218x178"], "divide by 32, .* not 218x178: try --resolution 192"),
         (["began", "--resolution", "7"], "divide by 2, .* not 7x7: try --resolution 8"),
         (["began", "--gamma", "0"], "gamma: input should be greater than 0, not 0"),
-        (["began", "--gamma", "1.5"], "gamma: input should be less than or equal to 1, not 1.5"),
+        (["began", "--gamma", "2.5"], "gamma: input should be less than or equal to 2, not 2.5"),
         (["began", "--batch", "6000"], "only 4486 images, the held-out ones aside: use --batch 4486 or less"),
         (["began", "--batch", "0"], "batch: input should be greater than or equal to 1"),
         (["began", "--images", "1e99"], "not a number such as 300000, 300k or 1.5M"),
