@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from batches import score_batch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from equipoise.networks import Autoencoder
 from equipoise.objectives import BEGAN, Batch, State
 from equipoise.objectives.began import energy_distance
 from equipoise.objectives.ebgan import pulling_away
-from equipoise.players import DiscriminatorOutput, GeneratorOutput, Players
+from equipoise.players import Players
 from equipoise.randomness import Draws
 
 energies = st.floats(1e-3, 10)
@@ -52,20 +53,6 @@ def batch(players: Players) -> Batch:
 def test_the_papers_values() -> None:
     assert BEGAN(gamma=0.5, boundary="batch", lambda_k=0.001, relative=False, recover=0, match=0, pull=0) == PAPER
     assert PAPER.initial_state(1) == {"k": torch.zeros(())}
-
-
-def score_batch(real: Tensor, fake: Tensor) -> Batch:
-    """A batch of which nothing but the energies (N,) is known."""
-    images = torch.zeros(len(real), 1, 1, 1)
-    return Batch(
-        images,
-        torch.zeros(len(real), 1),
-        GeneratorOutput(images),
-        DiscriminatorOutput(real),
-        DiscriminatorOutput(fake),
-        nn.Identity(),
-        Draws(0, 0, len(real), slice(None)),
-    )
 
 
 def test_hand_value() -> None:

@@ -6,28 +6,13 @@ is without an error. The generator is on two of them. What the discriminator wou
 
 import pytest
 import torch
-from torch import Tensor, nn
+from batches import score_batch
+from torch import Tensor
 
-from equipoise.objectives import BEGAN, EBGAN, Batch, Objective, State
-from equipoise.players import DiscriminatorOutput, GeneratorOutput
-from equipoise.randomness import Draws
+from equipoise.objectives import BEGAN, EBGAN, Objective, State
 
 MODES, FLOOR, MARGIN = 25, 0.03, 0.5
 CROWDED = [3, 17] * 25  # modes of the samples; real images are on all of them alike
-
-
-def batch_of(energies: Tensor) -> Batch:
-    real, fake = energies.repeat(2), energies[CROWDED]
-    images = torch.zeros(len(real), 1, 1, 1)
-    return Batch(
-        images,
-        torch.zeros(len(real), 1),
-        GeneratorOutput(images),
-        DiscriminatorOutput(real),
-        DiscriminatorOutput(fake),
-        nn.Identity(),
-        Draws(0, 0, len(real), slice(None)),
-    )
 
 
 def settled(objective: Objective) -> tuple[Tensor, State]:
@@ -36,8 +21,9 @@ def settled(objective: Objective) -> tuple[Tensor, State]:
     energies = (FLOOR + torch.rand(MODES, dtype=torch.float64)).requires_grad_()
     state = {name: value.double() for name, value in objective.initial_state(1).items()}
     for step in range(3_000):
-        loss = objective.discriminator_loss(batch_of(energies), state)
-        aux = loss.aux | objective.generator_loss(batch_of(energies), state).aux
+        batch = score_batch(energies.repeat(2), energies[CROWDED])
+        loss = objective.discriminator_loss(batch, state)
+        aux = loss.aux | objective.generator_loss(batch, state).aux
         (gradient,) = torch.autograd.grad(loss.value, energies)
         rate = 0.1 / 10 ** (step // 1_000)
         with torch.no_grad():

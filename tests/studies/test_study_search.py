@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def finish(folder: Path, group: Group, kid: float) -> None:
     for trial in group.trials:
         log(folder, trial.name, dict.fromkeys(range(EVERY, LENGTH + 1, EVERY), kid))
         write_outcome(folder / trial.name, Outcome(state="finished", final={"kid": kid}, best={"kid": kid}))
+
+
+def finished_search(folder: Path, kids: Sequence[float]) -> Searches:
+    """A search whose groups have these KIDs."""
+    source = searches(folder, plan(trials=len(kids)))
+    while source.next():
+        pass
+    for group, kid in zip(source.searches[0].groups, kids, strict=True):
+        finish(folder, group, kid)
+    return source
 
 
 def test_the_arms_own_settings_and_the_published_ones_come_first_and_all_seeds_of_each(tmp_path: Path) -> None:
@@ -141,12 +152,8 @@ def test_a_search_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_best_by_held_out_images_is_shown_beside_the_arms_own_by_test_images(tmp_path: Path) -> None:
-    source = searches(tmp_path, plan(trials=4))
+    source = finished_search(tmp_path, (0.3, 0.2, 0.1, 0.25))
     (search,) = source.searches
-    while source.next():
-        pass
-    for group, kid in zip(search.groups, (0.3, 0.2, 0.1, 0.25), strict=True):
-        finish(tmp_path, group, kid)
     write_outcome(tmp_path / search.groups[3].trials[0].name, Outcome(state="diverged"))
     found = Found(source.searches)
     assert [(trial.arm, trial.name) for trial in found.finalists()] == [
@@ -168,12 +175,7 @@ def test_the_best_by_held_out_images_is_shown_beside_the_arms_own_by_test_images
 
 
 def test_the_arms_own_settings_are_shown_once_where_they_are_the_best(tmp_path: Path) -> None:
-    source = searches(tmp_path, plan(trials=4))
-    (search,) = source.searches
-    while source.next():
-        pass
-    for group, kid in zip(search.groups, (0.1, 0.2, 0.3, 0.25), strict=True):
-        finish(tmp_path, group, kid)
+    source = finished_search(tmp_path, (0.1, 0.2, 0.3, 0.25))
     found = Found(source.searches)
     assert [trial.arm for trial in found.finalists()] == ["began, as it was"] * 2
     assert found.lines()[1].endswith("these are its own settings")

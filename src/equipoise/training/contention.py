@@ -58,7 +58,8 @@ class Contention:
 
     def __init__(self, run: Path, device: torch.device) -> None:
         self.run, self.load, self.since = run, BackgroundLoad(), time.monotonic()
-        self.asked = device.type != "cpu"
+        # The other processes of a run would be taken for other programs
+        self.asked = device.type != "cpu" or (torch.distributed.is_available() and torch.distributed.is_initialized())
 
     def advice(self) -> str | None:
         """What to say now, or None."""

@@ -85,8 +85,7 @@ class Recorder:
         self.make_kid, self.closing_score = kid, closing_score
         self.kid: PeriodicKID | None = None
         self.report_due = time.monotonic() + REPORT_SECONDS
-        # The other processes of a run would be taken for other programs
-        self.contention = Contention(run.path, train_state.device) if run.config.devices == 1 else None
+        self.contention = Contention(run.path, train_state.device)
         new = not run.checkpoints()
         with writing(run.path):
             self.rewind(-1 if new else train_state.images)
@@ -151,7 +150,7 @@ class Recorder:
     def metrics(self, means: dict[str, float]) -> None:
         """Log the means of the steps since the last line."""
         self._log({"images": self.train_state.images, "lr": self.train_state.lr, **means})
-        if self.contention and (advice := self.contention.advice()):
+        if advice := self.contention.advice():
             self.event("info", "contention", advice)
 
     def samples(self) -> None:
