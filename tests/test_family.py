@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from equipoise.bench.steps import take_step
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, make_launcher
 from equipoise.networks import MLP, MLPAutoencoder, build_players
@@ -26,7 +27,6 @@ from equipoise.training.distributed import Distributed, make_distributed
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import Optimizers, train_step
 from family import CASES, FAKE, LATENT, LOG_PROB, REAL, A, B, C, W
-from steps import take_step
 
 SHAPE, ROWS, STEPS = (1, 2, 3), 6, 3
 EVERY = sorted(OBJECTIVES)

@@ -1,19 +1,22 @@
 """The textbook's step computes the same weights as equipoise's, so that their times can be compared."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from equipoise.bench import TEXTBOOK, Textbook
 from equipoise.bench.benchmark import Case
+from equipoise.bench.steps import take_step
 from equipoise.config.train_config import TrainConfig
+from equipoise.networks import DCGANAutoencoder
+from equipoise.objectives import BEGAN
 from equipoise.players import Players
 from equipoise.randomness import Draws
 from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
 from equipoise.training.state import DataSpec, TrainState
-from steps import take_step
 
 CPU = torch.device("cpu")
 
@@ -41,3 +44,29 @@ def test_both_steps_compute_the_same_weights(name: str) -> None:
             assert (a - b).norm() <= 1e-10 * b.norm()
     if name == "began":
         assert textbook.k == pytest.approx(train_state.objective_state["k"].item(), rel=1e-12)
+
+
+def test_both_steps_compute_the_same_weights_by_our_recipe() -> None:
+    """BEGAN as it is by default on photographs: a boundary for each image, edges, batch statistics, translation."""
+    config = TrainConfig(
+        objective=BEGAN(gamma=0.85),
+        network=DCGANAutoencoder(width=4, edges=1.0),
+        resolution=16,
+        batch=6,
+        augment=("translation",),
+        precision="fp64",
+        seed=3,
+    )
+    assert (config.update, config.n_critic, config.separate_latents) == ("alternating", 1, False)
+    train_state = TrainState(config, DataSpec((1, 16, 16)), CPU)
+    copies = (copy.deepcopy(player).to(memory_format=torch.contiguous_format) for player in train_state.players)
+    textbook = Textbook(config, Players(*copies))
+    before = [weight.clone() for weight in textbook.players.discriminator.parameters()]
+    for step in range(3):
+        inputs = replace(step_inputs(config, step), augmentations=config.augment)
+        take_step(train_state, inputs, Distributed())
+        textbook.recipe(inputs)
+    assert any((a != b).any() for a, b in zip(before, textbook.players.discriminator.parameters(), strict=True))
+    for player, expected in zip(train_state.players, textbook.players, strict=True):
+        for a, b in zip(player.state_dict().values(), expected.state_dict().values(), strict=True):
+            assert (a - b).to(torch.float64).norm() <= 1e-9 * b.to(torch.float64).norm() + 1e-12

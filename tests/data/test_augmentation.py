@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from equipoise import TrainConfig
+from equipoise.bench.steps import take_step
 from equipoise.data import Dataset, open_dataset
 from equipoise.data.augmentation import SHIFT, augment, change_colour, translate
 from equipoise.devices import SingleProcess
@@ -12,7 +13,6 @@ from equipoise.randomness import Draws
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import make_distributed
 from equipoise.training.state import DataSpec, TrainState
-from steps import take_step
 
 
 def images(*shape: int) -> torch.Tensor:

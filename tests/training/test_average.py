@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from equipoise import PRESETS, TrainConfig
+from equipoise.bench.steps import take_step
 from equipoise.config.datasets import open_dataset
 from equipoise.networks import DCGAN
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import Distributed
 from equipoise.training.state import DataSpec, TrainState
-from steps import take_step
 
 HALF_LIFE, BATCH, STEPS = 24, 8, 12
 

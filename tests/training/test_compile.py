@@ -12,7 +12,7 @@ from torch._inductor import config as inductor
 from torch._inductor.utils import clear_caches
 
 from equipoise import Run, TrainConfig, UsageError, resume, train
-from equipoise.bench.steps import SyntheticFeed
+from equipoise.bench.steps import SyntheticFeed, take_step
 from equipoise.config.presets import PRESETS
 from equipoise.devices import SingleProcess
 from equipoise.sampling.load import load_generator
@@ -20,7 +20,6 @@ from equipoise.training.batch import make_batch
 from equipoise.training.compile import PAYS_FROM, CompilePolicy, compiled
 from equipoise.training.distributed import make_distributed
 from equipoise.training.state import DataSpec, TrainState
-from steps import take_step
 
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 16)

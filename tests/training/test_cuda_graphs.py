@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from equipoise.bench.steps import take_step
 from equipoise.config.datasets import open_dataset
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
@@ -15,7 +16,6 @@ from equipoise.training.batch import StepInputs, make_batch
 from equipoise.training.cuda_graphs import WARM_UP, CUDAGraphStep, _StaticInputs
 from equipoise.training.distributed import Distributed
 from equipoise.training.state import DataSpec, TrainState
-from steps import take_step
 
 BATCH = 4
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -16,22 +16,25 @@ from torch.optim import Adam
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks.autoencoder import ConvELU, upsample
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
+from equipoise.objectives.base import Batch
 from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
 from equipoise.training.batch import StepInputs
+from equipoise.training.schedule import decay, warmup
 
 
 class Textbook:
     """Both players with an optimizer each.
 
     Args:
-        config: an objective of TEXTBOOK with its published settings.
+        config: an objective of TEXTBOOK with its published settings; for `recipe`, any without labels and conditions.
         players: the networks as they were built.
     """
 
     def __init__(self, config: TrainConfig, players: Players) -> None:
         self.config, self.players, self.k, self.steps = config, players, 0.0, 0
+        self.state = config.objective.initial_state(1)
         for player in players:
             player.apply(_use_plain_layers)
         rates, betas = (config.lr * config.lr_ratio, config.lr), (config.beta1, config.beta2)
@@ -77,6 +80,27 @@ class Textbook:
         self._update(self.d_optimizer, score_fake - score_real + objective.weight * penalty)
         if (self.steps + 1) % self.config.n_critic == 0:
             self._update(self.g_optimizer, -discriminator(generator(inputs.latent_g).images).score.mean())
+
+    def recipe(self, inputs: StepInputs) -> None:
+        """Any objective at settings that are not its published ones, the players in turn, with images augmented.
+
+        So would our recipe be written in the way of public code: the losses are ours, the passes are not.
+        """
+        config, (generator, discriminator) = self.config, self.players
+        objective, images = config.objective, self.steps * config.batch
+        rate = config.lr * warmup(images, config.warmup) * decay(images, config.images, config.lr_decay)
+        self.g_optimizer.param_groups[0]["lr"], self.d_optimizer.param_groups[0]["lr"] = rate * config.lr_ratio, rate
+        fake = generator(inputs.latent)
+        fake = replace(fake, images=inputs.augment(fake.images, "fake"))
+        real, detached = inputs.augmented_real(), fake.images.detach()
+        outputs = discriminator(real), discriminator(detached)
+        batch = Batch(real, inputs.latent, fake, *outputs, discriminator, inputs.draws)
+        of_d = objective.discriminator_loss(batch, self.state)
+        self._update(self.d_optimizer, of_d.value)
+        of_g = objective.generator_loss(replace(batch, d_fake=discriminator(fake.images)), self.state)
+        self._update(self.g_optimizer, of_g.value)
+        self.state = objective.adapt(self.state, of_d.aux | of_g.aux)
+        self.steps += 1
 
     @staticmethod
     def _update(optimizer: Adam, loss: Tensor) -> None:
