@@ -1,5 +1,7 @@
 """The learning rate over a run."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from equipoise.data import normalise
 from equipoise.randomness import Draws
 from equipoise.training.batch import StepInputs
 from equipoise.training.distributed import Distributed
-from equipoise.training.schedule import Plateau, decay, warmup
+from equipoise.training.schedule import Plateau, decay, lowest_if_stalled, warmup
 from equipoise.training.state import DataSpec, TrainState
 from equipoise.training.step import train_step
 
@@ -96,3 +98,16 @@ def test_halving_keeps_adams_moments() -> None:
     assert len(moments) == sum(1 for player in train_state.players for _ in player.parameters())
     assert all(torch.equal(now[name], before[name]) for name in moments)
     assert all(now[name].abs().sum() > 0 for name in moments)
+
+
+def test_a_lowest_score_is_stalled_once_it_is_old_by_scores_and_by_images() -> None:
+    falling = [(10 * step, 1 / step) for step in range(1, 11)]
+    assert lowest_if_stalled([]) is None
+    assert lowest_if_stalled(falling) is None
+    flat = [(100 + 10 * step, 0.1) for step in range(1, 6)]
+    assert lowest_if_stalled([*falling, *flat[:4]]) is None, "four scores later"
+    assert lowest_if_stalled([*falling, *flat]) == (100, 0.1), "five scores later, 50 of 150 images"
+    assert lowest_if_stalled([*falling, *((100 + step, 0.2) for step in range(1, 50))]) is None, "49 of 149 images"
+    assert lowest_if_stalled([*falling, *((100 + step, 0.2) for step in range(1, 51))]) == (100, 0.1)
+    assert lowest_if_stalled([(10, math.nan), (20, math.inf)]) is None
+    assert lowest_if_stalled([*falling, *((images, math.nan) for images, _ in flat)]) is None, "no scores at all"

@@ -26,10 +26,13 @@ from equipoise.networks.players import Discriminator, EnergyDiscriminator
 from equipoise.objectives import BEGAN, OBJECTIVES
 from equipoise.randomness import keyed_generator, latents
 from equipoise.runs.checkpoint import load
+from equipoise.runs.listing import read_status
+from equipoise.runs.numbered import images_of
 from equipoise.sampling.load import load_generator
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import Distributed
 from equipoise.training.health import not_finite
+from equipoise.training.schedule import lowest_if_stalled
 from equipoise.views.figures import grid
 
 
@@ -280,6 +283,34 @@ def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: 
     assert any("stalled" in event["message"] for event in run.rows("events.jsonl"))
     before = contents(run)
     assert contents(equipoise.resume(run.path, quiet=True))[1:] == before[1:], "converged is finished"
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_until_converged_goes_by_kid_where_the_rate_is_constant(
+    small: TrainConfig, tmp_path: Path, devices: int
+) -> None:
+    """The lowest KID comes at some time; five scores and half as long later it ends, in every process."""
+    config = small.with_changes(
+        images=4_000, until_converged=True, lr_patience=0, score_every=32, score_count=20, sample_every=4_000
+    ).with_changes(checkpoint_every=4_000, devices=devices)
+    run = equipoise.train(config, tmp_path / "run", quiet=True)
+    scores = [(int(row["images"]), row["kid"]) for row in run.rows() if "kid" in row]
+    end, best = scores[-1][0], min(scores, key=lambda score: score[1])
+    assert lowest_if_stalled(scores) == best
+    assert lowest_if_stalled(scores[:-1]) is None
+    assert end < 4_000
+    assert int(run.checkpoints()[-1].stem) == int(run.samples()[-1].stem) == run.rows()[-1]["images"] == end
+    assert images_of(run.best_checkpoint()) == best[0]
+    [said] = [event["message"] for event in run.rows("events.jsonl") if event["kind"] == "converged"]
+    assert said.startswith(f"converged: KID has been no lower since {best[0]:,} images (")
+    assert read_status(run.path).state == "finished"
+    before = contents(run)
+    assert contents(equipoise.resume(run.path, quiet=True))[1:] == before[1:], "converged is finished"
+
+
+def test_until_converged_without_a_signal_is_refused(small: TrainConfig) -> None:
+    with pytest.raises(UsageError, match="--until-converged goes by KID here: say how often to score"):
+        small.with_changes(until_converged=True, lr_patience=0)
 
 
 def test_batch_larger_than_the_data(small: TrainConfig, tmp_path: Path) -> None:

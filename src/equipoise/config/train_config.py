@@ -85,7 +85,8 @@ class TrainConfig(DataSettings):
     on_divergence: Literal["stop", "rollback"] = "stop"
     """Response to divergence: stop, or at most three times go back to a good checkpoint at half the learning rate."""
     until_converged: bool = False
-    """Early stop once the convergence measure stalls at the minimum learning rate."""
+    """Early stop: once the convergence measure stalls at the minimum learning rate where the rate follows it, else once
+    the lowest KID is five scores and a third of the run old."""
     prior: Prior = "normal"
     """Distribution of the latents: U[-1, 1] or N(0, 1)."""
     ema: CountOrZero = 10_000
@@ -142,8 +143,18 @@ class TrainConfig(DataSettings):
                 f"{self.objective_name} with these settings differentiates its penalty twice, which compiled networks "
                 "cannot: use --compile never"
             )
-        if self.until_converged and (self.objective.convergence_measure is None or self.lr_patience == 0):
-            raise UsageError("--until-converged needs an objective with a convergence measure and --lr-patience > 0")
+        if self.until_converged and not self.score_every and not self.rate_follows_measure:
+            raise UsageError("--until-converged goes by KID here: say how often to score, as with --score-every 20k")
+
+    @property
+    def rate_follows_measure(self) -> bool:
+        """Whether the learning rate is halved where the objective's convergence measure stalls."""
+        return self.lr_patience > 0 and self.objective.convergence_measure is not None
+
+    @property
+    def ends_by_kid(self) -> bool:
+        """Whether training stops once KID has stalled."""
+        return self.until_converged and not self.rate_follows_measure
 
     @property
     def objective_name(self) -> str:

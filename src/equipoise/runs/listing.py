@@ -19,6 +19,7 @@ from equipoise.runs.numbered import images_of, numbered_files
 from equipoise.runs.run import CHECKPOINT, CONFIG, Run
 
 State = Literal["running", "finished", "interrupted", "diverged", "imported", "empty", "unreadable"]
+CONVERGED = "converged"  # kind of the event with which a run ends by its scores, before its last image
 LATEST = 10  # checkpoints and samples between which the speed is taken
 
 
@@ -120,6 +121,7 @@ def _status(run: Run, free: bool | None) -> RunStatus:
     if running and rows:
         images = rows[-1]["images"]
     health = standing(events)
+    stalled = any(row["kind"] == CONVERGED and row["images"] == images for row in events)
 
     state: State = "interrupted"
     if running:
@@ -128,7 +130,7 @@ def _status(run: Run, free: bool | None) -> RunStatus:
         state = "unreadable" if damage else "empty"
     elif checkpoint[1].imported:
         state = "imported"
-    elif images >= run.config.images or (run.config.until_converged and checkpoint[1].plateau.converged):
+    elif images >= run.config.images or (run.config.until_converged and (checkpoint[1].plateau.converged or stalled)):
         state = "finished"
     elif any(event["level"] == "error" and kind != "data" for kind, event in health.items()):
         state = "diverged"

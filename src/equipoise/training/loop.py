@@ -53,13 +53,15 @@ class Due:
             halved: whether the learning rate was halved, which is said.
             stopping: whether a signal has come.
         """
-        config, images, last = train_state.config, train_state.images, train_state.finished
+        config, images = train_state.config, train_state.images
 
         def reached(every: int) -> bool:
             """Whether the last step reached or passed a multiple of `every` images; of 0 there is none."""
             return every > 0 and images // every > (images - config.batch) // every
 
+        last = train_state.finished
         score = config.score_every > 0 and (reached(config.score_every) or last)
+        last = last or (score and config.ends_by_kid)  # as it may turn out to be
         keep = reached(config.checkpoint_every) or reached(config.keep_every)
         return cls(
             lr=halved,
@@ -83,6 +85,7 @@ def train_loop(
 ) -> Outcome:
     """Train until the end, convergence, a signal, or what cannot go on; every process leaves alike."""
     compile_policy = CompilePolicy(train_state)
+    _share_stall(train_state, distributed)
     while not train_state.finished:
         # Batch: this process's share of the images and latents that come next
         inputs = on_all(distributed, lambda: _read_batch(train_state, dataset, distributed, stop))
@@ -115,6 +118,8 @@ def train_loop(
             if isinstance(recorded, str):
                 return Outcome("refused", train_state.images, recorded)
             problem = recorded
+            if due.score:
+                _share_stall(train_state, distributed)
 
         # Back to the last good checkpoint, on to the next step, or the end
         if message := distributed.first_error(problem.message if problem else ""):
@@ -124,6 +129,11 @@ def train_loop(
         elif signal and not train_state.finished:
             return Outcome("interrupted", train_state.images, signal=signal)
     return Outcome("finished", train_state.images)
+
+
+def _share_stall(train_state: TrainState, distributed: Distributed) -> None:
+    """Let all processes know whether KID has stalled, which the first one has recorded."""
+    train_state.kid_stalled = bool(distributed.all_reduce_max(train_state.kid_stalled))
 
 
 def _read_batch(train_state: TrainState, dataset: Dataset, distributed: Distributed, stop: Stop) -> StepInputs:

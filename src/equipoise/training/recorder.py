@@ -14,11 +14,13 @@ from equipoise.errors import printable
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.files import writing
+from equipoise.runs.listing import CONVERGED
 from equipoise.runs.numbered import images_of
 from equipoise.runs.run import Run
 from equipoise.training.contention import Contention
 from equipoise.training.health import Finding, diagnose
 from equipoise.training.sample_grid import SampleGrid
+from equipoise.training.schedule import lowest_if_stalled
 from equipoise.training.state import TrainState
 from equipoise.views.board import NoBoard, open_board
 from equipoise.views.report import write_report
@@ -122,6 +124,7 @@ class Recorder:
             {finding.kind for finding in diagnose(self.rows, self.config)} if self.rows else set[str]()
         )
         self.best = self._best_score()
+        self.train_state.kid_stalled = self._stall() is not None
         self.board = open_board(self.run.path, purge_step=images + 1)
 
     def event(self, level: str, kind: str, message: str, images: int | None = None) -> None:
@@ -176,6 +179,10 @@ class Recorder:
         self._log(row)
         if math.isfinite(row["kid"]) and (not self.best or row["kid"] < self.best["kid"]):
             self.best = row
+        if (lowest := self._stall()) and not self.train_state.kid_stalled:
+            self.train_state.kid_stalled = True
+            images, kid = lowest
+            self.event("info", CONVERGED, f"converged: KID has been no lower since {images:,} images ({kid:.3g})")
 
     def checkpoint(self) -> None:
         """Save everything that moves, and draw the curves and the report if it is time."""
@@ -209,6 +216,11 @@ class Recorder:
         for name, value in measures.items():
             self.board.add_scalar(name, value, int(row["images"]))
         self.display.update(int(row["images"]), measures)
+
+    def _stall(self) -> tuple[int, float] | None:
+        """Images and KID of the lowest score, if it is so old that training is to stop, where it goes by that."""
+        scores = [(int(row["images"]), row["kid"]) for row in self.rows if "kid" in row]
+        return lowest_if_stalled(scores) if self.config.ends_by_kid else None
 
     def _best_score(self) -> dict[str, float]:
         """The line with the best KID of those whose checkpoint is still there, which is then kept; else nothing."""

@@ -1,8 +1,11 @@
-"""The learning rate: a warm-up, a halving whenever the convergence measure stalls, and a decay at the end."""
+"""The learning rate: a warm-up, a halving whenever the convergence measure stalls, a decay; and when to stop."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+STALLED_SCORES, STALLED_SHARE = 5, 1 / 3  # without a lower KID, and of the images seen: scores scatter, runs are slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +50,17 @@ def warmup(images_seen: int, length: int) -> float:
 def decay(images_seen: int, images: int, share: float) -> float:
     """The factor of a linear decay to 0 over the final `share` of a run of `images`, in [0, 1]."""
     return min(1.0, (images - images_seen) / (share * images)) if share else 1.0
+
+
+def lowest_if_stalled(scores: Sequence[tuple[int, float]]) -> tuple[int, float] | None:
+    """The lowest KID, if it is so old that no lower one is to be expected; else None.
+
+    Args:
+        scores: images seen and KID, in the order of time; a score that is not finite is no score.
+    """
+    finite = [score for score in scores if math.isfinite(score[1])]
+    if not finite:
+        return None
+    place = min(range(len(finite)), key=lambda place: finite[place][1])
+    later, (last, _), best = len(finite) - 1 - place, finite[-1], finite[place]
+    return best if later >= STALLED_SCORES and last - best[0] >= STALLED_SHARE * last else None

@@ -57,6 +57,7 @@ class TrainState:
         accumulator: sums of the measures since the last line of metrics.
         schedule_window: sum of the convergence measure in the schedule's open window, which lines of metrics leave.
         images: seen so far, with repetition.
+        kid_stalled: whether KID has been no lower for so long that training is to stop, where it goes by that.
         rollbacks: times that training went back to a checkpoint and halved its learning rate.
         processes: that the run began with, whatever their number now: the order of shards is that of so many.
     """
@@ -80,7 +81,7 @@ class TrainState:
         self.plateau, self.schedule_window = Plateau(), MetricAccumulator()
         self.accumulator, self.images = MetricAccumulator(), 0
         self.generator_steps, self.critic_steps_since = 0, 0
-        self.rollbacks, self.processes = 0, processes
+        self.kid_stalled, self.rollbacks, self.processes = False, 0, processes
 
     def use_players(self, players: Players) -> None:
         """Let steps call these networks from now on: `players`, or compiled versions of them."""
@@ -99,7 +100,8 @@ class TrainState:
     @property
     def finished(self) -> bool:
         """Whether all images are seen, or the run was to stop once converged, and has converged."""
-        return self.images >= self.config.images or (self.config.until_converged and self.plateau.converged)
+        converged = self.config.until_converged and (self.plateau.converged or self.kid_stalled)
+        return self.images >= self.config.images or converged
 
     @property
     def generator_moves(self) -> bool:
