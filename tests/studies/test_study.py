@@ -19,7 +19,7 @@ from equipoise.runs.run import Run
 from equipoise.studies.plan import Study, read_study
 from equipoise.studies.report import write_report
 from equipoise.studies.study import checked_configs, scoring_of
-from equipoise.studies.trials import all_trials, read_lengths, read_outcome, read_progress
+from equipoise.studies.trials import all_trials, arm_config, read_lengths, read_outcome, read_progress, trial_config
 from equipoise.studies.worker import run_trial
 
 TINY = {"resolution": 16, "width": 4, "log-every": 64}
@@ -309,3 +309,12 @@ def test_a_file_that_is_no_study_is_refused(text: str, said: str, tmp_path: Path
     refused = within("study", "study.yaml", "--out", "s", "--dry-run")
     assert refused.returncode == 2
     assert said in refused.stderr
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_example_is_a_study(file: Path) -> None:
+    plan = read_study(file)
+    for arm in plan.expanded.values():
+        config = arm_config(plan, arm, plan.data[0])
+        assert config.objective_name == arm.objective
+        assert trial_config(plan, config, plan.budget.images or 100_000, seed=1).seed == 1
