@@ -7,6 +7,7 @@ the loss in KID where the run was trained.
 """
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -30,6 +31,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "export.md"
 ROUNDS, BATCHES = 5, (1, 64)
 NETWORKS: dict[str, tuple[str, Network, int]] = {  # objective, network, side
     "autoencoder, 64 wide, 32x32": ("began", Autoencoder(width=64, latent=32), 32),
+    "autoencoder, 64 wide, 64x64": ("began", Autoencoder(width=64, latent=64), 64),
     "autoencoder, 128 wide, 64x64": ("began", Autoencoder.paper(), 64),
     "dcgan, 64 wide, 64x64": ("gan", DCGAN(width=64, latent=100), 64),
 }
@@ -86,14 +88,23 @@ def lines_of(name: str, run: Run, home: Path, seconds: float, *, trained: bool) 
         images: Tensor = exported.generator(**inputs)
         return images
 
+    channels_last = copy.deepcopy(exported.generator).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def pytorch_bf16(inputs: dict[str, Tensor]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            images: Tensor = channels_last(**inputs)
+        return images
+
     files = {"fp32": "generator.onnx", "fp16": "generator-fp16.onnx", "int8": "generator-int8.onnx"}
-    calls: dict[str, Callable[[dict[str, Tensor]], object]] = {"PyTorch fp32": pytorch}
+    calls: dict[str, Callable[[dict[str, Tensor]], object]] = {"PyTorch fp32": pytorch, "PyTorch bf16": pytorch_bf16}
     calls |= {
         f"onnxruntime {kind}": open_session(str(home / file), threads=torch.get_num_threads())
         for kind, file in files.items()
     }
     speeds = {rows: images_per_second(calls, exported.inputs(rows), seconds) for rows in BATCHES}
-    sizes = {"PyTorch fp32": sum(each.numel() * 4 for each in exported.generator.parameters())}
+    weights = sum(each.numel() * 4 for each in exported.generator.parameters())
+    sizes = {"PyTorch fp32": weights, "PyTorch bf16": weights}
     sizes |= {f"onnxruntime {kind}": (home / file).stat().st_size for kind, file in files.items()}
     kid = {"onnxruntime int8": f"{loss['loss']:+.4f} (from {loss['fp32']:.4f})"} if trained else {}
     return [
@@ -128,9 +139,10 @@ def main() -> None:
         f"`python -m benchmarks.export{' --run runs/demo' if arguments.run else ''} --seconds {arguments.seconds:g}`: "
         f"images a second on {arguments.threads} of {os.cpu_count()} cores of {machine['device']} "
         f"({', '.join(machine['features'])}), the median of {ROUNDS} turns, taken in turn; in brackets relative to "
-        f"PyTorch {torch.__version__}. The seconds of one thread are those that it computed. fp16 is computed in "
-        "fp32 where a CPU's kernels have no other. The loss in KID is of 1,000 samples, by the features that "
-        "fit the data.\n\n"
+        f"PyTorch {torch.__version__}. The seconds of one thread are those that it computed. PyTorch's "
+        "bf16 is as `equipoise sample` draws where the hardware multiplies it: under autocast, channels-last. fp16 is "
+        "computed in fp32 where a CPU's kernels have no other. The loss in KID is of 1,000 samples, by the features "
+        "that fit the data.\n\n"
         "| Generator | | images/s, batch 1 | images/s, batch 64 | size | KID lost |\n|---|---|---|---|---|---|\n"
     )
     RESULTS.write_text(head + "\n".join(table) + "\n")
