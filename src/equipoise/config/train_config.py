@@ -85,8 +85,7 @@ class TrainConfig(DataSettings):
     on_divergence: Literal["stop", "rollback"] = "stop"
     """Response to divergence: stop, or at most three times go back to a good checkpoint at half the learning rate."""
     until_converged: bool = False
-    """Early stop: once the convergence measure stalls at the minimum learning rate where the rate follows it, else once
-    the lowest KID is five scores and a third of the run old."""
+    """Early stop: once the lowest KID is old; where the rate follows the convergence measure, once that stalls."""
     prior: Prior = "normal"
     """Distribution of the latents: U[-1, 1] or N(0, 1)."""
     ema: CountOrZero = 10_000

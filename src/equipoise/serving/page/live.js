@@ -80,6 +80,8 @@ export function open(place, argument, signal) {
       draw();
       return metrics.place;
     };
+    const failed = (error) => control.signal.aborted || run.card.failed(error.message); // it may be deleted by now
+    const fetchAgain = () => fetchAll().catch(failed);
     const begin = async () => {
       const place = await fetchAll();
       if (control.signal.aborted) return;
@@ -87,17 +89,17 @@ export function open(place, argument, signal) {
         metrics: (row) => {
           append(run.columns, row);
           run.card.measures(latest(run.columns));
-          if (run.columns.images.length > 3 * POINTS) fetchAll();
+          if (run.columns.images.length > 3 * POINTS) fetchAgain();
           else draw();
         },
         sample: ({ images }) => run.card.sample(images),
         status: (status) => run.card.status(status),
         health: (event) => run.card.event(event),
-        rewound: fetchAll, // the run went back to a checkpoint
+        rewound: fetchAgain, // the run went back to a checkpoint
       }, place);
       control.signal.addEventListener("abort", stop);
     };
-    begin().catch((error) => control.signal.aborted || run.card.failed(error.message));
+    begin().catch(failed);
     return run;
   }
 

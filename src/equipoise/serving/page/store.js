@@ -30,7 +30,7 @@ class Store extends EventTarget {
       gone: ({ id }) => {
         this.runs.delete(id);
         this.#changed();
-        if (this.newest === id) this.load(); // another is the newest now
+        if (this.newest === id) this.load().catch(() => {}); // another is the newest now
       },
     });
   }
