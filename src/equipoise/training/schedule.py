@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import linear_regression
 from typing import Any
 
 STALLED_SCORES, STALLED_SHARE = 5, 1 / 3  # without a lower KID, and of the images seen: scores scatter, runs are slow
@@ -55,12 +56,17 @@ def decay(images_seen: int, images: int, share: float) -> float:
 def lowest_if_stalled(scores: Sequence[tuple[int, float]]) -> tuple[int, float] | None:
     """The lowest KID, if it is so old that no lower one is to be expected; else None.
 
+    A first image that is gray all over can have a lower KID than the strokes that come of it for half of a run. So it
+    is not enough that the lowest is old: a line through the later half of the scores must not fall either.
+
     Args:
         scores: images seen and KID, in the order of time; a score that is not finite is no score.
     """
     finite = [score for score in scores if math.isfinite(score[1])]
-    if not finite:
+    if len(finite) < 2 * STALLED_SCORES:
         return None
     place = min(range(len(finite)), key=lambda place: finite[place][1])
-    later, (last, _), best = len(finite) - 1 - place, finite[-1], finite[place]
-    return best if later >= STALLED_SCORES and last - best[0] >= STALLED_SHARE * last else None
+    later, last, lowest = len(finite) - 1 - place, finite[-1][0], finite[place]
+    falls = linear_regression(*zip(*finite[len(finite) // 2 :], strict=True)).slope < 0
+    old = later >= STALLED_SCORES and last - lowest[0] >= STALLED_SHARE * last
+    return lowest if old and not falls else None
