@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from benchmarks import this_machine
 from equipoise.bench import Textbook
 from equipoise.bench.benchmark import ROUNDS, SYNTHETIC_BATCHES, Case
-from equipoise.bench.machine import describe
 from equipoise.bench.steps import Step, SyntheticFeed, equipoise_step, textbook_step
 from equipoise.bench.timing import count_flops, peak_memory, time_interleaved
 from equipoise.devices import SingleProcess
@@ -131,11 +131,9 @@ def main() -> None:
         rate, flops = case.batch / times[name].median, count_flops(steps[name], 1) / case.batch / 1e9
         lines.append(f"| {name} | {rate:.1f} | {slower} | {flops:.1f} | {peak_memory(build, CPU, 1) / 2**20:.0f} MiB |")
         print(lines[-1], flush=True)
-    machine = describe(CPU)
     about = (
         f"`python -m benchmarks.parts --resolution {case.resolution} --width {case.width} --batch {case.batch} "
-        f"--precision {case.precision}`: BEGAN on {machine['threads']} cores of {machine['device']} "
-        f"({', '.join(machine['features'])}), torch {machine['torch']}; medians of {ROUNDS} rounds side by side, with "
+        f"--precision {case.precision}`: BEGAN on {this_machine()}; medians of {ROUNDS} rounds side by side, with "
         "their range."
     )
     name = f"parts-{case.precision}.md"

@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,8 +67,9 @@ class Trainer(NamedTuple):
     generator: nn.Module
 
 
+@cache
 def recipe(data: str) -> TrainConfig:
-    """The settings by which `equipoise train began` trains on these images."""
+    """The settings by which `equipoise train began` trains on these images; chosen once, alike for all runs."""
     config = PRESETS["began"]["default"].with_changes(data=data)
     config = fill_in(config, ()).config if is_chosen_for(data) else config
     return config.with_changes(score_count=400)
@@ -95,7 +97,8 @@ def textbook_steps_trainer(config: TrainConfig, feed: Feed, launcher: Launcher) 
     textbook = Textbook(config, train_state.players)
 
     def step() -> None:
-        textbook.recipe(make_batch(config, feed, train_state.images, Distributed(), launcher.device))
+        inputs = make_batch(config, feed, train_state.images, Distributed(), launcher.device)
+        textbook.recipe(inputs, train_state.lr)
         train_state.finish_step(textbook.state, {})
 
     return Trainer(step, lambda: train_state.images, train_state.ema)

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks import this_machine
 from benchmarks.parts import AUTOENCODER, ablated_step
 from equipoise.bench.benchmark import ROUNDS, Case
-from equipoise.bench.machine import describe
 from equipoise.bench.timing import time_interleaved
 from equipoise.networks import Autoencoder
 from equipoise.networks.autoencoder import elu
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 COMPILED_ELU = torch.compile(F.elu, dynamic=True)
 
 
-class Trial(NamedTuple):
+class Alternative(NamedTuple):
     """Two ways to the same end: what is done, and what was tried instead."""
 
     name: str
@@ -43,7 +43,7 @@ def images(channels: int, side: int, batch: int = BATCH) -> Tensor:
     return torch.randn(batch, channels, side, side).bfloat16().contiguous(memory_format=torch.channels_last)
 
 
-def activation_after_convolution(side: int) -> Trial:
+def activation_after_convolution(side: int) -> Alternative:
     """Leaky ReLU stands for ELU, which torch does not hand on to oneDNN: what a post-operation can give at most."""
     x, weight, bias = images(WIDTH, side), images(WIDTH, 3, WIDTH), torch.randn(WIDTH).bfloat16()
 
@@ -57,16 +57,16 @@ def activation_after_convolution(side: int) -> Trial:
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, one, one, one, 1, *post)
         return out
 
-    return Trial(f"convolution and activation in one, {side}²", done, tried)
+    return Alternative(f"convolution and activation in one, {side}²", done, tried)
 
 
-def compiled_activation(side: int) -> Trial:
+def compiled_activation(side: int) -> Alternative:
     """ELU in place, as it follows every convolution, and one kernel of Inductor's."""
     x = images(WIDTH, side)
-    return Trial(f"ELU compiled by Inductor, {side}²", lambda: elu(x), lambda: COMPILED_ELU(x))
+    return Alternative(f"ELU compiled by Inductor, {side}²", lambda: elu(x), lambda: COMPILED_ELU(x))
 
 
-def compiled_gradient(side: int) -> Trial:
+def compiled_gradient(side: int) -> Alternative:
     """ELU's gradient from its output, and one kernel of Inductor's."""
     out, gradient = elu(images(WIDTH, side)), images(WIDTH, side)
 
@@ -79,10 +79,10 @@ def compiled_gradient(side: int) -> Trial:
 
     compiled = torch.compile(by_input)
     assert torch.allclose(done(), compiled(gradient, out), rtol=0.02, atol=0.02)  # bf16 has eight bits
-    return Trial(f"ELU's gradient compiled by Inductor, {side}²", done, lambda: compiled(gradient, out))
+    return Alternative(f"ELU's gradient compiled by Inductor, {side}²", done, lambda: compiled(gradient, out))
 
 
-def gradient_by_weights(side: int) -> Trial:
+def gradient_by_weights(side: int) -> Alternative:
     """The gradient by the weights, and nine products of shifted views over all pixels, from one padded copy."""
     x, gradient, weight = images(WIDTH, side), images(WIDTH, side), images(WIDTH, 3, WIDTH)
 
@@ -105,10 +105,10 @@ def gradient_by_weights(side: int) -> Trial:
 
     # In bf16 both round: they are the same to a few parts in a hundred of the largest
     assert (done() - tried()).abs().max() <= 0.05 * done().abs().max()
-    return Trial(f"gradient by the weights as nine products, {side}²", done, tried)
+    return Alternative(f"gradient by the weights as nine products, {side}²", done, tried)
 
 
-def split_gradient_by_weights(side: int) -> Trial:
+def split_gradient_by_weights(side: int) -> Alternative:
     """The gradient by the weights of the batch, and the sum of those of its two halves."""
     x, gradient, weight = images(WIDTH, side), images(WIDTH, side), images(WIDTH, 3, WIDTH)
 
@@ -118,14 +118,14 @@ def split_gradient_by_weights(side: int) -> Trial:
         )[1]
 
     halves = slice(0, BATCH // 2), slice(BATCH // 2, BATCH)
-    return Trial(
+    return Alternative(
         f"gradient by the weights in two halves, {side}²",
         lambda: by_weights(slice(None)),
         lambda: by_weights(halves[0]) + by_weights(halves[1]),
     )
 
 
-def both_halves_forward(side: int) -> Trial:
+def both_halves_forward(side: int) -> Alternative:
     """The discriminator's forward passes over real and generated images, one after the other and as one."""
     players: Players = Autoencoder(width=WIDTH).build((3, side, side))
     discriminator = players.discriminator.to(memory_format=torch.channels_last)
@@ -137,7 +137,7 @@ def both_halves_forward(side: int) -> Trial:
             return [discriminator(batch).score for batch in batches]
 
     name = f"both halves through D in one forward pass, {side}²"
-    return Trial(name, lambda: forward(real, fake), lambda: forward(both))
+    return Alternative(name, lambda: forward(real, fake), lambda: forward(both))
 
 
 class CompiledELU(torch.autograd.Function):
@@ -157,21 +157,21 @@ class CompiledELU(torch.autograd.Function):
         return by_x
 
 
-def whole_step(side: int) -> Trial:
+def whole_step(side: int) -> Alternative:
     """BEGAN's step as it is, and with every ELU compiled by Inductor, and nothing else."""
     return changed_step(f"a whole step with ELU compiled by Inductor, {side}²", side, CompiledELU.apply)
 
 
-def step_without_activations(side: int) -> Trial:
+def step_without_activations(side: int) -> Alternative:
     """BEGAN's step as it is, and with no activation at all: what any faster ELU can give at most."""
     return changed_step(f"a whole step without any ELU, {side}²", side, lambda x: x)
 
 
-def changed_step(name: str, side: int, activation: Callable[[Tensor], Any]) -> Trial:
+def changed_step(name: str, side: int, activation: Callable[[Tensor], Any]) -> Alternative:
     """BEGAN's step with another activation."""
     case = Case("began", side, WIDTH, BATCH, "bf16")
     changed = ablated_step(case, None, lambda: patch(f"{AUTOENCODER}.elu", activation))
-    return Trial(name, ablated_step(case, None, nullcontext), changed)
+    return Alternative(name, ablated_step(case, None, nullcontext), changed)
 
 
 def main() -> None:
@@ -192,18 +192,16 @@ def main() -> None:
     lines = ["| tried | done: ms | tried: ms | so many times as fast |", "|---|---|---|---|"]
     for make, sides in kinds:
         for side in sides:
-            trial = make(side)
-            steps = {"done": trial.done, "tried": trial.tried}
+            alternative = make(side)
+            steps = {"done": alternative.done, "tried": alternative.tried}
             times = time_interleaved(steps, CPU, cycle=1, rounds=ROUNDS, limit=options.seconds)
             median, low, high = times["tried"].ratio_to(times["done"])
             ms = [f"{times[name].median * 1e3:.2f}" for name in steps]
-            lines.append(f"| {trial.name} | {' | '.join(ms)} | {median:.2f} ({low:.2f}-{high:.2f}) |")
+            lines.append(f"| {alternative.name} | {' | '.join(ms)} | {median:.2f} ({low:.2f}-{high:.2f}) |")
             print(lines[-1], flush=True)
-    machine = describe(CPU)
     about = (
         f"`python -m benchmarks.tried --seconds {options.seconds:g}`: a batch of {BATCH}, {WIDTH} channels, bf16, on "
-        f"{machine['threads']} core of {machine['device']} ({', '.join(machine['features'])}), torch "
-        f"{machine['torch']}; medians of {ROUNDS} rounds side by side, with their range. Leaky ReLU stands for ELU in "
+        f"{this_machine()}; medians of {ROUNDS} rounds side by side, with their range. Leaky ReLU stands for ELU in "
         "the first rows, as torch does not hand ELU on to oneDNN."
     )
     options.out.write_text("\n\n".join(["# What was tried for a faster step on a CPU", about, "\n".join(lines)]) + "\n")

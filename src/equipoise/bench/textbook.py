@@ -21,7 +21,6 @@ from equipoise.objectives.began import BEGAN
 from equipoise.objectives.wgan import WGANGP
 from equipoise.players import Players
 from equipoise.training.batch import StepInputs
-from equipoise.training.schedule import decay, warmup
 
 
 class Textbook:
@@ -81,15 +80,17 @@ class Textbook:
         if (self.steps + 1) % self.config.n_critic == 0:
             self._update(self.g_optimizer, -discriminator(generator(inputs.latent_g).images).score.mean())
 
-    def recipe(self, inputs: StepInputs) -> None:
+    def recipe(self, inputs: StepInputs, lr: float) -> None:
         """Any objective at settings that are not its published ones, the players in turn, with images augmented.
 
         So would our recipe be written in the way of public code: the losses are ours, the passes are not.
+
+        Args:
+            inputs: of the step.
+            lr: the discriminator's learning rate in this step.
         """
-        config, (generator, discriminator) = self.config, self.players
-        objective, images = config.objective, self.steps * config.batch
-        rate = config.lr * warmup(images, config.warmup) * decay(images, config.images, config.lr_decay)
-        self.g_optimizer.param_groups[0]["lr"], self.d_optimizer.param_groups[0]["lr"] = rate * config.lr_ratio, rate
+        objective, (generator, discriminator) = self.config.objective, self.players
+        self.g_optimizer.param_groups[0]["lr"], self.d_optimizer.param_groups[0]["lr"] = lr * self.config.lr_ratio, lr
         fake = generator(inputs.latent)
         fake = replace(fake, images=inputs.augment(fake.images, "fake"))
         real, detached = inputs.augmented_real(), fake.images.detach()

@@ -160,7 +160,7 @@ class TrainState:
         Its means are over windows of its own: nothing that is only logged may change training.
         """
         config, name, before = self.config, self.config.objective.convergence_measure, self.plateau
-        if name is None or config.lr_patience == 0:
+        if name is None or not config.rate_follows_measure:
             return False
         self.schedule_window.add({name: measures[name]})
         if self.schedule_window.steps * config.batch < config.lr_window:
