@@ -82,6 +82,9 @@ SIDES = {"real": "real", "fake": "generated"}
 MAX_UNKNOWN = 6  # panels of measures that PANELS does not name
 MAX_POINTS = 2_000  # of a line; more are averaged
 FEW = 40  # points that are shown as such, unsmoothed
+WIDTH, ROW = 9.0, 2.3  # inches: of a figure of curves, and from one row of panels to the next
+LEFT, RIGHT = 0.78, 0.16  # inches beside each panel: its unit and numbers; half of the last number below it
+TOP, ABOVE, BOTTOM = 0.18, 0.56, 0.46  # inches over all, for the title; over each panel, for its own; below all
 # Okabe and Ito's palette, told apart by the colour-blind
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, FAINT = "#333333", "#8a8a8a"
@@ -105,13 +108,26 @@ def curves(
     measures = {name: thinned(series, MAX_POINTS) for name, series in measures.items() if len(series.values)}
     panels = _panels(measures)
     rows = max(1, math.ceil(len(panels) / 2))
-    figure = Figure(figsize=(9, 0.8 + 2.3 * rows), facecolor="white", layout="constrained")
+    height = TOP + ROW * rows + BOTTOM
+    figure = Figure(figsize=(WIDTH, height), facecolor="white")
     if title:
-        figure.suptitle(_without_maths(title), x=0.012, ha="left", size=12.5, weight="bold", color=INK)
+        figure.suptitle(
+            _without_maths(title), x=0.012, y=1 - 0.08 / height, ha="left", size=12.5, weight="bold", color=INK
+        )
     if not panels:
         figure.text(0.5, 0.45, "no measures yet", ha="center", color=FAINT, size=12)
         return figure
-    cells = figure.add_gridspec(rows, 2)
+    # Places are fixed: matplotlib's constrained layout draws all text once more to find its own, half of the time.
+    cells = figure.add_gridspec(
+        rows,
+        2,
+        left=LEFT / WIDTH,
+        right=1 - RIGHT / WIDTH,
+        top=1 - (TOP + ABOVE) / height,
+        bottom=BOTTOM / height,
+        wspace=2 * (LEFT + RIGHT) / (WIDTH - 2 * (LEFT + RIGHT)),
+        hspace=ABOVE / (ROW - ABOVE),
+    )
     wide = len(panels) % 2  # an odd panel out: the first takes a whole row
     shared: Axes | None = None
     for index, panel in enumerate(panels):
@@ -210,11 +226,14 @@ def _draw_panel(
 def _style(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
     """Title, units, a quiet frame, and the legend below the title."""
     from matplotlib.ticker import EngFormatter
+    from matplotlib.transforms import ScaledTranslation
 
-    axes.set_title(panel.title, loc="left", size=10, weight="bold", color=INK, pad=20)
+    axes.set_title(panel.title, loc="left", y=1, size=10, weight="bold", color=INK, pad=20)  # y: not to be searched for
     axes.set_ylabel(panel.unit, size=8.5, color=INK)
+    unit_place = axes.transAxes + ScaledTranslation(-(LEFT - 0.18), 0, axes.get_figure().dpi_scale_trans)
+    axes.yaxis.set_label_coords(0, 0.5, transform=unit_place)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if panel.steps:
+    if panel.steps or not 1e-3 <= max(map(abs, axes.get_ylim())) < 1e5:  # else a power of ten stands over the axis
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.tick_params(labelsize=8.5, colors=INK, length=0, labelbottom=bottom)
     axes.set_xlabel("images seen" if bottom else "", size=8.5, color=INK)

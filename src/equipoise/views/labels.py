@@ -213,14 +213,14 @@ PANELS = (
     ),
     Panel(
         title="Fine detail of samples",
-        unit="share of the finest octave, samples / data",
+        unit="finest octave, samples / data",
         lines={"detail": Measure("detail", "fine detail of the samples", "1: as sharp as the data")},
         limits=POSITIVE,
         ideal=1.0,
     ),
     Panel(
         title="Grain of samples",
-        unit="share of the finest detail, samples − data",
+        unit="even detail, samples − data",
         lines={"grain": Measure("grain", "grain of the samples", "0: as little as in the data")},
         ideal=0.0,
     ),
