@@ -230,7 +230,7 @@ def _style(axes: "Axes", panel: Panel, *, bottom: bool) -> None:
 
     axes.set_title(panel.title, loc="left", y=1, size=10, weight="bold", color=INK, pad=20)  # y: not to be searched for
     axes.set_ylabel(panel.unit, size=8.5, color=INK)
-    unit_place = axes.transAxes + ScaledTranslation(-(LEFT - 0.18), 0, axes.get_figure().dpi_scale_trans)
+    unit_place = axes.transAxes + ScaledTranslation(-(LEFT - 0.18), 0, axes.figure.dpi_scale_trans)
     axes.yaxis.set_label_coords(0, 0.5, transform=unit_place)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if panel.steps or not 1e-3 <= max(map(abs, axes.get_ylim())) < 1e5:  # else a power of ten stands over the axis
