@@ -1,13 +1,16 @@
 """Axes of a study's figures, the figure of a setting that varies, and the sentences of many pairs."""
 
 import json
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from equipoise.studies.figures import against, scale_of
+from equipoise.studies.figures import against, captioned_png, scale_of
 from equipoise.studies.plan import Study
 from equipoise.studies.results import Pair, Results, compare_pairs
 from equipoise.studies.statistics import Interval
@@ -80,3 +83,9 @@ def test_of_many_pairs_those_that_an_arm_wins_by_every_trial_are_one_sentence(tm
 def test_few_pairs_have_a_sentence_each(tmp_path: Path) -> None:
     few = results(tmp_path, {})
     assert sum("gan" in sentence for sentence in pair_sentences(few, compare_pairs(few))) == 1
+
+
+def test_samples_in_colour_keep_each_of_their_colours() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    sheet = np.asarray(Image.open(BytesIO(captioned_png([("arm", Image.fromarray(pixels))]))).convert("RGB"))
+    assert {tuple(pixel) for pixel in pixels.reshape(-1, 3)} <= {tuple(pixel) for pixel in sheet.reshape(-1, 3)}

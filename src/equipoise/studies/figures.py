@@ -206,12 +206,18 @@ def sample_grids(results: Results, data: str) -> bytes | None:
         finished = [trial for trial, outcome in results.of(arm, data) if outcome.final]
         if finished and not finished[0].config.toy:
             images = sample(Run.open(results.folder / finished[0].name), SHOWN, seed=0)
-            parts.append((f"{arm}, seed {finished[0].seed}", grid(images, columns=12).convert("RGB")))
-    if not parts:
-        return None
-    data_, sheet = BytesIO(), stacked(parts)
-    sheet.quantize(128, method=Image.Quantize.MEDIANCUT).save(data_, "PNG", optimize=True)
-    return data_.getvalue()
+            parts.append((f"{arm}, seed {finished[0].seed}", grid(images, columns=12)))
+    return captioned_png(parts) if parts else None
+
+
+def captioned_png(parts: Sequence[tuple[str, Image.Image]]) -> bytes:
+    """Pictures under their captions as PNG: gray ones in 128 shades, which halves the file, colours as they are."""
+    in_colour = any(picture.mode != "L" for _, picture in parts)
+    data, sheet = BytesIO(), stacked([(caption, picture.convert("RGB")) for caption, picture in parts])
+    if not in_colour:  # of colours 128 are too few: photographs would have specks that they have not
+        sheet = sheet.quantize(128, method=Image.Quantize.MEDIANCUT)
+    sheet.save(data, "PNG", optimize=True)
+    return data.getvalue()
 
 
 def search_curves(found: Sequence[tuple[str, NDArray[np.float64]]], metric: str) -> "Figure":
