@@ -1,4 +1,5 @@
-"""Convolutions as products of matrices: against torch's own, differentiated once and twice, and when they are taken."""
+"""Convolutions as products of matrices and to cells of pixels: against torch's own, differentiated once and twice, and
+when they are taken."""
 
 from collections import Counter
 from typing import Any
@@ -22,14 +23,17 @@ def numbers(*shape: int) -> Tensor:
 
 
 class Operators(TorchDispatchMode):
-    """Counts what is computed."""
+    """Counts what is computed, and keeps the shapes of the weights that are convolved with."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
+        self.weights: list[torch.Size] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.counts[func.overloadpacket.__name__] += 1
+        self.counts[name := func.overloadpacket.__name__] += 1
+        if name == "convolution":
+            self.weights.append(args[1].shape)
         return func(*args, **(kwargs or {}))
 
 
@@ -157,3 +161,48 @@ def test_nor_is_it_a_convolution_under_autocast(kernel: tuple[int, int]) -> None
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(image).shape == (2, 128, 1, 1)
         assert back(pixel).shape == (2, 128, *kernel)
+
+
+CELLS = [(4, 2, 1), (6, 3, 1), (2, 2, 0), (4, 4, 0), (4, 2, 0)]
+
+
+@pytest.mark.parametrize("shape", CELLS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_to_few_channels_it_is_torchs_transposed_convolution(shape: tuple[int, int, int], bias: bool) -> None:
+    torch.manual_seed(0)
+    for channels, sides in ((1, (4, 4)), (3, (5, 2))):
+        layer, x = ConvTranspose2d(5, channels, *shape, bias=bias).double(), numbers(2, 5, *sides)
+        with Operators() as operators:
+            result = layer(x)
+        cell = shape[1]
+        assert operators.weights == [(5, cell**2 * channels, *[shape[0] // cell] * 2)]
+        expected = nn.ConvTranspose2d.forward(layer, x)
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+        inputs, slopes = (x, *layer.parameters()), torch.randn_like(expected)
+        for got, right in zip(
+            torch.autograd.grad(result, inputs, slopes), torch.autograd.grad(expected, inputs, slopes), strict=True
+        ):
+            torch.testing.assert_close(got, right, rtol=1e-12, atol=1e-12)
+
+
+def test_to_few_channels_it_can_be_differentiated_twice() -> None:
+    torch.manual_seed(0)
+    layer = ConvTranspose2d(2, 1, 4, 2, 1, bias=False).double()
+    assert torch.autograd.gradgradcheck(layer, (numbers(1, 2, 2, 3),))
+
+
+@pytest.mark.parametrize(
+    ("layer", "precision"),
+    [
+        (ConvTranspose2d(4, 9, 4, 2, 1), torch.float32),
+        (ConvTranspose2d(4, 3, 3, 2, 1), torch.float32),
+        (ConvTranspose2d(4, 3, 3, 1, 1), torch.float32),
+        (ConvTranspose2d(4, 3, 4, 2, 1), torch.bfloat16),
+    ],
+    ids=["many channels", "no whole cells", "no stride", "under autocast"],
+)
+def test_else_it_is_not_taken_to_cells(layer: ConvTranspose2d, precision: torch.dtype) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16), Operators() as operators:
+        layer(torch.randn(2, 4, 4, 4)).float().sum().backward()
+    assert operators.weights == [layer.weight.shape]

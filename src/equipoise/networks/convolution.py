@@ -5,7 +5,9 @@ another memory layout of its gradient than it then has.
 
 Convolutions of few pixels and many channels are taken as products for bf16 on CPUs. There oneDNN computes the gradient
 in the weights at half of a matrix product's speed for 8x8 pixels and at a sixth for 4x4, where it also takes twice as
-long for the convolution itself (see docs/performance.md). Anything else is left to torch.
+long for the convolution itself. Transposed convolutions to few channels, the last layer of a generator, fill three of
+its vectors' sixteen places; there all pixels of a cell are taken as channels. Both see docs/performance.md. Anything
+else is left to torch.
 """
 
 from typing import Any, NamedTuple, cast
@@ -18,6 +20,7 @@ from torch.autograd import Function
 MIN_WEIGHTS = 2**14  # input channels times output channels from which a matrix product is faster
 MAX_PIXELS_GRADIENT = 64  # of the smaller images, up to which it is faster for the gradient in the weights
 MAX_PIXELS_FORWARD = 16  # and for the convolution itself
+MAX_CHANNELS_IN_CELLS = 8  # of a transposed convolution's output, up to which it is faster by cells
 
 
 class Conv2d(nn.Conv2d):
@@ -44,7 +47,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` with strides, paddings and kernels that are square, unless the images are of one pixel.
 
     Attributes:
-        matrix_products: whether matrix products may replace torch's convolution.
+        matrix_products: whether matrix products, or a convolution to cells, may replace torch's convolution.
     """
 
     matrix_products = True
@@ -54,9 +57,12 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if x.shape[2:] == (1, 1) and not any(cast(tuple[int, int], self.padding)) and not output_size:
             product = F.linear(x.flatten(1), _rows(self.weight).t())
             sides = (*self.kernel_size, self.out_channels)  # not the number of images, which exporting would fix
-            image = torch.unflatten(product, 1, sides).permute(0, 3, 1, 2)
+            image: Tensor = torch.unflatten(product, 1, sides).permute(0, 3, 1, 2)
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
+        if self.matrix_products and not output_size and _cells_are_faster(self.weight, x, kernel):
+            image = _ToCells.apply(x, self.weight, kernel)  # type: ignore[no-untyped-call]
+            return image if self.bias is None else image + self.bias.view(-1, 1, 1)
         if not self.matrix_products or output_size or not _products_are_faster(self.weight, x, x.shape[2:]):
             return super().forward(x, output_size)
         size = kernel.input_size(x.shape[2:])
@@ -97,6 +103,52 @@ def _products_are_faster(weight: Tensor, x: Tensor, smaller: torch.Size) -> bool
         and weight.shape[0] * weight.shape[1] >= MIN_WEIGHTS
         and not torch.compiler.is_compiling()  # compiled networks are left to the compiler
     )
+
+
+def _cells_are_faster(weight: Tensor, x: Tensor, kernel: Kernel) -> bool:
+    """Whether the output has few channels, and the kernel whole cells of as many pixels as the stride."""
+    return (
+        not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]  # exported, it stays one layer
+        and not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and weight.shape[1] <= MAX_CHANNELS_IN_CELLS
+        and weight.shape[2] == weight.shape[3]
+        and kernel.stride > 1
+        and kernel.size % kernel.stride == 0
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+class _ToCells(Function):
+    """Transposed convolution (N, I, h, w) -> (N, O, H, W), whose gradients are torch's, which are fast.
+
+    The output in cells of stride x stride pixels, each a pixel of stride^2 O channels, is a transposed convolution of
+    stride 1 with a kernel of whole cells: the same products and sums, for more channels of fewer pixels.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, small: Tensor, weight: Tensor, kernel: Kernel) -> Tensor:
+        ctx.save_for_backward(small, weight)
+        ctx.kernel = kernel
+        side, (inputs, channels, *_) = kernel.stride, weight.shape
+        size = kernel.size // side  # in cells
+        by_cells = weight.reshape(inputs, channels, size, side, size, side).permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
+        cells = F.conv_transpose2d(small, by_cells.contiguous(memory_format=torch.channels_last))
+        count, _, rows, columns = cells.shape
+        pixels = cells.permute(0, 2, 3, 1).reshape(count, rows, columns, side, side, channels).transpose(2, 3)
+        image = pixels.reshape(count, rows * side, columns * side, channels)
+        height, width = kernel.input_size(small.shape[2:])
+        image = image[:, kernel.padding : kernel.padding + height, kernel.padding : kernel.padding + width]
+        return image.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (small, weight), (large,), kernel = ctx.saved_tensors, gradients, ctx.kernel
+        stride, padding, one, none = [kernel.stride] * 2, [kernel.padding] * 2, [1, 1], [0, 0]
+        by_small, by_weight, _ = torch.ops.aten.convolution_backward(
+            large, small, weight, None, stride, padding, one, True, none, 1, [*ctx.needs_input_grad[:2], False]
+        )
+        return by_small, by_weight, None
 
 
 # A convolution y = conv(x, w) is linear in x and in w. Its derivatives are two more functions of the same kind: the

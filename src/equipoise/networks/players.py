@@ -1,6 +1,7 @@
 """Building blocks of both players: their outer modules, output layers in full precision, initial weights, and sizes."""
 
 import math
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions
-from equipoise.networks.convolution import Conv2d
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 
 
@@ -57,8 +58,12 @@ class EnergyDiscriminator(nn.Module):
         code = self.encoder(images)
         reconstruction = self.decoder(code)
         # Energies in fp32, also under autocast: bf16 would leave three digits of what BEGAN's k is moved by.
-        energy = self.energy_map(to_full_precision(images - reconstruction)).flatten(1).mean(1)
-        return energy, code, reconstruction
+        return self.energy(to_full_precision(images - reconstruction)), code, reconstruction
+
+    def energy(self, errors: Tensor) -> Tensor:
+        """Energies (N,) of errors (N, C, H, W): the means of `energy_map`, which training need not draw."""
+        shades, *outlines = (powers.mean((1, 2, 3)) for powers in self._powers(errors))
+        return shades + self.edges * sum(outlines) if outlines else shades
 
     def energy_map(self, errors: Tensor) -> Tensor:
         """Energy of each pixel (N, H, W), whose mean is the image's, of errors e = v - D(v) (N, C, H, W).
@@ -67,13 +72,17 @@ class EnergyDiscriminator(nn.Module):
         in the column each, after Mathieu, Couprie and LeCun (2016), arXiv:1511.05440, section 3.2: errors of outlines
         then count for more than errors of shades. As there are fewer such pairs than pixels, each counts for more.
         """
-        energy = errors.abs().pow(self.eta).mean(dim=1)
-        if self.edges:
-            height, width = errors.shape[2:]
-            across, down = (errors.diff(dim=side).abs().pow(self.eta).mean(dim=1) for side in (3, 2))
-            across, down = F.pad(across, (0, 1)), F.pad(down, (0, 0, 0, 1))
-            energy = energy + self.edges * (width / (width - 1) * across + height / (height - 1) * down)
-        return energy
+        shades, *outlines = (powers.mean(1) for powers in self._powers(errors))
+        if not outlines:
+            return shades
+        (height, width), (across, down) = shades.shape[1:], outlines
+        across, down = F.pad(across, (0, 1)), F.pad(down, (0, 0, 0, 1))
+        return shades + self.edges * (width / (width - 1) * across + height / (height - 1) * down)
+
+    def _powers(self, errors: Tensor) -> Iterator[Tensor]:
+        """|e|^eta of errors (N, C, H, W); with `edges`, also of their differences in rows and in columns."""
+        for part in (errors, errors.diff(dim=3), errors.diff(dim=2)) if self.edges else (errors,):
+            yield part.abs() if self.eta == 1 else part.square()
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Reconstruct images (N, C, H, W) in [-1, 1]; same shape, not clamped."""
@@ -122,7 +131,7 @@ class OutputConv2d(FullPrecision, Conv2d):
     """A convolution in full precision."""
 
 
-class OutputConvTranspose2d(FullPrecision, nn.ConvTranspose2d):  # type: ignore[misc]  # without output_size
+class OutputConvTranspose2d(FullPrecision, ConvTranspose2d):  # type: ignore[misc]  # without output_size
     """A transposed convolution in full precision."""
 
 
