@@ -7,7 +7,6 @@ Pieces of BEGAN's step at a batch of 16, n = 64, channels-last, on one thread; w
 
 import argparse
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -170,8 +169,9 @@ def step_without_activations(side: int) -> Alternative:
 def changed_step(name: str, side: int, activation: Callable[[Tensor], Any]) -> Alternative:
     """BEGAN's step with another activation."""
     case = Case("began", side, WIDTH, BATCH, "bf16")
-    changed = ablated_step(case, None, lambda: patch(f"{AUTOENCODER}.elu", activation))
-    return Alternative(name, ablated_step(case, None, nullcontext), changed)
+    config = case.config("cpu")
+    changed = ablated_step(config, case.shape, patched=lambda: patch(f"{AUTOENCODER}.elu", activation))
+    return Alternative(name, ablated_step(config, case.shape), changed)
 
 
 def main() -> None:
