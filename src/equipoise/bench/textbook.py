@@ -114,7 +114,7 @@ class Textbook:
 def _use_plain_layers(module: nn.Module) -> None:
     """Undo the fast paths of the networks: upsample and then convolve, and let torch compute every gradient."""
     if isinstance(module, Conv2d | ConvTranspose2d):
-        module.matrix_products = False
+        module.fast_paths = False
     if isinstance(module, ConvELU) and module.upsampling:
         module.upsampling = False
         module.register_forward_pre_hook(lambda _, inputs: upsample(*inputs))

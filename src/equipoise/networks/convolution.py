@@ -27,17 +27,17 @@ class Conv2d(nn.Conv2d):
     """`nn.Conv2d` with strides, paddings and kernels that are square, unless the kernel is as large as the images.
 
     Attributes:
-        matrix_products: whether matrix products may replace torch's convolution.
+        fast_paths: whether matrix products may replace torch's convolution.
     """
 
-    matrix_products = True
+    fast_paths = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W) to (N, O, h, w)."""
         if x.shape[2:] == self.kernel_size and not any(cast(tuple[int, int], self.padding)):
             return F.linear(_rows(x), _rows(self.weight), self.bias)[:, :, None, None]
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
-        if not self.matrix_products or not _products_are_faster(self.weight, x, kernel.output_size(x.shape[2:])):
+        if not self.fast_paths or not _products_are_faster(self.weight, x, kernel.output_size(x.shape[2:])):
             return super().forward(x)
         out: Tensor = _Convolution.apply(x.bfloat16(), self.weight.bfloat16(), kernel)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias.bfloat16().view(-1, 1, 1)
@@ -47,10 +47,10 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` with strides, paddings and kernels that are square, unless the images are of one pixel.
 
     Attributes:
-        matrix_products: whether matrix products, or a convolution to cells, may replace torch's convolution.
+        fast_paths: whether matrix products, or a convolution to cells, may replace torch's convolution.
     """
 
-    matrix_products = True
+    fast_paths = True
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve (N, I, h, w) to (N, O, H, W)."""
@@ -60,10 +60,11 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             image: Tensor = torch.unflatten(product, 1, sides).permute(0, 3, 1, 2)
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
-        if self.matrix_products and not output_size and _cells_are_faster(self.weight, x, kernel):
+        fast_paths = self.fast_paths and not output_size
+        if fast_paths and _cells_are_faster(self.weight, x, kernel):
             image = _ToCells.apply(x, self.weight, kernel)  # type: ignore[no-untyped-call]
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
-        if not self.matrix_products or output_size or not _products_are_faster(self.weight, x, x.shape[2:]):
+        if not fast_paths or not _products_are_faster(self.weight, x, x.shape[2:]):
             return super().forward(x, output_size)
         size = kernel.input_size(x.shape[2:])
         out: Tensor = _Transposed.apply(x.bfloat16(), self.weight.bfloat16(), kernel, size)  # type: ignore[no-untyped-call]
