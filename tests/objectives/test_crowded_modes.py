@@ -9,7 +9,7 @@ import torch
 from batches import score_batch
 from torch import Tensor
 
-from equipoise.objectives import BEGAN, EBGAN, Objective, State
+from equipoise.objectives import BEGAN, EBGAN, MAGAN, Objective, State
 
 MODES, FLOOR, MARGIN = 25, 0.03, 0.5
 CROWDED = [3, 17] * 25  # modes of the samples; real images are on all of them alike
@@ -40,6 +40,12 @@ def test_began_is_in_balance_with_samples_on_two_modes_of_25(objective: BEGAN) -
     """Up to gamma 1 nothing lifts a crowded mode above the others, so that G gains nothing by any other."""
     energies, _ = settled(objective)
     assert torch.allclose(energies, torch.full_like(energies, FLOOR), atol=1e-3)
+
+
+def test_magan_is_too_as_its_margin_falls_to_the_energy_of_real_images() -> None:
+    energies, state = settled(MAGAN())
+    assert torch.allclose(energies, torch.full_like(energies, FLOOR), atol=1e-3)
+    assert state["margin"].item() == pytest.approx(FLOOR, abs=1e-3)
 
 
 def test_a_gamma_above_1_lifts_them_to_the_boundary() -> None:

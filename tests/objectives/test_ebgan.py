@@ -8,7 +8,7 @@ import torch
 from batches import image_batch, images, numbers, score_batch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.networks import Autoencoder
 from equipoise.objectives.base import Batch, Needs
@@ -74,6 +74,33 @@ def test_the_margin_is_on_the_scale_of_the_energy(side: int) -> None:
     with torch.no_grad():
         fresh = discriminator(generator(torch.rand(16, 8) * 2 - 1).images).score.mean().item()
     assert 3 < fresh / EBGAN().margin < 30, "the hinge is off at first, and comes into play as images get better"
+
+
+class Bowl(nn.Module):
+    """Energies |x - 1|^2 / 2, whose gradient at x is x - 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, images: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput(self.scale * (images - 1).square().flatten(1).sum(1) / 2)
+
+
+def test_the_penalty_is_of_the_squared_gradients_at_real_and_generated_images() -> None:
+    real, fake, bowl = images(3, 1, 2, 2), images(3, 1, 2, 2, seed=1).requires_grad_(), Bowl()
+    batch = image_batch(bowl, real, fake)
+    plain, objective = EBGAN(pull=0), EBGAN(pull=0, penalty=0.3)
+    loss = objective.discriminator_loss(batch, {})
+    slopes = [(points.detach() - 1).square().flatten(1).sum(1).mean().item() for points in (real, fake)]
+    added = loss.value - plain.discriminator_loss(batch, {}).value
+    assert added.item() == pytest.approx(0.3 / 2 * sum(slopes), rel=1e-9)
+    of_scale, of_images = torch.autograd.grad(added, [bowl.scale, fake], allow_unused=True)
+    assert of_scale.item() == pytest.approx(0.3 * sum(slopes), rel=1e-9), "a second derivative, which a copy lacks"
+    assert of_images is None or of_images.abs().max() == 0, "the points are where they are"
+    assert objective.generator_loss(batch, {}).value == plain.generator_loss(batch, {}).value
+    assert objective.needs.independent
+    assert not plain.needs.independent
 
 
 def test_pulling_away_can_be_off_and_needs_codes() -> None:

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from equipoise.objectives.base import TINY, Aux, Batch, Loss, Needs, Objective, ReducedAux, State
+from equipoise.objectives.penalty import gradient_norms
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
@@ -28,22 +29,32 @@ class EBGAN(Objective):
     """Margin m: energy above which a generated image has no gradient in D's loss; a few times that of real images."""
     pull: Annotated[float, Field(ge=0, le=1000)] = 0.1
     """Weight in G's loss of the pulling-away term on the codes of generated images (paper: 0, and 0.1 in EBGAN-PT)."""
+    penalty: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Weight in D's loss of half the squared gradients of energies at real and generated images (paper: 0)."""
 
     @classmethod
     def presets(cls) -> Mapping[str, tuple[Objective, Mapping[str, Any]]]:
-        """`published` goes without the pulling-away term."""
-        return {"published": (cls(pull=0.0), {})}
+        """`published` goes without the pulling-away term; `toy` has the penalty and a margin for it."""
+        return {"published": (cls(pull=0.0), {}), "toy": (cls(margin=3.0, pull=0.0, penalty=0.1), {"data": "grid25"})}
 
     @property
     def needs(self) -> Needs:
-        """Energies, and codes for the pulling-away term."""
-        return Needs("energy", codes=self.pull > 0)
+        """Energies, codes for the pulling-away term, and independent energies for the penalty."""
+        return Needs("energy", codes=self.pull > 0, independent=self.penalty > 0)
 
     def discriminator_loss(self, batch: Batch, state: State) -> Loss:
-        """L_D = E(x) + (m - E(G(z)))_+."""
+        """L_D = E(x) + (m - E(G(z)))_+ + penalty / 2 (||grad E(x)||^2 + ||grad E(G(z))||^2).
+
+        The penalty is R1 and R2 of Mescheder et al. (2018), arXiv:1801.04406, equations 8 and 9, of the energy.
+        """
         real, fake = batch.d_real.score, batch.d_fake.score
+        aux = energy_statistics(real, fake, self.margin)
         loss = real.mean() + F.relu(self.margin - fake).mean()  # the hinge of each image, not of their mean
-        return Loss(loss, {"loss_discriminator": loss, **energy_statistics(real, fake, self.margin)})
+        if self.penalty:
+            norms = gradient_norms(batch.discriminate, torch.cat([batch.real, batch.fake.images])).to(loss.dtype)
+            loss = loss + self.penalty * norms.square().mean()  # the half of both means' sum
+            aux["gradient_norm"] = norms.mean()
+        return Loss(loss, {"loss_discriminator": loss, **aux})
 
     def generator_loss(self, batch: Batch, state: State) -> Loss:
         """L_G = E(G(z)) + pull f_PT(codes); the gradient flows through input and reconstruction."""
