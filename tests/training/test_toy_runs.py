@@ -43,6 +43,15 @@ def test_a_run_draws_scatters_and_counts_modes(run: Run) -> None:
     assert all(row.keys() >= {"in_modes", "spread", "diversity"} for row in measured)
 
 
+@pytest.mark.long
+def test_ebgan_finds_the_modes_of_the_grid(tmp_path: Path) -> None:
+    """In under a third of its preset's points; without the penalty it finds 5 to 7."""
+    settings = {"network": MLPAutoencoder(width=64), "images": 750_000, "device": "cpu"}
+    found = evaluate(train(PRESETS["ebgan"]["toy"].with_changes(**settings), tmp_path / "run", quiet=True), draws=1)
+    assert found.figures["modes"]["value"] >= 20
+    assert found.figures["in-modes"]["value"] > 0.3
+
+
 def test_samples_are_points_and_more_of_them_only_add(run: Run) -> None:
     few, many = sample(run, 10), sample(run, 70)
     assert (many.shape, many.dtype) == ((70, 2, 1, 1), torch.float32)
