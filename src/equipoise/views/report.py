@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, Field
 
+from equipoise.data import TOYS
 from equipoise.errors import printable
 from equipoise.reading import parse_yaml, read_bytes
 from equipoise.runs import jsonl
@@ -86,10 +87,10 @@ class RunSummary:
 
     @property
     def title(self) -> str:
-        """Objective, data and resolution, such as `BEGAN on digits, 32×32`."""
+        """Objective, data and, of images, the resolution, such as `BEGAN on digits, 32×32`."""
         name, data, side = self.config.objective.name, printable(self.config.data), self.config.resolution
         title = f"{name.upper()} on {Path(data).name or data}" if name and data else "A training run"
-        return f"{title}, {side}×{side}" if side else title
+        return f"{title}, {side}×{side}" if side and data not in TOYS else title
 
 
 def read_summary(folder: Path) -> RunSummary:
