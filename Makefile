@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 
+# Some containers forbid bytecode files, and then each of the hundreds of processes that tests start compiles all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all check docs format clean
 
 demo: $(READY)
