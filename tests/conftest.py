@@ -32,7 +32,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> TrainConfig:
     """A run of a few seconds: the paper's networks, 4 wide, for 10 steps of 16 digits."""
     return PRESETS["began"]["remedies"].with_changes(

@@ -70,7 +70,7 @@ def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tu
         lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
     ):
         assert torch.autograd.gradcheck(function, (large, weight))
-        assert torch.autograd.gradgradcheck(function, (large, weight))
+        assert torch.autograd.gradgradcheck(function, (large, weight), fast_mode=True)
 
 
 LAYERS = [

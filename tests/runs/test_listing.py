@@ -1,6 +1,7 @@
 """Runs in every state, as they come to be: trained to the end, training, killed, diverged, damaged."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,14 @@ from equipoise.runs.lock import LOCK
 from equipoise.runs.numbered import numbered_name
 
 
+@pytest.fixture(scope="module")
+def finished(small: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return equipoise.train(small, tmp_path_factory.mktemp("finished") / "run", quiet=True).path
+
+
 @pytest.fixture
-def trained(small: TrainConfig, tmp_path: Path) -> Path:
-    return equipoise.train(small, tmp_path / "runs" / "trained", quiet=True).path
+def trained(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "runs" / "trained"))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -120,7 +120,8 @@ def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
 
 def test_toys_train_step_by_step_and_beside_each_other(server: Server, visit: Open) -> None:
     page = (opened := visit(f"{server.address}#lab")).page
-    page.locator(".bench .scores dd").nth(3).wait_for()
+    for bench in (0, 1):  # the points seen, and what the first step says
+        page.locator(".bench").nth(bench).locator(".scores dd").nth(1).wait_for()
     seen = "n => Number(document.querySelectorAll('.bench')[n].querySelector('dd b').textContent.replace(/,/g, ''))"
     page.locator(".bench").nth(1).get_by_label("Objective").select_option("began")
     first = page.locator(".bench").nth(0)

@@ -14,13 +14,15 @@ from equipoise.config.changes import CHANGEABLE, forbidden_changes
 from equipoise.runs.checkpoint import load
 
 
+@pytest.fixture(scope="module")
+def trained(small: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = small.with_changes(objective=BEGAN(gamma=1.0), images=48, batch=16, checkpoint_every=32)
+    return equipoise.train(config, tmp_path_factory.mktemp("trained") / "run", quiet=True).path
+
+
 @pytest.fixture
-def run(small: TrainConfig, tmp_path: Path) -> Run:
-    return equipoise.train(
-        small.with_changes(objective=BEGAN(gamma=1.0), images=48, batch=16, checkpoint_every=32),
-        tmp_path / "run",
-        quiet=True,
-    )
+def run(trained: Path, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(trained, tmp_path / "run"))
 
 
 def edit(run: Run, before: str, after: str) -> None:

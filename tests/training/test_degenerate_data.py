@@ -18,16 +18,16 @@ RNG = np.random.default_rng(0)
 
 
 def one_pixel(count: int) -> Pixels:
-    images = np.zeros((count, 32, 32), np.uint8)
+    images = np.zeros((count, 16, 16), np.uint8)
     images[0, 4:6, 4:6] = 9
     return images
 
 
 DEGENERATE: dict[str, Callable[[int], Pixels]] = {
-    "black": lambda count: np.zeros((count, 32, 32), np.uint8),
-    "equal": lambda count: np.repeat(RNG.integers(0, 256, (1, 32, 32), np.uint8), count, 0),
+    "black": lambda count: np.zeros((count, 16, 16), np.uint8),
+    "equal": lambda count: np.repeat(RNG.integers(0, 256, (1, 16, 16), np.uint8), count, 0),
     "one-pixel": one_pixel,
-    "random": lambda count: RNG.integers(0, 256, (count, 32, 32), np.uint8),
+    "random": lambda count: RNG.integers(0, 256, (count, 16, 16), np.uint8),
 }
 
 

@@ -61,6 +61,7 @@ def test_they_leave_training_as_it_is(name: str, tmp_path: Path) -> None:
         config = TrainConfig(**settings, **given, precision="fp32", device="cpu")
         run = equipoise.train(config, tmp_path / str(number), quiet=True)
         tensors, facts = load(run.checkpoints()[-1])
+        assert "data" in settings or any("clusters" in row for row in run.rows()), "samples were looked at"
         ended.append((tensors, {name: fact for name, fact in facts.items() if name != "config"}))  # of its intervals
     (tensors, facts), *others = ended
     for other, known in others:

@@ -1,20 +1,14 @@
-"""What samples are compared with the data by: real images raise no alarm, worse ones do, and training never notices."""
-
-from pathlib import Path
+"""What samples are compared with the data by: real images raise no alarm, and worse ones do."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import equipoise
 from equipoise import Autoencoder, TrainConfig
 from equipoise.config.datasets import open_dataset
 from equipoise.data import normalise
-from equipoise.networks import DCGAN
 from equipoise.networks.players import EnergyDiscriminator
-from equipoise.objectives.gan import GAN
-from equipoise.runs.checkpoint import load
 from equipoise.training.health import diagnose
 from equipoise.training.likeness import Likeness, codes_of, thumbnails
 
@@ -101,21 +95,3 @@ def test_vectors_that_are_not_finite_leave_clusters_out() -> None:
     likeness = Likeness(dead_leaves(40))
     measures = likeness.measures(torch.rand(20, 3, 32, 32), lambda images: images.flatten(1) * torch.inf)
     assert list(measures) == ["detail", "grain"]
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        TrainConfig(network=Autoencoder(width=4, latent=8)),
-        TrainConfig(objective=GAN(), network=DCGAN(width=4, latent=8)),
-    ],
-    ids=["autoencoder", "batch normalisation"],
-)
-def test_looking_at_samples_changes_no_bit_of_training(config: TrainConfig, tmp_path: Path) -> None:
-    config = config.with_changes(resolution=16, images=1024, batch=16, checkpoint_every=1024, device="cpu")
-    often = equipoise.train(config.with_changes(sample_every=32), tmp_path / "often", quiet=True)
-    never = equipoise.train(config.with_changes(sample_every=10_000), tmp_path / "never", quiet=True)
-    ours, theirs = (load(run.checkpoints()[-1])[0] for run in (often, never))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
-    assert len([row for row in often.rows() if "clusters" in row]) == 33
