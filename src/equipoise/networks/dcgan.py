@@ -27,6 +27,7 @@ from equipoise.networks.players import (
     Size,
     add_tasks,
     count_halvings,
+    draw_normal,
     halve,
     normal_init,
     output_channels,
@@ -183,4 +184,4 @@ def _init(module: nn.Module) -> None:
     """Weights from N(0, 0.02), gains of batch normalisation from N(1, 0.02), biases of 0 (authors' code)."""
     normal_init(module)
     if isinstance(module, BatchNorm):
-        nn.init.normal_(module.weight, 1.0, 0.02)
+        draw_normal(module.weight, 1.0, 0.02)

@@ -153,7 +153,7 @@ LAYERS = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 def normal_init(module: nn.Module) -> None:
     """Initialise a convolution or linear layer with weights from N(0, 0.02) and no bias; skip any other module."""
     if isinstance(module, LAYERS):
-        nn.init.normal_(module.weight, 0.0, 0.02)
+        draw_normal(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -163,9 +163,18 @@ def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
 
     With a gain of 1 the layer preserves the signal's variance; an activation's gain compensates for its loss.
     """
-    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
+    draw_normal(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def draw_normal(weights: Tensor, mean: float, spread: float) -> None:
+    """Draw `weights` from N(mean, spread); none of a network on torch's `meta` device, which has only shapes.
+
+    There torch would import its compiler to draw nothing, which takes as long as importing torch.
+    """
+    if not weights.is_meta:
+        nn.init.normal_(weights, mean, spread)
 
 
 # Sizes

@@ -8,8 +8,6 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor import exc as inductor
 
 from equipoise.data import cache_folder
 from equipoise.players import Players
@@ -21,12 +19,6 @@ from equipoise.training.step import train_step
 PAYS_FROM = 300.0  # seconds of training left: compiling takes half a minute, and gives a fifth to a third of them back
 MEASURED_FOR = 5.0  # seconds of training from which the rest is extrapolated
 NOT_COMPILED = "the networks are not compiled, which would be faster"
-COMPILE_ERRORS = (
-    TorchDynamoException,  # tracing failed, or the backend did while the forward pass was compiled ...
-    inductor.CppCompileError,  # ... or its compiler, while the backward pass was, which happens inside autograd
-    inductor.InvalidCxxCompiler,
-    inductor.OperatorIssue,
-)
 
 
 class CompilePolicy:
@@ -114,9 +106,7 @@ def try_compile(train_state: TrainState, inputs: StepInputs, distributed: Distri
                 order=order,
                 generator_moves=generator_moves,
             )
-    except (*COMPILE_ERRORS, AssertionError) as error:
-        # The code that torch generates asserts the memory layout it was compiled for, which torch 2.11 gets wrong for
-        # some convolutions on a GPU (see networks/convolution.py); any other assertion is not torch's.
+    except _compile_errors() as error:
         if isinstance(error, AssertionError) and not _in_generated_code(error):
             raise
         train_state.use_players(train_state.players)
@@ -124,6 +114,22 @@ def try_compile(train_state: TrainState, inputs: StepInputs, distributed: Distri
     finally:
         train_state.restore(tensors, facts)
     return ""
+
+
+def _compile_errors() -> tuple[type[Exception], ...]:
+    """What torch raises where it cannot compile a network, or compiles it wrongly."""
+    from torch._dynamo.exc import TorchDynamoException  # takes as long to import as torch itself
+    from torch._inductor import exc as inductor
+
+    return (
+        TorchDynamoException,  # tracing failed, or the backend did while the forward pass was compiled ...
+        inductor.CppCompileError,  # ... or its compiler, while the backward pass was, which happens inside autograd
+        inductor.InvalidCxxCompiler,
+        inductor.OperatorIssue,
+        # The code that torch generates asserts the memory layout it was compiled for, which torch 2.11 gets wrong for
+        # some convolutions on a GPU (see networks/convolution.py); an assertion that is not in it is not torch's.
+        AssertionError,
+    )
 
 
 def _in_generated_code(error: AssertionError) -> bool:

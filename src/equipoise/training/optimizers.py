@@ -1,14 +1,34 @@
 """Optimizers of the players: made, and their moments to a checkpoint and back."""
 
+import inspect
 from collections.abc import Mapping
+from typing import TypeVar, cast
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam, Adamax, Optimizer, RMSprop
+from torch import Tensor, nn, optim
+from torch.optim import Optimizer
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.training.step import in_layout_of
 
+Kind = TypeVar("Kind", bound=Optimizer)
+
+
+def _without_compiler(kind: type[Kind]) -> type[Kind]:
+    """The class `kind` without what keeps torch's compiler out of its methods: here networks alone are compiled.
+
+    To be kept out it is imported, which takes as long as all the rest of torch, at every start.
+    """
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "state_dict", "load_state_dict")}
+    step = torch.no_grad()(inspect.unwrap(kind.step))  # without gradients, as the wrapper has it
+    return cast(type[Kind], type(kind.__name__, (kind,), {**plain, "step": step}))
+
+
+Adam, Adamax, RMSprop = (
+    _without_compiler(optim.Adam),
+    _without_compiler(optim.Adamax),
+    _without_compiler(optim.RMSprop),
+)
 MOMENTS = {
     Adam: {"step", "exp_avg", "exp_avg_sq"},
     Adamax: {"step", "exp_avg", "exp_inf"},
