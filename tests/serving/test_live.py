@@ -125,6 +125,7 @@ def test_a_run_that_is_deleted_ends_its_stream(serve: Serve, empty_run: Run) -> 
 def test_a_new_run_shows_up_by_itself(serve: Serve, empty_run: Run, small: TrainConfig) -> None:
     client = serve(empty_run.path.parent)
     with stream(client, "live") as found:
+        assert next(found)[:2] == ("runs", {"ids": [client.id("live")]})
         assert next_of("status", found)[1]["name"] == "live"
         Run.create(empty_run.path.parent / "later", small).append("metrics.jsonl", {"images": 0, "k": 0.0})
         assert next_of("new-run", found)[1] == {"id": client.id("later"), "newest": client.id("later")}

@@ -209,6 +209,26 @@ def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, s
     opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
 
 
+def test_a_run_that_is_deleted_before_the_folder_is_followed(
+    tmp_path: Path, runs: Path, serving: Serve, visit: Open
+) -> None:
+    """After the list of runs was read, and before the stream begins that says what has gone."""
+    folder = tmp_path / "runs" / "short-lived"
+    shutil.copytree(runs / "slow", folder)
+    page = (opened := visit(serving(tmp_path / "runs").address)).page
+    page.get_by_role("heading", name="short-lived").wait_for()
+
+    def delete_first(route: Any) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        route.continue_()
+
+    page.route("**/live", delete_first)
+    page.reload()
+    page.get_by_role("heading", name="No run yet").wait_for()
+    assert not folder.exists(), "the page followed the folder"
+    opened.errors = [error for error in opened.errors if "404" not in error]
+
+
 def test_a_run_that_is_deleted_while_it_is_read_anew(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
     """Its files are cut short first, which the page takes for a run that went back, and asks for all of it."""
     folder = tmp_path / "runs" / "short-lived"

@@ -147,6 +147,8 @@ class Watcher:
         texts = {status["id"]: (to_json(status), status) for status in statuses}
         for client in filter(lambda client: client.keeps_up, clients):
             events: list[Event] = []
+            if client.run_id is None and not client.told:
+                events.append(Event("runs", {"ids": [*texts]}))
             for run_id in texts.keys() if client.run_id is None else texts.keys() & {client.run_id}:
                 text, status = texts[run_id]
                 if client.run_id is None and client.told and run_id not in client.known:

@@ -22,16 +22,13 @@ class Store extends EventTarget {
     this.loaded = true;
     this.#changed();
     this.#end ??= follow("live", {
+      runs: ({ ids }) => this.#gone([...this.runs.keys()].filter((id) => !ids.includes(id))), // before this stream began
       status: (run) => {
         this.runs.set(run.id, { ...this.runs.get(run.id), ...run });
         this.#changed();
       },
       "new-run": ({ id, newest }) => this.#arrived(id, newest),
-      gone: ({ id }) => {
-        this.runs.delete(id);
-        this.#changed();
-        if (this.newest === id) this.load().catch(() => {}); // another is the newest now
-      },
+      gone: ({ id }) => this.#gone([id]),
     });
   }
 
@@ -41,6 +38,13 @@ class Store extends EventTarget {
     this.runs.set(id, run);
     this.newest = newest ?? id;
     this.#changed();
+  }
+
+  #gone(ids) {
+    if (!ids.length) return;
+    for (const id of ids) this.runs.delete(id);
+    this.#changed();
+    if (ids.includes(this.newest)) this.load().catch(() => {}); // another is the newest now
   }
 
   #changed() {

@@ -42,7 +42,11 @@ async def events(
 
 @router.get("/live", responses=STREAM, response_class=StreamingResponse)
 async def live(service: Served) -> StreamingResponse:
-    """All runs: `status` of each at first and whenever it changes, `new-run` {id, newest}, `gone` {id}."""
+    """All runs: `status` of each at first and whenever it changes, `new-run` {id, newest}, `gone` {id}.
+
+    First of all `runs` {ids}: those there are. Others have gone since the list was read, or while a connection was
+    broken.
+    """
     return _streamed(service, service.watcher.join(None))
 
 
