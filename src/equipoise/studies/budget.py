@@ -18,7 +18,8 @@ def images_in(config: TrainConfig, seconds: float, clock: Callable[[], float] | 
 
     Args:
         config: of the training; its length does not matter.
-        seconds: of one processor core, which other work on the machine does not lengthen; on a GPU, by the clock.
+        seconds: of one processor core that is shared with no other work, not even by hyper-threading; on a GPU, by the
+            clock.
         clock: what counts them, if it is to be another.
     """
     clock = clock or (time.process_time if resolve_device(config.device) == "cpu" else time.perf_counter)

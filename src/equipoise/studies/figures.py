@@ -159,6 +159,8 @@ def profiles(results: Results) -> "Figure":
 
 def curves(results: Results, data: str) -> "Figure | None":
     """The measure that was logged while training, over images and over seconds of a core, with bands over seeds."""
+    from matplotlib.ticker import EngFormatter
+
     name = "in_modes" if any(trial.config.toy for trial in results.trials) else "kid"
     figure, panels = _panels(2, 3.6)
     drawn = False
@@ -177,6 +179,7 @@ def curves(results: Results, data: str) -> "Figure | None":
         axes.set_xlabel(label)
         lowest, highest = axes.dataLim.intervaly
         axes.set_yscale(scale_of([lowest, highest]))
+    panels[0].xaxis.set_major_formatter(EngFormatter(sep=""))
     panels[0].set_ylabel("KID while training" if name == "kid" else "share of points in modes")
     _legend(panels[0], len(results.arms))
     return figure if drawn else None

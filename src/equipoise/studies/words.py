@@ -71,8 +71,8 @@ def cost_words(results: Results) -> str:
     return (
         f"Scores are interquartile means of {results.metric} with 95 % stratified bootstrap intervals; of a failed "
         "trial the score is infinitely bad. Best is the checkpoint that had the best KID while training."
-        f"{unit} Cost is a trial's, at the median, scoring included; seconds are of a processor core, which other work "
-        "does not lengthen."
+        f"{unit} Cost is a trial's, at the median, scoring included; seconds are of a processor core, without "
+        "those in which it did other work; trials that share one by hyper-threading take up to twice as many."
     )
 
 
