@@ -18,7 +18,7 @@ PLAIN = {"adam": optim.Adam, "adamax": optim.Adamax, "rmsprop": optim.RMSprop}
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_they_step_as_torchs_own(name: str) -> None:
-    """Twenty steps, half of them after their state was loaded: the same weights, to the bit."""
+    """Twenty steps, half of them after their state was loaded: the same weights as by torch's default kernels."""
     torch.manual_seed(0)
     ours = nn.Conv2d(3, 8, 4).to(memory_format=torch.channels_last)
     theirs = copy.deepcopy(ours)

@@ -168,13 +168,13 @@ def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def draw_normal(weights: Tensor, mean: float, spread: float) -> None:
-    """Draw `weights` from N(mean, spread); none of a network on torch's `meta` device, which has only shapes.
+def draw_normal(weights: Tensor, mean: float, std: float) -> None:
+    """Draw `weights` from N(mean, std); none on torch's `meta` device, where tensors have only shapes.
 
     There torch would import its compiler to draw nothing, which takes as long as importing torch.
     """
     if not weights.is_meta:
-        nn.init.normal_(weights, mean, spread)
+        nn.init.normal_(weights, mean, std)
 
 
 # Sizes
