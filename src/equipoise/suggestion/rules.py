@@ -11,7 +11,7 @@ from equipoise.suggestion.facts import Facts
 
 # All numbers of the rules.
 TOO_FEW = 50  # images, of which nothing is learnt but copies
-FEW = 1_000  # images below which networks are narrower and resolutions lower
+FEW = 1_000  # images below which resolutions are lower
 MANY = 10_000  # images from which networks are wider, where the machine has time to spare
 SIDES = {"few": (64, 32), "usual": (128, 64, 32)}  # resolutions, the first that images have and there is time for
 SMALLEST = 16  # resolution, of images that have none of these
@@ -19,7 +19,7 @@ NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded t
 PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
 GAMMA = {"photographs": 0.85, "drawings": 1.0}
 EDGES, RATE = 1.0, 1e-3  # of photographs; drawings have the defaults
-WIDTHS = {"few": 16, "usual": 32, "many": 64}
+WIDTHS = {"usual": 32, "many": 64}  # of 400 cars, 16 is far worse
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
 LATENTS = (64, 128, 256)  # the first with ...
 LATENT_PER_DIMENSION = 2.0  # ... so many numbers for each of the images' dimensions
@@ -27,7 +27,7 @@ SYMMETRIC = 0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0
 FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
 AUGMENT, AUGMENT_BELOW = ["translation"], {"photographs": 20_000, "drawings": 2_000}  # images
 EPOCHS = 100  # up to which runs were better the longer they were
-LENGTHS = (40_000, 1_000_000)  # images seen in a run, at least and at most
+LENGTHS = (80_000, 1_000_000)  # images seen in a run, at least and at most
 BATCHES = (64, 32, 16)  # the first of which an epoch has two
 SHARDS = 50_000  # images that shards count as, as they are not counted
 MINUTES = 30.0  # that a run may take if nobody says
@@ -86,7 +86,7 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     why = f"{images} fill no wider networks"
     if count >= MANY:
         why = "many images, and time to spare" if wide else f"wider networks take too much of {minutes:g} minutes"
-    choices.append(Choice("network.width", WIDTHS["few" if few else "many" if wide else "usual"], why))
+    choices.append(Choice("network.width", WIDTHS["many" if wide else "usual"], why))
 
     needed = LATENT_PER_DIMENSION * (facts.dimension or 0.0)
     latent = next((latent for latent in LATENTS if latent >= needed), LATENTS[-1])
