@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,52 +200,51 @@ def test_views_opened_while_the_server_is_gone_open_once_it_is_back(runs: Path, 
     opened.errors = [error for error in opened.errors if "ERR_" not in error]
 
 
-def test_a_run_that_is_deleted_while_it_is_watched(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
-    shutil.copytree(runs / "slow", tmp_path / "runs" / "short-lived")
-    page = (opened := visit(serving(tmp_path / "runs").address)).page
-    page.get_by_role("heading", name="short-lived").wait_for()
-    shutil.rmtree(tmp_path / "runs" / "short-lived")
-    page.get_by_role("heading", name="No run yet").wait_for()
+@pytest.fixture
+def short_lived(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> Iterator[tuple[Visit, Path]]:
+    """A page that shows a run, and the folder of that run, which is to be deleted and then not found."""
+    folder = tmp_path / "runs" / "short-lived"
+    shutil.copytree(runs / "slow", folder)
+    opened = visit(serving(tmp_path / "runs").address)
+    opened.page.get_by_role("heading", name="short-lived").wait_for()
+    yield opened, folder
     opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
 
 
-def test_a_run_that_is_deleted_before_the_folder_is_followed(
-    tmp_path: Path, runs: Path, serving: Serve, visit: Open
-) -> None:
+def delete_before(page: Any, pattern: str, folder: Path) -> None:
+    """Delete a folder when the page asks for an address, before the server hears of it."""
+
+    def delete_first(route: Any) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        route.continue_()
+
+    page.route(pattern, delete_first)
+
+
+def test_a_run_that_is_deleted_while_it_is_watched(short_lived: tuple[Visit, Path]) -> None:
+    opened, folder = short_lived
+    shutil.rmtree(folder)
+    opened.page.get_by_role("heading", name="No run yet").wait_for()
+
+
+def test_a_run_that_is_deleted_before_the_folder_is_followed(short_lived: tuple[Visit, Path]) -> None:
     """After the list of runs was read, and before the stream begins that says what has gone."""
-    folder = tmp_path / "runs" / "short-lived"
-    shutil.copytree(runs / "slow", folder)
-    page = (opened := visit(serving(tmp_path / "runs").address)).page
-    page.get_by_role("heading", name="short-lived").wait_for()
-
-    def delete_first(route: Any) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        route.continue_()
-
-    page.route("**/live", delete_first)
-    page.reload()
-    page.get_by_role("heading", name="No run yet").wait_for()
+    opened, folder = short_lived
+    delete_before(opened.page, "**/live", folder)
+    opened.page.reload()
+    opened.page.get_by_role("heading", name="No run yet").wait_for()
     assert not folder.exists(), "the page followed the folder"
-    opened.errors = [error for error in opened.errors if "404" not in error]
 
 
-def test_a_run_that_is_deleted_while_it_is_read_anew(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+def test_a_run_that_is_deleted_while_it_is_read_anew(short_lived: tuple[Visit, Path]) -> None:
     """Its files are cut short first, which the page takes for a run that went back, and asks for all of it."""
-    folder = tmp_path / "runs" / "short-lived"
-    shutil.copytree(runs / "slow", folder)
-    page = (opened := visit(serving(tmp_path / "runs").address)).page
-    page.get_by_role("heading", name="short-lived").wait_for()
-
-    def delete_first(route: Any) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        route.continue_()
-
-    page.route("**/metrics?points=*", delete_first)
+    opened, folder = short_lived
+    opened.page.locator(".chart .readout b").first.wait_for()  # it has read all once
+    delete_before(opened.page, "**/metrics?points=*", folder)
     (folder / "metrics.jsonl").write_text("")
-    page.get_by_role("heading", name="No run yet").wait_for()
+    opened.page.get_by_role("heading", name="No run yet").wait_for()
     assert not folder.exists(), "the page asked for it"
     assert opened.errors, "and was told that there is none"
-    opened.errors = [error for error in opened.errors if "404" not in error]
 
 
 def test_a_run_that_cannot_be_read_says_why_and_promises_nothing(
