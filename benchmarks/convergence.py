@@ -1,6 +1,6 @@
 """Of the signals that BEGAN logs or could log, which tells how good its samples are: M_global, or another.
 
-    python -m benchmarks.convergence                 # 24 runs: about an hour of one core
+    python -m benchmarks.convergence                 # 24 runs: about two hours of one core
     python -m benchmarks.convergence --data digits --seeds 0 --scale 0.3
     python -m benchmarks.convergence --report        # of what is there, no training
 
@@ -17,7 +17,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,9 +30,10 @@ from equipoise.config.datasets import open_dataset
 from equipoise.metrics import manifold_scores, squared_mmd
 from equipoise.sampling.players import TrainedPlayers, open_players
 from equipoise.training.train import resume_if_exists
+from equipoise.views.figures import GREEN, INK
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-IMAGES, SCORES, COUNT = 90_000, 30, 500
+IMAGES, SCORES, COUNT = 60_000, 20, 500
 DATA = {"digits": "digits", "faces": "faces:count=5000"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -41,8 +42,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no pulling away": {"objective": BEGAN(pull=0)},
 }
 HIGHER_IS_BETTER = {"images", "diversity", "detail", "clusters", "coverage of D's codes", "k"}
-INK, GREEN = "#333333", "#009e73"
 Columns = dict[str, NDArray[np.float64]]
+
+
+class Worth(NamedTuple):
+    """What a signal says of KID.
+
+    Attributes:
+        within: mean rank correlation over the second halves of runs, -1 to 1.
+        error: its standard error over runs.
+        between: rank correlation between the ends of runs, -1 to 1.
+        right: share of pairs of runs whose ends it puts into the right order, 0 to 1.
+        chosen: KID of the checkpoint it chooses in a second half over the lowest there, in the mean over runs; from 1.
+    """
+
+    within: float
+    error: float
+    between: float
+    right: float
+    chosen: float
 
 
 def config_of(data: str, setting: str, seed: int, scale: float) -> TrainConfig:
@@ -131,13 +149,13 @@ def report(folder: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     sections = ["# Which signal tells how good BEGAN's samples are?", __doc__.split("\n\n")[2].replace("\n", " ")]
     sections.append("`python -m benchmarks.convergence`")
-    tables: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    tables: dict[str, dict[str, Worth]] = {}
     for data in DATA:
-        files = sorted(folder.glob(f"{data}-*/signals.json"))
-        runs = [columns(json.loads(file.read_text())) for file in files]
-        if len(runs) > 2:
-            tables[data] = judged = dict(sorted(scored(runs).items(), key=lambda item: -item[1][0]))
-            sections += [f"## {data.capitalize()}: {len(runs)} runs", table(judged)]
+        rows = [json.loads(file.read_text()) for file in sorted(folder.glob(f"{data}-*/signals.json"))]
+        if len(rows) > 2:
+            tables[data] = worths([columns(of_run) for of_run in rows])
+            images = f"{len(rows)} runs of {rows[0][-1]['images']:,} images, {len(rows[0])} scores each"
+            sections += [f"## {data.capitalize()}: {images}", table(tables[data])]
     if tables:
         drawn(tables).savefig(out / "convergence.png", dpi=110)
         sections.insert(3, "![Rank correlation of each signal with KID](convergence.png)")
@@ -153,23 +171,27 @@ def columns(rows: Sequence[dict[str, float]]) -> Columns:
     }
 
 
-def scored(runs: Sequence[Columns]) -> dict[str, tuple[float, float, float, float]]:
-    """By signal: its correlation with KID in second halves, between ends, and what choosing by it costs."""
+def worths(runs: Sequence[Columns]) -> dict[str, Worth]:
+    """What each signal says of KID, the best within second halves first."""
     names = [name for name in runs[0] if name != "kid" and all(name in run for run in runs)]
-    half = len(runs[0]["kid"]) // 2
     ends = np.array([run["kid"][-1] for run in runs])
-    result = {}
+    last_halves = [{name: run[name][len(run[name]) // 2 :] for name in (*names, "kid")} for run in runs]
+    found = {}
     for name in names:
-        within = [spearman(run[name][half:], run["kid"][half:]) for run in runs]
-        between = spearman(np.array([run[name][-1] for run in runs]), ends)
-        chosen = np.mean([run["kid"][half:][run[name][half:].argmin()] / run["kid"][half:].min() for run in runs])
-        right = np.mean([same_order(a[name][-1] - b[name][-1], a["kid"][-1] - b["kid"][-1]) for a, b in pairs(runs)])
-        result[name] = (float(np.mean(within)), between, float(right), float(chosen))
-    return result
-
-
-def pairs(runs: Sequence[Columns]) -> list[tuple[Columns, Columns]]:
-    return list(itertools.combinations(runs, 2))
+        within = [spearman(run[name], run["kid"]) for run in last_halves]
+        chosen = [run["kid"][run[name].argmin()] / run["kid"].min() for run in last_halves]
+        right = [
+            same_order(a[name][-1] - b[name][-1], a["kid"][-1] - b["kid"][-1])
+            for a, b in itertools.combinations(runs, 2)
+        ]
+        found[name] = Worth(
+            within=float(np.mean(within)),
+            error=float(np.std(within, ddof=1) / len(within) ** 0.5),
+            between=spearman(np.array([run[name][-1] for run in runs]), ends),
+            right=float(np.mean(right)),
+            chosen=float(np.mean(chosen)),
+        )
+    return dict(sorted(found.items(), key=lambda item: -item[1].within))
 
 
 def same_order(signal: float, kid: float) -> float:
@@ -182,24 +204,25 @@ def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 
-def table(judged: dict[str, tuple[float, float, float, float]]) -> str:
+def table(signals: dict[str, Worth]) -> str:
     lines = [
         "| signal | within second halves | between runs | pairs of runs in right order | KID chosen, of the best |"
     ]
     lines.append("|---|---|---|---|---|")
-    for name, (within, between, right, chosen) in judged.items():
-        lines.append(f"| {name} | {within:+.2f} | {between:+.2f} | {right:.0%} | {chosen:.2f} |")
+    for name, worth in signals.items():
+        within = f"{worth.within:+.2f} ± {worth.error:.2f}"
+        lines.append(f"| {name} | {within} | {worth.between:+.2f} | {worth.right:.0%} | {worth.chosen:.2f} |")
     return "\n".join(lines)
 
 
-def drawn(tables: dict[str, dict[str, tuple[float, float, float, float]]]) -> Figure:
+def drawn(tables: dict[str, dict[str, Worth]]) -> Figure:
     """Both correlations of every signal."""
     figure = Figure(figsize=(6 * len(tables), 6), layout="constrained")
-    for axes, (data, judged) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
-        names = list(judged)[::-1]
+    for axes, (data, signals) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
+        names = list(signals)[::-1]
         places = np.arange(len(names))
-        axes.barh(places + 0.2, [judged[name][0] for name in names], 0.38, color=INK, label="within second halves")
-        axes.barh(places - 0.2, [judged[name][1] for name in names], 0.38, color=GREEN, label="between runs")
+        axes.barh(places + 0.2, [signals[name].within for name in names], 0.38, color=INK, label="within second halves")
+        axes.barh(places - 0.2, [signals[name].between for name in names], 0.38, color=GREEN, label="between runs")
         axes.set_yticks(places, names)
         axes.set(xlim=(-1, 1), title=f"{data}: rank correlation with KID")
         axes.axvline(0, color=INK, linewidth=0.8)
