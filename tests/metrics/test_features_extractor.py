@@ -2,16 +2,19 @@
 
 import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.metrics.features import EXTRACTORS, Extractor, load_extractor
-from equipoise.metrics.features.digits import WEIGHTS
+from equipoise.metrics.features.digits import WEIGHTS, DigitsNetwork
+from equipoise.metrics.features.inception import Inception
+from equipoise.metrics.features.weights import fold_normalisation
 
 SHAPE = (1, 28, 28)
 SIZES = {"effnet-lite0": (1280, 1000), "digits": (64, 10), "pixels": (784, None)}
@@ -108,10 +111,29 @@ def test_effnet_computes_what_its_package_does() -> None:
     theirs = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=model.get_model_file_path()).eval()
     images = noise(2, (3, 224, 224))
     with torch.no_grad():
-        expected = theirs((images.float() - 127) / 128).softmax(dim=1)
-    probabilities = load_extractor("effnet-lite0", shape=SHAPE)(images).probabilities
-    assert probabilities is not None
-    assert torch.allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
+        features = theirs.extract_features((images.float() - 127) / 128).mean(dim=(2, 3))
+        logits = theirs((images.float() - 127) / 128)
+    ours = load_extractor("effnet-lite0", shape=SHAPE)(images)
+    assert ours.probabilities is not None
+    assert torch.allclose(ours.vectors, features, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(ours.probabilities, logits.softmax(dim=1), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("build", [DigitsNetwork, Inception])
+def test_folded_normalisation_changes_no_number(build: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = build().double().eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_var, module.weight, module.running_mean, module.bias):
+                nn.init.uniform_(tensor, 0.5, 1.5)
+    side, channels = (32, 1) if build is DigitsNetwork else (299, 3)
+    pixels = torch.rand(2, channels, side, side, dtype=torch.float64) * 2 - 1
+    with torch.no_grad():
+        plain, folded = network(pixels), fold_normalisation(network)(pixels)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    for before, after in zip(plain, folded, strict=True):
+        assert torch.allclose(before, after, rtol=1e-9, atol=1e-12)
 
 
 def test_pixels_are_the_images() -> None:

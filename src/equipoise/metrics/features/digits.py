@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from equipoise.metrics.features.extractor import Extractor
 from equipoise.metrics.features.resize import bicubic, gray
-from equipoise.metrics.features.weights import load, sha256
+from equipoise.metrics.features.weights import fold_normalisation, load, sha256
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "digits.safetensors"
 SIDE, FEATURES, CLASSES = 32, 64, 10
@@ -42,7 +42,7 @@ def digits(file: Path | None, device: torch.device, _: tuple[int, int, int]) -> 
         UsageError: `file` cannot be read, or holds other weights.
     """
     path = file or WEIGHTS
-    network = load(DigitsNetwork, path, "digits")
+    network = fold_normalisation(load(DigitsNetwork, path, "digits"))
     return Extractor(
         name="digits",
         size=FEATURES,

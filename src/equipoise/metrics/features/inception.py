@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from equipoise.metrics.features.extractor import Extractor
 from equipoise.metrics.features.resize import rgb, tensorflow_bilinear
-from equipoise.metrics.features.weights import Published, load, sha256
+from equipoise.metrics.features.weights import Published, fold_normalisation, load, sha256
 
 WEIGHTS = Published(
     extractor="inception",
@@ -206,7 +206,7 @@ def inception(file: Path | None, device: torch.device, _: tuple[int, int, int]) 
         UsageError: the weights cannot be had, or `file` holds others.
     """
     path = WEIGHTS.locate(file)
-    network = load(Inception, path, "inception")
+    network = fold_normalisation(load(Inception, path, "inception"))
     return Extractor(
         name="inception",
         size=FEATURES,
