@@ -77,7 +77,7 @@ def test_of_many_pairs_those_that_an_arm_wins_by_every_trial_are_one_sentence(tm
     sentences = pair_sentences(many, pairs)
     (together,) = [sentence for sentence in sentences if sentence.startswith("every trial of")]
     assert all(name in together for name in names)
-    assert sum("cannot be told apart" in sentence for sentence in sentences) == len(pairs) - 7
+    assert sum("is not shown to be better" in sentence for sentence in sentences) == len(pairs) - 7
 
 
 def test_few_pairs_have_a_sentence_each(tmp_path: Path) -> None:

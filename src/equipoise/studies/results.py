@@ -141,15 +141,10 @@ class Pair(NamedTuple):
         better, worse = (self.first, self.second) if value >= 0.5 else (self.second, self.first)
         if value < 0.5:
             value, low, high = 1 - value, 1 - high, 1 - low
-        shown = f"{value:.0%} [{low:.0%}, {high:.0%}]"
-        if self.significant:
-            return (
-                f"{better} is better than {worse} in {metric}: a trial of it scores better with probability {shown}, "
-                f"p = {self.corrected:.2g} after Holm"
-            )
+        found = "is" if self.significant else "is not shown to be"
         return (
-            f"{better} and {worse} cannot be told apart in {metric}: a trial of {better} scores better with "
-            f"probability {shown}, p = {self.corrected:.2g} after Holm"
+            f"{better} {found} better than {worse} in {metric}: a trial of it scores better with probability "
+            f"{value:.0%} [{low:.0%}, {high:.0%}], p = {self.corrected:.2g} after Holm"
         )
 
 
