@@ -1,7 +1,7 @@
 """How well BEGAN's energy finds what it was not trained on: one digit trains, the other nine are to be found.
 
 For every digit, BEGAN trains on 400 of the 500 bundled images, and so does its discriminator alone, as a plain
-autoencoder: the same network, steps and images, with a k that stays 0. The other 100 images are to score low, and all
+autoencoder: the same network, steps and images, with one k that stays 0. The other 100 images are to score low, and all
 4,500 of the other digits high. Writes docs/results/anomalies.md; what --runs has already is not trained again.
 
     python -m benchmarks.anomalies --images 40000
@@ -20,7 +20,7 @@ import torch
 from equipoise import BEGAN, PRESETS, Run
 from equipoise.data import open_images
 from equipoise.metrics.ranking import Interval, auroc_interval
-from equipoise.sampling.outliers import Scale, judge
+from equipoise.sampling.outliers import Scale, score_pictures
 from equipoise.sampling.players import open_players
 from equipoise.training.train import resume_if_exists
 
@@ -44,7 +44,7 @@ def trained(method: str, digit: int, images: int, home: Path) -> Run:
     config = PRESETS["began"]["default"]
     objective = cast(BEGAN, config.objective)
     if method == "autoencoder":
-        objective = replace(objective, lambda_k=1e-12)
+        objective = replace(objective, boundary="batch", lambda_k=1e-12)
     config = config.with_changes(
         objective=objective,
         data=str(data),
@@ -64,9 +64,9 @@ def areas(run: Run, digit: int) -> dict[str, Interval]:
     """Area under the ROC curve of each score, the images left out beside all of the other digits."""
     players, digits = open_players(run, device="cpu"), open_images("digits", SIDE)
     own = np.flatnonzero(digits.labels == digit)
-    scale = Scale.of(judge(players, digits.batch(own[:TRAINED])), energies=True)
-    normal = judge(players, digits.batch(own[TRAINED:]))
-    odd = judge(players, digits.batch(np.flatnonzero(digits.labels != digit)))
+    scale = Scale.of(score_pictures(players, digits.batch(own[:TRAINED])), energies=True)
+    normal = score_pictures(players, digits.batch(own[TRAINED:]))
+    odd = score_pictures(players, digits.batch(np.flatnonzero(digits.labels != digit)))
     return {
         "energy": auroc_interval(normal.scores, odd.scores),
         "oddness": auroc_interval(scale.oddness(normal), scale.oddness(odd)),

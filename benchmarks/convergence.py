@@ -116,10 +116,8 @@ def measured(run: Run, at: int) -> dict[str, float]:
     """What the discriminator after `at` images says of images that it knows, does not know, and samples."""
     players = open_players(run, at=at, device="cpu")
     dataset = open_dataset(run.config, place=run.place)
-    sets = {
-        name: dataset.split(part).batch(list(range(COUNT)))
-        for name, part in (("train", "train"), ("held-out", "held-out"))
-    }
+    parts = {name: dataset.split(name) for name in ("train", "held-out")}
+    sets = {name: images.batch(list(range(min(COUNT, len(images))))) for name, images in parts.items()}
     sets["samples"] = players.pictures(players.draw(COUNT, "convergence", 0))
     energies, codes = {}, {}
     for name, pictures in sets.items():

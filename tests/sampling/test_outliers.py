@@ -9,7 +9,7 @@ from latent_players import KINDS, players_of
 from torch import Tensor, nn
 
 from equipoise.sampling import outliers as module
-from equipoise.sampling.outliers import Scale, Scores, Spread, judge
+from equipoise.sampling.outliers import Scale, Scores, Spread, score_pictures
 
 
 class Halves(nn.Module):
@@ -36,7 +36,7 @@ def test_energies_are_ranked_and_a_black_frame_by_its_relative_one() -> None:
     players = players_of("mlp-autoencoder")
     players.discriminator.encoder, players.discriminator.decoder = nn.Identity(), Halves()
     pictures, odd = planted()
-    usual, unusual = judge(players, pictures), judge(players, odd)
+    usual, unusual = score_pictures(players, pictures), score_pictures(players, odd)
     eta = players.discriminator.eta
     np.testing.assert_allclose(usual.scores, 0.1**eta / 2, rtol=1e-4)
     np.testing.assert_allclose(unusual.scores[0], 0.1**eta / 2, rtol=1e-4)  # no more than of the others
@@ -53,7 +53,7 @@ def test_energies_are_ranked_and_a_black_frame_by_its_relative_one() -> None:
 def test_every_discriminator_scores_and_what_looks_real_is_less_odd(name: str) -> None:
     players = players_of(name)
     pictures = torch.randint(0, 256, (5, *players.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    scores = judge(players, pictures).scores
+    scores = score_pictures(players, pictures).scores
     theirs = players.discriminator(players.on_device(pictures)).score.double().numpy()
     lower_is_real = players.run.config.objective.needs.score in {"energy", "loss"}
     np.testing.assert_allclose(scores, theirs if lower_is_real else -theirs, rtol=1e-5)

@@ -67,12 +67,12 @@ def reference(players: Players, optimizers: Optimizers, objective: BEGAN, k: flo
     discriminator.zero_grad()
     loss.backward()
 
-    judged = kept[1](generator(z).images)
-    loss = judged.score.mean()
+    seen = kept[1](generator(z).images)
+    loss = seen.score.mean()
     if objective.recover:
-        loss = loss + objective.recover * ((z - judged.code) ** 2).mean()
+        loss = loss + objective.recover * ((z - seen.code) ** 2).mean()
     if objective.pull:
-        s, n = judged.code, len(z)
+        s, n = seen.code, len(z)
         cosines = [s[i] @ s[j] / (s[i].norm() * s[j].norm()) for i in range(n) for j in range(n) if i != j]
         loss = loss + objective.pull * sum(c**2 for c in cosines) / len(cosines)
     generator.zero_grad()

@@ -99,18 +99,18 @@ def outliers(
     parts = reader.read([run.place] if data is None else data, BATCH, progress)
     scale, first = _scale_of_data(players, parts)
     names: list[str] = []
-    judged: list[Scores] = []
+    found: list[Scores] = []
     oddest, typical, copies = _Extreme(shown), _Extreme(shown), _Copies()
     for part in [*first, *parts]:
-        scores = judge(players, part.pixels)
+        scores = score_pictures(players, part.pixels)
         for number, value in enumerate(scale.oddness(scores).tolist(), len(names)):
             picture = part.pixels[number - len(names)]
             oddest.offer(value, number, picture)
             typical.offer(-value, -number, picture)
             copies.add(part.names[number - len(names)], picture)
         names += part.names
-        judged.append(scores)
-    scores = Scores.joined(judged)
+        found.append(scores)
+    scores = Scores.joined(found)
     oddness, reasons = scale.oddness(scores), scale.reasons(scores)
     order = np.argsort(-oddness, kind="stable")
     copied_names, copied = copies.most(shown)
@@ -145,7 +145,7 @@ class Scores(NamedTuple):
 
 
 @torch.no_grad()
-def judge(players: TrainedPlayers, pictures: Tensor) -> Scores:
+def score_pictures(players: TrainedPlayers, pictures: Tensor) -> Scores:
     """Scores of pictures (N, C, H, W) uint8 by a discriminator of any kind."""
     lower_is_real = players.run.config.objective.needs.score in {"energy", "loss"}
     discriminator = players.discriminator
@@ -220,7 +220,7 @@ def _scale_of_data(players: TrainedPlayers, parts: Iterator[Pictures]) -> tuple[
         while sum(map(len, first)) < REFERENCE and (part := next(parts, None)) is not None:
             first.append(part)
         pictures = torch.cat([part.pixels for part in first])
-    return Scale.of(judge(players, pictures), energies=players.encodes), first
+    return Scale.of(score_pictures(players, pictures), energies=players.encodes), first
 
 
 class _Extreme:

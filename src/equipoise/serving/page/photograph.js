@@ -47,14 +47,14 @@ export function openPhotograph(explorer) {
     ].filter(([image]) => image);
     found.replaceChildren(
       h("div", { class: "row" }, pictures.map(([image, name, note]) => h("figure", {}, h("img", { src: png(image), alt: name }), h("figcaption", {}, h("b", {}, name), h("small", {}, note))))),
-      answer.energy !== undefined && answer.energy !== null && h("p", {}, judged(answer)),
+      answer.energy !== undefined && answer.energy !== null && h("p", {}, verdict(answer)),
       h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent, answer.image, answer.label) }, "Walk on from its latent"));
   }
 
-  function judged({ energy, typical }) {
+  function verdict({ energy, typical }) {
     if (!typical) return `Its energy is ${number(energy)}.`;
-    const verdict = energy > typical.p95 ? "odd: nearly all training images have less" : energy > typical.median ? "unremarkable" : "as usual as most training images";
-    return `Its energy is ${number(energy)}; training images have ${number(typical.median)} in the middle, and 95 % of them less than ${number(typical.p95)}. To D it is ${verdict}.`;
+    const oddness = energy > typical.p95 ? "odd: nearly all training images have less" : energy > typical.median ? "unremarkable" : "as usual as most training images";
+    return `Its energy is ${number(energy)}; training images have ${number(typical.median)} in the middle, and 95 % of them less than ${number(typical.p95)}. To D it is ${oddness}.`;
   }
 
   return element;
