@@ -66,11 +66,13 @@ def table(runs: dict[str, list[Run]]) -> str:
 def main() -> None:
     """Train, print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="2 at least, as what lies between them is the measure")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/bf16"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds must be 2 or more, as precisions are compared with seeds")
     torch.set_num_threads(options.threads)
     runs = {
         precision: [trained(precision, seed, options.runs) for seed in range(options.seeds)]

@@ -51,6 +51,8 @@ class Worth(NamedTuple):
     Attributes:
         within: mean rank correlation over the second halves of runs, -1 to 1.
         error: its standard error over runs.
+        changes: the same of the changes from one checkpoint to the next, in which what all runs have in common, that
+            everything gets better with time, has no part.
         between: rank correlation between the ends of runs, -1 to 1.
         right: share of pairs of runs whose ends it puts into the right order, 0 to 1.
         chosen: KID of the checkpoint it chooses in a second half over the lowest there, in the mean over runs; from 1.
@@ -58,6 +60,7 @@ class Worth(NamedTuple):
 
     within: float
     error: float
+    changes: float
     between: float
     right: float
     chosen: float
@@ -177,6 +180,7 @@ def worths(runs: Sequence[Columns]) -> dict[str, Worth]:
     found = {}
     for name in names:
         within = [spearman(run[name], run["kid"]) for run in last_halves]
+        changes = [spearman(np.diff(run[name]), np.diff(run["kid"])) for run in last_halves]
         chosen = [run["kid"][run[name].argmin()] / run["kid"].min() for run in last_halves]
         right = [
             same_order(a[name][-1] - b[name][-1], a["kid"][-1] - b["kid"][-1])
@@ -185,6 +189,7 @@ def worths(runs: Sequence[Columns]) -> dict[str, Worth]:
         found[name] = Worth(
             within=float(np.mean(within)),
             error=float(np.std(within, ddof=1) / len(within) ** 0.5),
+            changes=float(np.mean(changes)),
             between=spearman(np.array([run[name][-1] for run in runs]), ends),
             right=float(np.mean(right)),
             chosen=float(np.mean(chosen)),
@@ -204,12 +209,14 @@ def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def table(signals: dict[str, Worth]) -> str:
     lines = [
-        "| signal | within second halves | between runs | pairs of runs in right order | KID chosen, of the best |"
+        "| signal | within second halves | of the changes there | between runs | pairs of runs in right order "
+        "| KID chosen, of the best |",
+        "|---|---|---|---|---|---|",
     ]
-    lines.append("|---|---|---|---|---|")
     for name, worth in signals.items():
         within = f"{worth.within:+.2f} ± {worth.error:.2f}"
-        lines.append(f"| {name} | {within} | {worth.between:+.2f} | {worth.right:.0%} | {worth.chosen:.2f} |")
+        others = f"{worth.changes:+.2f} | {worth.between:+.2f} | {worth.right:.0%} | {worth.chosen:.2f}"
+        lines.append(f"| {name} | {within} | {others} |")
     return "\n".join(lines)
 
 
