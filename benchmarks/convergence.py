@@ -229,10 +229,10 @@ def drawn(tables: dict[str, dict[str, Worth]]) -> Figure:
         axes.barh(places + 0.2, [signals[name].within for name in names], 0.38, color=INK, label="within second halves")
         axes.barh(places - 0.2, [signals[name].between for name in names], 0.38, color=GREEN, label="between runs")
         axes.set_yticks(places, names)
-        axes.set(xlim=(-1, 1), title=f"{data}: rank correlation with KID")
+        axes.set(xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1), title=f"{data}: rank correlation with KID")
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.legend(frameon=False, fontsize=8, loc="lower left")
         axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
     return figure
 
 
