@@ -32,6 +32,7 @@ def test_translation_against_indexing() -> None:
         rows = [min(max(row + down, 0), 15) for row in range(16)]
         columns = [min(max(column + right, 0), 23) for column in range(24)]
         assert torch.equal(result, image[:, rows][:, :, columns])
+    assert moved.is_contiguous(memory_format=torch.channels_last)  # else a discriminator's layers are slow
 
 
 def test_translations_are_all_as_likely_and_none_is_further() -> None:

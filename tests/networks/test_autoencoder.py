@@ -1,7 +1,7 @@
 """The BEGAN paper's networks: parameter counts, shapes, energies, residuals and initial weights."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from equipoise.errors import UsageError
 from equipoise.networks import DCGANAutoencoder
 from equipoise.networks.autoencoder import ELU_GAIN, Autoencoder, ConvELU, set_carry
+from equipoise.networks.players import EnergyDiscriminator
 
 COUNTS = {  # (width, skips) -> parameters of both players, with biases, at 32, 64, 128 and 256 pixels, RGB
     (128, False): (8_992_326, 15_269_062, 24_347_718, 36_818_118),
@@ -97,6 +98,27 @@ def test_energy_with_edges_has_the_errors_of_differences(
     np.testing.assert_allclose(of_pixels.mean(dim=(1, 2)), expected, rtol=1e-12)
     pair = down[0, :, 4, 7].mean() * 16 / 15 + across[0, :, 4, 7].mean() * 24 / 23
     assert of_pixels[0, 4, 7].item() == pytest.approx((np.abs(error[0, :, 4, 7]) ** eta).mean() + 0.7 * pair)
+
+
+@pytest.mark.parametrize("edges", [0.0, 0.7])
+@pytest.mark.parametrize("eta", [1, 2])
+def test_slopes_of_the_energy_are_those_of_its_map(edges: float, eta: Literal[1, 2]) -> None:
+    """Torch differentiates the map by itself; once, twice as by a gradient penalty, and in the layout of the errors."""
+    network = Autoencoder(width=3, latent=5, edges=edges, eta=eta)
+    discriminator = cast(EnergyDiscriminator, network.build((2, 16, 24)).discriminator)
+    errors = torch.randn(3, 2, 6, 9, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
+    weights = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    found = []
+    for energy in (discriminator.energy, lambda errors: discriminator.energy_map(errors).mean((1, 2))):
+        (slopes,) = torch.autograd.grad((weights * energy(errors)).sum(), errors, create_graph=True)
+        twice = torch.autograd.grad((slopes**3).sum(), (errors, weights), allow_unused=True)
+        found.append([slopes, *(torch.zeros(()) if each is None else each for each in twice)])
+    ours, theirs = found
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-12, atol=1e-14)
+    if eta == 2:  # of absolute errors the slope is a constant, and torch says so in one way or another
+        torch.testing.assert_close(ours[1], theirs[1], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(ours[2], theirs[2], rtol=1e-12, atol=1e-14)
 
 
 def test_energy_moves_through_both_of_its_terms() -> None:

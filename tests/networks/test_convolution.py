@@ -39,14 +39,17 @@ class Operators(TorchDispatchMode):
 
 @pytest.mark.parametrize(("kernel", "sides"), CASES)
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], channels_last: bool) -> None:
+@pytest.mark.parametrize("products", [False, True])
+def test_they_are_torchs_convolution(
+    kernel: Kernel, sides: tuple[int, int], channels_last: bool, products: bool
+) -> None:
     torch.manual_seed(0)
     large, weight = numbers(2, 3, *sides), numbers(5, 3, kernel.size, kernel.size)
     if channels_last:
         large, weight = (
             each.detach().to(memory_format=torch.channels_last).requires_grad_() for each in (large, weight)
         )
-    ours = _Convolution.apply(large, weight, kernel)
+    ours = _Convolution.apply(large, weight, kernel, products)
     theirs = F.conv2d(large, weight, None, kernel.stride, kernel.padding)
     assert ours.shape[2:] == kernel.output_size(large.shape[2:])
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -60,14 +63,15 @@ def test_they_are_torchs_convolution(kernel: Kernel, sides: tuple[int, int], cha
 
 
 @pytest.mark.parametrize(("kernel", "sides"), CASES)
-def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tuple[int, int]) -> None:
+@pytest.mark.parametrize("products", [False, True])
+def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tuple[int, int], products: bool) -> None:
     torch.manual_seed(0)
     large, weight = numbers(1, 2, *sides), numbers(2, 2, kernel.size, kernel.size)
     small = numbers(1, 2, *kernel.output_size(large.shape[2:]))
     for function in (
-        lambda large, weight: _Convolution.apply(large, weight, kernel),
-        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel),
-        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, torch.Size(sides)),
+        lambda large, weight: _Convolution.apply(large, weight, kernel, products),
+        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel, products),
+        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, large.shape[2:], products),
     ):
         assert torch.autograd.gradcheck(function, (large, weight))
         assert torch.autograd.gradgradcheck(function, (large, weight), fast_mode=True)
@@ -186,6 +190,37 @@ def test_to_few_channels_it_is_torchs_transposed_convolution(shape: tuple[int, i
             torch.testing.assert_close(got, right, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", CELLS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_from_few_channels_the_way_back_is_by_cells(shape: tuple[int, int, int], bias: bool) -> None:
+    """Also where the last rows are of no patch, as there are here with a padding; twice, as by a gradient penalty."""
+    torch.manual_seed(0)
+    size, side, padding = shape
+    height, width = Kernel(*shape).input_size(torch.Size((3, 4)))
+    layer, images = Conv2d(3, 5, *shape, bias=bias).double(), numbers(2, 3, height + padding, width)
+    inputs, found = (images, *layer.parameters()), []
+    for forward in (layer, lambda images: nn.Conv2d.forward(layer, images)):
+        with Operators() as operators:
+            (slopes,) = torch.autograd.grad((forward(images) ** 3).sum(), images, create_graph=True)
+            found.append([slopes, *torch.autograd.grad((slopes**2).sum(), inputs)])
+        cells = (5, side**2 * 3, *[size // side] * 2)
+        assert (cells in operators.weights) == (forward is layer)
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_in_bf16_the_way_back_by_cells_is_within_rounding() -> None:
+    torch.manual_seed(0)
+    layer, images = Conv2d(3, 32, 4, 2, 1), torch.randn(4, 3, 16, 16, requires_grad=True)
+    (exact,) = torch.autograd.grad(layer(images).square().mean(), images)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(images)
+    (got,) = torch.autograd.grad(out.float().square().mean(), images)
+    assert out.dtype == torch.bfloat16
+    assert got.dtype == torch.float32
+    assert (got - exact).norm() <= BF16 * exact.norm()
+
+
 def test_to_few_channels_it_can_be_differentiated_twice() -> None:
     torch.manual_seed(0)
     layer = ConvTranspose2d(2, 1, 4, 2, 1, bias=False).double()
@@ -193,16 +228,15 @@ def test_to_few_channels_it_can_be_differentiated_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "precision"),
+    "layer",
     [
-        (ConvTranspose2d(4, 9, 4, 2, 1), torch.float32),
-        (ConvTranspose2d(4, 3, 3, 2, 1), torch.float32),
-        (ConvTranspose2d(4, 3, 3, 1, 1), torch.float32),
-        (ConvTranspose2d(4, 3, 4, 2, 1), torch.bfloat16),
+        ConvTranspose2d(4, 9, 4, 2, 1),
+        ConvTranspose2d(4, 3, 3, 2, 1),
+        ConvTranspose2d(4, 3, 3, 1, 1),
     ],
-    ids=["many channels", "no whole cells", "no stride", "under autocast"],
+    ids=["many channels", "no whole cells", "no stride"],
 )
-def test_else_it_is_not_taken_to_cells(layer: ConvTranspose2d, precision: torch.dtype) -> None:
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16), Operators() as operators:
-        layer(torch.randn(2, 4, 4, 4)).float().sum().backward()
+def test_else_it_is_not_taken_to_cells(layer: ConvTranspose2d) -> None:
+    with Operators() as operators:
+        layer(torch.randn(2, 4, 4, 4)).sum().backward()
     assert operators.weights == [layer.weight.shape]

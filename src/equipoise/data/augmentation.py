@@ -62,7 +62,9 @@ def translate(images: Tensor, uniform: Tensor) -> Tensor:
     down, right = (_selection(side, share) for side, share in zip(images.shape[2:], uniform.unbind(1), strict=True))
     # As products with rows of a single 1, which are exact, and fast in both directions on every device; the gradient
     # of indexing would be a scattered sum.
-    return torch.einsum("nij,ncjk,nlk->ncil", down.to(images), images, right.to(images))
+    moved = torch.einsum("nij,ncjk,nlk->ncil", down.to(images), images, right.to(images))
+    # The products lay it out as they like; the discriminator's first and last layers are fast as images are else.
+    return moved.contiguous(memory_format=torch.channels_last)
 
 
 def _selection(side: int, uniform: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn, optim
@@ -24,11 +24,27 @@ def _without_compiler(kind: type[Kind]) -> type[Kind]:
     return cast(type[Kind], type(kind.__name__, (kind,), {**plain, "step": step}))
 
 
-Adam, Adamax, RMSprop = (
-    _without_compiler(optim.Adam),
-    _without_compiler(optim.Adamax),
-    _without_compiler(optim.RMSprop),
-)
+class Adam(_without_compiler(optim.Adam)):  # type: ignore[misc]  # a class that is made on the spot
+    """Adam, whose fused kernel is handed everything in the order of its memory."""
+
+    def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
+        """Fill the lists of weights, gradients and both moments; the steps stay."""
+        is_complex: bool = super()._init_group(group, *lists)
+        for tensors in lists[:4]:
+            tensors[:] = [_in_order_of_memory(values) for values in tensors]
+        return is_complex
+
+
+def _in_order_of_memory(values: Tensor) -> Tensor:
+    """A view of `values` whose memory is contiguous, if they lie channels-last.
+
+    A fused optimizer makes a contiguous copy of anything else on a CPU, and then walks the memory itself.
+    """
+    is_channels_last = values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)
+    return values.permute(0, 2, 3, 1) if is_channels_last else values
+
+
+Adamax, RMSprop = _without_compiler(optim.Adamax), _without_compiler(optim.RMSprop)
 MOMENTS = {
     Adam: {"step", "exp_avg", "exp_avg_sq"},
     Adamax: {"step", "exp_avg", "exp_inf"},
