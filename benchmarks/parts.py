@@ -103,7 +103,7 @@ def photographs(case: Case) -> TrainConfig:
     """What `equipoise train began` does with photographs, but for their flips, which no step takes part in."""
     return TrainConfig(
         objective=BEGAN(gamma=0.85),
-        network=DCGANAutoencoder(width=case.width, edges=1.0),
+        network=DCGANAutoencoder(width=case.width, wavelet=2),
         resolution=case.resolution,
         batch=case.batch,
         precision=case.precision,

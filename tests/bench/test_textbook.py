@@ -47,10 +47,10 @@ def test_both_steps_compute_the_same_weights(name: str) -> None:
 
 
 def test_both_steps_compute_the_same_weights_by_our_recipe() -> None:
-    """BEGAN as it is by default on photographs: a boundary for each image, edges, batch statistics, translation."""
+    """BEGAN as it is by default on photographs: a boundary for each image, a wavelet, batch statistics, translation."""
     config = TrainConfig(
         objective=BEGAN(gamma=0.85),
-        network=DCGANAutoencoder(width=4, edges=1.0),
+        network=DCGANAutoencoder(width=4, wavelet=2),
         resolution=16,
         batch=6,
         augment=("translation",),

@@ -1,7 +1,7 @@
 """The BEGAN paper's networks: parameter counts, shapes, energies, residuals and initial weights."""
 
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from equipoise.errors import UsageError
 from equipoise.networks import DCGANAutoencoder
 from equipoise.networks.autoencoder import ELU_GAIN, Autoencoder, ConvELU, set_carry
-from equipoise.networks.players import EnergyDiscriminator
+from equipoise.networks.wavelet import HaarTransform
 
 COUNTS = {  # (width, skips) -> parameters of both players, with biases, at 32, 64, 128 and 256 pixels, RGB
     (128, False): (8_992_326, 15_269_062, 24_347_718, 36_818_118),
@@ -100,25 +100,28 @@ def test_energy_with_edges_has_the_errors_of_differences(
     assert of_pixels[0, 4, 7].item() == pytest.approx((np.abs(error[0, :, 4, 7]) ** eta).mean() + 0.7 * pair)
 
 
+@pytest.mark.parametrize("network", [Autoencoder(width=3, latent=5, wavelet=2), DCGANAutoencoder(width=3, wavelet=2)])
 @pytest.mark.parametrize("edges", [0.0, 0.7])
-@pytest.mark.parametrize("eta", [1, 2])
-def test_slopes_of_the_energy_are_those_of_its_map(edges: float, eta: Literal[1, 2]) -> None:
-    """Torch differentiates the map by itself; once, twice as by a gradient penalty, and in the layout of the errors."""
-    network = Autoencoder(width=3, latent=5, edges=edges, eta=eta)
-    discriminator = cast(EnergyDiscriminator, network.build((2, 16, 24)).discriminator)
-    errors = torch.randn(3, 2, 6, 9, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
-    weights = torch.randn(3, dtype=torch.float64, requires_grad=True)
-    found = []
-    for energy in (discriminator.energy, lambda errors: discriminator.energy_map(errors).mean((1, 2))):
-        (slopes,) = torch.autograd.grad((weights * energy(errors)).sum(), errors, create_graph=True)
-        twice = torch.autograd.grad((slopes**3).sum(), (errors, weights), allow_unused=True)
-        found.append([slopes, *(torch.zeros(()) if each is None else each for each in twice)])
-    ours, theirs = found
-    assert ours[0].is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-12, atol=1e-14)
-    if eta == 2:  # of absolute errors the slope is a constant, and torch says so in one way or another
-        torch.testing.assert_close(ours[1], theirs[1], rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(ours[2], theirs[2], rtol=1e-12, atol=1e-14)
+def test_energy_by_wavelet_is_the_mean_size_of_the_errors_coefficients(
+    network: Autoencoder | DCGANAutoencoder, edges: float
+) -> None:
+    """Of absolute errors, and with their differences beside; the map of pixels has the same mean."""
+    discriminator = replace(network, eta=1, edges=edges).build((2, 32, 48)).discriminator.double()
+    images = torch.randn(3, 2, 32, 48, dtype=torch.float64)
+    error = (images - discriminator.reconstruct(images)).detach()
+    expected = np.abs(HaarTransform(2, 2).double()(error).numpy()).mean((1, 2))
+    if edges:
+        expected += edges * sum(each.abs().mean((1, 2, 3)).numpy() for each in (error.diff(dim=2), error.diff(dim=3)))
+    np.testing.assert_allclose(discriminator(images).score.detach(), expected, rtol=1e-12)
+    np.testing.assert_allclose(discriminator.energy_map(error).mean((1, 2)), expected, rtol=1e-12)
+
+
+def test_energy_by_wavelet_of_squared_errors_is_that_of_pixels() -> None:
+    """As the basis is orthonormal (Parseval)."""
+    networks = Autoencoder(width=3, latent=5, eta=2), Autoencoder(width=3, latent=5, eta=2, wavelet=1)
+    errors = torch.randn(3, 2, 16, 16, dtype=torch.float64)
+    plain, by_wavelet = (network.build((2, 16, 16)).discriminator.double() for network in networks)
+    torch.testing.assert_close(by_wavelet.energy(errors), plain.energy(errors), rtol=1e-12, atol=0)
 
 
 def test_energy_moves_through_both_of_its_terms() -> None:

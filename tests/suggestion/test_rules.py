@@ -34,10 +34,16 @@ def test_every_choice_is_of_a_setting_and_has_its_reason() -> None:
         assert all(choice.reason for choice in choices)
 
 
-def test_photographs_have_a_gamma_below_one_and_outlines_and_drawings_do_not() -> None:
-    for texture, gamma, edges, lr in ((0.44, 0.85, 1.0, 1e-3), (0.04, 1.0, None, None), (0.0, 1.0, None, None)):
+def test_photographs_have_a_gamma_below_one_and_a_wavelet_and_drawings_do_not() -> None:
+    for texture, gamma, wavelet, lr in ((0.44, 0.85, 2, 1e-3), (0.04, 1.0, None, None), (0.0, 1.0, None, None)):
         chosen = settings(replace(CARS, texture=texture))
-        assert (chosen["objective.gamma"], chosen.get("network.edges"), chosen.get("lr")) == (gamma, edges, lr)
+        assert (chosen["objective.gamma"], chosen.get("network.wavelet"), chosen.get("lr")) == (gamma, wavelet, lr)
+
+
+def test_where_edges_are_given_there_is_no_wavelet() -> None:
+    with_edges, without = (choose(CARS, {"network.edges": edges}, FAST) for edges in (1.0, 0.0))
+    assert "network.wavelet" not in {choice.setting for choice in with_edges}
+    assert "network.wavelet" in {choice.setting for choice in without}
 
 
 @pytest.mark.parametrize(

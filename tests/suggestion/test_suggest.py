@@ -40,7 +40,7 @@ def test_what_is_not_given_is_chosen_with_a_reason(suggestion: Suggestion, photo
     assert (config.data, config.resolution, config.flip) == (str(photos), 32, False)
     values = flat(config.to_dict())
     assert (values["objective.gamma"], values["network.width"], config.batch) == (0.85, 4, 16)
-    chosen = {"resolution", "objective.gamma", "network.edges", "network.latent", "lr", "flip", "augment", "images"}
+    chosen = {"resolution", "objective.gamma", "network.wavelet", "network.latent", "lr", "flip", "augment", "images"}
     assert {*suggestion.reasons} == chosen
     assert [values[choice.setting] for choice in suggestion.choices] == [choice.value for choice in suggestion.choices]
     assert suggestion.seconds == config.images / suggestion.images_per_second > 0
@@ -75,7 +75,7 @@ def test_other_objectives_and_networks_have_fewer_settings_to_choose() -> None:
     assert {"objective.gamma", "network.width", "resolution", "flip", "images"} <= {*open_settings(began, set())}
     assert {*open_settings(gan, set())} == {*open_settings(began, set())} - {
         "objective.gamma",
-        "network.edges",
+        "network.wavelet",
         "network.width",
         "network.latent",
         "lr",
@@ -83,7 +83,7 @@ def test_other_objectives_and_networks_have_fewer_settings_to_choose() -> None:
     assert open_settings(PRESETS["began"]["paper"], {"objective"}) == open_settings(gan, set())
     ebgan = open_settings(PRESETS["ebgan"]["default"], set())
     assert "network.width" in ebgan
-    assert not {"network.edges", "lr"} & {*ebgan}, "its margin is of energies without them, and its rate its own"
+    assert not {"network.wavelet", "lr"} & {*ebgan}, "its margin is of the pixels' energies, and its rate its own"
 
 
 def test_minutes_are_a_length(photos: Path) -> None:

@@ -27,6 +27,7 @@ from equipoise.networks.players import (
     output_channels,
     scaled_init,
 )
+from equipoise.networks.wavelet import HaarTransform
 from equipoise.players import Players
 
 ELU_GAIN = 1.246  # 1 / sqrt(E[ELU(x)^2]) for x ~ N(0, 1), which makes up for the variance that an ELU loses
@@ -49,7 +50,9 @@ class Autoencoder(Network):
     eta: Literal[1, 2] = 2
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors (paper: 1)."""
     edges: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Weight in the energy of errors of differences between neighbouring pixels (paper: 0; photographs: 1)."""
+    """Weight in the energy of errors of differences between neighbouring pixels."""
+    wavelet: Annotated[int, Field(ge=0, le=4)] = 0
+    """Levels of the Haar wavelet transform of whose coefficients the energy is; 0 for the pixels (photographs: 2)."""
     init: Literal["scaled", "normal", "default"] = "scaled"
     """Initial weights: scaled to a layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
     output: Literal["linear", "unit-elu"] = "linear"
@@ -74,7 +77,8 @@ class Autoencoder(Network):
         channels, size = shape[0], shape[1:]
         generator = Generator(Decoder(self, self.latent + options.condition, output_channels(channels, options), size))
         encoder, decoder = Encoder(self, channels, size), Decoder(self, self.latent, channels, size)
-        players = Players(generator, EnergyDiscriminator(encoder, decoder, self.eta, self.edges))
+        wavelet = HaarTransform.of_images(self.wavelet, *shape)
+        players = Players(generator, EnergyDiscriminator(encoder, decoder, self.eta, self.edges, wavelet))
         for player in players:
             if self.init != "default":
                 player.apply(_scaled_init if self.init == "scaled" else normal_init)

@@ -32,6 +32,7 @@ from equipoise.networks.players import (
     normal_init,
     output_channels,
 )
+from equipoise.networks.wavelet import HaarTransform
 from equipoise.players import Players
 
 HALVE = (4, 2, 1)  # kernel size, stride and padding of a layer that halves or doubles the sides
@@ -108,7 +109,9 @@ class DCGANAutoencoder(Network):
     eta: Literal[1, 2] = 1
     """Power of the pixel error in the energy: 2 for squared, 1 for absolute errors."""
     edges: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Weight in the energy of errors of differences between neighbouring pixels (photographs: 1)."""
+    """Weight in the energy of errors of differences between neighbouring pixels."""
+    wavelet: Annotated[int, Field(ge=0, le=4)] = 0
+    """Levels of the Haar wavelet transform of whose coefficients the energy is; 0 for the pixels (photographs: 2)."""
 
     @classmethod
     def default(cls, *, independent: bool, independent_g: bool, smooth: bool, spectral: bool) -> "DCGANAutoencoder":
@@ -131,7 +134,9 @@ class DCGANAutoencoder(Network):
         to_code = Conv2d(widths[-1], self.code, bottleneck)
         encoder = nn.Sequential(*_encoder(down, self.norm, "leaky"), to_code, nn.Flatten())
         decoder = nn.Sequential(*_decoder(up, bottleneck, self.norm), nn.Tanh())
-        players = Players(_generator(self, shape, options), EnergyDiscriminator(encoder, decoder, self.eta, self.edges))
+        wavelet = HaarTransform.of_images(self.wavelet, *shape)
+        discriminator = EnergyDiscriminator(encoder, decoder, self.eta, self.edges, wavelet)
+        players = Players(_generator(self, shape, options), discriminator)
         for player in players:
             player.apply(_init)
         add_tasks(players.discriminator, self.code, options.logits)

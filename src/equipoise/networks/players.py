@@ -1,17 +1,16 @@
 """Building blocks of both players: their outer modules, output layers in full precision, initial weights, and sizes."""
 
 import math
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
+from equipoise.networks.wavelet import HaarTransform
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 
 
@@ -42,11 +41,29 @@ class Discriminator(nn.Module):
 
 
 class EnergyDiscriminator(nn.Module):
-    """An autoencoder; an image's score is its energy, the mean over its pixels of `energy_map`."""
+    """An autoencoder; an image's score is its energy, the mean over its pixels of `energy_map`.
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, eta: int, edges: float = 0.0) -> None:
+    Args:
+        encoder: images (N, C, H, W) to codes.
+        decoder: codes to images.
+        eta: power of the errors.
+        edges: weight of errors of differences between neighbouring pixels.
+        wavelet: takes coefficients of the errors, whose powers then stand for the pixels' own.
+    """
+
+    wavelet: HaarTransform | None
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        eta: int,
+        edges: float = 0.0,
+        wavelet: HaarTransform | None = None,
+    ) -> None:
         super().__init__()
         self.eta, self.edges, self.encoder, self.decoder = eta, edges, encoder, decoder
+        self.register_module("wavelet", wavelet)
         self.register_module("tasks", None)
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
@@ -63,61 +80,42 @@ class EnergyDiscriminator(nn.Module):
 
     def energy(self, errors: Tensor) -> Tensor:
         """Energies (N,) of errors (N, C, H, W): the means of `energy_map`, which training need not draw."""
-        return cast(Tensor, _Energy.apply(errors, self.eta, self.edges))  # type: ignore[no-untyped-call]
+        parts = errors if self.wavelet is None else self.wavelet(errors)
+        energies = self._power(parts).mean(tuple(range(1, parts.dim())))
+        if not self.edges:
+            return energies
+        return energies + self.edges * sum(each.mean((1, 2, 3)) for each in self._outlines(errors))
 
     def energy_map(self, errors: Tensor) -> Tensor:
         """Energy of each pixel (N, H, W), whose mean is the image's, of errors e = v - D(v) (N, C, H, W).
 
-        The mean over channels of |e|^eta; with `edges`, and that times |e - e'|^eta for the next pixel in the row and
-        in the column each, after Mathieu, Couprie and LeCun (2016), arXiv:1511.05440, section 3.2: errors of outlines
-        then count for more than errors of shades. As there are fewer such pairs than pixels, each counts for more.
+        The mean over channels of |e|^eta; with a wavelet, of |c|^eta for the coefficients c that the pixel has a part
+        in. With `edges`, and that times |e - e'|^eta for the next pixel in the row and in the column each, after
+        Mathieu, Couprie and LeCun (2016), arXiv:1511.05440, section 3.2: errors of outlines then count for more than
+        errors of shades. As there are fewer such pairs than pixels, each counts for more.
         """
-        shades, *outlines = (powers.mean(1) for powers in _powers(errors, self.eta, self.edges))
-        if not outlines:
-            return shades
-        (height, width), (across, down) = shades.shape[1:], outlines
+        height, width = errors.shape[2:]
+        if self.wavelet is None:
+            energies = self._power(errors).mean(1)
+        else:
+            energies = self.wavelet.spread(self._power(self.wavelet(errors)), height, width)
+        if not self.edges:
+            return energies
+        across, down = (each.mean(1) for each in self._outlines(errors))
         across, down = F.pad(across, (0, 1)), F.pad(down, (0, 0, 0, 1))
-        return shades + self.edges * (width / (width - 1) * across + height / (height - 1) * down)
+        return energies + self.edges * (width / (width - 1) * across + height / (height - 1) * down)
+
+    def _power(self, values: Tensor) -> Tensor:
+        return values.abs() if self.eta == 1 else values.square()
+
+    def _outlines(self, errors: Tensor) -> list[Tensor]:
+        """|e - e'|^eta of neighbours in rows, and in columns."""
+        return [self._power(errors.diff(dim=dim)) for dim in (3, 2)]
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """Reconstruct images (N, C, H, W) in [-1, 1]; same shape, not clamped."""
         reconstruction: Tensor = self.decoder(self.encoder(images))
         return reconstruction
-
-
-def _powers(errors: Tensor, eta: int, edges: float) -> Iterator[Tensor]:
-    """|e|^eta of errors (N, C, H, W); with `edges`, also of their differences in rows and in columns."""
-    for part in (errors, errors.diff(dim=3), errors.diff(dim=2)) if edges else (errors,):
-        yield part.abs() if eta == 1 else part.square()
-
-
-class _Energy(Function):
-    """Energies (N,) of errors (N, C, H, W), as `EnergyDiscriminator.energy_map` says.
-
-    The gradient is written out, as torch's for a difference is laid out channels-first, and so all that follows from
-    it, back through the decoder's last layer, which then takes twice as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, errors: Tensor, eta: int, edges: float) -> Tensor:
-        ctx.save_for_backward(errors)
-        ctx.eta, ctx.edges = eta, edges
-        shades, *outlines = (powers.mean((1, 2, 3)) for powers in _powers(errors, eta, edges))
-        return shades + edges * sum(outlines) if outlines else shades
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        def slope(values: Tensor) -> Tensor:
-            return values.detach().sgn() if ctx.eta == 1 else 2 * values  # signs have no slope of their own
-
-        (errors,) = ctx.saved_tensors
-        total = slope(errors)
-        for dim in (2, 3) if ctx.edges else ():
-            pairs = errors.shape[dim] - 1  # in a row or column, of which the mean is taken as well
-            of_pairs = slope(errors.diff(dim=dim)) * (ctx.edges * (pairs + 1) / pairs)
-            total.narrow(dim, 1, pairs).add_(of_pairs)
-            total.narrow(dim, 0, pairs).sub_(of_pairs)
-        return total * (gradients[0] / errors[0].numel()).view(-1, 1, 1, 1), None, None
 
 
 def add_tasks(discriminator: nn.Module, features: int, logits: int) -> None:

@@ -18,7 +18,7 @@ SMALLEST = 16  # resolution, of images that have none of these
 NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded to 32
 PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
 GAMMA = {"photographs": 0.85, "drawings": 1.0}
-EDGES, RATE = 1.0, 1e-3  # of photographs; drawings have the defaults
+WAVELET, RATE = 2, 1e-3  # of photographs; drawings have the defaults
 WIDTHS = {"usual": 32, "many": 64}  # of 400 cars, 16 is far worse
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
 LATENTS = (64, 128, 256)  # the first with ...
@@ -78,7 +78,8 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     choices.append(Choice("objective.gamma", GAMMA[kind], f"{kind}, by a texture of {facts.texture:.2f}: {grain}"))
 
     if kind == "photographs":
-        choices.append(Choice("network.edges", EDGES, "in photographs, outlines count beside shades"))
+        if not given.get("network.edges"):  # which are another way to the same
+            choices.append(Choice("network.wavelet", WAVELET, "photographs differ by outlines, at more than one scale"))
         choices.append(Choice("lr", RATE, "photographs are learnt better slowly"))
 
     height, width = parse_resolution(given.get("resolution", choices[0].value))

@@ -27,7 +27,7 @@ from equipoise.training.contention import BackgroundLoad
 CHOSEN = (
     "resolution",
     "objective.gamma",
-    "network.edges",
+    "network.wavelet",
     "network.width",
     "network.latent",
     "lr",
@@ -37,7 +37,7 @@ CHOSEN = (
     "images",
 )
 """Paths of the settings that there are rules for; where a configuration has no such setting, nothing is chosen."""
-OF_BEGAN = {"network.edges", "lr"}  # other objectives have rates, and margins of energies, of their own
+OF_BEGAN = {"network.wavelet", "lr"}  # other objectives have rates, and margins of energies, of their own
 RULED_NETWORK = "dcgan-autoencoder"  # whose width and latent the rules know
 PROBE_SIDE = 32
 
