@@ -9,7 +9,7 @@ import torch
 from equipoise.config.train_config import TrainConfig
 from equipoise.errors import UsageError
 from equipoise.exporting import runtime
-from equipoise.networks import DCGAN, MLP, Autoencoder, MLPAutoencoder, Network
+from equipoise.networks import DCGAN, MLP, Autoencoder, DCGANAutoencoder, MLPAutoencoder, Network
 from equipoise.objectives import OBJECTIVES, Tasks
 from equipoise.runs.run import Run
 
@@ -20,6 +20,7 @@ KINDS = {  # name: objective, network, shape, classes, tasks
     "autoencoder": ("began", Autoencoder(width=4, latent=6), (1, 16, 16), 0, Tasks()),
     "skips": ("began", Autoencoder(width=4, latent=6, skips=True, residual=1000), (3, 16, 32), 0, Tasks()),
     "classes": ("began", Autoencoder(width=4, latent=6), (3, 16, 16), 3, CLASSES),
+    "wavelet": ("began", DCGANAutoencoder(width=4, latent=6, wavelet=2), (3, 32, 16), 0, Tasks()),
     "dcgan": ("gan", DCGAN(width=4, latent=6), (3, 32, 16), 0, Tasks()),
     "layers": ("wgan-gp", DCGAN(width=4, latent=6, norm="layer", generator_norm="layer"), (1, 16, 16), 0, Tasks()),
     "discrete": ("bgan-discrete", DCGAN(width=4, latent=6), (1, 16, 16), 10, CLASSES),

@@ -101,6 +101,16 @@ def test_the_energy_is_the_mean_error_of_the_reconstruction(run: Run, tmp_path: 
     assert sum(node.op_type in {"Conv", "ConvTranspose"} for node in nodes) == layers, "each image is encoded once"
 
 
+def test_energies_by_wavelet_are_exported_in_half_precision_too(make_run: MakeRun) -> None:
+    run = make_run("wavelet")
+    network, images = load_discriminator(run), torch.rand(64, *run.load_checkpoint()[1]["shape"]) * 2 - 1
+    ports = discriminator_ports(network.requires_grad_(requires_grad=False), images)
+    for inside, limit in ((ports, 1e-4), (ports.half(), onnx_models.LARGEST_DIFFERENCE["fp16"])):
+        assert largest_difference(to_onnx(inside, {"equipoise": "0"}), inside) < limit
+        (energy, *_), expected = inside.network(images), network(images).score
+        torch.testing.assert_close(energy, expected, rtol=limit, atol=0)
+
+
 @pytest.mark.parametrize("kind", ["dcgan", "layers", "spectral"])
 def test_any_other_discriminator_has_a_score(make_run: MakeRun, kind: str) -> None:
     run = make_run(kind)

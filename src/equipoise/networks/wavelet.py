@@ -42,7 +42,7 @@ class HaarTransform(nn.Module):
         rows = images.permute(0, 2, 3, 1).reshape(count, height // side, side, width // side, side * channels)
         blocks = rows.transpose(2, 3).reshape(count, -1, side**2 * channels)
         with torch.autocast(images.device.type, enabled=False):
-            return blocks @ self.basis.t()
+            return blocks @ self.basis.t().to(images.dtype)  # powers of two, so exact in any precision
 
     def spread(self, values: Tensor, height: int, width: int) -> Tensor:
         """Values of coefficients (N, blocks, K) to their pixels: (N, height, width) of the same mean.
