@@ -40,10 +40,13 @@ def test_photographs_have_a_gamma_below_one_and_a_wavelet_and_drawings_do_not() 
         assert (chosen["objective.gamma"], chosen.get("network.wavelet"), chosen.get("lr")) == (gamma, wavelet, lr)
 
 
-def test_where_edges_are_given_there_is_no_wavelet() -> None:
-    with_edges, without = (choose(CARS, {"network.edges": edges}, FAST) for edges in (1.0, 0.0))
-    assert "network.wavelet" not in {choice.setting for choice in with_edges}
-    assert "network.wavelet" in {choice.setting for choice in without}
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [({"edges": 1.0}, False), ({"edges": 0.0}, True), ({"eta": 2}, False), ({"eta": 1}, True)],
+)
+def test_there_is_no_wavelet_beside_edges_and_none_for_squared_errors(given: dict[str, float], chosen: bool) -> None:
+    choices = choose(CARS, {f"network.{name}": value for name, value in given.items()}, FAST)
+    assert ("network.wavelet" in {choice.setting for choice in choices}) == chosen
 
 
 @pytest.mark.parametrize(

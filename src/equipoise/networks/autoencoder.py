@@ -52,7 +52,8 @@ class Autoencoder(Network):
     edges: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight in the energy of errors of differences between neighbouring pixels."""
     wavelet: Annotated[int, Field(ge=0, le=4)] = 0
-    """Levels of the Haar wavelet transform of whose coefficients the energy is; 0 for the pixels (photographs: 2)."""
+    """Levels of the Haar transform of whose coefficients the energy is, which for squared errors is the same as that of
+    pixels; 0 for pixels (photographs: 2)."""
     init: Literal["scaled", "normal", "default"] = "scaled"
     """Initial weights: scaled to a layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
     output: Literal["linear", "unit-elu"] = "linear"

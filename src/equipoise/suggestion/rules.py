@@ -78,7 +78,8 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     choices.append(Choice("objective.gamma", GAMMA[kind], f"{kind}, by a texture of {facts.texture:.2f}: {grain}"))
 
     if kind == "photographs":
-        if not given.get("network.edges"):  # which are another way to the same
+        # Edges are another way to the same, and of squared errors both energies are equal.
+        if not given.get("network.edges") and given.get("network.eta") != 2:
             choices.append(Choice("network.wavelet", WAVELET, "photographs differ by outlines, at more than one scale"))
         choices.append(Choice("lr", RATE, "photographs are learnt better slowly"))
 
