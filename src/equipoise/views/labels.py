@@ -80,7 +80,7 @@ def _task(task: str, doing: str) -> tuple[Panel, ...]:
 PANELS = (
     Panel(
         title="Energies",
-        unit="mean pixel error",
+        unit="mean error",
         lines=_pair("energy", "ℒ({})", "energy", "", r"$\mathcal{L}({})$"),
         limits=POSITIVE,
     ),
@@ -100,7 +100,7 @@ PANELS = (
     ),
     Panel(
         title="Convergence",
-        unit="mean pixel error",
+        unit="mean error",
         lines={"m_global": Measure("M_global", "M<sub>global</sub>", "falls as training converges", r"$M_{global}$")},
         limits=POSITIVE,
     ),
