@@ -63,6 +63,7 @@ def test_autocast_does_not_round_coefficients() -> None:
     images, transform = torch.randn(2, 3, 8, 8), HaarTransform(2, 3)
     with torch.autocast("cpu", torch.bfloat16):
         coefficients = transform(images)
+    assert coefficients.dtype == torch.float32
     assert torch.equal(coefficients, transform(images))
 
 
