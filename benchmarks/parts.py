@@ -91,7 +91,7 @@ OF_THE_PAPER: dict[str, tuple[Change | None, Patch]] = {
 }
 OF_PHOTOGRAPHS: dict[str, tuple[Change | None, Patch]] = {
     **EVERYWHERE,
-    "last layers to cells of pixels": (None, lambda: patch("equipoise.networks.convolution.MAX_CHANNELS_IN_CELLS", 0)),
+    "outer layers by cells of pixels": (None, lambda: patch("equipoise.networks.convolution.MAX_CHANNELS_IN_CELLS", 0)),
     "energies without a map of them": (
         None,
         lambda: patch.object(EnergyDiscriminator, "energy", lambda self, errors: self.energy_map(errors).mean((1, 2))),
