@@ -34,10 +34,29 @@ def test_every_choice_is_of_a_setting_and_has_its_reason() -> None:
         assert all(choice.reason for choice in choices)
 
 
-def test_photographs_have_a_gamma_below_one_and_a_wavelet_and_drawings_do_not() -> None:
-    for texture, gamma, wavelet, lr in ((0.44, 0.85, 2, 1e-3), (0.04, 1.0, None, None), (0.0, 1.0, None, None)):
-        chosen = settings(replace(CARS, texture=texture))
-        assert (chosen["objective.gamma"], chosen.get("network.wavelet"), chosen.get("lr")) == (gamma, wavelet, lr)
+@pytest.mark.parametrize(
+    ("texture", "channels", "gamma", "wavelet", "lr"),
+    [
+        (0.44, 3, 0.85, 2, 1e-3),  # photographs
+        (0.44, 1, 0.85, 2, 1e-3),
+        (0.04, 3, 0.85, 2, None),  # emoji
+        (0.04, 1, 1.0, None, None),
+        (0.0, 1, 1.0, None, None),  # digits
+    ],
+)
+def test_all_but_gray_drawings_have_a_gamma_below_one_and_a_wavelet(
+    texture: float, channels: int, gamma: float, wavelet: int | None, lr: float | None
+) -> None:
+    chosen = settings(replace(CARS, texture=texture, channels=channels))
+    assert (chosen["objective.gamma"], chosen.get("network.wavelet"), chosen.get("lr")) == (gamma, wavelet, lr)
+
+
+@pytest.mark.parametrize("given", [{"edges": 1.0}, {"eta": 2}, {"wavelet": 0}])
+def test_drawings_in_colour_whose_pixels_are_the_energy_keep_a_gamma_of_one(given: dict[str, float]) -> None:
+    kept = {f"network.{name}": value for name, value in given.items()}
+    drawings, photographs = (choose(replace(CARS, texture=texture), kept, FAST) for texture in (0.04, 0.44))
+    gammas = [{choice.setting: choice.value for choice in each}["objective.gamma"] for each in (drawings, photographs)]
+    assert gammas == [1.0, 0.85]
 
 
 @pytest.mark.parametrize(

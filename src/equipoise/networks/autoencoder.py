@@ -53,7 +53,7 @@ class Autoencoder(Network):
     """Weight in the energy of errors of differences between neighbouring pixels."""
     wavelet: Annotated[int, Field(ge=0, le=4)] = 0
     """Levels of the Haar transform of whose coefficients the energy is, which for squared errors is the same as that of
-    pixels; 0 for pixels (photographs: 2)."""
+    pixels; 0 for pixels (photographs and colour drawings: 2)."""
     init: Literal["scaled", "normal", "default"] = "scaled"
     """Initial weights: scaled to a layer's inputs (He et al. 2015, arXiv:1502.01852), N(0, 0.02), or PyTorch's own."""
     output: Literal["linear", "unit-elu"] = "linear"

@@ -112,7 +112,7 @@ class DCGANAutoencoder(Network):
     """Weight in the energy of errors of differences between neighbouring pixels."""
     wavelet: Annotated[int, Field(ge=0, le=4)] = 0
     """Levels of the Haar transform of whose coefficients the energy is, which for squared errors is the same as that of
-    pixels; 0 for pixels (photographs: 2)."""
+    pixels; 0 for pixels (photographs and colour drawings: 2)."""
 
     @classmethod
     def default(cls, *, independent: bool, independent_g: bool, smooth: bool, spectral: bool) -> "DCGANAutoencoder":

@@ -46,8 +46,8 @@ class BEGAN(Objective):
     }
 
     gamma: Annotated[float, Field(gt=0, le=2)] = 1.0
-    """Diversity ratio: the boundary gamma L(x) for the energy of generated images (paper: 0.5; photographs: 0.85).
-    Above 1, for an image's k alone, it is a margin that follows the data."""
+    """Diversity ratio: the boundary gamma L(x) for the energy of generated images (paper: 0.5; photographs and colour
+    drawings: 0.85). Above 1, for an image's k alone, it is a margin that follows the data."""
     boundary: Literal["image", "batch"] = "image"
     """What has a k: each generated image, 1 below the boundary and 0 above, or the batch, moved by a gain (paper)."""
     lambda_k: Annotated[float, Field(gt=0, le=1)] = 0.01

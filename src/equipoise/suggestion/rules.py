@@ -17,8 +17,9 @@ SIDES = {"few": (64, 32), "usual": (128, 64, 32)}  # resolutions, the first that
 SMALLEST = 16  # resolution, of images that have none of these
 NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded to 32
 PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
-GAMMA = {"photographs": 0.85, "drawings": 1.0}
-WAVELET, RATE = 2, 1e-3  # of photographs; drawings have the defaults
+WAVELET = 2  # of photographs, and of drawings in colour
+GAMMA = {"low": 0.85, "plain": 1.0}  # low for photographs, and for drawings in colour whose energy is by wavelet
+RATE = 1e-3  # of photographs; drawings are learnt as well by the default
 WIDTHS = {"usual": 32, "many": 64}  # of 400 cars, 16 is far worse
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
 LATENTS = (64, 128, 256)  # the first with ...
@@ -74,13 +75,8 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     runs = probe * 60 * minutes / given.get("images", length)  # at 32x32, for which there is time
     choices = [_resolution(facts, given, few=few, runs=runs, minutes=minutes)]
 
-    grain = "grain, the cheapest residue, pays at 1" if kind == "photographs" else "plain images pay below"
-    choices.append(Choice("objective.gamma", GAMMA[kind], f"{kind}, by a texture of {facts.texture:.2f}: {grain}"))
-
+    choices += _energy(facts, given, kind)
     if kind == "photographs":
-        # Edges are another way to the same, and of squared errors both energies are equal.
-        if not given.get("network.edges") and given.get("network.eta") != 2:
-            choices.append(Choice("network.wavelet", WAVELET, "photographs differ by outlines, at more than one scale"))
         choices.append(Choice("lr", RATE, "photographs are learnt better slowly"))
 
     height, width = parse_resolution(given.get("resolution", choices[0].value))
@@ -119,6 +115,20 @@ def _resolution(facts: Facts, given: Mapping[str, Any], *, few: bool, runs: floa
     elif few and smaller * NEARLY >= 2 * side:
         why += "; of few, smaller ones are learnt better"
     return Choice("resolution", side, why)
+
+
+def _energy(facts: Facts, given: Mapping[str, Any], kind: str) -> list[Choice]:
+    """Whether errors are taken by wavelet, and the gamma that goes with it: as pixels, drawings are best at 1."""
+    shaded = kind == "photographs" or facts.channels > 1
+    choices, wavelet = [], 0
+    # Edges are another way to the same, and of squared errors both energies are equal.
+    if shaded and not given.get("network.edges") and given.get("network.eta") != 2:
+        wavelet = WAVELET
+        choices.append(Choice("network.wavelet", wavelet, "outlines tell more than shades, at more than one scale"))
+    low = kind == "photographs" or (shaded and given.get("network.wavelet", wavelet) > 0)
+    why = "grain, the cheapest residue, pays at 1" if low else "plain images pay below"
+    gamma = GAMMA["low" if low else "plain"]
+    return [Choice("objective.gamma", gamma, f"{kind}, by a texture of {facts.texture:.2f}: {why}"), *choices]
 
 
 def _flip(facts: Facts, kind: str, count: int) -> Choice:

@@ -15,7 +15,6 @@ from equipoise.config.messages import suggestion as nearest
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import BUNDLED, TOYS, ProgressCallback, parse_resolution
-from equipoise.data.sources.faces import FACES
 from equipoise.devices import resolve_device
 from equipoise.errors import UsageError, quoted
 from equipoise.isolation import isolated
@@ -156,8 +155,8 @@ def require_images(data: str) -> None:
 
 
 def is_chosen_for(data: str) -> bool:
-    """Whether settings are chosen for `data` by themselves: not for toys and built-in images, which presets are for."""
-    return data not in {*TOYS, *BUNDLED} and data.partition(":")[0] != FACES
+    """Whether settings are chosen for `data` by themselves: not for toys and bundled images, which presets are for."""
+    return data not in {*TOYS, *BUNDLED}
 
 
 def open_settings(config: TrainConfig, given: Collection[str]) -> list[str]:
