@@ -49,7 +49,8 @@ def test_they_are_torchs_convolution(
         large, weight = (
             each.detach().to(memory_format=torch.channels_last).requires_grad_() for each in (large, weight)
         )
-    ours = _Convolution.apply(large, weight, kernel, products)
+    kernel = kernel._replace(products=products)
+    ours = _Convolution.apply(large, weight, kernel)
     theirs = F.conv2d(large, weight, None, kernel.stride, kernel.padding)
     assert ours.shape[2:] == kernel.output_size(large.shape[2:])
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -68,10 +69,11 @@ def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tu
     torch.manual_seed(0)
     large, weight = numbers(1, 2, *sides), numbers(2, 2, kernel.size, kernel.size)
     small = numbers(1, 2, *kernel.output_size(large.shape[2:]))
+    kernel = kernel._replace(products=products)
     for function in (
-        lambda large, weight: _Convolution.apply(large, weight, kernel, products),
-        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel, products),
-        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, large.shape[2:], products),
+        lambda large, weight: _Convolution.apply(large, weight, kernel),
+        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel),
+        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, large.shape[2:]),
     ):
         assert torch.autograd.gradcheck(function, (large, weight))
         assert torch.autograd.gradgradcheck(function, (large, weight), fast_mode=True)

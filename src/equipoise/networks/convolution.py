@@ -37,11 +37,12 @@ class Conv2d(nn.Conv2d):
         if x.shape[2:] == self.kernel_size and not any(cast(tuple[int, int], self.padding)):
             return F.linear(_rows(x), _rows(self.weight), self.bias)[:, :, None, None]
         kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
-        products = _products_are_faster(self.weight, x, kernel.output_size(x.shape[2:]))
+        kernel = kernel._replace(products=_products_are_faster(self.weight, x, kernel.output_size(x.shape[2:])))
         # Towards images, that is by its gradient, it is a transposed convolution to few channels.
-        if not self.fast_paths or not (products or (x.requires_grad and _cells_are_faster(self.weight, x, kernel))):
+        cells = x.requires_grad and _cells_are_faster(self.weight, x, kernel)
+        if not self.fast_paths or not (kernel.products or cells):
             return super().forward(x)
-        return _with_bias(_Convolution.apply(*_by_autocast(x, self.weight), kernel, products), self.bias)  # type: ignore[no-untyped-call]
+        return _with_bias(_Convolution.apply(*_by_autocast(x, self.weight), kernel), self.bias)  # type: ignore[no-untyped-call]
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -60,20 +61,25 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             sides = (*self.kernel_size, self.out_channels)  # not the number of images, which exporting would fix
             image: Tensor = torch.unflatten(product, 1, sides).permute(0, 3, 1, 2)
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
-        kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0])
         products = _products_are_faster(self.weight, x, x.shape[2:])
+        kernel = Kernel(self.kernel_size[0], self.stride[0], cast(tuple[int, int], self.padding)[0], products)
         if not self.fast_paths or output_size or not (products or _cells_are_faster(self.weight, x, kernel)):
             return super().forward(x, output_size)
         size = kernel.input_size(x.shape[2:])
-        return _with_bias(_Transposed.apply(*_by_autocast(x, self.weight), kernel, size, products), self.bias)  # type: ignore[no-untyped-call]
+        return _with_bias(_Transposed.apply(*_by_autocast(x, self.weight), kernel, size), self.bias)  # type: ignore[no-untyped-call]
 
 
 class Kernel(NamedTuple):
-    """Geometry of a convolution from larger to smaller images, in pixels."""
+    """Geometry of a convolution from larger to smaller images, in pixels, and how it and its derivatives are computed.
+
+    Attributes:
+        products: by matrix products, where there are few pixels.
+    """
 
     size: int
     stride: int
     padding: int
+    products: bool = False
 
     @property
     def has_cells(self) -> bool:
@@ -139,22 +145,21 @@ class _Convolution(Function):
     """Convolution: large (N, I, H, W), weight (O, I, k, k) -> small (N, O, h, w); of few pixels also by a product."""
 
     @staticmethod
-    def forward(ctx: Any, large: Tensor, weight: Tensor, kernel: Kernel, products: bool) -> Tensor:
+    def forward(ctx: Any, large: Tensor, weight: Tensor, kernel: Kernel) -> Tensor:
         ctx.save_for_backward(large, weight)
-        ctx.options, size = (kernel, products), kernel.output_size(large.shape[2:])
-        if not products or size.numel() > MAX_PIXELS_FORWARD:
+        ctx.kernel, size = kernel, kernel.output_size(large.shape[2:])
+        if not kernel.products or size.numel() > MAX_PIXELS_FORWARD:
             return F.conv2d(large, weight, None, kernel.stride, kernel.padding)
         product = _patches(large, kernel, size) @ weight.permute(0, 2, 3, 1).flatten(1).t()
         return product.view(len(large), *size, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (large, weight), (small,), (kernel, products) = ctx.saved_tensors, gradients, ctx.options
+        (large, weight), (small,), kernel = ctx.saved_tensors, gradients, ctx.kernel
         by_large, by_weight, *_ = ctx.needs_input_grad
         return (
-            _Transposed.apply(small, weight, kernel, large.shape[2:], products) if by_large else None,  # type: ignore[no-untyped-call]
-            _WeightGradient.apply(large, small, kernel, products) if by_weight else None,  # type: ignore[no-untyped-call]
-            None,
+            _Transposed.apply(small, weight, kernel, large.shape[2:]) if by_large else None,  # type: ignore[no-untyped-call]
+            _WeightGradient.apply(large, small, kernel) if by_weight else None,  # type: ignore[no-untyped-call]
             None,
         )
 
@@ -163,9 +168,9 @@ class _Transposed(Function):
     """Transposed convolution: small (N, O, h, w), weight (O, I, k, k), size of large -> large (N, I, H, W)."""
 
     @staticmethod
-    def forward(ctx: Any, small: Tensor, weight: Tensor, kernel: Kernel, size: torch.Size, products: bool) -> Tensor:
+    def forward(ctx: Any, small: Tensor, weight: Tensor, kernel: Kernel, size: torch.Size) -> Tensor:
         ctx.save_for_backward(small, weight)
-        ctx.options = kernel, products
+        ctx.kernel = kernel
         # With strides several sizes of `large` lead to one of `small`; torch is given the excess over the least.
         excess = [side - least for side, least in zip(size, kernel.input_size(small.shape[2:]), strict=True)]
         if weight.shape[1] <= MAX_CHANNELS_IN_CELLS and kernel.has_cells and max(excess) <= kernel.padding:
@@ -174,12 +179,11 @@ class _Transposed(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (small, weight), (large,), (kernel, products) = ctx.saved_tensors, gradients, ctx.options
+        (small, weight), (large,), kernel = ctx.saved_tensors, gradients, ctx.kernel
         by_small, by_weight, *_ = ctx.needs_input_grad
         return (
-            _Convolution.apply(large, weight, kernel, products) if by_small else None,  # type: ignore[no-untyped-call]
-            _WeightGradient.apply(large, small, kernel, products) if by_weight else None,  # type: ignore[no-untyped-call]
-            None,
+            _Convolution.apply(large, weight, kernel) if by_small else None,  # type: ignore[no-untyped-call]
+            _WeightGradient.apply(large, small, kernel) if by_weight else None,  # type: ignore[no-untyped-call]
             None,
             None,
         )
@@ -189,10 +193,10 @@ class _WeightGradient(Function):
     """Gradient of a convolution in its weights: large (N, I, H, W), small (N, O, h, w) -> weight (O, I, k, k)."""
 
     @staticmethod
-    def forward(ctx: Any, large: Tensor, small: Tensor, kernel: Kernel, products: bool) -> Tensor:
+    def forward(ctx: Any, large: Tensor, small: Tensor, kernel: Kernel) -> Tensor:
         ctx.save_for_backward(large, small)
-        ctx.options, shape = (kernel, products), (small.shape[1], large.shape[1], kernel.size, kernel.size)
-        if not products:
+        ctx.kernel, shape = kernel, (small.shape[1], large.shape[1], kernel.size, kernel.size)
+        if not kernel.products:
             options = [kernel.stride] * 2, [kernel.padding] * 2, [1, 1], False, [0, 0], 1  # as `nn.Conv2d` has them
             weight = small.new_empty(shape).to(memory_format=torch.channels_last)  # for its shape and its layout
             wanted = [False, True, False]  # by the input, the weight and the bias
@@ -203,12 +207,11 @@ class _WeightGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (large, small), (weight,), (kernel, products) = ctx.saved_tensors, gradients, ctx.options
+        (large, small), (weight,), kernel = ctx.saved_tensors, gradients, ctx.kernel
         by_large, by_small, *_ = ctx.needs_input_grad
         return (
-            _Transposed.apply(small, weight, kernel, large.shape[2:], products) if by_large else None,  # type: ignore[no-untyped-call]
-            _Convolution.apply(large, weight, kernel, products) if by_small else None,  # type: ignore[no-untyped-call]
-            None,
+            _Transposed.apply(small, weight, kernel, large.shape[2:]) if by_large else None,  # type: ignore[no-untyped-call]
+            _Convolution.apply(large, weight, kernel) if by_small else None,  # type: ignore[no-untyped-call]
             None,
         )
 
@@ -234,7 +237,7 @@ def _by_cells(small: Tensor, weight: Tensor, kernel: Kernel, size: torch.Size) -
 
 def _patches(large: Tensor, kernel: Kernel, size: torch.Size) -> Tensor:
     """The patches of images (N, I, H, W) under the kernel at its (h, w) positions: (N * h * w, k * k * I)."""
-    k, stride, padding = kernel
+    k, stride, padding = kernel.size, kernel.stride, kernel.padding
     pixels = F.pad(large, [padding] * 4).permute(0, 2, 3, 1).contiguous()  # (N, H, W, I)
     count, _, _, channels = pixels.shape
     image, row, column, _ = pixels.stride()
