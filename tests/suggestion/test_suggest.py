@@ -19,7 +19,7 @@ from equipoise.config.changes import flat, with_settings
 from equipoise.suggestion.rules import Choice
 from equipoise.suggestion.speed import images_per_second
 from equipoise.suggestion.suggest import fill_in, is_chosen_for, open_settings
-from suggestion.test_facts import folder, photograph
+from suggestion.test_facts import drawing, folder, photograph
 
 SMALL = ["--images", "128", "--width", "4", "--batch", "16", "--device", "cpu", "--quiet"]
 
@@ -108,6 +108,20 @@ def test_what_cannot_be_suggested_is_refused(photos: Path) -> None:
         equipoise.suggest("grid25")
     with pytest.raises(UsageError, match="there is no file"):
         equipoise.suggest("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("network", "gamma", "wavelet"),
+    [("dcgan-autoencoder", 0.85, 2), ("autoencoder", 1.0, 0), ("compare-gan", 1.0, None)],
+)
+def test_drawings_in_colour_have_a_low_gamma_where_their_energy_is_by_wavelet(
+    tmp_path: Path, network: str, gamma: float, wavelet: int | None
+) -> None:
+    default = PRESETS["began"]["default"]
+    data = folder(tmp_path / "drawings", [drawing(n) for n in range(60)])
+    config = with_settings(default, {"data": str(data), "network": network, "resolution": 16, "device": "cpu"})
+    values = flat(fill_in(config, {"network.name", "network.width", "resolution", "batch"}).config.to_dict())
+    assert (values["objective.gamma"], values.get("network.wavelet")) == (gamma, wavelet)
 
 
 def test_bundled_data_keep_their_presets() -> None:

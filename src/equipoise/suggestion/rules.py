@@ -18,7 +18,7 @@ SMALLEST = 16  # resolution, of images that have none of these
 NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded to 32
 PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
 WAVELET = 2  # of photographs, and of drawings in colour
-GAMMA = {"low": 0.85, "plain": 1.0}  # low for photographs, and for drawings in colour whose energy is by wavelet
+GAMMA, PLAIN_GAMMA = 0.85, 1.0  # the former for photographs, and for drawings in colour whose energy is by wavelet
 RATE = 1e-3  # of photographs; drawings are learnt as well by the default
 WIDTHS = {"usual": 32, "many": 64}  # of 400 cars, 16 is far worse
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
@@ -126,8 +126,7 @@ def _energy(facts: Facts, given: Mapping[str, Any], kind: str) -> list[Choice]:
         wavelet = WAVELET
         choices.append(Choice("network.wavelet", wavelet, "outlines tell more than shades, at more than one scale"))
     low = kind == "photographs" or (shaded and given.get("network.wavelet", wavelet) > 0)
-    why = "grain, the cheapest residue, pays at 1" if low else "plain images pay below"
-    gamma = GAMMA["low" if low else "plain"]
+    gamma, why = (GAMMA, "grain, the cheapest residue, pays at 1") if low else (PLAIN_GAMMA, "plain images pay below")
     return [Choice("objective.gamma", gamma, f"{kind}, by a texture of {facts.texture:.2f}: {why}"), *choices]
 
 

@@ -196,6 +196,8 @@ def fill_in(
     if {*free} - {"images"}:
         require_enough(facts)
     kept = {path: value for path, value in flat(config.to_dict()).items() if path not in free}
+    if "network.wavelet" not in free:
+        kept.setdefault("network.wavelet", 0)  # the energy of networks that have no such setting is of pixels
 
     load = BackgroundLoad()
     # How fast the machine is decides on the resolution and the width, if these are open
