@@ -2,7 +2,10 @@
 
 import errno
 import os
+import shutil
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -121,6 +124,28 @@ def test_looking_whether_a_run_is_free_leaves_no_trace(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is being written by"), sole_writer(tmp_path, timeout=0.1):
             pass
     assert ((tmp_path / LOCK).read_text(), (tmp_path / LOCK).stat().st_mtime) == (written, 1)
+
+
+def test_looking_whether_a_run_is_free_lets_it_be_deleted(tmp_path: Path) -> None:
+    """A lock file made by who looks, after its deletion, would leave a folder that is not empty."""
+    run, ended = tmp_path / "run", threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            with locked_if_free(run):
+                pass
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(2000):  # of which some fifty failed before
+            run.mkdir()
+            (run / LOCK).touch()
+            time.sleep(2e-4)
+            shutil.rmtree(run)
+    finally:
+        ended.set()
+        looking.join()
 
 
 def test_whether_a_run_is_free_is_unknown_where_its_lock_is_no_file(tmp_path: Path) -> None:

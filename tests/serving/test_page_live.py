@@ -215,7 +215,8 @@ def delete_before(page: Any, pattern: str, folder: Path) -> None:
     """Delete a folder when the page asks for an address, before the server hears of it."""
 
     def delete_first(route: Any) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         route.continue_()
 
     page.route(pattern, delete_first)

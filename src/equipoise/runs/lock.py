@@ -2,11 +2,13 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOENT
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor, unlock_descriptor
 
 from equipoise.errors import UsageError
 
@@ -69,15 +71,28 @@ def locked_if_free(folder: Path) -> Iterator[bool | None]:
     if not path.is_file():
         yield None if os.path.lexists(path) else True
         return
-    lock = FileLock(path.resolve(), fallback_to_soft=False)
-    free: bool | None = True
     try:
-        lock.acquire(PATIENCE, poll_interval=PATIENCE / 5)
-    except Timeout:
-        free = False
-    except OSError:
-        free = None
+        # Not by FileLock, which would make a file that has just gone, in a folder that can then not be deleted.
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError as error:
+        yield True if error.errno == ENOENT else None
+        return
+    free: bool | None = None
     try:
+        with suppress(OSError):  # a file system without locks
+            free = _locked(descriptor)
         yield free
     finally:
-        lock.release()
+        if free:
+            unlock_descriptor(descriptor)  # which closing alone does not if a process was forked meanwhile
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open file, within PATIENCE; whether that was possible."""
+    deadline = time.monotonic() + PATIENCE
+    while not lock_descriptor(descriptor, blocking=False):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(PATIENCE / 5)
+    return True
