@@ -75,7 +75,11 @@ EVERYWHERE: dict[str, tuple[Change | None, Patch]] = {
     ),
     "small bf16 convolutions as products": (
         None,
-        lambda: patch("equipoise.networks.convolution.MAX_PIXELS_GRADIENT", 0),
+        lambda: patch("equipoise.networks.convolution.MAX_PIXELS", 0),
+    ),
+    "last layers' gradients in bf16": (
+        None,
+        lambda: patch("equipoise.networks.outputs.is_eager_on_cpu", lambda x: False),
     ),
     "freed memory kept": (None, lambda: patch("equipoise.bench.steps.keep_freed_memory", without_keeping)),
     "fused Adam": (with_plain_adam, nullcontext),
@@ -87,11 +91,15 @@ OF_THE_PAPER: dict[str, tuple[Change | None, Patch]] = {
         lambda: patch.object(BEGAN, "shared_term_coefficient", lambda self, state: None),
     ),
     "one transposed convolution to enlarge": (None, lambda: patch(f"{AUTOENCODER}.upsample_and_convolve", two_steps)),
+    "bias's gradient of transposed convolutions by torch": (
+        None,
+        lambda: patch(f"{AUTOENCODER}.transposed_convolution", F.conv_transpose2d),
+    ),
     "activations in place": (None, lambda: patch(f"{AUTOENCODER}.elu", F.elu)),
 }
 OF_PHOTOGRAPHS: dict[str, tuple[Change | None, Patch]] = {
     **EVERYWHERE,
-    "outer layers by cells of pixels": (None, lambda: patch("equipoise.networks.convolution.MAX_CHANNELS_IN_CELLS", 0)),
+    "outer layers by cells of pixels": (None, lambda: patch("equipoise.networks.kernel.MAX_CHANNELS_IN_CELLS", 0)),
     "energies without a map of them": (
         None,
         lambda: patch.object(EnergyDiscriminator, "energy", lambda self, errors: self.energy_map(errors).mean((1, 2))),

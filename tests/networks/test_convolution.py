@@ -1,5 +1,4 @@
-"""Convolutions as products of matrices and to cells of pixels: against torch's own, differentiated once and twice, and
-when they are taken."""
+"""Layers that are products of matrices, or go to cells of pixels: against torch's own, and when they are taken."""
 
 from collections import Counter
 from typing import Any
@@ -10,12 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from equipoise.networks.convolution import Conv2d, ConvTranspose2d, Kernel, _Convolution, _Transposed, _WeightGradient
+from equipoise.networks.convolution import Conv2d, ConvTranspose2d
+from equipoise.networks.kernel import Kernel
 
-KERNELS = [Kernel(3, 1, 1), Kernel(3, 2, 1), Kernel(4, 2, 1), Kernel(4, 1, 0)]
-SIDES = [(8, 8), (4, 6), (7, 9), (4, 4)]
 BF16 = 2**-7  # its relative rounding, twice
-CASES = [(kernel, sides) for kernel in KERNELS for sides in SIDES]
 
 
 def numbers(*shape: int) -> Tensor:
@@ -37,71 +34,35 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("kernel", "sides"), CASES)
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("products", [False, True])
-def test_they_are_torchs_convolution(
-    kernel: Kernel, sides: tuple[int, int], channels_last: bool, products: bool
-) -> None:
-    torch.manual_seed(0)
-    large, weight = numbers(2, 3, *sides), numbers(5, 3, kernel.size, kernel.size)
-    if channels_last:
-        large, weight = (
-            each.detach().to(memory_format=torch.channels_last).requires_grad_() for each in (large, weight)
-        )
-    kernel = kernel._replace(products=products)
-    ours = _Convolution.apply(large, weight, kernel)
-    theirs = F.conv2d(large, weight, None, kernel.stride, kernel.padding)
-    assert ours.shape[2:] == kernel.output_size(large.shape[2:])
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    slopes = torch.randn_like(theirs)
-    for got, expected in zip(
-        torch.autograd.grad(ours, (large, weight), slopes),
-        torch.autograd.grad(theirs, (large, weight), slopes),
-        strict=True,
-    ):
-        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize(("kernel", "sides"), CASES)
-@pytest.mark.parametrize("products", [False, True])
-def test_they_are_differentiable_as_often_as_one_likes(kernel: Kernel, sides: tuple[int, int], products: bool) -> None:
-    torch.manual_seed(0)
-    large, weight = numbers(1, 2, *sides), numbers(2, 2, kernel.size, kernel.size)
-    small = numbers(1, 2, *kernel.output_size(large.shape[2:]))
-    kernel = kernel._replace(products=products)
-    for function in (
-        lambda large, weight: _Convolution.apply(large, weight, kernel),
-        lambda large, weight: _WeightGradient.apply(large, small * weight.sum(), kernel),
-        lambda large, weight: _Transposed.apply(small * large.sum(), weight, kernel, large.shape[2:]),
-    ):
-        assert torch.autograd.gradcheck(function, (large, weight))
-        assert torch.autograd.gradgradcheck(function, (large, weight), fast_mode=True)
-
-
 LAYERS = [
-    (Conv2d(128, 128, 3, padding=1), nn.Conv2d, (2, 128, 8, 8)),
-    (Conv2d(128, 128, 4, 2, 1, bias=False), nn.Conv2d, (2, 128, 8, 8)),
-    (ConvTranspose2d(128, 128, 4, 2, 1), nn.ConvTranspose2d, (2, 128, 4, 4)),
+    (Conv2d(128, 16, 3, padding=1), nn.Conv2d, (2, 128, 4, 4)),
+    (Conv2d(256, 256, 4, 2, 1, bias=False), nn.Conv2d, (2, 256, 8, 8)),
+    (ConvTranspose2d(256, 256, 4, 2, 1), nn.ConvTranspose2d, (2, 256, 4, 4)),
     (ConvTranspose2d(128, 128, 4), nn.ConvTranspose2d, (2, 128, 1, 1)),
 ]
 
 
 @pytest.mark.parametrize(("layer", "kind", "shape"), LAYERS, ids=lambda value: str(value)[:40])
-def test_in_bf16_gradients_by_weights_are_products(layer: nn.Module, kind: type, shape: tuple[int, ...]) -> None:
-    """And within rounding of those in full precision."""
+@pytest.mark.parametrize("tiles", [False, True])
+def test_in_bf16_gradients_by_weights_are_products(
+    monkeypatch: pytest.MonkeyPatch, layer: nn.Module, kind: type, shape: tuple[int, ...], tiles: bool
+) -> None:
+    """And within rounding of those in full precision; with AMX the convolutions of many channels are products too."""
+    monkeypatch.setattr("equipoise.networks.convolution.cpu_multiplies_tiles", lambda: tiles)
     torch.manual_seed(0)
-    images = torch.randn(shape)
+    images = torch.randn(shape, requires_grad=True)
 
     def gradients(forward: Any) -> list[Tensor]:
         out = forward(images)
-        return [out.float(), *torch.autograd.grad((out.float() ** 2).mean(), list(layer.parameters()))]
+        return [out.float(), *torch.autograd.grad((out.float() ** 2).mean(), (images, *layer.parameters()))]
 
     with torch.autocast("cpu", torch.bfloat16), Operators() as ours:
         got = gradients(layer)
     exact = gradients(lambda images: kind.forward(layer, images))
     assert ours.counts["mm"] >= 1
     assert ours.counts["convolution_backward"] == 0
+    torchs = 0 if shape[2] == 1 else 2 if not tiles or shape[1] < 256 else 0  # the convolution, and back to the images
+    assert ours.counts["convolution"] == torchs
     for mine, truth in zip(got, exact, strict=True):
         assert mine.dtype == truth.dtype
         assert (mine - truth).norm() <= BF16 * truth.norm()
@@ -115,10 +76,10 @@ def layer_with(**changes: int) -> Conv2d:
 @pytest.mark.parametrize(
     ("layer", "side", "precision"),
     [
-        (layer_with(), 8, torch.float32),
-        (layer_with(), 16, torch.bfloat16),
-        (layer_with(out_channels=127), 8, torch.bfloat16),
-        (layer_with().requires_grad_(False), 8, torch.bfloat16),
+        (layer_with(), 4, torch.float32),
+        (layer_with(), 8, torch.bfloat16),
+        (layer_with(out_channels=15), 4, torch.bfloat16),
+        (layer_with().requires_grad_(False), 4, torch.bfloat16),
     ],
     ids=["full precision", "many pixels", "few channels", "frozen"],
 )
@@ -129,6 +90,21 @@ def test_elsewhere_they_are_torchs_own(layer: Conv2d, side: int, precision: torc
     assert operators.counts["mm"] == 0
     assert operators.counts["convolution"] == 1
     assert operators.counts["convolution_backward"] == 1
+
+
+def test_a_transposed_convolution_sums_the_gradient_by_its_bias() -> None:
+    """Also where the activation after it works in place, and twice differentiated."""
+    torch.manual_seed(0)
+    layer, x = ConvTranspose2d(3, 12, 4, 2, 1).double(), numbers(2, 3, 4, 4)
+    inputs, found = (x, *layer.parameters()), []
+    for forward in (layer, lambda x: nn.ConvTranspose2d.forward(layer, x)):
+        (slopes,) = torch.autograd.grad((F.elu(forward(x), inplace=True) ** 3).sum(), x, create_graph=True)
+        found.append([slopes, *torch.autograd.grad((slopes**2).sum(), inputs)])
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    with Operators() as operators:
+        layer(x).sum().backward()
+    assert operators.counts["sum"] == 2  # the loss is one
 
 
 @pytest.mark.parametrize("kernel", [(4, 4), (3, 4)])

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from equipoise.networks.players import EnergyDiscriminator, FullPrecision
+from equipoise.networks.outputs import FullPrecision
+from equipoise.networks.players import EnergyDiscriminator
 from equipoise.sampling.load import ImageGenerator
 
 Inputs = dict[str, Tensor]

@@ -14,11 +14,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from equipoise.networks.base import BuildOptions, Network, Shape
-from equipoise.networks.convolution import Conv2d
+from equipoise.networks.convolution import Conv2d, transposed_convolution
+from equipoise.networks.outputs import OutputConv2d
 from equipoise.networks.players import (
     EnergyDiscriminator,
     Generator,
-    OutputConv2d,
     Size,
     add_tasks,
     count_halvings,
@@ -191,7 +191,7 @@ def upsample_and_convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
     rows = F.pad(conv.weight, (0, 0, 1, 0)) + F.pad(conv.weight, (0, 0, 0, 1))
     sums = F.pad(rows, (1, 0)) + F.pad(rows, (0, 1))
     # A transposed convolution has its weights flipped, and its channels in the order (in, out).
-    return F.conv_transpose2d(x, sums.flip(2, 3).transpose(0, 1), conv.bias, stride=2, padding=1)
+    return transposed_convolution(x, sums.flip(2, 3).transpose(0, 1), conv.bias, stride=2, padding=1)
 
 
 def set_carry(network: nn.Module, carry: float) -> None:

@@ -17,10 +17,10 @@ from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions, Network, Shape
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.networks.norms import make_norm
+from equipoise.networks.outputs import OutputConvTranspose2d
 from equipoise.networks.players import (
     EnergyDiscriminator,
     Generator,
-    OutputConvTranspose2d,
     add_tasks,
     normal_init,
     output_channels,

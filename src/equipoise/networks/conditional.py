@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions, Network, Shape
-from equipoise.networks.players import scaled_init, to_full_precision
+from equipoise.networks.outputs import to_full_precision
+from equipoise.networks.players import scaled_init
 from equipoise.players import Conditions, GeneratorOutput, Players
 
 CONTEXT = 64  # length of the context encoder's code

@@ -18,12 +18,11 @@ from torch import nn
 from equipoise.networks.base import BuildOptions, Network, Shape
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
 from equipoise.networks.norms import BatchNorm, Norm, add_spectral_norm, make_norm
+from equipoise.networks.outputs import OutputConv2d, OutputConvTranspose2d
 from equipoise.networks.players import (
     Discriminator,
     EnergyDiscriminator,
     Generator,
-    OutputConv2d,
-    OutputConvTranspose2d,
     Size,
     add_tasks,
     count_halvings,

@@ -15,11 +15,11 @@ from torch import nn
 
 from equipoise.networks.base import BuildOptions, Network, Shape
 from equipoise.networks.norms import Norm, add_spectral_norm, make_norm
+from equipoise.networks.outputs import OutputLinear
 from equipoise.networks.players import (
     Discriminator,
     EnergyDiscriminator,
     Generator,
-    OutputLinear,
     add_tasks,
     output_channels,
     scaled_init,

@@ -3,13 +3,12 @@
 import math
 from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions
-from equipoise.networks.convolution import Conv2d, ConvTranspose2d
+from equipoise.networks.outputs import OutputLinear, to_full_precision
 from equipoise.networks.wavelet import HaarTransform
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 
@@ -133,39 +132,6 @@ def task_logits(discriminator: nn.Module, features: Tensor) -> Tensor | None:
     """Logits (N, T) of the auxiliary tasks from features (N, ...), or None without a head."""
     head = cast(nn.Module | None, discriminator.tasks)
     return None if head is None else head(features.flatten(1))
-
-
-# Output layers
-
-
-class FullPrecision(nn.Module):
-    """Mix-in before a layer class: its forward pass is in fp32 (or fp64), also under autocast.
-
-    For points, images, scores and logits. In bf16's 8 bits of mantissa points coincide, neighbouring shades of an image
-    become one, and a score keeps three digits.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The layer's forward pass, for features of any precision."""
-        with torch.autocast(x.device.type, enabled=False):
-            return cast(Tensor, super().forward(to_full_precision(x)))
-
-
-class OutputLinear(FullPrecision, nn.Linear):
-    """A linear layer in full precision."""
-
-
-class OutputConv2d(FullPrecision, Conv2d):
-    """A convolution in full precision."""
-
-
-class OutputConvTranspose2d(FullPrecision, ConvTranspose2d):  # type: ignore[misc]  # without output_size
-    """A transposed convolution in full precision."""
-
-
-def to_full_precision(values: Tensor) -> Tensor:
-    """`values` in fp32, or unchanged if they are in fp64."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def output_channels(channels: int, options: BuildOptions) -> int:
