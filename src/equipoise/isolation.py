@@ -1,11 +1,15 @@
 """What a function of the library finds when it is called, and what its caller finds afterwards.
 
 A run depends on its seed, configuration and data alone, so that what a caller has set in torch for its own work must
-not reach it; and a caller finds everything of its own as it left it.
+not reach it; and a caller finds everything of its own as it left it. Nor does a process hold memory that it has freed,
+but for the while in which it takes the same again and again.
 """
 
+import ctypes
 import os
 import random
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,16 +17,21 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of glibc's mallopt
+USUAL = {TRIM_THRESHOLD: 64 * 2**20, MMAP_THRESHOLD: 32 * 2**20, MMAP_MAX: 65536}  # what its own rules come to
+KEEPING = {TRIM_THRESHOLD: 2**31 - 1, MMAP_MAX: 0}
+
 
 @contextmanager
 def isolated() -> Iterator[None]:
     """Inside, torch is as in a process that has just begun; afterwards the caller's own state is as it was.
 
-    Inside, there is no default type or device, autocast, no_grad or inference mode of the caller's, and products of
-    matrices have full precision. Afterwards global random generators, cuDNN's choices, filters of warnings, and
-    environment variables are what they were. Also a decorator, as in `@isolated()`.
+    Inside, there is no default type or device, autocast, no_grad or inference mode of the caller's, products of
+    matrices have full precision, and freed memory is kept. Afterwards global random generators, cuDNN's choices,
+    filters of warnings, and environment variables are what they were. Also a decorator, as in `@isolated()`.
     """
     with ExitStack() as stack:
+        stack.enter_context(freed_memory_kept())
         stack.enter_context(_globals_restored())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(warnings.catch_warnings())
@@ -56,3 +65,45 @@ def _globals_restored() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
+
+
+_lock = threading.Lock()
+_inside = 0  # how many are, in all threads and one within another
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """While anybody is inside, this process keeps the memory that it frees; then what is free goes to the system.
+
+    By default the C library hands large pieces back as soon as they are free, and asks for them again a moment later;
+    the system then clears every page anew. Layers and steps free and take the same sizes each time, so that keeping
+    them costs nothing.
+    """
+    _enter(1)
+    try:
+        yield
+    finally:
+        _enter(-1)
+
+
+def _enter(change: int) -> None:
+    global _inside
+    with _lock:
+        before, _inside = _inside, _inside + change
+        if not before:
+            keep_freed_memory()
+        elif not _inside:
+            keep_freed_memory(keep=False)
+            if trim := _of_glibc("malloc_trim"):
+                trim(0)
+
+
+def keep_freed_memory(*, keep: bool = True) -> None:
+    """Let this process keep the memory that it frees from now on, or no longer; only Linux with glibc can."""
+    if mallopt := _of_glibc("mallopt"):
+        for parameter, value in (KEEPING if keep else USUAL).items():
+            mallopt(parameter, value)
+
+
+def _of_glibc(name: str) -> "ctypes._NamedFuncPointer | None":
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

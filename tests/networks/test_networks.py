@@ -223,3 +223,20 @@ def test_every_network_builds_for_every_task(name: str, classes: int, inpainting
     losses = discriminator(images).score.square().mean()
     for gradient in torch.autograd.grad(losses, list(generator.parameters())):
         assert gradient.abs().max() > 0
+
+
+@each
+def test_torchs_transforms_of_functions_see_through(name: str) -> None:
+    """Derivatives of images in the latent, forward and backward, and of many latents at once."""
+    generator = built(name).generator.double().eval()
+    z, direction = torch.randn(2, 3, 5, dtype=torch.float64)
+
+    def image(latent: Tensor) -> Tensor:
+        images: Tensor = generator(latent[None]).images
+        return images.flatten()
+
+    jacobians = torch.func.vmap(torch.func.jacrev(image))(z)
+    torch.testing.assert_close(jacobians[1], torch.autograd.functional.jacobian(image, z[1]))
+    if "layer" not in name:  # of channels-last images torch's own group norm has no forward derivative
+        _, slopes = torch.func.jvp(image, (z[0],), (direction[0],))
+        torch.testing.assert_close(jacobians[0] @ direction[0], slopes)

@@ -8,7 +8,7 @@ import torch
 from equipoise.bench.textbook import Textbook
 from equipoise.data import Feed, FeedBatch
 from equipoise.devices import Launcher
-from equipoise.training.allocator import keep_freed_memory
+from equipoise.isolation import keep_freed_memory
 from equipoise.training.batch import StepInputs, make_batch
 from equipoise.training.compile import CompilePolicy
 from equipoise.training.distributed import Distributed, make_distributed

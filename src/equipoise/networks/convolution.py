@@ -111,9 +111,13 @@ def _with_bias(images: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def is_eager_on_cpu(x: Tensor) -> bool:
-    """Whether a layer is computed now, and on a CPU: exported it stays one layer, compiled it is the compiler's."""
+    """Whether a layer is computed now, as it stands here, and on a CPU.
+
+    Exported it stays one layer, compiled it is the compiler's, and `torch.func` takes torch's own operators alone.
+    """
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    return x.device.type == "cpu" and not tracing and not torch.compiler.is_compiling()
+    transformed = torch._C._are_functorch_transforms_active()
+    return x.device.type == "cpu" and not (tracing or transformed or torch.compiler.is_compiling())
 
 
 def _with_products(kernel: Kernel, weight: Tensor, x: Tensor, smaller: torch.Size) -> Kernel:

@@ -10,7 +10,6 @@ from equipoise.bench.steps import SyntheticFeed, equipoise_step
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import SingleProcess
 from equipoise.isolation import isolated
-from equipoise.training.allocator import freed_memory_kept
 from equipoise.training.state import DataSpec, Shape, TrainState
 from equipoise.training.train import check_memory
 
@@ -44,10 +43,7 @@ def images_per_second(config: TrainConfig, shape: Shape, classes: int, device: t
         if speed and steps * batch / speed > SECONDS:
             break
         one, whole = config.with_changes(batch=batch, devices=1, compile="never"), batch == share
-        with freed_memory_kept():
-            times = _seconds_per_step(
-                one, shape, classes, device, until if whole else time.perf_counter() + SECONDS / 4
-            )
+        times = _seconds_per_step(one, shape, classes, device, until if whole else time.perf_counter() + SECONDS / 4)
         # Of the small ones, the shortest: what else this machine does now and then is not to be taken for slowness.
         speed = batch / (statistics.median(times) if whole else min(times))
     return speed * config.devices

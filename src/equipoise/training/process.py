@@ -14,10 +14,10 @@ from equipoise.devices import Launcher, end_with_parent, leaving_together
 from equipoise.errors import UsageError
 from equipoise.evaluation.closing_score import closing_score
 from equipoise.evaluation.periodic_kid import PeriodicKID
+from equipoise.isolation import freed_memory_kept
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import CONFIG, Run
-from equipoise.training.allocator import freed_memory_kept
 from equipoise.training.distributed import make_distributed, on_all
 from equipoise.training.health import in_balance
 from equipoise.training.loop import Outcome, train_loop
