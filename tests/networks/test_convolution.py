@@ -135,6 +135,34 @@ def test_a_kernel_as_large_as_the_image_is_a_linear_layer(
             torch.testing.assert_close(got, right, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": (3, 4), "padding": (1, 0)},
+        {"kernel_size": 4, "stride": (2, 1)},
+        {"kernel_size": 3, "groups": 2},
+        {"kernel_size": 2, "dilation": 2},
+        {"kernel_size": 4, "groups": 2},  # as large as the image, or of one pixel
+    ],
+    ids=str,
+)
+def test_of_another_form_they_are_torchs_too(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    layers = [
+        (Conv2d, nn.Conv2d, 4),
+        (ConvTranspose2d, nn.ConvTranspose2d, 4),
+        (ConvTranspose2d, nn.ConvTranspose2d, 1),
+    ]
+    for ours, theirs, side in layers:
+        layer, x = ours(4, 6, **options).double(), numbers(2, 4, side, side)
+        torch.testing.assert_close(layer(x), theirs.forward(layer, x), rtol=1e-12, atol=1e-12)
+    enlarging = ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1).double()
+    x = numbers(2, 4, 4, 4)
+    torch.testing.assert_close(enlarging(x), nn.ConvTranspose2d.forward(enlarging, x), rtol=1e-12, atol=1e-12)
+    same = Conv2d(4, 6, 3, padding="same", padding_mode="reflect").double()
+    torch.testing.assert_close(same(x), nn.Conv2d.forward(same, x), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("kernel", [(4, 4), (3, 4)])
 def test_nor_is_it_a_convolution_under_autocast(kernel: tuple[int, int]) -> None:
     """With as many weights as those that are taken as products of patches, which are square."""

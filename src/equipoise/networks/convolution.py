@@ -27,7 +27,7 @@ MIN_WEIGHTS_BOTH_WAYS = 2**16  # and from which it is for the convolution itself
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d` with strides, paddings and kernels that are square, unless the kernel is as large as the images.
+    """`nn.Conv2d`, faster where strides, paddings and kernel are square, or the kernel is as large as the images.
 
     Attributes:
         fast_paths: whether matrix products, or cells on the way back, may replace torch's convolution.
@@ -37,19 +37,20 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W) to (N, O, h, w)."""
-        if x.shape[2:] == self.kernel_size and not any(cast(tuple[int, int], self.padding)):
+        if x.shape[2:] == self.kernel_size and _is_dense(self) and not any(self.padding):
             return F.linear(rows_of(x), rows_of(self.weight), self.bias)[:, :, None, None]
-        kernel = kernel_of(self)
+        if not self.fast_paths or not (kernel := kernel_of(self)):
+            return super().forward(x)
         kernel = _with_products(kernel, self.weight, x, kernel.output_size(x.shape[2:]))
         # Towards images, that is by its gradient, it is a transposed convolution to few channels.
         cells = x.requires_grad and _cells_are_faster(self.weight, x, kernel)
-        if not self.fast_paths or not (kernel.products or cells):
+        if not (kernel.products or cells):
             return super().forward(x)
         return _with_bias(convolve(*_by_autocast(x, self.weight), kernel), self.bias)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` with strides, paddings and kernels that are square, unless the images are of one pixel.
+    """`nn.ConvTranspose2d`, faster where strides, paddings and kernel are square, or the images of one pixel.
 
     Attributes:
         fast_paths: whether matrix products, or cells, may replace torch's convolution.
@@ -59,14 +60,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve (N, I, h, w) to (N, O, H, W)."""
-        if x.shape[2:] == (1, 1) and not any(cast(tuple[int, int], self.padding)) and not output_size:
+        if x.shape[2:] == (1, 1) and _is_dense(self) and not any(self.padding) and not output_size:
             product = F.linear(x.flatten(1), rows_of(self.weight).t())
             sides = (*self.kernel_size, self.out_channels)  # not the number of images, which exporting would fix
             image: Tensor = torch.unflatten(product, 1, sides).permute(0, 3, 1, 2)
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
-        if not self.fast_paths or output_size:
+        if not self.fast_paths or output_size or not (kernel := kernel_of(self)):
             return super().forward(x, output_size)
-        kernel = _with_products(kernel_of(self), self.weight, x, x.shape[2:])
+        kernel = _with_products(kernel, self.weight, x, x.shape[2:])
         if not (kernel.products or _cells_are_faster(self.weight, x, kernel)):
             return transposed_convolution(x, self.weight, self.bias, kernel.stride, kernel.padding)
         size = kernel.input_size(x.shape[2:])
@@ -95,9 +96,19 @@ class _BiasGradient(Function):
         return images, images.sum((0, 2, 3))
 
 
-def kernel_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Kernel:
-    """The geometry of a layer whose strides, paddings and kernel are square."""
-    return Kernel(layer.kernel_size[0], layer.stride[0], cast(tuple[int, int], layer.padding)[0])
+def kernel_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Kernel | None:
+    """The geometry of a layer whose strides, paddings and kernel are square; None of any other."""
+    if not _is_dense(layer):
+        return None
+    sides, strides, paddings = layer.kernel_size, layer.stride, cast(tuple[int, int], layer.padding)
+    square = all(len(set(pair)) == 1 for pair in (sides, strides, paddings))
+    return Kernel(sides[0], strides[0], paddings[0]) if square else None
+
+
+def _is_dense(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Whether each output is of all channels and of neighbouring pixels, outside of the image zeros."""
+    plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str) and not any(layer.output_padding)
+    return plain and layer.groups == 1 and layer.dilation == (1, 1)
 
 
 def _by_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +139,6 @@ def _with_products(kernel: Kernel, weight: Tensor, x: Tensor, smaller: torch.Siz
         and torch.is_autocast_enabled("cpu")
         and torch.is_grad_enabled()
         and weight.requires_grad
-        and weight.shape[2] == weight.shape[3]  # at the bottleneck of images that are not square, kernels are not
         and smaller.numel() <= MAX_PIXELS
         and weights >= MIN_WEIGHTS
     )
@@ -138,9 +148,4 @@ def _with_products(kernel: Kernel, weight: Tensor, x: Tensor, smaller: torch.Siz
 
 def _cells_are_faster(weight: Tensor, x: Tensor, kernel: Kernel) -> bool:
     """Whether the larger images have few channels, and the kernel whole cells of as many pixels as the stride."""
-    return (
-        is_eager_on_cpu(x)
-        and weight.shape[1] <= MAX_CHANNELS_IN_CELLS
-        and weight.shape[2] == weight.shape[3]
-        and kernel.has_cells
-    )
+    return is_eager_on_cpu(x) and weight.shape[1] <= MAX_CHANNELS_IN_CELLS and kernel.has_cells

@@ -36,8 +36,8 @@ class OutputConv2d(FullPrecision, Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, I, H, W) to (N, O, h, w), for features of any precision."""
         kernel, (*_, height, width) = kernel_of(self), x.shape
-        keeps_sides = kernel.stride == 1 and kernel.size == 2 * kernel.padding + 1
-        if keeps_sides and not (height % CELL or width % CELL) and _is_from_bf16_to_few_channels(self, x):
+        keeps_sides = kernel and kernel.stride == 1 and kernel.size == 2 * kernel.padding + 1
+        if keeps_sides and not (height % CELL or width % CELL) and _is_from_bf16_to_few(x, self.out_channels):
             return cast(Tensor, _Images.apply(x, self.weight, self.bias, kernel, False))  # type: ignore[no-untyped-call]
         return super().forward(x)
 
@@ -47,7 +47,8 @@ class OutputConvTranspose2d(FullPrecision, ConvTranspose2d):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(N, I, h, w) to (N, O, H, W), for features of any precision."""
-        if (kernel := kernel_of(self)).has_cells and _is_from_bf16_to_few_channels(self, x):
+        kernel = kernel_of(self)
+        if kernel and kernel.has_cells and _is_from_bf16_to_few(x, self.out_channels):
             return cast(Tensor, _Images.apply(x, self.weight, self.bias, kernel, True))  # type: ignore[no-untyped-call]
         return super().forward(x)
 
@@ -57,10 +58,8 @@ def to_full_precision(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def _is_from_bf16_to_few_channels(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
-    height, width = layer.kernel_size
-    few = layer.out_channels <= MAX_CHANNELS_IN_CELLS and height == width
-    return few and x.dtype == torch.bfloat16 and is_eager_on_cpu(x)
+def _is_from_bf16_to_few(x: Tensor, channels: int) -> bool:
+    return x.dtype == torch.bfloat16 and channels <= MAX_CHANNELS_IN_CELLS and is_eager_on_cpu(x)
 
 
 class _Images(Function):
