@@ -19,6 +19,7 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data import open_dataset
 from equipoise.devices import Launcher
 from equipoise.evaluation.periodic_kid import PeriodicKID
+from equipoise.isolation import freed_memory_kept
 from equipoise.runs.background_writer import BackgroundWriter
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import BLOCK, sample_batches
@@ -146,7 +147,8 @@ def _measure_run(
     def no_kid() -> PeriodicKID:
         raise AssertionError("no score is due")
 
-    with BackgroundWriter(run) as writer, Display(config.images, "", start_at=0, quiet=True) as display:
+    display = Display(config.images, "", start_at=0, quiet=True)
+    with freed_memory_kept(), BackgroundWriter(run) as writer, display:
         recorder = Recorder(run, writer, train_state, feed, no_kid, lambda generator, images: None, display)
 
         def checkpoint_stall() -> float:
