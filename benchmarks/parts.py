@@ -27,12 +27,12 @@ from equipoise.bench.steps import Step, SyntheticFeed, equipoise_step, textbook_
 from equipoise.bench.timing import count_flops, peak_memory, time_interleaved
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import SingleProcess
+from equipoise.isolation import keep_freed_memory
 from equipoise.networks import DCGANAutoencoder
 from equipoise.networks.autoencoder import upsample
 from equipoise.networks.players import EnergyDiscriminator
 from equipoise.objectives import BEGAN
 from equipoise.players import Players
-from equipoise.training.allocator import keep_freed_memory
 from equipoise.training.batch import make_batch
 from equipoise.training.distributed import Distributed
 from equipoise.training.state import DataSpec, Shape, TrainState
