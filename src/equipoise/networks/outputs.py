@@ -37,7 +37,7 @@ class OutputConv2d(FullPrecision, Conv2d):
         """(N, I, H, W) to (N, O, h, w), for features of any precision."""
         kernel, (*_, height, width) = kernel_of(self), x.shape
         keeps_sides = kernel and kernel.stride == 1 and kernel.size == 2 * kernel.padding + 1
-        if keeps_sides and not (height % CELL or width % CELL) and _is_from_bf16_to_few(x, self.out_channels):
+        if keeps_sides and _is_from_bf16_to_few(x, self.out_channels) and not (height % CELL or width % CELL):
             return cast(Tensor, _Images.apply(x, self.weight, self.bias, kernel, False))  # type: ignore[no-untyped-call]
         return super().forward(x)
 
