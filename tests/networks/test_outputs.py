@@ -55,6 +55,15 @@ def test_in_fp64_they_are_exact(layer: nn.Module) -> None:
     layer.float()
 
 
+@pytest.mark.parametrize("layer", [OutputConv2d(16, 3, 3, padding=1), OutputConvTranspose2d(16, 3, 4, 2, 1)])
+def test_without_fast_paths_they_are_torchs_own(layer: Any) -> None:
+    """As the textbook's step has them, which ours is compared with."""
+    features = torch.randn(2, 16, 4, 4).bfloat16().requires_grad_()
+    assert "_Images" in type(layer(features).grad_fn).__name__
+    layer.fast_paths = False
+    assert "_Images" not in type(layer(features).grad_fn).__name__
+
+
 def test_frozen_weights_get_no_gradient() -> None:
     layer = OutputConv2d(16, 3, 3, padding=1).requires_grad_(False)
     features = torch.randn(2, 16, 4, 4).bfloat16().requires_grad_()

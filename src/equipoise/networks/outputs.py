@@ -37,7 +37,7 @@ class OutputConv2d(FullPrecision, Conv2d):
         """(N, I, H, W) to (N, O, h, w), for features of any precision."""
         kernel, (*_, height, width) = kernel_of(self), x.shape
         keeps_sides = kernel and kernel.stride == 1 and kernel.size == 2 * kernel.padding + 1
-        if keeps_sides and _is_from_bf16_to_few(x, self.out_channels) and not (height % CELL or width % CELL):
+        if keeps_sides and _is_fast(self, x) and not (height % CELL or width % CELL):
             return cast(Tensor, _Images.apply(x, self.weight, self.bias, kernel, False))  # type: ignore[no-untyped-call]
         return super().forward(x)
 
@@ -48,7 +48,7 @@ class OutputConvTranspose2d(FullPrecision, ConvTranspose2d):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(N, I, h, w) to (N, O, H, W), for features of any precision."""
         kernel = kernel_of(self)
-        if kernel and kernel.has_cells and _is_from_bf16_to_few(x, self.out_channels):
+        if kernel and kernel.has_cells and _is_fast(self, x):
             return cast(Tensor, _Images.apply(x, self.weight, self.bias, kernel, True))  # type: ignore[no-untyped-call]
         return super().forward(x)
 
@@ -58,8 +58,10 @@ def to_full_precision(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def _is_from_bf16_to_few(x: Tensor, channels: int) -> bool:
-    return x.dtype == torch.bfloat16 and channels <= MAX_CHANNELS_IN_CELLS and is_eager_on_cpu(x)
+def _is_fast(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
+    """Whether `_Images` may be taken: for features in bf16 and images of few channels."""
+    few = layer.out_channels <= MAX_CHANNELS_IN_CELLS
+    return layer.fast_paths and few and x.dtype == torch.bfloat16 and is_eager_on_cpu(x)
 
 
 class _Images(Function):
