@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,7 @@ def test_health_is_in_words_with_its_remedy(tmp_path: Path, serving: Serve, visi
 def test_a_server_that_goes_and_comes_back(runs: Path, serving: Serve, visit: Open) -> None:
     server = serving(runs)
     page = (opened := visit(server.address)).page
+    opened.expected.append("ERR_")  # connections that are refused
     page.locator("article").wait_for()
     server.end(signal.SIGKILL)
     notice = page.get_by_text("The server is gone")
@@ -160,12 +161,12 @@ def test_a_server_that_goes_and_comes_back(runs: Path, serving: Serve, visit: Op
     serving(runs, port=server.port)
     notice.wait_for(state="detached")
     page.locator("article").wait_for()
-    opened.errors = [error for error in opened.errors if "ERR_" not in error]  # refused connections
 
 
 def test_views_opened_while_the_server_is_gone_open_once_it_is_back(runs: Path, serving: Serve, visit: Open) -> None:
     server = serving(runs)
     page = (opened := visit(server.address)).page
+    opened.expected.append("ERR_")
     page.locator("article").wait_for()
     notice = page.get_by_text("The server is gone")
 
@@ -197,18 +198,17 @@ def test_views_opened_while_the_server_is_gone_open_once_it_is_back(runs: Path, 
     opened.until("before => document.querySelector('img.shown').src !== before", shown)  # as the slider says by now
     assert slider.input_value() == "0.5"
     assert page.get_by_text("pinned").count() == 2
-    opened.errors = [error for error in opened.errors if "ERR_" not in error]
 
 
 @pytest.fixture
-def short_lived(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> Iterator[tuple[Visit, Path]]:
+def short_lived(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> tuple[Visit, Path]:
     """A page that shows a run, and the folder of that run, which is to be deleted and then not found."""
     folder = tmp_path / "runs" / "short-lived"
     shutil.copytree(runs / "slow", folder)
     opened = visit(serving(tmp_path / "runs").address)
     opened.page.get_by_role("heading", name="short-lived").wait_for()
-    yield opened, folder
-    opened.errors = [error for error in opened.errors if "404" not in error]  # what was asked for as it went
+    opened.expected.append("404 (Not Found)")  # what is asked for as it goes
+    return opened, folder
 
 
 def delete_before(page: Any, pattern: str, folder: Path) -> None:
@@ -242,10 +242,10 @@ def test_a_run_that_is_deleted_while_it_is_read_anew(short_lived: tuple[Visit, P
     opened, folder = short_lived
     opened.page.locator(".chart .readout b").first.wait_for()  # it has read all once
     delete_before(opened.page, "**/metrics?points=*", folder)
-    (folder / "metrics.jsonl").write_text("")
+    with opened.page.expect_response("**/metrics?points=*") as response:
+        (folder / "metrics.jsonl").write_text("")
+    assert response.value.status == 404
     opened.page.get_by_role("heading", name="No run yet").wait_for()
-    assert not folder.exists(), "the page asked for it"
-    assert opened.errors, "and was told that there is none"
 
 
 def test_a_run_that_cannot_be_read_says_why_and_promises_nothing(
@@ -254,12 +254,12 @@ def test_a_run_that_cannot_be_read_says_why_and_promises_nothing(
     shutil.copytree(runs / "slow", tmp_path / "runs" / "broken")
     (tmp_path / "runs" / "broken" / "config.yaml").write_text("nonsense: 1\n")
     page = (opened := visit(serving(tmp_path / "runs").address)).page
+    opened.expected.append("400 (Bad Request)")
     page.get_by_text("unknown key 'nonsense'").wait_for()
     assert page.locator("aside li button").inner_text().split("\n") == ["broken", "unreadable · look at its health"]
     assert page.locator("article header").inner_text().split("\n")[-1] == "unreadable"
     assert not page.locator(".pictures").is_visible()
     assert not page.locator(".time").is_visible()
-    opened.errors = [error for error in opened.errors if "400" not in error]
 
 
 def test_who_leaves_is_not_called_back(runs: Path, serving: Serve, visit: Open) -> None:
@@ -278,6 +278,7 @@ def test_who_leaves_is_not_called_back(runs: Path, serving: Serve, visit: Open) 
 def test_a_server_with_a_token_asks_for_it(runs: Path, serving: Serve, visit: Open) -> None:
     token = "a-token-of-many-letters"
     page = (opened := visit(serving(runs, "--token", token).address)).page
+    opened.expected.append("401 (Unauthorized)")
     page.get_by_label("Token").fill("another-token-altogether")
     page.get_by_role("button", name="Go on").click()
     page.get_by_text("not the token").wait_for()
@@ -288,7 +289,6 @@ def test_a_server_with_a_token_asks_for_it(runs: Path, serving: Serve, visit: Op
     assert not [cookie for cookie in opened.context.cookies() if not cookie["httpOnly"]]
     page.reload()
     page.locator("article").wait_for()
-    opened.errors = [error for error in opened.errors if "401" not in error]
 
 
 def test_a_run_is_started_watched_and_stopped(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
