@@ -165,7 +165,7 @@ CASES = {
     "began": Case(
         lambda _: margin_loss(mean(map(energy, REAL))) + 0.1 * energy_distance(REAL, LATENT),
         lambda _: mean(map(energy, FAKE)) + 0.1 * pulling_away(FAKE),
-        {"match": 0.1},
+        {"match": 0.1, "pull": 0.1},
     ),
     "bgan": Case(cross_entropy, lambda _: mean((score(x) - 0.2) ** 2 for x in FAKE) / 2, state={"log_z": 0.2}),
     "bgan-discrete": Case(cross_entropy, importance_weighted, {"samples": 2}),

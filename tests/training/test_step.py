@@ -21,6 +21,7 @@ OBJECTIVES = {
     "paper": BEGAN.paper(),
     "batch": BEGAN(boundary="batch", pull=0.3),
     "default": BEGAN(),
+    "pulling away": BEGAN(pull=0.3),
     "every remedy": BEGAN(boundary="batch", recover=0.3, match=0.7, pull=0.2),
 }
 

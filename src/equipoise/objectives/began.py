@@ -61,7 +61,7 @@ class BEGAN(Objective):
     """Weight in both losses of the latent's reconstruction error from the code of G(z) (BEGAN-CS; paper: 0)."""
     match: Weight = 0.0
     """Weight in D's loss of the energy distance between the codes of real images and the latents (paper: 0)."""
-    pull: Weight = 0.1
+    pull: Weight = 0.0
     """Weight in G's loss of the pulling-away term on the codes of generated images (EBGAN; paper: 0)."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class BEGAN(Objective):
     @classmethod
     def paper(cls) -> "BEGAN":
         """The paper's hyper-parameters, without any remedy."""
-        return cls(gamma=0.5, boundary="batch", lambda_k=1e-3, relative=False, pull=0)
+        return cls(gamma=0.5, boundary="batch", lambda_k=1e-3, relative=False)
 
     @classmethod
     def remedies(cls) -> "BEGAN":
