@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     evaluate = DigitEvaluator()
     options.out.mkdir(parents=True, exist_ok=True)
-    lines = [HEADER]
+    lines = ["# What keeps BEGAN diverse", "", HEADER]
     for number, (name, recipe) in enumerate(recipes().items()):
         if options.only not in name:
             continue

@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "a third of the rate": {"lr": 5e-4},
     "gamma 0.6": {"objective": BEGAN(gamma=0.6)},
-    "no pulling away": {"objective": BEGAN(pull=0)},
+    "pulling away by 0.1": {"objective": BEGAN(pull=0.1)},
 }
 HIGHER_IS_BETTER = {"images", "diversity", "detail", "clusters", "coverage of D's codes", "k"}
 Columns = dict[str, NDArray[np.float64]]

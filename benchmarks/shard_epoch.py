@@ -1,7 +1,7 @@
 """A whole epoch of a million images, streamed over HTTP by four processes: who saw what, in how much memory.
 
     python -m benchmarks.shard_epoch                       # 1,000,000 images in 100 shards, 1.6 GB of room
-    python -m benchmarks.shard_epoch --images 40000 --out /tmp/index
+    python -m benchmarks.shard_epoch --images 40000 --out runs/index
 
 Every image says its number. Each process writes the numbers that it saw, in order, to an index; all together must be
 every number once. The results are written to docs/results/shard-epoch.md.

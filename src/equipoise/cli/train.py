@@ -118,7 +118,8 @@ def _train(base: TrainConfig, words: list[str], given: set[str], *, automatic: b
         """Train a new run. Lengths are counted in images; 300k and 1.5M are understood.
 
         For images of your own, what no flag says is chosen by a look at them and by the speed of this machine, and told
-        with its reason: resolution, width, latent, gamma, flips, batch and length. `equipoise suggest` shows it first.
+        with its reason: resolution, gamma, wavelet, rate, width, latent, flips, augmentation, batch and length.
+        `equipoise suggest` shows it first.
 
         --preset NAME or --config FILE (any run's config.yaml) give all settings instead; flags override them.
 

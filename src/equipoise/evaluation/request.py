@@ -52,7 +52,7 @@ class Settings:
     """File of the extractor's weights, if it is not in the usual place."""
     metrics: Names | None = None
     """Names of metrics, or all; by default those that apply, but not reconstruction, a long search, nor fid-infinity,
-    fifteen FIDs, nor modes where the classes are not those of the data."""
+    fifteen FIDs, nor gaussian-mmd, nor modes where the classes are not those of the data."""
     count: Count = 5000
     """Number of images of each set, at most."""
     draws: Draws = 3

@@ -13,7 +13,8 @@ MANY = 12  # pairs from which on a sentence for each is too much to read
 def opening(results: Results) -> str:
     """What is compared, on what."""
     arms, plan = results.arms, results.plan
-    names = ", ".join(arms) if len(arms) <= 6 else f"{len(arms)} arms"
+    separator = "; " if any("," in arm for arm in arms) else ", "  # as several varied settings have
+    names = separator.join(arms) if len(arms) <= 6 else f"{len(arms)} arms"
     return (
         f"{names} on {', '.join(plan.data)}: {plan.budget}, {len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
     )

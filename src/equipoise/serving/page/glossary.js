@@ -2,7 +2,7 @@
 
 const ENERGY =
   "D is an autoencoder here: it redraws an image, and ℒ is how far off it is, the mean error of a pixel. ℒ(x) is that of real " +
-  "images, ℒ(G(z)) that of generated ones. Both should fall; that of generated images stays a little below or near that of real ones.";
+  "images, ℒ(G(z)) that of generated ones. Both should fall, and stay near each other.";
 const LOSS = "What the discriminator (D) makes of real and of generated images. Its height is no measure of quality: look at the samples, at KID and at diversity.";
 const TASK = "A task that is learnt beside the objective; how well it is done on real and on generated images.";
 
@@ -12,10 +12,10 @@ export const TERMS = {
   loss: LOSS,
   score: LOSS,
   probability: "How sure D is that an image is real: 1 is certain, 0 is certain that it was generated. In balance it cannot tell, and both are near ½.",
-  k: "How much generated images count for D, from 0 to 1. It is adapted at every step so that ℒ(G(z)) stays at γ times ℒ(x). In balance it settles inside; stuck at 0 or 1, the balance is lost.",
+  k: "How much generated images count for D, from 0 to 1: the share of them whose ℒ is below γ ℒ(x), or, with one k for all, a weight that is adapted so that ℒ(G(z)) stays at γ ℒ(x). In balance it settles inside; stuck at 0 or 1, the balance is lost.",
   m_global: "One number for how far the training has come: ℒ(x) plus how far the balance is off, |γ ℒ(x) − ℒ(G(z))|. It should fall, and then level off.",
   gap: "How far apart the critic's values of real and generated images are, an estimate of their distance. It rises at first and should then fall.",
-  balance: "ℒ(G(z)) over ℒ(x). BEGAN holds it at γ, the diversity ratio: a lower γ gives cleaner images that are more alike.",
+  balance: "ℒ(G(z)) over ℒ(x). BEGAN holds it at γ, the diversity ratio, or somewhat above it where each image has a k of its own: a lower γ gives cleaner images that are more alike.",
   margin: "The energy from which on D leaves generated images alone.",
   hinge_active: "The share of generated images that D still works against. At 0 for long, nothing is left to learn from.",
   accuracy: "How many images D tells rightly as real or generated. ½ is guessing, which is where a perfect generator brings it; near 1 the generator learns little.",
@@ -28,7 +28,7 @@ export const TERMS = {
   log_z: "The moving estimate that normalises the weights of generated images.",
   log_weight_variance: "How unequal the weights of generated images are. It falls to 0 as G comes to the boundary.",
   pulling_away: "How alike D finds the generated images of a batch. Near 1 they are nearly one image: collapse.",
-  code_distance: "How far the codes that D gives to generated images are from the latents. It falls to 0 where every latent keeps its own image.",
+  code_distance: "How far the codes that D gives to real images are from the latents, as two clouds of points. At 0 every latent lies near real images.",
   recovery: "How badly the latent of a generated image can be read back from it.",
   classify: TASK,
   rotate: TASK,
