@@ -19,6 +19,10 @@ class UsageError(MessageError, ValueError):
     """Something that was given cannot work; the message is one sentence that says what to do. Exit code 2."""
 
 
+class UsageWarning(UserWarning):
+    """Something that a person should know, although it works; the command line shows it in one line on stderr."""
+
+
 class Diverged(MessageError, RuntimeError):  # noqa: N818
     """A loss stopped being finite; the last good checkpoint was kept. The message says what to try. Exit code 1."""
 

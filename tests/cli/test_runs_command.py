@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import equipoise
 from command import Command
 from equipoise import Run, TrainConfig
+from equipoise.errors import UsageWarning
 
 
 @pytest.fixture
@@ -81,3 +83,29 @@ def test_what_cannot_be_is_refused(within: Command, words: tuple[str, ...]) -> N
     result = within("runs", *words)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_passed_over_in_words(within: Command, small: TrainConfig, tmp_path: Path) -> None:
+    run = equipoise.train(small, tmp_path / "run", quiet=True)
+    newest = run.checkpoints()[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    done = within("sample", "run", "--count", 2)
+    assert done.returncode == 0
+    assert done.stderr.count("warning:") == 1
+    assert f"cannot read the checkpoint {newest}" in done.stderr.replace("run/", f"{tmp_path}/run/")
+    assert done.stderr.endswith("using the one before it, after 80 images\n")
+    with pytest.warns(UsageWarning, match="using the one before it"):
+        equipoise.load_generator(run)
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(
+    within: Command, small: TrainConfig, tmp_path: Path
+) -> None:
+    run = equipoise.train(small, tmp_path / "run", quiet=True)
+    for path in run.checkpoints():
+        path.unlink()
+    before = (run.path / "metrics.jsonl").read_bytes()
+    done = within("resume", "run")
+    assert done.returncode == 2
+    assert "its checkpoints are gone" in done.stderr
+    assert (run.path / "metrics.jsonl").read_bytes() == before

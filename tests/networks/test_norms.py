@@ -121,3 +121,16 @@ def test_the_power_method_rests_in_evaluation() -> None:
     before = copy.deepcopy(discriminator.state_dict())
     discriminator(torch.randn(2, 2, 1, 1))
     assert all(torch.equal(value, before[name]) for name, value in discriminator.state_dict().items())
+
+
+@pytest.mark.parametrize("network", [DCGAN(width=4, norm="none", spectral=True), MLP(width=16, spectral=True)])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_the_power_method_takes_one_step_a_pass(network: DCGAN | MLP, gradients: bool) -> None:
+    discriminator = network.build((1, 16, 16)).discriminator
+    steps: list[int] = []
+    normalisations = [module for name, module in discriminator.named_modules() if name.endswith("weight.0")]
+    for number, module in enumerate(normalisations):
+        module.register_forward_hook(lambda *_, number=number: steps.append(number))
+    discriminator(torch.randn(2, 1, 16, 16, requires_grad=gradients))
+    assert sorted(steps) == list(range(len(normalisations)))
+    assert normalisations

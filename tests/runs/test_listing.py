@@ -42,6 +42,7 @@ def test_a_run_that_trains_is_running_until_it_is_killed(small: TrainConfig, tmp
     process = subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         wait_for(lambda: process.poll() is not None or len(list(run.glob("checkpoints/0*"))) > 2)
+        wait_for(lambda: process.poll() is not None or read_status(run).images_per_second is not None)  # after a second
         before = (run / LOCK).stat().st_mtime
         [status] = list_runs(tmp_path / "runs")
         assert (status.path, status.state, status.title, status.total) == (run, "running", "began on digits", 10**8)
@@ -59,9 +60,12 @@ def test_a_run_that_trains_is_running_until_it_is_killed(small: TrainConfig, tmp
 
 
 def test_a_finished_run(trained: Path) -> None:
+    for path in trained.rglob("*"):  # as if each image had taken a fortieth of a second
+        seen = int(path.stem) if path.stem.isdecimal() else 0
+        os.utime(path, (1e9, 1e9 + seen / 40))
     status = read_status(trained)
     assert (status.state, status.images, status.total, status.seconds_left) == ("finished", 160, 160, None)
-    assert status.images_per_second
+    assert status.images_per_second == pytest.approx(40)
     assert status.score == Run.open(trained).closing_score()
 
 
@@ -155,3 +159,10 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError):
         list_runs(tmp_path / name)
+
+
+def test_the_speed_of_a_copy_is_not_known(trained: Path) -> None:
+    """Its files are all of the moment at which they were copied."""
+    for path in sorted(trained.rglob("*")):
+        os.utime(path, (1e9, 1e9 + 0.01 * len(path.name)))
+    assert read_status(trained).images_per_second is None

@@ -63,6 +63,23 @@ def test_what_is_not_hidden_stays(inpainter: Command, tmp_path: Path) -> None:
     assert inpainter("sample", "run", "--count", 4, "--out", "grid.png").returncode == 0
 
 
+def test_a_mask_is_cropped_as_its_image(within: Command, tmp_path: Path) -> None:
+    """Both are drawn on the whole photograph, of which the run has the centre."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 64, 64), np.uint8)
+    np.save(tmp_path / "photos.npy", images)
+    tasks = ["--inpaint", 0.999, "--adversarial", 0.001, "--data", "photos.npy", "--crop", 32]
+    done = within("train", "gan", *TINY, *SHORT, *tasks, "--preset", "default", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    square = np.zeros((64, 64), np.uint8)
+    square[24:40, 24:40] = 255
+    Image.fromarray(square).save(tmp_path / "square.png")
+    assert within("inpaint", "run", "square.png", "--mask", "square.png", "--out", "out.npz").returncode == 0
+    shown, holed = np.load(tmp_path / "out.npz")["images"][:2, 0]
+    np.testing.assert_array_equal(holed[4:12, 4:12], 128)
+    np.testing.assert_array_equal(shown > 127, np.pad(np.ones((8, 8), bool), 4))
+    assert (holed[shown <= 127] < 64).all(), "nothing else is hidden"
+
+
 def test_bad_images_and_masks(inpainter: Command, tmp_path: Path) -> None:
     Image.new("L", (20, 20), 7).save(tmp_path / "photo.png")
     Image.new("L", (16, 16), 0).save(tmp_path / "dark.png")

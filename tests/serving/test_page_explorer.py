@@ -97,7 +97,8 @@ def test_two_pins_and_everything_between(server: Server, visit: Open) -> None:
 
 
 def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
-    page = visit(f"{server.address}#explore").page
+    page = (opened := visit(f"{server.address}#explore")).page
+    opened.expected.append("415 (Unsupported Media Type)")
     page.locator(".wall img").first.wait_for()
     data = io.BytesIO()
     Image.fromarray(np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))).save(data, "PNG")
@@ -109,6 +110,16 @@ def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
     captions = page.locator(".found figcaption b").all_inner_texts()
     assert captions == ["Your picture", "Nearest that G makes", "Redrawn by D", "Energy map"]
     assert "Its energy is" in page.inner_text(".found")
+    # A newer picture takes the place of one that is still looked for, whatever the older one's answer will be.
+    broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + 100 * b"\xff"}
+    page.route("**/invert", lambda route: (page.wait_for_timeout(500), route.continue_()), times=1)
+    chooser.set_input_files({"name": "ramp.png", "mimeType": "image/png", "buffer": data.getvalue()})
+    chooser.set_input_files(broken)
+    refused = page.get_by_text("cannot be read: send another")
+    refused.wait_for()
+    page.wait_for_timeout(1000)
+    assert refused.is_visible()
+
     before = page.locator(".shown").get_attribute("src")
     page.get_by_role("button", name="Walk on from its latent").click()
     assert page.locator(".shown").get_attribute("src") != before
@@ -116,6 +127,16 @@ def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
     page.get_by_role("button", name="Find them").click()
     page.locator(".nearest figure").nth(3).wait_for()
     assert "a real image is usually" in page.inner_text(".nearest")
+
+
+def test_the_lab_can_be_loaded_again_and_again(server: Server, visit: Open) -> None:
+    """What a page leaves behind that is closed does not lock out the next."""
+    page = visit(f"{server.address}#lab").page
+    for _ in range(6):
+        page.locator(".bench").nth(1).locator(".scores dd").nth(1).wait_for()
+        page.reload()
+    page.locator(".bench").nth(1).locator(".scores dd").nth(1).wait_for()
+    assert "in use" not in page.inner_text("main")
 
 
 def test_toys_train_step_by_step_and_beside_each_other(server: Server, visit: Open) -> None:

@@ -78,6 +78,8 @@ def test_every_trial_is_a_run_with_its_outcome_beside_it(studied: Path) -> None:
         outcome = read_outcome(folder)
         assert outcome is not None
         assert outcome.state == "finished"
+        seeds = {Run.open(folder).config.seed, outcome.protocol["seed"]}
+        assert len(seeds) == 2, "the best checkpoint was chosen by latents of the run's own seed"
         assert Run.open(folder).rows()[-1]["images"] == 640
         assert {"kid", "precision", "recall", "coverage"} == outcome.final.keys() == outcome.best.keys()
         assert outcome.deviation["kid"] > 0

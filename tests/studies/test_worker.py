@@ -3,9 +3,30 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from equipoise import Run, TrainConfig
 from equipoise.config.presets import PRESETS
 from equipoise.networks import DCGAN
+from equipoise.studies import budget
+
+
+def test_a_budget_is_of_training_alone(small: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score at the end, of the longer of both short runs alone, would be taken for slowness of its steps."""
+    monkeypatch.setattr(budget, "MEASURED", 200)  # long enough to be scored
+    train, scored = budget.train, []
+
+    def note(config: TrainConfig, out: Path, **words: Any) -> Run:
+        run = train(config, out, **words)
+        scored.append(run.closing_score())
+        return run
+
+    monkeypatch.setattr(budget, "train", note)
+    assert budget.images_in(small, 1.0) % small.batch == 0
+    assert scored == [None, None]
 
 
 def test_a_worker_ends_well_while_its_input_is_open() -> None:

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import equipoise
 from command import Command
 from equipoise import PRESETS, Run, Suggestion, TrainConfig, UsageError
 from equipoise.config.changes import flat, with_settings
+from equipoise.objectives import Tasks
 from equipoise.suggestion.rules import Choice
 from equipoise.suggestion.speed import images_per_second
 from equipoise.suggestion.suggest import fill_in, is_chosen_for, open_settings
@@ -83,7 +85,16 @@ def test_other_objectives_and_networks_have_fewer_settings_to_choose() -> None:
     assert open_settings(PRESETS["began"]["paper"], {"objective"}) == open_settings(gan, set())
     ebgan = open_settings(PRESETS["ebgan"]["default"], set())
     assert "network.width" in ebgan
+    assert "augment" in ebgan
+    assert "augment" not in open_settings(PRESETS["bgan-discrete"]["default"], set()), "which it refuses"
+    filling_in = gan.with_changes(tasks=Tasks(inpaint=0.999, adversarial=0.001))
+    assert "augment" not in open_settings(filling_in, set())
     assert not {"network.wavelet", "lr"} & {*ebgan}, "its margin is of the pixels' energies, and its rate its own"
+
+
+def test_a_short_time_is_told_in_seconds(suggestion: Suggestion) -> None:
+    assert "about 6 seconds on" in str(replace(suggestion, images_per_second=suggestion.config.images / 6))
+    assert "about 1 minute on" in str(replace(suggestion, images_per_second=suggestion.config.images / 61))
 
 
 def test_minutes_are_a_length(photos: Path) -> None:

@@ -14,6 +14,7 @@ from equipoise.data import TOYS
 from equipoise.objectives import BEGAN, OBJECTIVES
 from equipoise.objectives.base import Batch, Loss, State
 from equipoise.runs.checkpoint import load
+from equipoise.runs.numbered import images_of
 from equipoise.training import loop, recorder
 from equipoise.training.health import last_good_images, sudden_collapse
 from equipoise.training.state import TrainState
@@ -178,10 +179,24 @@ def test_a_collapse_is_seen_within_two_samples(collapsing: Callable[..., TrainCo
     assert seen[-1][0] == first + 40, "the next sample confirms it, and training stops"
 
 
-def test_a_collapse_is_taken_back_three_times(collapsing: Callable[..., TrainConfig], tmp_path: Path) -> None:
+def test_a_collapse_leaves_a_checkpoint_from_before_it(collapsing: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    """Also where checkpoints come so often that the last `keep` are all of collapsed images, as in studies."""
+    config = collapsing(on_divergence="stop").with_changes(checkpoint_every=8, keep=2)
+    with pytest.raises(Diverged):
+        equipoise.train(config, tmp_path / "run", quiet=True)
+    run = Run.open(tmp_path / "run")
+    sampled = [row["images"] for row in run.rows() if "diversity" in row]
+    assert images_of(run.checkpoints()[-1]) == sampled[-3], "before the two samples that show it"
+    assert len(run.checkpoints()) <= 4
+
+
+@pytest.mark.parametrize(("every", "keep"), [(80, 10), (8, 2)])
+def test_a_collapse_is_taken_back_three_times(
+    collapsing: Callable[..., TrainConfig], tmp_path: Path, every: int, keep: int
+) -> None:
     """To checkpoints from before it, each time with half the rate; here the push returns, so in the end it stops."""
     with pytest.raises(Diverged, match="after going back 3 times"):
-        equipoise.train(collapsing(), tmp_path / "run", quiet=True)
+        equipoise.train(collapsing().with_changes(checkpoint_every=every, keep=keep), tmp_path / "run", quiet=True)
     run = Run.open(tmp_path / "run")
     events = told(run, "rollback")
     assert [event["message"].partition("(")[2] for event in events] == [f"time {n} of 3)" for n in (1, 2, 3)]

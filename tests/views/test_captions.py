@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from equipoise.views.captions import GAP, grid_with_captions, grid_with_headings, heat_map, stacked
+from equipoise.views.captions import GAP, _font, grid_with_captions, grid_with_headings, heat_map, stacked
 
 IMAGES = torch.randint(0, 256, (6, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -67,3 +67,9 @@ def test_a_heat_map_goes_from_dark_to_bright() -> None:
     assert (np.diff(brightness)[:5] > 0).all()
     assert (brightness[5:] == brightness[-1]).all(), "beyond the highest all is as bright"
     assert heat_map(np.zeros((1, 2, 2), np.float32), 0.0).max() < 10
+
+
+def test_letters_of_other_alphabets_are_drawn() -> None:
+    missing = bytes(_font().getmask("\U000fffff"))
+    for letter in "éüßλЖ":
+        assert bytes(_font().getmask(letter)) != missing, letter

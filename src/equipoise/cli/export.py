@@ -7,7 +7,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import BatchSize, Count
+from equipoise.config.numbers import BatchSize, CountOrZero
 from equipoise.data.sources.extras import extra
 from equipoise.errors import UsageError
 from equipoise.exporting.export import Format, What
@@ -29,7 +29,7 @@ def export(
     what: What = "generator",
     ema: bool = True,
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     batch: BatchSize = 1,
     fp16: bool = True,
     int8: bool = False,

@@ -8,7 +8,7 @@ from pydantic import Field
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call, plain_dataclass
-from equipoise.config.numbers import Count, Ends, Frames
+from equipoise.config.numbers import CountOrZero, Ends, Frames
 from equipoise.devices import Device
 from equipoise.latents.paths import PathKind
 from equipoise.runs.run import Run
@@ -39,7 +39,7 @@ def interpolate(
     search: type(DEFAULTS) = DEFAULTS,  # type: ignore[valid-type]  # each field is a flag
     ema: bool = True,
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> int:

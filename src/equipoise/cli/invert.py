@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call, plain_dataclass
 from equipoise.config.messages import construct
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import CountOrZero
 from equipoise.devices import Device
 from equipoise.runs.run import Run
 from equipoise.sampling.invert import Search
@@ -32,7 +32,7 @@ def invert(
     search: type(DEFAULTS) = DEFAULTS,  # type: ignore[valid-type]  # each field is a flag
     ema: bool = True,
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import Count, CountOrZero
 from equipoise.devices import Device
 from equipoise.runs.files import check_picture, check_place
 from equipoise.runs.run import Run
@@ -26,7 +26,7 @@ def outliers(
     csv: Path = Path("outliers.csv"),
     sheet: Path = Path("outliers.png"),
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     device: Device = "auto",
     quiet: bool = False,
 ) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count
+from equipoise.config.numbers import CountOrZero
 from equipoise.devices import Device
 from equipoise.runs.run import Run
 from equipoise.sampling.pictures import check_output
@@ -23,7 +23,7 @@ def reconstruct(
     images: Positional[tuple[str, ...]],
     out: Path = Path("reconstruction.png"),
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     device: Device = "auto",
 ) -> int:
     """What the discriminator's autoencoder makes of pictures, and where it fails: the energy of every pixel.

@@ -9,7 +9,7 @@ from torch import Tensor
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
-from equipoise.config.numbers import Count, Frames, Reach, Seed, check_numbers
+from equipoise.config.numbers import Count, CountOrZero, Frames, Reach, Seed, check_numbers
 from equipoise.errors import UsageError
 from equipoise.latents.edits import parse_dimensions, parse_values
 from equipoise.runs.run import Run
@@ -54,7 +54,7 @@ def sample(
     out: Path = Path("samples.png"),
     ema: bool = True,
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     label: int | None = None,
     class_grid: bool = False,
     latents: Path | None = None,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from equipoise.config.arguments import checked
-from equipoise.config.numbers import BatchSize, Count
+from equipoise.config.numbers import BatchSize, CountOrZero
 from equipoise.errors import UsageError, printable
 from equipoise.evaluation.scores import Scores
 from equipoise.exporting.card import SAMPLES, model_card
@@ -61,7 +61,7 @@ def export(
     what: What = "generator",
     ema: bool = True,
     best: bool = False,
-    at: Count | None = None,
+    at: CountOrZero | None = None,
     batch: BatchSize = 1,
     fp16: bool = True,
     int8: bool = False,

@@ -37,16 +37,17 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, I, H, W) to (N, O, h, w)."""
+        weight = self.weight  # asked for once, as spectral normalisation takes a step of its iteration each time
         if x.shape[2:] == self.kernel_size and _is_dense(self) and not any(self.padding):
-            return F.linear(rows_of(x), rows_of(self.weight), self.bias)[:, :, None, None]
+            return F.linear(rows_of(x), rows_of(weight), self.bias)[:, :, None, None]
         if not self.fast_paths or not (kernel := kernel_of(self)):
-            return super().forward(x)
-        kernel = _with_products(kernel, self.weight, x, kernel.output_size(x.shape[2:]))
+            return cast(Tensor, self._conv_forward(x, weight, self.bias))
+        kernel = _with_products(kernel, weight, x, kernel.output_size(x.shape[2:]))
         # Towards images, that is by its gradient, it is a transposed convolution to few channels.
-        cells = x.requires_grad and _cells_are_faster(self.weight, x, kernel)
+        cells = x.requires_grad and _cells_are_faster(weight, x, kernel)
         if not (kernel.products or cells):
-            return super().forward(x)
-        return _with_bias(convolve(*_by_autocast(x, self.weight), kernel), self.bias)
+            return cast(Tensor, self._conv_forward(x, weight, self.bias))
+        return _with_bias(convolve(*_by_autocast(x, weight), kernel), self.bias)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -67,11 +68,12 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             return image if self.bias is None else image + self.bias.view(-1, 1, 1)
         if not self.fast_paths or output_size or not (kernel := kernel_of(self)):
             return super().forward(x, output_size)
-        kernel = _with_products(kernel, self.weight, x, x.shape[2:])
-        if not (kernel.products or _cells_are_faster(self.weight, x, kernel)):
-            return transposed_convolution(x, self.weight, self.bias, kernel.stride, kernel.padding)
+        weight = self.weight
+        kernel = _with_products(kernel, weight, x, x.shape[2:])
+        if not (kernel.products or _cells_are_faster(weight, x, kernel)):
+            return transposed_convolution(x, weight, self.bias, kernel.stride, kernel.padding)
         size = kernel.input_size(x.shape[2:])
-        return _with_bias(convolve_transposed(*_by_autocast(x, self.weight), kernel, size), self.bias)
+        return _with_bias(convolve_transposed(*_by_autocast(x, weight), kernel, size), self.bias)
 
 
 def transposed_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Checkpoints written beside training: copied in an instant, on the disk a little later."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +26,15 @@ class BackgroundWriter:
     ) -> None:
         self._thread.shutdown()
 
-    def save(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, best: bool) -> None:
+    def save(
+        self,
+        images: int,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        *,
+        best: bool,
+        kept_before: Sequence[int] = (),
+    ) -> None:
         """Copy `tensors` as they are now, and begin to write them; returns before they are on the disk.
 
         Args:
@@ -34,6 +42,7 @@ class BackgroundWriter:
             tensors: everything that moves, by name.
             facts: plain JSON, which must not change any more.
             best: whether it is also to be kept as the best.
+            kept_before: as `Run.save_checkpoint` has it.
 
         Raises:
             WriteError: the checkpoint before this one could not be written.
@@ -42,7 +51,7 @@ class BackgroundWriter:
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
         def write() -> None:
-            self._run.save_checkpoint(images, copies, facts)
+            self._run.save_checkpoint(images, copies, facts, kept_before)
             if best:
                 self._run.keep_best(images)
 

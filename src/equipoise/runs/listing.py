@@ -21,6 +21,7 @@ from equipoise.runs.run import CHECKPOINT, CONFIG, Run
 State = Literal["running", "finished", "interrupted", "diverged", "imported", "empty", "unreadable"]
 CONVERGED = "converged"  # kind of the event with which a run ends by its scores, before its last image
 LATEST = 10  # checkpoints and samples between which the speed is taken
+SHORTEST = 1.0  # seconds between their times, in which files are copied rather than trained
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _speed(run: Run, last_row: Sequence[dict[str, Any]]) -> float | None:
         points = [(path.stat().st_mtime, images_of(path)) for path in latest]
         points += [((run.path / "metrics.jsonl").stat().st_mtime, row["images"]) for row in last_row]
         points = sorted(point for point in points if point[0] >= began)
-    if len(points) < 2 or points[0][0] == points[-1][0]:
+    if len(points) < 2 or points[-1][0] - points[0][0] < SHORTEST:
         return None
     (start, first), (end, last) = points[0], points[-1]
     return (last - first) / (end - start) if last > first else None

@@ -4,7 +4,7 @@ import io
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -154,8 +154,16 @@ class Run:
         """Sample grids, oldest first."""
         return numbered_files(self.path / "samples", GRID)
 
-    def save_checkpoint(self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    def save_checkpoint(
+        self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], kept_before: Sequence[int] = ()
+    ) -> Path:
         """Write a checkpoint, and drop those beyond the last `config.keep` that `config.keep_every` does not keep.
+
+        Args:
+            images: seen by it.
+            tensors: everything that moves, by name.
+            facts: plain JSON.
+            kept_before: images seen, the last checkpoint up to each of which is kept too.
 
         Raises:
             WriteError: it could not be written; those before it are untouched.
@@ -165,13 +173,21 @@ class Run:
                 sync(file)  # no checkpoint is on the disk before what was logged up to it
         path = self.path / "checkpoints" / numbered_name(images, CHECKPOINT)
         checkpoint.save(path, tensors, {**facts, "images": images, "config": self.config.to_dict()})
-        every = self.config.keep_every
-        for old in self.checkpoints()[: -self.config.keep]:
+        every, there = self.config.keep_every, self.checkpoints()
+        needed = {max((old for old in there if images_of(old) <= least), default=None) for least in kept_before}
+        for old in there[: -self.config.keep]:
             # Steps end at multiples of the batch alone, so the one that reached a multiple of `every` may lie past it.
             kept_for_good = 0 < every <= images_of(old) and images_of(old) % every < self.config.batch
-            if not kept_for_good:
+            if not kept_for_good and old not in needed:
                 old.unlink()
         return path
+
+    def drop_checkpoints_after(self, images: int) -> None:
+        """Make the newest checkpoint one that has seen `images` at most, where there is such a one."""
+        later = [path for path in self.checkpoints() if images_of(path) > images]
+        if len(later) < len(self.checkpoints()):
+            for path in later:
+                path.unlink()
 
     def save_samples(self, images: int, picture: Image.Image) -> None:
         """Write a sample grid, whole or not at all.

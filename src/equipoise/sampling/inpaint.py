@@ -78,7 +78,9 @@ def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, height: 
         hidden = np.zeros((height, width), np.float32)
         hidden[top:bottom, left:right] = 1
     else:
-        pixels = read_image(Path(mask), config.resolution, channels=1, fit=config.fit, background="black")
+        pixels = read_image(
+            Path(mask), config.resolution, channels=1, crop=config.crop, fit=config.fit, background="black"
+        )
         hidden = (pixels[0] >= HIDDEN).astype(np.float32)
     if not hidden.any():
         raise UsageError(f"the mask {mask} hides nothing: paint white what is to be filled in")

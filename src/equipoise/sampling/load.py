@@ -1,12 +1,13 @@
 """A run's trained networks, built from its configuration and filled from a checkpoint."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from equipoise.config.arguments import checked
-from equipoise.errors import UsageError, quoted, reason
+from equipoise.errors import UsageError, UsageWarning, quoted, reason
 from equipoise.isolation import isolated
 from equipoise.players import Conditions
 from equipoise.runs.checkpoint import CheckpointError, fill
@@ -120,7 +121,9 @@ def _load(
 
     Channels-last as in training, so that samples have the same bits.
     """
-    tensors, facts, _ = run.load_checkpoint(best=best, at=at)
+    tensors, facts, problems = run.load_checkpoint(best=best, at=at)
+    for problem in problems:
+        warnings.warn(f"{problem}, after {facts['images']:,} images", UsageWarning, stacklevel=2)
     if changed := run.changes_since(facts):
         raise UsageError(f"{run.path / CONFIG} was changed since the last checkpoint ({changed}): put that back")
     generator, discriminator = run.config.build(tuple(facts["shape"]), facts["classes"])

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
@@ -152,6 +153,7 @@ def _token(given: str | None, host: str) -> str | None:
 def _say_where(host: str, port: int, token: str | None) -> None:
     shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     # What stands behind a # stays in the browser: no server and no proxy sees or logs it.
-    print(f"serving at http://{shown}:{port}/{'' if token is None else f'#token={token}'}  (Ctrl-C ends it)")
+    secret = "" if token is None else f"#token={quote(token, safe='')}"
+    print(f"serving at http://{shown}:{port}/{secret}  (Ctrl-C ends it)")
     if token is not None:
         print(f"token: {token}")

@@ -32,6 +32,7 @@ POINTS = 400  # of each kind that are sent
 MEASURED = 2_000  # generated points that are measured
 ACROSS = 40  # places a side at which D is asked
 STEPPING_SECONDS = 0.7  # of one request, after which it answers with the steps taken so far
+SPARED_SECONDS = 30.0  # without a step, after which a training makes room for another where there is none
 DIGITS = 4  # of coordinates and heights
 HEIGHTS = {
     "energy": "the negative energy that D gives a place: high where data lie",
@@ -103,13 +104,13 @@ class ToySession:
 
 
 class ToySessions:
-    """A few trainings at once, one of them computing; those that nobody steps are forgotten."""
+    """A few trainings at once, one of them computing; what nobody steps is forgotten, sooner where room is short."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._sessions: OrderedDict[str, ToySession] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="equipoise-toys")
-        self._waiting = 0
+        self._waiting = self._beginning = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -121,20 +122,33 @@ class ToySessions:
             Refusal: too many are being trained.
             UsageError: as `ToySession`.
         """
-        idle = time.monotonic() - self.limits.toy_idle_seconds
-        for name in [name for name, session in self._sessions.items() if session.used < idle]:
-            del self._sessions[name]
-        if len(self._sessions) >= self.limits.toys:
-            raise busy(f"{self.limits.toys} trainings in the plane are in use", self.limits.toy_idle_seconds)
+        self._make_room()
         session_id = secrets.token_hex(8)
 
         def make() -> tuple[ToySession, dict[str, Any]]:
             session = ToySession(objective, data, seed, lr)
             return session, session.view()
 
-        session, view = await self._work(make)
+        self._beginning += 1
+        try:
+            session, view = await self._work(make)
+        finally:
+            self._beginning -= 1
         self._sessions[session_id] = session
         return {"id": session_id, **view}
+
+    def _make_room(self) -> None:
+        """Forget what nobody steps any more, or refuse: a page that went without a word leaves its trainings behind."""
+        now = time.monotonic()
+        idle = sorted((now - session.used, name) for name, session in self._sessions.items())  # the longest comes last
+        while idle and idle[-1][0] > self.limits.toy_idle_seconds:
+            del self._sessions[idle.pop()[1]]
+        if len(self._sessions) + self._beginning < self.limits.toys:
+            return
+        if not idle or idle[-1][0] < SPARED_SECONDS:
+            wait = SPARED_SECONDS - (idle[-1][0] if idle else 0)
+            raise busy(f"{self.limits.toys} trainings in the plane are in use", wait)
+        del self._sessions[idle[-1][1]]
 
     async def step(self, session_id: str, steps: int) -> dict[str, Any]:
         """Take steps; returns where the training stands then.

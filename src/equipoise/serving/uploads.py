@@ -3,7 +3,7 @@
 from io import BytesIO
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from equipoise.data.decode import UnreadableError, prepare
@@ -28,6 +28,8 @@ def read_picture(data: bytes, run: Run, channels: int, most_pixels: int) -> Tens
         with Image.open(BytesIO(data), formats=FORMATS) as image:  # reads the head alone
             width, height = image.size
             moves = bool(getattr(image, "is_animated", False))
+    except UnidentifiedImageError as error:  # whose message is of our buffer
+        raise Refusal(415, "the picture cannot be read: send another") from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow
         raise Refusal(415, f"the picture cannot be read ({reason(error)}): send another") from error
     if moves:

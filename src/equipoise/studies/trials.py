@@ -31,6 +31,7 @@ DECIDED = {
     "data": "name data sets with --data",
     "seed": "say how many with --seeds",
     "images": "say how long with --budget",
+    "until_converged": "all trials are of equal length, which --budget says",
     "test": "say it as `test: 0.1` in study.yaml",
     "score_count": "say how many with --count",
     **dict.fromkeys(("sample_every", "checkpoint_every", "keep", "score_every"), ALIKE),

@@ -42,6 +42,7 @@ from equipoise.studies.trials import (
 from equipoise.training.train import resume_if_exists
 
 BEAT = 2.0  # seconds between two notes of progress
+SEED = 2**31 - 1  # of the latents that are scored: of no trial's, whose best checkpoint was chosen by those of its own
 PATIENCE = 60.0  # seconds to wait for another process that still holds the trial, as one whose machine is dying
 
 
@@ -107,10 +108,10 @@ def scores(run: Run, scoring: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: as `evaluate`.
     """
-    best, last = run.best_checkpoint(), evaluate(run, seed=1, device=run.config.device, quiet=True, **scoring)
+    best, last = run.best_checkpoint(), evaluate(run, seed=SEED, device=run.config.device, quiet=True, **scoring)
     chosen = last
     if best and images_of(best) != images_of(run.checkpoints()[-1]):  # else it has just been scored
-        chosen = evaluate(run, seed=1, best=True, device=run.config.device, quiet=True, **scoring)
+        chosen = evaluate(run, seed=SEED, best=True, device=run.config.device, quiet=True, **scoring)
     return {
         "final": {name: figure["value"] for name, figure in last.figures.items()},
         "deviation": {name: figure["deviation"] for name, figure in last.figures.items() if "deviation" in figure},

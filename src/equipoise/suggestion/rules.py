@@ -28,6 +28,7 @@ SYMMETRIC = 0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0
 FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
 AUGMENT, AUGMENT_BELOW = ["translation"], {"photographs": 20_000, "drawings": 2_000}  # images
 EPOCHS = 100  # up to which runs were better the longer they were
+FEWEST = 1_000  # images seen, however little time there is
 LENGTHS = (80_000, 1_000_000)  # images seen in a run, at least and at most
 BATCHES = (64, 32, 16)  # the first of which an epoch has two
 SHARDS = 50_000  # images that shards count as, as they are not counted
@@ -152,11 +153,12 @@ def within(minutes: float, speed: float, length: Choice) -> Choice:
         speed: images a second, as the run will be.
         length: what the images are good for.
     """
-    possible = max(1_000, int(60 * minutes * speed / 1_000) * 1_000)
+    possible = max(FEWEST, int(60 * minutes * speed / 1_000) * 1_000)
     if possible >= length.value:
         return Choice("images", length.value, f"{length.reason}; no better by {minutes:g} minutes")
     short = f", which is short: {length.value / speed / 60:.0f} minutes are better" if possible < LENGTHS[0] else ""
-    return Choice("images", possible, f"what this machine does in {minutes:g} minutes{short}")
+    most = "as few as are taken" if possible == FEWEST else f"what this machine does in {minutes:g} minutes"
+    return Choice("images", possible, f"{most}{short}")
 
 
 def require_enough(facts: Facts) -> None:

@@ -79,8 +79,10 @@ class Suggestion:
 
     @property
     def _time(self) -> str:
-        minutes = max(1, round(self.seconds / 60))
+        minutes, seconds = round(self.seconds / 60), max(1, round(self.seconds))
         time = f"{minutes} minute{'' if minutes == 1 else 's'}" if minutes < 120 else f"{minutes / 60:.0f} hours"
+        if seconds < 60:
+            time = f"{seconds} second{'' if seconds == 1 else 's'}"
         speed = f"{self.images_per_second:,.0f}" if self.images_per_second >= 10 else f"{self.images_per_second:.2g}"
         return f"about {time} on this machine, at {speed} images a second"
 
@@ -163,6 +165,8 @@ def open_settings(config: TrainConfig, given: Collection[str]) -> list[str]:
     """Paths of the settings of `config` that there are rules for and that are not given; see `fill_in`."""
     settings = flat(config.to_dict())
     ruled = [path for path in CHOSEN if path in settings and not _is_given(path, given)]
+    if config.objective.needs.levels or config.tasks.inpaint:
+        ruled = [path for path in ruled if path != "augment"]  # which these refuse
     if config.network_name != RULED_NETWORK:
         ruled = [path for path in ruled if not path.startswith("network.") and path != "lr"]
     return ruled if config.objective_name == "began" else [path for path in ruled if path not in OF_BEGAN]

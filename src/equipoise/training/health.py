@@ -107,6 +107,11 @@ def last_good_images(rows: Sequence[Row], config: TrainConfig, problem: Finding)
     return _diversities(rows, config)[-CONFIRMED - 1][0]
 
 
+def kept_before(rows: Sequence[Row], config: TrainConfig) -> list[int]:
+    """Images seen, the last checkpoints up to which are needed if the next samples show a sudden collapse."""
+    return [] if config.toy else [images for images, _ in _diversities(rows, config)[-CONFIRMED:]]
+
+
 def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
     """All warnings after the last of `rows` (lines of metrics.jsonl, oldest first).
 

@@ -211,6 +211,10 @@ def _diverged(
     def record() -> None:
         if recorder and problem and stops:
             recorder.finding(replace(problem, remedy=problem.remedy + again))
+            good = last_good_images(recorder.rows, run.config, problem)
+            if good is not None:
+                recorder.writer.wait()
+                run.drop_checkpoints_after(good)
         elif recorder and problem:
             roll_back(recorder, problem)
 

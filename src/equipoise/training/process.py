@@ -64,6 +64,7 @@ def train_process(
     dataset: Dataset | None,
     quiet: bool,
     notes: Sequence[str] = (),
+    scored: bool = True,
 ) -> tuple[Path, Outcome]:
     """Train a run to its end, as one of its processes.
 
@@ -74,6 +75,7 @@ def train_process(
         dataset: of the run, where it is open already.
         quiet: show no progress.
         notes: of a new run, sentences on its settings.
+        scored: end with a score.
     """
     end_with_parent(launcher)
     run = Run.open(cast(Path, launcher.broadcast(path)))
@@ -100,7 +102,7 @@ def train_process(
         display = Display(run.config.images, title, start_at=start, quiet=quiet or not first, balanced=balanced)
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
-            final_score = partial(closing_score, run.config, dataset, device=launcher.device)
+            final_score = partial(closing_score, run.config, dataset, device=launcher.device) if scored else None
             make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, said)
             recorder = on_all(distributed, lambda: make_recorder() if first else None)
             if isinstance(recorder, str):
@@ -128,6 +130,10 @@ def _open(
     dataset = dataset or open_dataset(run.config, place=run.place)
     train_state = TrainState(run.config, DataSpec.of(dataset.feed), launcher.device, launcher.world_size)
     if not run.checkpoints():
+        if any(row["images"] for row in run.rows()):
+            raise UsageError(
+                f"{run.path} has been trained, and its checkpoints are gone: bring them back, or train a new run"
+            )
         return dataset, train_state, []
     tensors, facts, skipped = run.load_checkpoint()
     changed = run.changes_since(facts)

@@ -18,7 +18,7 @@ from equipoise.runs.listing import CONVERGED
 from equipoise.runs.numbered import images_of
 from equipoise.runs.run import Run
 from equipoise.training.contention import Contention
-from equipoise.training.health import Finding, diagnose
+from equipoise.training.health import Finding, diagnose, kept_before
 from equipoise.training.sample_grid import SampleGrid
 from equipoise.training.schedule import lowest_if_stalled
 from equipoise.training.state import TrainState
@@ -65,7 +65,7 @@ class Recorder:
         train_state: TrainState,
         feed: Feed,
         kid: Callable[[], PeriodicKID],
-        closing_score: Callable[[nn.Module, int], str | None],
+        closing_score: Callable[[nn.Module, int], str | None] | None,
         display: Display,
         notes: Sequence[Note] = (),
     ) -> None:
@@ -77,7 +77,7 @@ class Recorder:
             train_state: of the run.
             feed: what it trains on.
             kid: makes what scores the samples, when the first score is due.
-            closing_score: a sentence on the averaged generator after so many images, for the end.
+            closing_score: a sentence on the averaged generator after so many images, for the end, if it is to be.
             display: for a person.
             notes: on the checkpoint that was restored.
         """
@@ -188,7 +188,8 @@ class Recorder:
         """Save everything that moves, and draw the curves and the report if it is time."""
         self.board.flush()  # so that its curves have no gap if the next thing is a kill
         images, facts = self.train_state.images, self.train_state.facts() | {"data": self.data_fingerprint}
-        self.writer.save(images, self.train_state.tensors(), facts, best=self.best.get("images") == images)
+        best, needed = self.best.get("images") == images, kept_before(self.rows, self.config)
+        self.writer.save(images, self.train_state.tensors(), facts, best=best, kept_before=needed)
         if time.monotonic() > self.report_due:
             started = time.monotonic()
             write_report(self.run.path)
@@ -199,7 +200,7 @@ class Recorder:
         """Wait for the last checkpoint, score a finished run, and draw the curves and the report as they now stand."""
         self.writer.wait()
         with writing(self.run.path):
-            if finished and not self.run.closing_score():
+            if finished and self.closing_score and not self.run.closing_score():
                 images = self.train_state.images
                 if sentence := self.closing_score(self.train_state.ema.eval(), images):
                     row = {"images": images, "level": "info", "kind": "score", "message": sentence}

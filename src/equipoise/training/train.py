@@ -35,7 +35,14 @@ TOO_LITTLE_MEMORY = (
 
 @checked
 @isolated()
-def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
+def train(
+    config: TrainConfig,
+    out: Path | str | None = None,
+    *,
+    quiet: bool = False,
+    notes: Sequence[str] = (),
+    closing_score: bool = True,
+) -> Run:
     """Train a new run to its end.
 
     Args:
@@ -43,6 +50,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         out: the folder to make; by default the first free `runs/OBJECTIVE-DATA-NNN`.
         quiet: show no progress.
         notes: sentences that the run's events begin with, such as why its settings were chosen.
+        closing_score: end with a score of some samples, which takes seconds.
 
     Returns:
         The run, with its last checkpoint, samples, curves and report.
@@ -56,7 +64,7 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
     config.precision_on(launcher.device.type)  # refused here if it is, before a folder is made
     if not is_first_process():  # torchrun or a scheduler has started this process; the first one makes the folder
         with forwarding_signals():
-            path, outcome = launcher.launch(train_process, None, Changes(), None, quiet)
+            path, outcome = launcher.launch(train_process, None, Changes(), None, quiet, (), closing_score)
         return _finish(path, outcome)
     with progress_bar(f"packing {config.data}", quiet=quiet) as progress:
         dataset = open_dataset(config, progress)
@@ -66,7 +74,9 @@ def train(config: TrainConfig, out: Path | str | None = None, *, quiet: bool = F
         # What is open cannot be sent to other processes: they open it anew, as it is packed by now.
         opened = dataset if isinstance(launcher, SingleProcess) else None
         with _reporting_deaths(run):
-            path, outcome = launcher.launch(train_process, run.path, Changes(), opened, quiet, tuple(notes))
+            path, outcome = launcher.launch(
+                train_process, run.path, Changes(), opened, quiet, tuple(notes), closing_score
+            )
     return _finish(path, outcome)
 
 

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +88,15 @@ def _scale(image: Tensor) -> int:
     return max(1, -(-CAPTIONED // max(image.shape[1:])))
 
 
-def _font(size: int = SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+@cache
+def _font(size: int = SIZE) -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path
+
+    # DejaVu knows the letters of Latin, Greek and Cyrillic, of which Pillow's own lacks most.
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
-def _fitted(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _fitted(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
     """`text`, or its end behind three dots where it is wider than `width` pixels: the end of a path says most."""
     if font.getlength(text) <= width:
         return text

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from equipoise.errors import UsageWarning
+
 GONE = {errno.EPIPE, errno.EIO}  # the reader of a pipe, and the other side of a terminal
 
 
@@ -94,11 +96,17 @@ def quiet_libraries() -> Iterator[None]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", append=True)  # after what a test has set, for one
+        warnings.simplefilter("once", UsageWarning)
+        warnings.showwarning = _say_warning
         os.environ["PYTHONWARNINGS"] = "ignore"
         try:
             yield
         finally:
             os.environ.pop("PYTHONWARNINGS", None)
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=LossyStream(sys.stderr), flush=True)
 
 
 def flush_standard_streams() -> OSError | None:

@@ -17,16 +17,17 @@ const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 
 /**
  * The answer to a request: JSON, a picture's blob, or null where there is none. `signal` gives it up.
+ * `keepalive` sends it although the page is left.
  * Where the server is gone it is sent `again` once that is back, so that every view goes on by itself where it stood;
  * by default if it only reads, as what changes something could have been done before the server went.
  */
-export async function ask(path, { method = "GET", json, form, signal, patience = PATIENCE, again = method === "GET" } = {}) {
+export async function ask(path, { method = "GET", json, form, signal, keepalive, patience = PATIENCE, again = method === "GET" } = {}) {
   const began = performance.now();
   for (let outages = 0; ; ) {
     let response;
     try {
       const headers = json === undefined ? {} : { "Content-Type": "application/json" };
-      response = await fetch(BASE + path, { method, headers, signal, body: json === undefined ? form : JSON.stringify(json) });
+      response = await fetch(BASE + path, { method, headers, signal, keepalive, body: json === undefined ? form : JSON.stringify(json) });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       connection.lost();

@@ -9,7 +9,7 @@ const UNKNOWN = new Set(["images", "seconds", "time", "epoch", "step", "steps"])
 
 /** The panels that `columns` of some runs fill: those the server knows, then a panel for every other measure. */
 function filled(panels, tables) {
-  const has = (name) => tables.some((table) => table[name]?.some((value) => value !== null));
+  const has = (name) => tables.some((table) => table[name]?.some((value) => value !== null)); // of tables without a prototype
   const known = panels
     .map((panel) => ({ ...panel, lines: panel.lines.filter((line) => has(line.name)) }))
     .filter((panel) => panel.lines.length);
@@ -151,7 +151,8 @@ export class Charts {
     const at = index === null || index === undefined ? "" : `after ${count(chart.data[0][index])} images`;
     const told = parts.filter((part) => part.value !== null); // a run of another objective has not all measures
     readout.replaceChildren(...told.map(({ which, line, value }) =>
-      h("span", { class: `key run-${which + 1} ${line.name.endsWith("_real") || (line !== panel.lines[0] && !line.name.endsWith("_fake")) ? "dashed" : ""}` }, `${line.symbol} `, h("b", {}, number(value)))),
+      h("span", { class: `key run-${which + 1} ${line.name.endsWith("_real") || (line !== panel.lines[0] && !line.name.endsWith("_fake")) ? "dashed" : ""}` },
+        several && h("i", {}, this.runs[which].name), `${line.symbol} `, h("b", {}, number(value)))),
       h("small", {}, at || panel.lines[0].note || ""));
     axes.setAttribute("aria-label", `${panel.title}. ${told.map((part) => part.words).join(", ")}`);
   }

@@ -12,18 +12,25 @@ const WALL = 24; // samples to choose from
 
 export function open(place, argument, signal) {
   const able = [...store.runs.values()].filter((run) => run.can?.generate);
-  const run = able.find((each) => each.id === argument) ?? able.find((each) => each.id === store.newest) ?? able[0];
-  if (!run) {
+  const named = able.find((each) => each.id === argument);
+  const run = argument ? named : able.find((each) => each.id === store.newest) ?? able[0];
+  if (!able.length) {
     place.append(h("div", { class: "card empty" }, h("h1", {}, "Nothing to explore yet"),
       h("p", {}, "Here you walk in what a generator can make. It needs a run with a checkpoint: the first comes some minutes into a training."),
       h("p", {}, h("a", { href: "#live" }, "Watch the runs"))));
     return;
   }
-  const choice = field("Run", select(able.map((each) => [each.id, `${each.name} (${each.title})`]), run.id, (event) => {
+  const options = [...(run ? [] : [["", "Choose a run"]]), ...able.map((each) => [each.id, `${each.name} (${each.title})`])];
+  const choice = field("Run", select(options, run?.id ?? "", (event) => {
     location.hash = `#explore/${event.target.value}`;
   }));
   const body = h("div", { class: "explorer" }, h("p", { class: "says" }, "Loading the generator …"));
   place.append(h("h1", { class: "hidden" }, "Explorer"), h("div", { class: "settings" }, choice), body);
+  if (!run) {
+    const why = store.runs.has(argument) ? "has no generator of images that is drawn from latents alone" : "is not here, or not any more";
+    say(body.firstChild, `The run of this address ${why}: choose another.`, "failed");
+    return;
+  }
   ask(`runs/${run.id}`, { signal })
     .then((facts) => new Explorer({ ...run, ...facts }, place, body, signal).begin())
     .catch((error) => signal.aborted || say(body.firstChild, error.message, "failed"));
@@ -149,17 +156,23 @@ class Explorer {
       this.latents = found.latents;
       this.tiles(found.images);
       if (!this.base) this.show(found.latents[0], found.images[0]);
-    });
+    }, this.wall);
   }
 
   /** The wall's own latents again, by other weights. */
   redrawWall() {
-    if (this.latents) this.trying(async () => this.tiles((await this.generate(this.latents)).images));
+    if (this.latents) this.trying(async () => this.tiles((await this.generate(this.latents)).images), this.wall);
   }
 
   tiles(images) {
-    this.wall.replaceChildren(...images.map((image, index) =>
-      h("button", { type: "button", onclick: () => this.show(this.latents[index], image), "aria-label": `Sample ${index + 1}` }, h("img", { src: png(image), alt: "" }))));
+    while (this.wall.children.length < images.length) { // those there are stay, and with them the focus
+      this.wall.append(h("button", { type: "button", "aria-label": `Sample ${this.wall.children.length + 1}` }, h("img", { alt: "" })));
+    }
+    images.forEach((image, index) => {
+      const tile = this.wall.children[index];
+      tile.onclick = () => this.show(this.latents[index], image);
+      tile.firstChild.src = png(image);
+    });
   }
 
   async draw_new() {
@@ -172,14 +185,18 @@ class Explorer {
     });
   }
 
-  /** Do it, and say what the server refuses. */
-  async trying(work) {
+  /** Do it, and say what the server refuses; `place` is what it will change. */
+  async trying(work, place = this.image) {
+    place.waits = (place.waits ?? 0) + 1;
+    place.setAttribute("aria-busy", "true");
     try {
       await work();
       say(this.said, "");
     } catch (error) {
       if (!this.signal.aborted) say(this.said, error.message, "failed");
     }
+    place.waits -= 1;
+    place.setAttribute("aria-busy", String(place.waits > 0));
   }
 
   savePicture() {

@@ -8,6 +8,7 @@ const TASK = "A task that is learnt beside the objective; how well it is done on
 
 /** By the name of a measure, without _real and _fake. */
 export const TERMS = {
+  __proto__: null, // a measure may be called as anything
   energy: ENERGY,
   loss: LOSS,
   score: LOSS,
@@ -61,6 +62,7 @@ export const STATES = {
   finished: "finished",
   interrupted: "interrupted",
   diverged: "stopped: diverged",
+  imported: "a generator from elsewhere",
   empty: "nothing yet",
   unreadable: "unreadable",
 };

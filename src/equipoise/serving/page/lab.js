@@ -54,11 +54,12 @@ class Bench {
         field("Objective", select(choices.objectives.map((name) => [name, name]), this.choice.objective, change("objective"))),
         field("Data", select(choices.data.map((name) => [name, name]), this.choice.data, change("data"))),
         field("Seed", h("input", { type: "number", min: 0, max: 9999, value: 0, onchange: change("seed") }))),
+      h("div", { class: "buttons" }, this.button, h("button", { type: "button", onclick: () => this.step() }, "Step"), h("button", { type: "button", onclick: () => this.begin() }, "Begin again"), this.pace),
       this.canvas,
       h("p", { class: "legend" }, h("span", { class: "dot data" }, "data"), h("span", { class: "dot samples" }, "generated"), h("span", { class: "ramp" }, "less real … more real to D")),
-      h("div", { class: "buttons" }, this.button, h("button", { type: "button", onclick: () => this.step() }, "Step"), h("button", { type: "button", onclick: () => this.begin() }, "Begin again"), this.pace),
       this.said, this.measures);
     signal.addEventListener("abort", () => this.end());
+    addEventListener("pagehide", () => this.end(), { signal });
     addEventListener("theme", () => this.draw(), { signal });
     connection.addEventListener("back", () => this.begin(), { signal }); // another server knows nothing of this training
   }
@@ -80,7 +81,7 @@ class Bench {
   /** Let go of the training at the server. */
   end() {
     this.playing = false;
-    if (this.id) ask(`toys/${this.id}`, { method: "DELETE" }).catch(() => {}); // it ends by itself otherwise
+    if (this.id) ask(`toys/${this.id}`, { method: "DELETE", keepalive: true }).catch(() => {}); // it ends by itself otherwise
     this.id = null;
     this.state = null;
   }

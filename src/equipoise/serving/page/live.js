@@ -8,13 +8,15 @@ import { RunCard } from "./run_card.js";
 import { openRunList } from "./run_list.js";
 import { store } from "./store.js";
 
-const MOST = 3; // runs side by side, each with a stream of its own
+const MOST = 3; // runs side by side, each with a stream of its own while it trains: a browser has six connections
+const WRITTEN = ["running", "empty"]; // states in which somebody may write
 const POINTS = 1000; // of a curve, when it is fetched; it may grow to thrice that until it is fetched again
 
 export function open(place, argument, signal) {
   const asked = argument.split("+").filter((id) => store.runs.has(id));
+  let missing = asked.length ? "" : argument; // what the address names, and is not there, or not yet
   const watched = new Map(); // id -> {card, columns, end}
-  let following = asked.length === 0; // the newest run, whichever that is
+  let following = !argument; // the newest run, whichever that is
   let comparison = null;
   let address = location.hash; // as this view left it
 
@@ -28,23 +30,24 @@ export function open(place, argument, signal) {
 
   function choose(id) {
     following = false;
-    show([id]);
+    show([id], { chosen: true });
   }
 
   function add(id) {
     following = false;
     const ids = [...watched.keys()];
-    show(ids.includes(id) ? ids.filter((each) => each !== id) : [...ids, id].slice(-MOST));
+    show(ids.includes(id) ? ids.filter((each) => each !== id) : [...ids, id].slice(-MOST), { chosen: true });
   }
 
   function followNewest(yes) {
     following = yes;
-    if (yes && store.newest) show([store.newest]);
+    if (yes && store.newest) show([store.newest], { chosen: true });
     list.update([...watched.keys()], following);
   }
 
-  /** Watch these runs, and no others. */
-  function show(ids) {
+  /** Watch these runs, and no others; those that somebody has chosen are a step that he can go back from. */
+  function show(ids, { chosen = false, why = "" } = {}) {
+    if (ids.length) missing = "";
     for (const [id, run] of watched) {
       if (ids.includes(id)) continue;
       run.end();
@@ -54,28 +57,29 @@ export function open(place, argument, signal) {
     cards.replaceChildren(...ids.map((id) => watched.get(id).card.element));
     cards.dataset.count = ids.length;
     ids.forEach((id, index) => watched.get(id).card.place(index, ids.length));
-    if (location.hash === address) { // else someone is on his way to another view, which opens after this
-      history.replaceState(null, "", following || !ids.length ? "#live" : `#live/${ids.join("+")}`);
+    if (location.hash === address && !missing) { // else someone is on his way to another view, which opens after this
+      const named = following || !ids.length ? "#live" : `#live/${ids.join("+")}`;
+      if (named !== (address || "#live")) history[chosen ? "pushState" : "replaceState"](null, "", named);
       address = location.hash;
     }
     list.update(ids, following);
     comparison?.abort();
     between.replaceChildren();
     if (ids.length === 2) openDifference(between, ids, (comparison = new AbortController()).signal);
-    if (!ids.length) cards.append(empty());
+    if (!ids.length) cards.append(empty(why));
     draw();
   }
 
   function watch(id) {
     const control = new AbortController();
     const run = {
-      columns: { images: [] },
+      columns: table({ images: [] }),
       card: new RunCard(store.runs.get(id), { onmark: (images) => charts.mark(images), signal: control.signal }),
       end: () => control.abort(),
     };
     const fetchAll = async () => {
       const [facts, metrics] = await Promise.all([ask(`runs/${id}`), ask(`runs/${id}/metrics?points=${POINTS}`)]);
-      run.columns = metrics.columns.images ? metrics.columns : { images: [] };
+      run.columns = table(metrics.columns.images ? metrics.columns : { images: [] });
       run.card.load(facts, latest(run.columns));
       draw();
       return metrics.place;
@@ -84,6 +88,7 @@ export function open(place, argument, signal) {
     const fetchAgain = () => fetchAll().catch(failed);
     const begin = async () => {
       const place = await fetchAll();
+      await written(id, control.signal);
       if (control.signal.aborted) return;
       const stop = follow(`runs/${id}/events`, {
         metrics: (row) => {
@@ -113,10 +118,15 @@ export function open(place, argument, signal) {
 
   store.on("runs", () => {
     const alive = [...watched.keys()].filter((id) => store.runs.has(id));
-    if (alive.length < watched.size) show(alive);
+    if (missing && store.runs.has(missing)) return choose(missing);
+    if (alive.length < watched.size) {
+      const gone = [...watched].filter(([id]) => !alive.includes(id)).map(([, run]) => run.card.run.name);
+      show(alive, { why: `${gone.join(", ")}: deleted, or renamed.` });
+    }
     else if (following && store.runs.has(store.newest) && !(watched.size === 1 && watched.has(store.newest))) show([store.newest]);
     for (const [id, run] of watched) run.card.status(store.runs.get(id));
     list.update([...watched.keys()], following);
+    return undefined;
   }, signal);
   addEventListener("theme", () => {
     charts.names = null; // colours of canvases are fixed when they are drawn
@@ -128,12 +138,27 @@ export function open(place, argument, signal) {
     charts.close();
     charts.sizes.disconnect();
   });
-  show(asked.length ? asked.slice(0, MOST) : store.newest ? [store.newest] : []);
+  show(asked.length ? asked.slice(0, MOST) : following && store.newest ? [store.newest] : [], {
+    why: missing && "The run of this address is not here: it may just be beginning, or was deleted or renamed.",
+  });
 }
 
-/** Nobody has trained here yet. */
-function empty() {
-  if (store.runs.size) return h("div", { class: "card empty" }, h("h2", {}, "Choose a run"), h("p", {}, "Pick one from the list, or several to see them side by side."));
+/** Wait until somebody may write into a run. */
+async function written(id, signal) {
+  while (!signal.aborted && !WRITTEN.includes(store.runs.get(id)?.state)) {
+    await new Promise((resolve) => {
+      store.addEventListener("runs", resolve, { once: true, signal });
+      signal.addEventListener("abort", resolve, { once: true });
+    });
+  }
+}
+
+/** Columns by name: a measure may be called as anything, also as what every object has. */
+const table = (columns) => Object.assign(Object.create(null), columns);
+
+/** Nothing is shown: nobody has trained here yet, or `why`. */
+function empty(why) {
+  if (store.runs.size) return h("div", { class: "card empty" }, h("h2", {}, "Choose a run"), why && h("p", {}, why), h("p", {}, "Pick one from the list, or several to see them side by side."));
   return h("div", { class: "card empty" },
     h("h2", {}, "No run yet"),
     h("p", {}, "A run appears here as soon as a training begins in the folder that this server looks at:"),
@@ -158,10 +183,10 @@ function append(columns, row) {
   for (const [name, values] of Object.entries(columns)) values.push(row[name] ?? null);
 }
 
-/** The last value of every measure. */
+/** The last value of every measure, and after how many images: {value, images}. */
 function latest(columns) {
-  return Object.fromEntries(Object.entries(columns).map(([name, values]) => {
-    for (let i = values.length - 1; i >= 0; i--) if (values[i] !== null) return [name, values[i]];
-    return [name, null];
-  }));
+  return table(Object.fromEntries(Object.entries(columns).map(([name, values]) => {
+    const index = values.findLastIndex((value) => value !== null);
+    return [name, index < 0 ? null : { value: values[index], images: columns.images[index] }];
+  })));
 }

@@ -31,9 +31,18 @@ export function openLogin(place) {
     const given = location.hash.match(/^#token=(.+)$/)?.[1];
     if (given) {
       history.replaceState(null, "", location.pathname);
-      send(decodeURIComponent(given));
+      send(decoded(given));
     } else {
       token.focus();
     }
   });
+}
+
+/** A token as an address has it, or as somebody put it there by hand. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

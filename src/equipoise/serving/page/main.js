@@ -91,5 +91,9 @@ async function start() {
 }
 
 addEventListener("hashchange", () => store.loaded && !asking && route());
+document.querySelector(".skip").onclick = (event) => {
+  event.preventDefault(); // an address names the view, and would lose it
+  main.focus();
+};
 showTheme();
 start();

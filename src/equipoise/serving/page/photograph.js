@@ -4,7 +4,7 @@ import { LONG, ask } from "./api.js";
 import { h, number, png, say } from "./dom.js";
 
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
-const MOST = 10e6; // bytes
+const MOST = 10 * 2 ** 20; // bytes, as the server has it
 
 export function openPhotograph(explorer) {
   const said = h("p", { class: "says", role: "status" });
@@ -20,19 +20,24 @@ export function openPhotograph(explorer) {
   };
   addEventListener("paste", (event) => send(event.clipboardData.files[0]), { signal: explorer.signal });
 
+  let sending = null; // AbortController of the picture that is looked for: a newer one takes its place
+
   async function send(file) {
-    if (!file) return;
+    if (!file) return undefined;
+    sending?.abort();
+    sending = new AbortController();
+    const signal = AbortSignal.any([explorer.signal, sending.signal]);
     if (!KINDS.includes(file.type)) return say(said, "Choose a PNG, JPEG or WebP picture.", "failed");
-    if (file.size > MOST) return say(said, "This picture is larger than 10 MB: choose a smaller one.", "failed");
+    if (file.size > MOST) return say(said, "This picture is larger than 10 MiB: choose a smaller one.", "failed");
     const form = new FormData();
     form.append("image", file);
     for (const [name, value] of Object.entries(explorer.weights())) form.append(name, value);
     say(said, "Looking for its latent: some seconds …");
     try {
-      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal: explorer.signal, patience: LONG, again: true }));
+      show(await ask(`runs/${explorer.run.id}/invert`, { method: "POST", form, signal, patience: LONG, again: true }));
       say(said, "");
     } catch (error) {
-      if (!explorer.signal.aborted) say(said, error.message, "failed");
+      if (!signal.aborted) say(said, error.message, "failed");
     }
     input.value = "";
     return undefined;

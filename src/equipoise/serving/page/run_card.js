@@ -13,6 +13,7 @@ export class RunCard {
     this.run = run;
     this.onmark = onmark;
     this.samples = [];
+    this.broken = false; // whether nothing can be shown of it
     this.latest = true; // whether the newest samples are shown as they come
     this.signal = signal;
     this.build();
@@ -50,8 +51,10 @@ export class RunCard {
     const { name, title, state, images, total, images_per_second: speed, seconds_left: left, score, can } = this.run;
     this.title.replaceChildren(name, h("small", {}, ` ${title}`));
     const parts = [h("b", { class: `is ${state}` }, STATES[state] ?? state)];
-    this.bar.hidden = !total; // nobody knows how far a run is that cannot be read
-    if (total) parts.push(`${count(images)} of ${count(total)} images`);
+    const trains = Boolean(total) && state !== "imported";
+    this.bar.hidden = !trains; // nobody knows how far a run is that cannot be read
+    this.pictures.hidden = this.time.hidden = this.broken || (state === "imported" && !this.samples.length);
+    if (trains) parts.push(`${count(images)} of ${count(total)} images`);
     if (speed && state === "running") parts.push(`${count(speed)} images a second`);
     if (left !== null && left !== undefined && state === "running") parts.push(`${duration(left)} left`);
     this.state.replaceChildren(...parts.flatMap((part, index) => (index ? [" · ", part] : [part])));
@@ -62,17 +65,18 @@ export class RunCard {
   }
 
   showHealth(score) {
-    const { state, health = [], images, total } = this.run;
+    const { state, health = [], images, total, note } = this.run;
     const early = state === "running" && images < GRACE * total;
     const wrong = health.filter((each) => each.level !== "note");
-    const key = JSON.stringify([state, early, score, wrong]);
+    const key = JSON.stringify([state, early, score, wrong, note]);
     if (key === this.healthKey) return; // said once, not at every status
     this.healthKey = key;
-    const said = wrong.map((each) => h("div", { class: `finding ${each.level}` },
-      h("b", {}, `${each.level === "error" ? "Error" : "Warning"}: ${each.kind.replaceAll("-", " ")}`),
+    const said = wrong.map((each) => h("details", { class: `finding ${each.level}`, open: wrong.length === 1 }, // several would hide the samples
+      h("summary", {}, h("b", {}, `${each.level === "error" ? "Error" : "Warning"}: ${each.kind.replaceAll("-", " ")}`)),
       h("p", {}, sentence(each.evidence || each.message)),
       each.meaning && h("p", {}, sentence(each.meaning)),
       each.remedy && h("p", {}, h("b", {}, "What to do: "), each.remedy)));
+    if (note) said.unshift(h("p", { class: "finding error" }, sentence(note)));
     if (!said.length) said.push(h("p", { class: early ? "" : "well" }, early ? WELL.early : WELL[state] ?? ""));
     if (score) said.push(h("p", {}, score));
     this.health.replaceChildren(...said);
@@ -91,8 +95,14 @@ export class RunCard {
     this.status(facts);
     this.measures(measures);
     if (!facts.toy && !this.real.src) this.showReal();
-    this.slider.max = Math.max(0, this.samples.length - 1);
+    this.reach();
     if (this.latest) this.newest();
+  }
+
+  /** The slider and its button, as far as there are samples. */
+  reach() {
+    this.slider.max = Math.max(0, this.samples.length - 1);
+    this.slider.disabled = this.play.disabled = this.samples.length < 2;
   }
 
   async showReal() {
@@ -107,7 +117,7 @@ export class RunCard {
   sample(images) {
     if (this.samples.at(-1) >= images) this.samples = this.samples.filter((each) => each < images); // gone back
     this.samples.push(images);
-    this.slider.max = this.samples.length - 1;
+    this.reach();
     if (this.latest) this.newest();
   }
 
@@ -163,21 +173,22 @@ export class RunCard {
 
   measures(latest) {
     for (const name of SCORES) {
-      const value = latest[name];
-      if (value === null || value === undefined) continue;
+      if (!latest[name]) continue;
+      const { value, images } = latest[name];
       const label = store.called(name);
       let shown = this.scores.querySelector(`[data-name="${name}"]`);
       if (!shown) {
-        shown = h("div", { "data-name": name }, h("dt", {}, explained(label.symbol, meaning(name))), h("dd", {}, h("b"), label.note && h("small", {}, label.note)));
+        shown = h("div", { "data-name": name }, h("dt", {}, explained(label.symbol, meaning(name))), h("dd", {}, h("b"), label.note && h("small", {}, label.note), h("small", { class: "at" })));
         this.scores.append(shown);
       }
       shown.querySelector("dd b").textContent = number(value);
+      shown.querySelector("dd .at").textContent = images < latest.images?.value ? `after ${count(images)} images` : "";
     }
   }
 
   /** Say why there is nothing to show. */
   failed(message) {
-    this.pictures.hidden = this.time.hidden = true;
+    this.broken = this.pictures.hidden = this.time.hidden = true;
     this.health.replaceChildren(h("p", { class: "finding error" }, message));
   }
 }
@@ -190,5 +201,6 @@ const WELL = {
   finished: "Nothing was found wrong.",
   interrupted: "It stopped before its end, and nothing was found wrong. equipoise resume goes on with it.",
   empty: "It has written nothing yet.",
+  imported: "It was not trained here, so there are no curves and no samples over time: explore it.",
   unreadable: "Its files cannot be read.",
 };

@@ -10,10 +10,11 @@ export function openRunList({ choose, add, followNewest, signal }) {
   const newest = h("input", { type: "checkbox", onchange: () => followNewest(newest.checked) });
   const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search runs", oninput: filter });
   const items = h("ul");
+  const nothing = h("p", { class: "says", role: "status" });
   const rows = new Map(); // id -> {item, name, state, bar, beside}
   const heading = h("h2", {}, "Runs");
   const details = h("details", { class: "run-list", open: matchMedia("(min-width: 60rem)").matches },
-    h("summary", {}, heading), h("label", { class: "check" }, newest, "Follow the newest"), search, items);
+    h("summary", {}, heading), h("label", { class: "check" }, newest, "Follow the newest"), search, nothing, items);
   const element = h("aside", { "aria-label": "Runs" }, details);
 
   function filter() {
@@ -22,6 +23,7 @@ export function openRunList({ choose, add, followNewest, signal }) {
       const run = store.runs.get(id);
       row.item.hidden = !`${run?.name} ${run?.title} ${STATES[run?.state]}`.toLowerCase().includes(words);
     }
+    nothing.textContent = words && [...rows.values()].every((row) => row.item.hidden) ? "No run is called so." : "";
   }
 
   function row(id) {
@@ -52,7 +54,9 @@ export function openRunList({ choose, add, followNewest, signal }) {
   }
 
   function show({ item, name, state, bar, beside, button, words }, run, place) {
-    const health = run.health?.some((each) => each.level !== "note") ? " · look at its health" : "";
+    const wrong = (run.health ?? []).filter((each) => each.level !== "note").map((each) => each.kind.replaceAll("-", " "));
+    if (run.note) wrong.splice(0, wrong.length, "see why"); // what stands behind all else
+    const health = wrong.length ? ` · ${wrong.slice(0, 2).join(", ")}${wrong.length > 2 ? ` and ${wrong.length - 2} more` : ""}` : "";
     set(name, run.name);
     set(state, `${run.title ? `${run.title} · ` : ""}${STATES[run.state] ?? run.state}${health}`);
     set(words, `${run.name} beside the others`);

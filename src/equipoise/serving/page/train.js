@@ -28,8 +28,7 @@ export async function open(place, _argument, signal) {
     say(said, "Starting …");
     try {
       const { id } = await post("train", { data: chosen.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
-      say(said, "Reading the data and choosing settings: the run shows itself in some seconds …");
-      await shown(id);
+      await shown(id, (seconds) => say(said, `Reading the data and choosing settings, since ${seconds} s: then the run shows itself …`));
       if (!signal.aborted) location.hash = `#live/${id}`; // unless another view was opened meanwhile
     } catch (error) {
       say(said, error.message, "failed");
@@ -66,8 +65,10 @@ function inProgress(id, form) {
 }
 
 /** Wait until the run is in the list; it throws what kept it from beginning. */
-async function shown(id) {
+async function shown(id, waited) {
+  const began = performance.now();
   for (;;) {
+    waited(Math.round((performance.now() - began) / 1000));
     await store.load();
     if (store.runs.has(id)) return;
     const { running, failed } = await ask("train");

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -62,7 +63,7 @@ def list_all(service: Served) -> Response:
     statuses, roots = service.catalogue.statuses(), service.settings.paths
     return as_json(
         {
-            "root": ", ".join(str(root) for root in roots),
+            "root": shlex.quote(str(roots[0])),
             "newest": service.catalogue.newest(statuses),
             "can_train": service.settings.allow_train,
             "runs": statuses,

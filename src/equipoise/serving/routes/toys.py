@@ -42,7 +42,7 @@ async def choices(service: Served) -> dict[str, Any]:
 
 @router.post("/toys")
 async def begin(asked: NewToy, service: Served) -> Response:
-    """Begin a training; it ends when nobody takes a step of it for ten minutes."""
+    """Begin a training; it ends when nobody takes a step of it for ten minutes, or half of one if room is short."""
     return as_json(await service.toys.begin(asked.objective, asked.data, asked.seed, asked.lr))
 
 

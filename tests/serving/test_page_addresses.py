@@ -1,0 +1,146 @@
+"""Addresses of the page: they name what they show, can be gone back from, and say so where nothing is there."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from test_page_live import choose, small
+
+import equipoise
+from browsing import Open, Serve, Server
+from equipoise import Run
+from equipoise.config.train_config import TrainConfig
+from equipoise.serving.catalogue import id_of
+from zygote import Zygote
+
+LONG = "a-run-" + 190 * "x"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two finished runs, one of a long name, and a toy."""
+    folder = tmp_path_factory.mktemp("addressed") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        first = equipoise.train(small(images=160), out=folder / "first", quiet=True)
+        shutil.copytree(first.path, folder / LONG)
+        toy = TrainConfig(data="ring8", images=512, batch=64, log_every=128, device="cpu")
+        equipoise.train(toy, out=folder / "toy", quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path, serving: Serve) -> Server:
+    return serving(runs)
+
+
+def test_the_skip_link_leaves_the_view_as_it_is(runs: Path, server: Server, visit: Open) -> None:
+    address = f"{server.address}#explore/{id_of(runs / 'first')}"
+    page = visit(address).page
+    page.locator(".wall img").nth(23).wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.wait_for_timeout(200)
+    assert page.url == address
+    assert page.locator(".wall img").count() == 24
+
+
+def test_back_goes_to_the_run_before(server: Server, visit: Open) -> None:
+    page = (opened := visit(server.address)).page
+    choose(opened, "first")
+    page.get_by_role("heading", name="first").wait_for()
+    choose(opened, "toy")
+    page.get_by_role("heading", name="toy").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="first").wait_for()
+    assert page.get_by_role("heading", name="toy").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("explore/{toy}", "has no generator of images"),
+        ("explore/0123456789ab", "is not here"),
+        ("live/0123456789ab", "is not here"),
+    ],
+)
+def test_an_address_of_nothing_says_so(runs: Path, server: Server, visit: Open, address: str, said: str) -> None:
+    address = address.format(toy=id_of(runs / "toy"))
+    page = visit(f"{server.address}#{address}").page
+    page.get_by_text(said).wait_for()
+    assert page.url.endswith(address)
+    assert page.locator("article, .wall img").count() == 0, "nothing else is shown in its place"
+
+
+def test_a_run_that_comes_later_is_shown_at_its_address(
+    tmp_path: Path, runs: Path, serving: Serve, visit: Open
+) -> None:
+    folder = tmp_path / "runs"
+    shutil.copytree(runs / "toy", folder / "other")
+    page = visit(f"{serving(folder).address}#live/{id_of(folder / 'new')}").page
+    page.get_by_text("is not here").wait_for()
+    shutil.copytree(runs / "first", folder / "new")
+    page.get_by_role("heading", name="new").wait_for()
+
+
+def test_a_long_name_makes_nothing_wider(runs: Path, server: Server, visit: Open) -> None:
+    page = visit(server.address, viewport={"width": 1400, "height": 900}).page
+    for view in (f"explore/{id_of(runs / 'first')}", f"explore/{id_of(runs / LONG)}", f"live/{id_of(runs / LONG)}"):
+        page.goto(f"{server.address}#{view}")
+        page.locator(".wall img, .chart .readout b").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1400, view
+
+
+def test_the_printed_address_logs_in(zygote: Zygote, tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    """Whatever the token is made of."""
+    server = serving(runs, "--token", "abcdefgh12345678%#&")
+    printed = server.process.output.read_text().split("serving at ")[1].split()[0]
+    opened = visit(printed)
+    opened.expected.append("401 (Unauthorized)")
+    opened.page.locator("article").wait_for()
+
+
+def test_runs_that_are_over_need_no_stream_of_their_own(runs: Path, serving: Serve, visit: Open) -> None:
+    """A browser has six connections: two windows with three runs each would take them all."""
+    server = serving(runs)
+    ids = "+".join(id_of(runs / name) for name in ("first", LONG, "toy"))
+    page = visit(f"{server.address}#live/{ids}").page
+    page.locator("article").nth(2).wait_for()
+    page.wait_for_timeout(500)
+    assert "equipoise_watchers 1.0" in page.request.get(f"{server.address}metrics").text()
+
+
+def test_what_is_wrong_with_a_run_stands_first(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    folder = tmp_path / "runs" / "cut"
+    shutil.copytree(runs / "first", folder)
+    newest = Run.open(folder).checkpoints()[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    page = visit(serving(tmp_path / "runs").address).page
+    page.locator(".finding.error").first.wait_for()
+    assert "it is cut short" in page.locator(".health > *").first.inner_text()
+
+
+def test_an_imported_generator_promises_no_training(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    run = Run.create(tmp_path / "runs" / "imported", small())
+    tensors, facts, _ = Run.open(runs / "first").load_checkpoint()
+    run.rewind(0)
+    run.save_checkpoint(0, tensors, {**facts, "imported": True})
+    page = visit(serving(tmp_path / "runs").address).page
+    page.get_by_text("a generator from elsewhere").first.wait_for()
+    assert not page.locator("progress").first.is_visible()
+    assert not page.locator(".time, .pictures").first.is_visible()
+    page.get_by_role("link", name="Explore this generator").click()
+    page.locator(".wall img").nth(23).wait_for()
+
+
+def test_a_measure_may_be_called_as_anything(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(runs / "first", tmp_path / "runs" / name)
+    Run.open(tmp_path / "runs" / "one").append("metrics.jsonl", {"images": 161, "constructor": 1.0, "__proto__": 2.0})
+    ids = "+".join(id_of(tmp_path / "runs" / name) for name in ("one", "two"))
+    page = visit(f"{serving(tmp_path / 'runs').address}#live/{ids}").page
+    page.locator(".chart .readout b").first.wait_for()
+    page.locator(".charts", has_text="Convergence").first.wait_for()
+    page.get_by_text("More curves").click()
+    page.locator(".chart", has_text="Constructor").wait_for()
