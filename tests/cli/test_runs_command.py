@@ -109,3 +109,14 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(
     assert done.returncode == 2
     assert "its checkpoints are gone" in done.stderr
     assert (run.path / "metrics.jsonl").read_bytes() == before
+
+
+def test_more_samples_than_memory_are_refused_before_any_work(
+    within: Command, small: TrainConfig, tmp_path: Path
+) -> None:
+    equipoise.train(small, tmp_path / "run", quiet=True)
+    done = within("sample", "run", "--count", 10**11)  # of 256 bytes each
+    assert done.returncode == 2
+    assert "too little memory" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert "has seen all of its 160 images" in within("resume", "run").stderr

@@ -64,6 +64,19 @@ def test_a_long_run_gets_a_line_every_few_minutes():
     assert len(console.file.getvalue().splitlines()) == 301
 
 
+def test_the_last_line_has_what_the_end_brings():
+    console = plain()
+    with Display(1000, "BEGAN on digits", console) as display:
+        display.update(0, {"diversity": 0.01})
+        display.update(1000, MEASURES)
+        display.update(1000, {"diversity": 0.5})
+        display.message("warning", "all of it")
+    *_, warning, line = console.file.getvalue().splitlines()
+    assert warning == "warning: all of it"
+    assert line.startswith("100%")
+    assert "diversity 0.5" in line
+
+
 def test_long_lines_are_not_broken_in_a_log_file():
     console = plain(width=40)
     drive(console, total=1000)

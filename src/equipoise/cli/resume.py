@@ -1,5 +1,6 @@
 """equipoise resume: continue a run from its last checkpoint."""
 
+import sys
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -7,6 +8,7 @@ from tyro.conf import Positional
 from equipoise.cli.flags import parse_and_call
 from equipoise.cli.train import print_paths
 from equipoise.config.numbers import Count, ProcessCount
+from equipoise.runs.listing import read_status
 from equipoise.training.train import resume as resume_training
 
 
@@ -37,6 +39,9 @@ def resume(
         force_changes: Go on although config.yaml was edited in what decides on training, such as the seed.
         quiet: Show no progress.
     """
+    status = read_status(run)
+    if status.state == "finished" and images is None:
+        print(f"{run} has seen all of its {status.images:,} images: --images trains on to more", file=sys.stderr)
     print_paths(
         resume_training(run, images=images, data=data, devices=devices, force_changes=force_changes, quiet=quiet)
     )

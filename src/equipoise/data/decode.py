@@ -137,6 +137,9 @@ def _classified_errors() -> Iterator[None]:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
         raise UnreadableError(reason(error)) from error
+    except Image.DecompressionBombError as error:  # by Pillow, from twice as many pixels on
+        limit = f"the {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels that are ever decoded"
+        raise UnreadableError(f"has more than {limit}: make it smaller") from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
         raise UnreadableError(f"damaged ({type(error).__name__}: {reason(error)})") from error
 

@@ -40,7 +40,9 @@ class Tasks:
     def __post_init__(self) -> None:
         for task in ("classify", "rotate"):
             if getattr(self, f"{task}_g") and not getattr(self, f"{task}_d"):
-                raise UsageError(f"{task}_g needs {task}_d above 0: a discriminator that never learns cannot teach")
+                raise UsageError(f"--{task}-g needs --{task}-d above 0: a discriminator that never learns cannot teach")
+        if not (self.adversarial or self.classify or self.rotate or self.inpaint):
+            raise UsageError("--adversarial 0 without another task leaves nothing to learn: give one a weight")
 
     @property
     def classify(self) -> bool:

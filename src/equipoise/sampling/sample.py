@@ -88,7 +88,13 @@ def sample(
     if labels is not None and (tuple(labels.shape) != (count,) or labels.is_floating_point() or labels.is_complex()):
         raise UsageError(f"labels are whole numbers ({count},), one a sample, not {labels.dtype} {tuple(labels.shape)}")
     settings: dict[str, Any] = {"labels": labels, "masked": masked, "draw": block}
-    return torch.cat(list(sample_batches(generator, run.config, range(count), seed, **settings)))
+    samples, done = torch.empty(0), 0
+    for batch in sample_batches(generator, run.config, range(count), seed, **settings):
+        if not done:  # room for all at once: where there is none, that is known before any work
+            samples = torch.empty((count, *batch.shape[1:]), dtype=batch.dtype)
+        samples[done : done + len(batch)] = batch
+        done += len(batch)
+    return samples
 
 
 def sample_classes(run: Run, count: int, *, best: bool = False, at: int | None = None, **settings: Any) -> Tensor:

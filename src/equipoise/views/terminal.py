@@ -174,6 +174,8 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        elif not self.quiet and self.view.share >= 1 and self.view.measures:
+            self._print(self.view.line(unicode=not self.console.options.ascii_only))
 
     def update(self, images: int, measures: Mapping[str, float], images_per_second: float | None = None) -> None:
         """Show that `images` were seen, and the latest `measures` by name; others stay as they were."""
@@ -193,7 +195,8 @@ class Display:
         self.view = replace(self.view, health=self._health())
         if self._live is None:
             (share, seconds), now = self._next_line, self.clock()
-            if self.view.share >= share or now >= seconds:
+            # The last line waits until all is measured, and warned of, that the end brings.
+            if self.view.share < 1 and (self.view.share >= share or now >= seconds):
                 self._next_line = (math.floor(self.view.share / PLAIN_STEP) + 1) * PLAIN_STEP, now + PLAIN_SECONDS
                 self._print(self.view.line(unicode=not self.console.options.ascii_only))
 
