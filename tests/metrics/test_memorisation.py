@@ -112,3 +112,12 @@ def test_new_images_are_as_authentic_as_held_out_ones_and_copies_are_not() -> No
 
     assert share(fresh) == pytest.approx(share(held_out), abs=0.06)
     assert share(training + 0.01 * vectors(1000, 9)) < 0.01
+
+
+@pytest.mark.parametrize("held_out", [20, 50, 500])
+def test_the_share_of_new_images_is_what_is_said(held_out: int) -> None:
+    """Of distances that are all drawn alike, a little more than the tail where few images are held out."""
+    generator = torch.Generator().manual_seed(0)
+    draws = [torch.rand(2000 + held_out, generator=generator).split([2000, held_out]) for _ in range(2000)]
+    mean = sum(memorisation(samples, others).share for samples, others in draws) / len(draws)
+    assert mean == pytest.approx((0.05 * (held_out - 1) + 1) / (held_out + 1), abs=0.004)

@@ -68,7 +68,8 @@ class Memorisation:
     """How near samples lie to the training images, beside how near held-out images lie to them.
 
     Attributes:
-        share: of samples that lie nearer than the nearest `tail` of the held-out images; `tail` if none is copied.
+        share: of samples that lie nearer than the nearest `tail` of M held-out images; if none is copied, in the mean
+            (tail (M - 1) + 1) / (M + 1), which for 0.05 is 0.051 of 500 images and 0.067 of 50.
         nearer: chance that a sample lies nearer than a held-out image, ties counting half; 0.5 if none is copied.
     """
 
