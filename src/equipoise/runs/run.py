@@ -24,6 +24,7 @@ from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
 from equipoise.runs.lock import LOCK, sole_writer
 from equipoise.runs.numbered import images_of, numbered_files, numbered_name
+from equipoise.runs.retention import superseded
 
 CONFIG = "config.yaml"  # first file of a run; a folder without it is no run
 CHECKPOINT, BEST, GRID = ".safetensors", "best-", ".png"  # ends and beginning of files named by images seen
@@ -157,13 +158,7 @@ class Run:
     def save_checkpoint(
         self, images: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], kept_before: Sequence[int] = ()
     ) -> Path:
-        """Write a checkpoint, and drop those beyond the last `config.keep` that `config.keep_every` does not keep.
-
-        Args:
-            images: seen by it.
-            tensors: everything that moves, by name.
-            facts: plain JSON.
-            kept_before: images seen, the last checkpoint up to each of which is kept too.
+        """Write a checkpoint of `tensors` and `facts` in JSON, and drop those that are superseded by it.
 
         Raises:
             WriteError: it could not be written; those before it are untouched.
@@ -173,21 +168,9 @@ class Run:
                 sync(file)  # no checkpoint is on the disk before what was logged up to it
         path = self.path / "checkpoints" / numbered_name(images, CHECKPOINT)
         checkpoint.save(path, tensors, {**facts, "images": images, "config": self.config.to_dict()})
-        every, there = self.config.keep_every, self.checkpoints()
-        needed = {max((old for old in there if images_of(old) <= least), default=None) for least in kept_before}
-        for old in there[: -self.config.keep]:
-            # Steps end at multiples of the batch alone, so the one that reached a multiple of `every` may lie past it.
-            kept_for_good = 0 < every <= images_of(old) and images_of(old) % every < self.config.batch
-            if not kept_for_good and old not in needed:
-                old.unlink()
+        for old in superseded(self.checkpoints(), self.config, kept_before):
+            old.unlink()
         return path
-
-    def drop_checkpoints_after(self, images: int) -> None:
-        """Make the newest checkpoint one that has seen `images` at most, where there is such a one."""
-        later = [path for path in self.checkpoints() if images_of(path) > images]
-        if len(later) < len(self.checkpoints()):
-            for path in later:
-                path.unlink()
 
     def save_samples(self, images: int, picture: Image.Image) -> None:
         """Write a sample grid, whole or not at all.

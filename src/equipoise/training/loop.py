@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from equipoise.data import Dataset
 from equipoise.runs.files import writing
+from equipoise.runs.retention import later_than
 from equipoise.runs.run import Run
 from equipoise.training.batch import StepInputs, make_batch
 from equipoise.training.compile import CompilePolicy
@@ -214,7 +215,8 @@ def _diverged(
             good = last_good_images(recorder.rows, run.config, problem)
             if good is not None:
                 recorder.writer.wait()
-                run.drop_checkpoints_after(good)
+                for collapsed in later_than(run.checkpoints(), good):
+                    collapsed.unlink()
         elif recorder and problem:
             roll_back(recorder, problem)
 

@@ -130,7 +130,9 @@ def _open(
     dataset = dataset or open_dataset(run.config, place=run.place)
     train_state = TrainState(run.config, DataSpec.of(dataset.feed), launcher.device, launcher.world_size)
     if not run.checkpoints():
-        if any(row["images"] for row in run.rows()):
+        # The first one is written while training goes on, but the second waits for it.
+        first = run.config.checkpoint_every + run.config.batch
+        if run.closing_score() or any(row["images"] > first for row in run.rows()):
             raise UsageError(
                 f"{run.path} has been trained, and its checkpoints are gone: bring them back, or train a new run"
             )

@@ -188,7 +188,8 @@ class Recorder:
         """Save everything that moves, and draw the curves and the report if it is time."""
         self.board.flush()  # so that its curves have no gap if the next thing is a kill
         images, facts = self.train_state.images, self.train_state.facts() | {"data": self.data_fingerprint}
-        best, needed = self.best.get("images") == images, kept_before(self.rows, self.config)
+        best = self.best.get("images") == images
+        needed = [] if self.train_state.finished else kept_before(self.rows, self.config)
         self.writer.save(images, self.train_state.tensors(), facts, best=best, kept_before=needed)
         if time.monotonic() > self.report_due:
             started = time.monotonic()
