@@ -27,7 +27,7 @@ LATENT_PER_DIMENSION = 2.0  # ... so many numbers for each of the images' dimens
 SYMMETRIC = 0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0004, emoji 0.004, faces 0.05
 FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
 AUGMENT, AUGMENT_BELOW = ["translation"], {"photographs": 20_000, "drawings": 2_000}  # images
-EPOCHS = 100  # up to which runs were better the longer they were
+EPOCHS, EPOCHS_OF_PHOTOGRAPHS = 100, 60  # up to which runs were better the longer they were; the latter by BEGAN
 FEWEST = 1_000  # images seen, however little time there is
 LENGTHS = (80_000, 1_000_000)  # images seen in a run, at least and at most
 BATCHES = (64, 32, 16)  # the first of which an epoch has two
@@ -72,7 +72,9 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     count = SHARDS if facts.count is None else facts.count
     images = f"{count:,} images" + (" (shards are not counted)" if facts.count is None else "")
     kind, few = "photographs" if facts.texture >= PHOTOGRAPH else "drawings", count < FEW
-    length = round(min(max(EPOCHS * count, LENGTHS[0]), LENGTHS[1]), -3)
+    photographs_by_began = kind == "photographs" and given.get("objective.name", "began") == "began"
+    epochs = EPOCHS_OF_PHOTOGRAPHS if photographs_by_began else EPOCHS
+    length = round(min(max(epochs * count, LENGTHS[0]), LENGTHS[1]), -3)
     runs = probe * 60 * minutes / given.get("images", length)  # at 32x32, for which there is time
     choices = [_resolution(facts, given, few=few, runs=runs, minutes=minutes)]
 
