@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,14 @@ def sample(
     if labels is not None and (tuple(labels.shape) != (count,) or labels.is_floating_point() or labels.is_complex()):
         raise UsageError(f"labels are whole numbers ({count},), one a sample, not {labels.dtype} {tuple(labels.shape)}")
     settings: dict[str, Any] = {"labels": labels, "masked": masked, "draw": block}
-    samples, done = torch.empty(0), 0
-    for batch in sample_batches(generator, run.config, range(count), seed, **settings):
-        if not done:  # room for all at once: where there is none, that is known before any work
-            samples = torch.empty((count, *batch.shape[1:]), dtype=batch.dtype)
+    return _gathered(sample_batches(generator, run.config, range(count), seed, **settings), count)
+
+
+def _gathered(batches: Iterator[Tensor], count: int) -> Tensor:
+    """All `count` samples together; where there is no room for them, that is known after the first batch."""
+    first = next(batches)
+    samples, done = torch.empty((count, *first.shape[1:]), dtype=first.dtype), 0
+    for batch in chain([first], batches):
         samples[done : done + len(batch)] = batch
         done += len(batch)
     return samples

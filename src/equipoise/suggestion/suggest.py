@@ -79,10 +79,12 @@ class Suggestion:
 
     @property
     def _time(self) -> str:
-        minutes, seconds = round(self.seconds / 60), max(1, round(self.seconds))
-        time = f"{minutes} minute{'' if minutes == 1 else 's'}" if minutes < 120 else f"{minutes / 60:.0f} hours"
-        if seconds < 60:
-            time = f"{seconds} second{'' if seconds == 1 else 's'}"
+        if self.seconds >= 120 * 60:
+            time = f"{self.seconds / 3600:.0f} hours"
+        else:
+            unit, length = ("minute", 60) if self.seconds >= 60 else ("second", 1)
+            number = max(1, round(self.seconds / length))
+            time = f"{number} {unit}{'' if number == 1 else 's'}"
         speed = f"{self.images_per_second:,.0f}" if self.images_per_second >= 10 else f"{self.images_per_second:.2g}"
         return f"about {time} on this machine, at {speed} images a second"
 

@@ -215,8 +215,9 @@ def _diverged(
             good = last_good_images(recorder.rows, run.config, problem)
             if good is not None:
                 recorder.writer.wait()
-                for collapsed in later_than(run.checkpoints(), good):
-                    collapsed.unlink()
+                with writing(run.path):
+                    for collapsed in later_than(run.checkpoints(), good):
+                        collapsed.unlink()
         elif recorder and problem:
             roll_back(recorder, problem)
 
