@@ -1,7 +1,9 @@
 """The errors that are meant for the person at the keyboard; the command line shows them without a traceback."""
 
+import difflib
 import re
 import reprlib
+from collections.abc import Iterable
 
 MOST_QUOTED = 100  # characters of a value from outside in a message
 MOST_REASON = 200  # characters of what a library or a server says
@@ -91,6 +93,12 @@ _QUOTES = _Quotes()
 def quoted(value: object) -> str:
     """`repr` of a value from outside, for a message: on one line of about MOST_QUOTED characters at most."""
     return one_line(_QUOTES.repr(value), MOST_QUOTED)
+
+
+def did_you_mean(unknown: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' with the known word most similar to `unknown`, or '' if none is."""
+    near = difflib.get_close_matches(unknown, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def reason(error: BaseException) -> str:

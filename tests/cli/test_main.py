@@ -303,7 +303,7 @@ def test_a_mistake_in_a_real_process(equipoise: Command, tmp_path: Path) -> None
         (["resume", "nowhere"], "nowhere is not a run"),
         (["sample", "nowhere"], "nowhere is not a run"),
         (["data", "inspect", "nowhere"], "nowhere"),
-        (["trian"], "unknown command 'trian'"),
+        (["trian"], r"unknown command 'trian' \(did you mean 'train'\?\)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from equipoise.errors import Diverged, Interrupted, UsageError, quoted, reason
+from equipoise.errors import Diverged, Interrupted, UsageError, did_you_mean, quoted, reason
 from equipoise.views.characters import write_anything
 from equipoise.views.streams import LossyStream, flush_standard_streams, open_standard_streams, quiet_libraries
 
@@ -121,7 +121,8 @@ def _call(command: str, words: list[str]) -> int:
         print(f"equipoise {version('equipoise')}")
         return 0
     if command not in names:
-        raise UsageError(f"unknown command {quoted(command)}: use one of {', '.join(names)}")
+        near = did_you_mean(command, names)
+        raise UsageError(f"unknown command {quoted(command)}{near}: use one of {', '.join(names)}")
     for word in words:  # none of which may hold what no file can be called
         import_module("equipoise.reading").check_name(word)
     return int(import_module(f"equipoise.cli.{command}").main(words))

@@ -7,12 +7,11 @@ from pathlib import Path
 from equipoise.cli.flags import given_flags, parse_and_call, plain_dataclass, pop_flag
 from equipoise.config.changes import flat, with_settings
 from equipoise.config.defaults import network_for
-from equipoise.config.messages import suggestion as nearest
 from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig, read_yaml
 from equipoise.devices import is_first_process
-from equipoise.errors import UsageError, quoted, reason
+from equipoise.errors import UsageError, did_you_mean, quoted, reason
 from equipoise.networks import NETWORKS
 from equipoise.reading import read_text
 from equipoise.runs.run import CONFIG, Run
@@ -71,7 +70,7 @@ def with_network(base: TrainConfig, words: list[str]) -> TrainConfig:
     if network is None:
         return base
     if network not in NETWORKS:
-        near = nearest(network, NETWORKS)
+        near = did_you_mean(network, NETWORKS)
         raise UsageError(f"unknown network {quoted(network)}{near}: use one of {', '.join(NETWORKS)}")
     return base.with_changes(network=network_for(base.objective, network))
 
@@ -79,7 +78,7 @@ def with_network(base: TrainConfig, words: list[str]) -> TrainConfig:
 def check_objective(name: str) -> None:
     """Refuse an objective that there is not, with UsageError."""
     if name not in PRESETS:
-        near = nearest(name, PRESETS)
+        near = did_you_mean(name, PRESETS)
         raise UsageError(f"unknown objective {quoted(name)}{near}: use one of {', '.join(PRESETS)}")
 
 
@@ -88,7 +87,7 @@ def _read_preset(objective: str, preset: str | None, words: list[str]) -> TrainC
     if preset is None:
         preset = default_preset(objective, pop_flag(list(words), "--data"))  # of a copy: tyro reads --data too
     if preset not in presets:
-        near = nearest(preset, presets)
+        near = did_you_mean(preset, presets)
         raise UsageError(f"unknown preset {quoted(preset)}{near}: {objective} has {', '.join(presets)}")
     return presets[preset]
 

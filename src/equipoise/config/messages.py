@@ -1,13 +1,12 @@
 """Errors in a configuration, in one sentence each: the setting, the problem, the value, and the nearest known name."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
 
-from equipoise.errors import MOST_REASON, UsageError, one_line, quoted
+from equipoise.errors import MOST_REASON, UsageError, did_you_mean, one_line, quoted
 
 
 def check_keys(values: Mapping[str, Any], kind: type, where: str) -> None:
@@ -19,13 +18,7 @@ def check_keys(values: Mapping[str, Any], kind: type, where: str) -> None:
     known = [field.name for field in fields(kind)]
     for key in values:
         if key not in known:
-            raise UsageError(f"unknown key {quoted(key)} in {where}{suggestion(str(key), known)}")
-
-
-def suggestion(unknown: str, known: Iterable[str]) -> str:
-    """' (did you mean ...?)' with the known word most similar to `unknown`, or '' if none is."""
-    near = difflib.get_close_matches(unknown, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+            raise UsageError(f"unknown key {quoted(key)} in {where}{did_you_mean(str(key), known)}")
 
 
 def construct(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:

@@ -17,11 +17,11 @@ from equipoise.config.arguments import checked
 from equipoise.config.compatibility import check_pairing, check_toy, name_of
 from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
-from equipoise.config.messages import check_keys, construct, suggestion
+from equipoise.config.messages import check_keys, construct
 from equipoise.config.numbers import BatchSize, Count, CountOrZero, LearningRate, ProcessCount, Seed
 from equipoise.data.augmentation import Augmentation
 from equipoise.devices import Compile, Device, Precision, resolve_precision
-from equipoise.errors import UsageError, quoted
+from equipoise.errors import UsageError, did_you_mean, quoted
 from equipoise.networks import DCGAN, NETWORKS, Network, build_players
 from equipoise.objectives import BEGAN, OBJECTIVES, Multitask, Objective, Tasks
 from equipoise.objectives.base import Update
@@ -289,7 +289,7 @@ def from_registry(key: str, value: Any, registry: Mapping[str, type]) -> Any:
         value = {"name": value}
     name = value.get("name") if isinstance(value, dict) else value
     if not isinstance(name, str) or name not in registry:
-        near = suggestion(str(name), registry)
+        near = did_you_mean(str(name), registry)
         raise UsageError(f"unknown {key} {quoted(name)}{near}: use one of {', '.join(registry)}")
     kind = registry[name]
     settings = dict(value)

@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from equipoise.config.changes import flat
-from equipoise.config.messages import check_keys, construct, suggestion
+from equipoise.config.messages import check_keys, construct
 from equipoise.config.numbers import Count, ProcessCount, parse_count
-from equipoise.errors import UsageError, quoted, reason
+from equipoise.errors import UsageError, did_you_mean, quoted, reason
 from equipoise.evaluation.request import Draws, Names
 from equipoise.reading import parse_yaml, read_text
 
@@ -143,7 +143,7 @@ class Study:
             if not values or len(set(values)) < len(values):
                 raise UsageError(f"the study needs {name}, each once: correct {name} in study.yaml")
         if self.baseline is not None and self.baseline not in self.expanded:
-            near = suggestion(self.baseline, self.expanded)
+            near = did_you_mean(self.baseline, self.expanded)
             names = ", ".join(self.expanded)
             raise UsageError(f"there is no arm {quoted(self.baseline)}{near} to be the baseline: use one of {names}")
         if self.search and not self.test:

@@ -11,10 +11,9 @@ from pydantic.dataclasses import dataclass as checked
 
 from equipoise.config.changes import flat, with_settings
 from equipoise.config.defaults import network_for
-from equipoise.config.messages import suggestion
 from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig
-from equipoise.errors import UsageError, quoted
+from equipoise.errors import UsageError, did_you_mean, quoted
 from equipoise.metrics import METRICS, POINT_METRICS
 from equipoise.networks import NETWORKS
 from equipoise.reading import parse_json, read_bytes
@@ -174,16 +173,16 @@ def arm_config(study: Study, arm: Arm, data: str) -> TrainConfig:
         UsageError: an unknown objective, preset, network or setting, or settings that do not go together.
     """
     if arm.objective not in PRESETS:
-        near = suggestion(arm.objective, PRESETS)
+        near = did_you_mean(arm.objective, PRESETS)
         raise UsageError(f"unknown objective {quoted(arm.objective)}{near}: use one of {', '.join(PRESETS)}")
     presets, preset = PRESETS[arm.objective], arm.preset or default_preset(arm.objective, data)
     if preset not in presets:
-        near = suggestion(preset, presets)
+        near = did_you_mean(preset, presets)
         raise UsageError(f"unknown preset {quoted(preset)}{near}: {arm.objective} has {', '.join(presets)}")
     config = presets[preset]
     if arm.network is not None:
         if arm.network not in NETWORKS:
-            near = suggestion(arm.network, NETWORKS)
+            near = did_you_mean(arm.network, NETWORKS)
             raise UsageError(f"unknown network {quoted(arm.network)}{near}: use one of {', '.join(NETWORKS)}")
         config = config.with_changes(network=network_for(config.objective, arm.network))
     settings = {**study.settings, **arm.settings}
@@ -201,7 +200,7 @@ def setting_path(config: TrainConfig, name: str) -> str:
     found = [name] if name in paths else [path for path in paths if path.rpartition(".")[2] == name]
     if len(found) != 1 or name.endswith("name"):
         lasts = [path.rpartition(".")[2] for path in paths]
-        why = f": name one of {' or '.join(found)}" if found else suggestion(name, lasts)
+        why = f": name one of {' or '.join(found)}" if found else did_you_mean(name, lasts)
         raise UsageError(f"{config.objective_name} has no setting {quoted(name)}{why}")
     if found[0] in DECIDED:
         raise UsageError(f"{found[0].replace('_', '-')} is no setting of an arm: {DECIDED[found[0]]}")

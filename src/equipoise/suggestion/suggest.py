@@ -11,12 +11,11 @@ import torch
 
 from equipoise.config.arguments import checked
 from equipoise.config.changes import flat, with_settings
-from equipoise.config.messages import suggestion as nearest
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import BUNDLED, TOYS, ProgressCallback, parse_resolution
 from equipoise.devices import resolve_device
-from equipoise.errors import UsageError, quoted
+from equipoise.errors import UsageError, did_you_mean, quoted
 from equipoise.isolation import isolated
 from equipoise.suggestion.facts import Facts, look
 from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
@@ -139,13 +138,14 @@ def suggest(
         UsageError: the data or a setting cannot be used, or there are too few images.
     """
     if objective not in PRESETS:
-        raise UsageError(f"unknown objective {quoted(objective)}{nearest(objective, PRESETS)}: see `equipoise train`")
+        near = did_you_mean(objective, PRESETS)
+        raise UsageError(f"unknown objective {quoted(objective)}{near}: see `equipoise train`")
     default = PRESETS[objective]["default"]
     paths = {path.rpartition(".")[2]: path for path in flat(default.to_dict()) if not path.endswith(".name")}
     for name in settings:
         if name not in paths:
             raise UsageError(
-                f"unknown setting {quoted(name)}{nearest(name, paths)}: see `equipoise train {objective} --help`"
+                f"unknown setting {quoted(name)}{did_you_mean(name, paths)}: see `equipoise train {objective} --help`"
             )
     require_images(os.fspath(data))
     given = {paths[name]: value for name, value in settings.items()}
