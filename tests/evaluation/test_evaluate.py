@@ -377,12 +377,15 @@ def test_gray_beside_colour_and_runs_beside_images(run: Run, tmp_path: Path) -> 
     how: dict[str, Any] = {"quiet": True, "device": "cpu", "features": "pixels", "metrics": ("coverage", "precision")}
     scores = evaluate(tmp_path / "gray.npy", tmp_path / "colour.npy", **how)
     assert [figures["value"] for figures in scores.figures.values()] == [1, 1]
+    copies = "both sets are the same images: these are the scores of copies"
+    assert copies in scores.notes
     beside = evaluate(run, tmp_path / "colour.npy", count=60, **how)
     assert beside.protocol["shape"] == [1, 16, 16], "images are brought to the run's shape"
     turned = evaluate(tmp_path / "colour.npy", run, count=60, **how)
     assert turned.protocol["shape"] == [1, 16, 16]
     itself = evaluate(run, run, count=60, **how)
     assert 0 < value(itself, "coverage") < 1, "other samples of the same generator"
+    assert not {copies} & {*itself.notes, *beside.notes}
 
 
 def test_other_images_are_cropped_as_the_run_was(run: Run, tmp_path: Path) -> None:

