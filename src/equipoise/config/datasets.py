@@ -2,7 +2,9 @@
 
 from equipoise import data
 from equipoise.config.data_settings import DataSettings
+from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.packed.workers import ProgressCallback
+from equipoise.data.sources import border_of
 from equipoise.errors import UsageError
 
 UNKNOWN = "unknown"
@@ -38,3 +40,15 @@ def open_dataset(
         test=config.test,
         progress=progress,
     )
+
+
+def picture_framing(config: DataSettings, channels: int, place: str | None = None) -> Framing:
+    """Framing of pictures from elsewhere that a run is to see as it sees its own.
+
+    Args:
+        config: of the run.
+        channels: of its images, 1 or 3.
+        place: as in `open_dataset`.
+    """
+    border = border_of(place or config.data)
+    return parse_framing(config.resolution, channels, config.fit, config.background, config.crop, border)

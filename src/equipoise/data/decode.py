@@ -52,13 +52,12 @@ class Prepared(NamedTuple):
     peak: int | None = None  # the largest value of a gray image of 16 bits
 
 
-def prepare(read: Callable[[], Stored], framing: Framing, border: str | None = None) -> Prepared:
+def prepare(read: Callable[[], Stored], framing: Framing) -> Prepared:
     """Read one image, decode it and bring it into the frame.
 
     Args:
         read: gives the image as it is stored.
         framing: the shape to bring it to.
-        border: the plain colour that already surrounds the image, if there is one: see `_fit`.
 
     Raises:
         UnreadableError: this image is damaged, absurdly large or of an unknown kind.
@@ -66,11 +65,11 @@ def prepare(read: Callable[[], Stored], framing: Framing, border: str | None = N
     """
     with _classified_errors():
         stored = read()
-        prepared = _with_or_without_texts(stored, lambda file: _prepare(file, framing, border))
+        prepared = _with_or_without_texts(stored, lambda file: _prepare(file, framing))
         return prepared._replace(digest=content_digest(stored))
 
 
-def _prepare(stored: Stored, framing: Framing, border: str | None) -> Prepared:
+def _prepare(stored: Stored, framing: Framing) -> Prepared:
     with _open(stored) as image:
         size, mode = image.size, image.mode
         _check_size(size, framing.crop or 1)
@@ -86,7 +85,7 @@ def _prepare(stored: Stored, framing: Framing, border: str | None) -> Prepared:
         peak = int(np.asarray(image).max()) if image.mode in DEEP_MODES and image.mode != "F" else None
         flat = _flatten(_crop(image, framing.crop) if framing.crop else image, framing)
         width, height = draft[1][2:] if draft else flat.size
-        fitted = _fit(flat, width, height, upright, border)
+        fitted = _fit(flat, width, height, upright)
         fitted = fitted if transpose is None else fitted.transpose(transpose)
         pixels = np.atleast_3d(np.asarray(fitted)).transpose(2, 0, 1)
         if framing.channels is None and bool((pixels == pixels[:1]).all()):
@@ -225,13 +224,13 @@ def _crop(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _fit(image: Image.Image, width: float, height: float, framing: Framing, border: str | None) -> Image.Image:
+def _fit(image: Image.Image, width: float, height: float, framing: Framing) -> Image.Image:
     """Resize the first `width` x `height` pixels to the frame by `fit`.
 
     But an image with a plain `border` that falls short of the frame by a seventh or less is padded: a digit of 28
     pixels becomes 32 without being blurred.
     """
-    to_width, to_height = framing.width, framing.height
+    to_width, to_height, border = framing.width, framing.height, framing.border
     if image.size == (width, height) == (to_width, to_height):
         return image
     if border is not None and width <= to_width <= width * 8 / 7 and height <= to_height <= height * 8 / 7:

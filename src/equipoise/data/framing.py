@@ -11,6 +11,7 @@ from equipoise.errors import UsageError, quoted
 Fit = Literal["crop", "pad", "stretch"]
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
+YOUNGER = ("crop", "border")  # fields of Framing
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Framing:
     """Shape of all images of a run, and how they are brought to it.
 
     Its repr is part of the cache keys of packed data and of the fingerprints of shards: a renamed field would make
-    every image be packed again. So `crop`, which is younger, stands there only where it is set.
+    every image be packed again. So `crop` and `border`, which are younger, stand there only where they are set.
     """
 
     height: int
@@ -27,9 +28,10 @@ class Framing:
     fit: Fit
     background: tuple[int, int, int]  # RGB behind transparent pixels and around padded images
     crop: int | None = None  # side in pixels of the centred square that is taken of each image first, or None for all
+    border: str | None = None  # the plain colour that already surrounds every image, where it is known: see `decode`
 
     def __repr__(self) -> str:
-        shown = [f"{name}={value!r}" for name, value in vars(self).items() if name != "crop" or value is not None]
+        shown = [f"{name}={value!r}" for name, value in vars(self).items() if name not in YOUNGER or value is not None]
         return f"Framing({', '.join(shown)})"
 
     def transposed(self) -> Self:
@@ -46,9 +48,14 @@ class Framing:
 
 
 def parse_framing(
-    resolution: int | str, channels: int | None, fit: str, background: str, crop: int | None = None
+    resolution: int | str,
+    channels: int | None,
+    fit: str,
+    background: str,
+    crop: int | None = None,
+    border: str | None = None,
 ) -> Framing:
-    """Framing of a run's images, from the options that a user gives.
+    """Framing of a run's images, from the options that a user gives, and from the data the `border` of its images.
 
     Raises:
         UsageError: an option is not one of those offered.
@@ -65,4 +72,4 @@ def parse_framing(
         red, green, blue = ImageColor.getrgb(background)[:3]
     except (ValueError, AttributeError) as error:
         raise UsageError(f"{quoted(background)} is no colour: give a name such as white, or #rrggbb") from error
-    return Framing(height, width, channels, known[0], (red, green, blue), crop)
+    return Framing(height, width, channels, known[0], (red, green, blue), crop, border)

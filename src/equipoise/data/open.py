@@ -41,6 +41,7 @@ def open_dataset(
     fit: Fit = "crop",
     background: str = "white",
     crop: int | None = None,
+    border: str | None = None,
     label: str | None = None,
     held_out: HeldOut = 0.0,
     test: float = 0.0,
@@ -58,6 +59,7 @@ def open_dataset(
         fit: how images are brought into the frame.
         background: the colour behind and around them.
         crop: side in pixels of the centred square that is taken of each image first; by default none is.
+        border: the plain colour around them, by default that of the data, where it has one.
         label: name of the column of labels, where the data has several; by default its usual one.
         held_out: share of the images that do not train, chosen by their content; or auto for those that the data itself
             holds out, else AUTO_SHARE.
@@ -70,6 +72,7 @@ def open_dataset(
         "fit": fit,
         "background": background,
         "crop": crop,
+        "border": border,
         "label": label,
         "cache": cache,
     }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from equipoise.config.datasets import open_dataset as open_run_data
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import BUNDLED, Images, open_dataset, open_images
+from equipoise.data.sources import border_of
 from equipoise.errors import UsageError
 from equipoise.evaluation.request import Request, open_run
 from equipoise.randomness import keyed_generator
@@ -213,6 +214,7 @@ def _framing(request: Request, names: tuple[str, str], runs: tuple[Run | None, R
             "crop": config.crop if request.crop is None else request.crop or None,
             "fit": config.fit,
             "background": config.background,
+            "border": border_of(run.place),
         }
     framing = {"resolution": request.resolution, "crop": request.crop or None}
     channels = {_open_images(name, framing).shape[0] for name in names}

@@ -1,5 +1,6 @@
 """Inpainting: what a mask hides of an image, filled in by a run that was trained for it (`--inpaint`)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import torch
 from torch import Tensor
 
 from equipoise.config.arguments import checked
+from equipoise.config.datasets import picture_framing
 from equipoise.config.numbers import Seed, Ways
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import normalise, read_image, to_uint8
+from equipoise.data.framing import Framing
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
 from equipoise.players import Conditions
@@ -45,17 +48,9 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: Way
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
     generator, facts = trained_generator(run), run.load_checkpoint()[1]
-    channels, height, width = facts["shape"]
-    pixels = read_image(
-        image,
-        config.resolution,
-        channels=channels,
-        crop=config.crop,
-        fit=config.fit,
-        background=config.background,
-    )
-    real = normalise(torch.from_numpy(pixels.copy())[None])
-    hidden = _read_mask(mask, config, seed, height, width)
+    framing = picture_framing(config, facts["shape"][0], run.place)
+    real = normalise(torch.from_numpy(read_image(image, framing).copy())[None])
+    hidden = _read_mask(mask, config, seed, replace(framing, channels=1, background=(0, 0, 0)))
     conditions = Conditions(
         labels=torch.arange(count) % facts["classes"] if config.tasks.classify else None,
         masked=real.expand(count, -1, -1, -1),
@@ -66,8 +61,9 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: Way
     return to_uint8(torch.cat([real, real * (1 - hidden), filled]))
 
 
-def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, height: int, width: int) -> Tensor:
-    """(1, 1, H, W), 1 where to fill in."""
+def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, framing: Framing) -> Tensor:
+    """(1, 1, H, W), 1 where to fill in; a file is brought to `framing`, as the image is."""
+    height, width = framing.height, framing.width
     if mask is None:
         return inpainting_masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
     numbers = str(mask).split(",")
@@ -78,10 +74,7 @@ def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, height: 
         hidden = np.zeros((height, width), np.float32)
         hidden[top:bottom, left:right] = 1
     else:
-        pixels = read_image(
-            Path(mask), config.resolution, channels=1, crop=config.crop, fit=config.fit, background="black"
-        )
-        hidden = (pixels[0] >= HIDDEN).astype(np.float32)
+        hidden = (read_image(Path(mask), framing)[0] >= HIDDEN).astype(np.float32)
     if not hidden.any():
         raise UsageError(f"the mask {mask} hides nothing: paint white what is to be filled in")
     return torch.from_numpy(hidden)[None, None]

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.config.datasets import picture_framing
 from equipoise.data.decode import Prepared
 from equipoise.data.digests import content_digest
 from equipoise.data.formats import is_image
-from equipoise.data.framing import Framing, parse_framing
+from equipoise.data.framing import Framing
 from equipoise.data.packed.workers import ProgressCallback, prepare_each
 from equipoise.data.sources import Contents, find_source
 from equipoise.data.sources.base import source_errors
@@ -95,8 +96,7 @@ class PictureReader:
         )
 
     def _prepared(self, given: Iterable[Named], progress: ProgressCallback | None) -> Iterator[tuple[str, Prepared]]:
-        config = self.run.config
-        framing = parse_framing(config.resolution, self.shape[0], config.fit, config.background, config.crop)
+        framing = picture_framing(self.run.config, self.shape[0], self.run.place)
         for name in given:
             check_name(name)
             path = expand_home(name)

@@ -6,8 +6,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from equipoise.config.datasets import picture_framing
 from equipoise.data.decode import UnreadableError, prepare
-from equipoise.data.framing import parse_framing
 from equipoise.errors import reason
 from equipoise.runs.run import Run
 from equipoise.serving.refusal import Refusal
@@ -36,8 +36,7 @@ def read_picture(data: bytes, run: Run, channels: int, most_pixels: int) -> Tens
         raise Refusal(415, "the picture moves: send one that does not")
     if width * height > most_pixels:
         raise Refusal(413, f"the picture has {width}x{height} pixels: send one of {most_pixels:,} at most")
-    config = run.config
-    framing = parse_framing(config.resolution, channels, config.fit, config.background, config.crop)
+    framing = picture_framing(run.config, channels, run.place)
     try:
         prepared = prepare(lambda: data, framing)
     except UnreadableError as error:

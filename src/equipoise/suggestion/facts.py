@@ -15,7 +15,7 @@ from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.packed.workers import ReadReport, prepare_all
 from equipoise.data.shards import is_stream, open_stream
 from equipoise.data.sizes import Size, summarise
-from equipoise.data.sources import find_source
+from equipoise.data.sources import border_of, find_source
 from equipoise.data.sources.labels import open_labelled
 from equipoise.metrics.detail import noise_share
 from equipoise.metrics.dimension import intrinsic_dimension
@@ -90,7 +90,8 @@ def look(settings: DataSettings, progress: ProgressCallback | None = None) -> Fa
 
 def _read(settings: DataSettings, side: int, progress: ProgressCallback | None) -> tuple[Facts, list[Pixels]]:
     """Decode some images, each to (C, side, side) in 1 or 3 channels; and what is known of all without pixels."""
-    framing = parse_framing(side, settings.channels, settings.fit, settings.background, settings.crop)
+    border = border_of(settings.data)
+    framing = parse_framing(side, settings.channels, settings.fit, settings.background, settings.crop, border)
     read = _read_stream if is_stream(settings.data) else _read_source
     count, classes, report, pixels = read(settings, framing, progress)
     report.require_any(settings.data)

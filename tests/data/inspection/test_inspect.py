@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from equipoise.data import contact_sheet, inspect, open_images, read_image, sheet
+from equipoise.data.framing import parse_framing
 from equipoise.errors import UsageError
 
 Saver = Callable[..., Path]
@@ -61,7 +62,7 @@ def test_corrupt_exif_is_no_matter_for_warnings(tmp_path: Path, recwarn: pytest.
     assert inspect(tmp_path / "x").readable == 2
     contact_sheet(tmp_path / "x", resolution=8)
     open_images(tmp_path / "x", None)
-    read_image(tmp_path / "x" / "1.jpg", 8)
+    read_image(tmp_path / "x" / "1.jpg", parse_framing(8, None, "crop", "white"))
     assert not recwarn.list
     assert warnings.filters == filters
 

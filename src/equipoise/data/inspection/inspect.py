@@ -144,7 +144,7 @@ def inspect(
     if share != "auto" and (isinstance(share, str) or not 0 <= share <= 1):
         raise UsageError(f"the share held out must be from 0 to 1, or auto, not {share}")
     source = find_source(data)
-    framing = parse_framing(resolution, None, "crop", "white", crop)
+    framing = parse_framing(resolution, None, "crop", "white", crop, source.border)
     looks = _Looks()
     with quiet_pillow(), open_labelled(source, label) as contents:
         report = prepare_all(contents, framing, looks.add, progress)
@@ -209,7 +209,7 @@ def _find_duplicates(
     @lru_cache(max(2, CACHE_BYTES // (3 * framing.height * framing.width)))
     def pixels_of(place: int) -> Pixels | None:
         try:
-            return prepare(partial(contents.read, report.readable[place]), framing, contents.border).pixels
+            return prepare(partial(contents.read, report.readable[place]), framing).pixels
         except UnreadableError:
             return None  # the file has gone since
 

@@ -42,14 +42,15 @@ def contact_sheet(
     if isinstance(data, Images):
         chosen = indices(len(data), min(count, len(data)), seed, 0)
         return sheet(list(data.batch(chosen).numpy()))
-    source, framing = find_source(data), parse_framing(resolution, 3, fit, background, crop)
+    source = find_source(data)
+    framing = parse_framing(resolution, 3, fit, background, crop, source.border)
     images: list[Pixels] = []
     report = ReadReport()
     with quiet_pillow(), source.contents() as contents:
         # In random order until `count` of them could be read, or there are no more.
         for index in indices(len(contents.names), len(contents.names), seed, 0).tolist():
             try:
-                image = prepare(partial(contents.read, index), framing, contents.border)
+                image = prepare(partial(contents.read, index), framing)
             except UnreadableError as error:
                 report.skip(contents.names[index], str(error))
                 continue

@@ -45,6 +45,7 @@ def open_images(
     fit: Fit = "crop",
     background: str = "white",
     crop: int | None = None,
+    border: str | None = None,
     label: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
@@ -60,6 +61,8 @@ def open_images(
         background: the colour behind transparent pixels and around padded images.
         crop: side in pixels of the centred square that is taken of each image before it is resized; smaller images
             are skipped.
+        border: the plain colour around the images, with which those that are a little too small are padded; by default
+            that of the data, where it has one.
         label: name of the column of labels, where the data has several; by default its usual one.
         cache: where packed data goes; see `cache_folder`.
         progress: called with the images done and their total while packing.
@@ -67,8 +70,9 @@ def open_images(
     Raises:
         UsageError: the data cannot be used, an option is not one of those offered, or the cache cannot be written.
     """
-    framing = parse_framing(crop or 1 if resolution is None else resolution, channels, fit, background, crop)
     source, folder = find_source(data), cache_folder(cache)
+    side = crop or 1 if resolution is None else resolution
+    framing = parse_framing(side, channels, fit, background, crop, border or source.border)
 
     def fill(partial: Path) -> None:
         with open_labelled(source, label) as contents:

@@ -133,7 +133,7 @@ def prepare_each(
 
     def prepare_one(index: int) -> Prepared | str:
         try:
-            return prepare(partial(contents.read, index), framing, contents.border)
+            return prepare(partial(contents.read, index), framing)
         except UnreadableError as error:
             return str(error)
 

@@ -193,6 +193,7 @@ def open_stream(
     fit: Fit = "crop",
     background: str = "white",
     crop: int | None = None,
+    border: str | None = None,
     label: str | None = None,
     held_out: float = 0.0,
     cache: str | os.PathLike[str] | None = None,
@@ -210,6 +211,7 @@ def open_stream(
         fit: crop the centre, pad or stretch.
         background: the colour behind transparent pixels and around padded images.
         crop: side in pixels of the centred square that is taken of each image first.
+        border: the plain colour around the images; see `open_images`.
         label: name of the class number in each sample's .json; by default `label`, or what a .cls holds.
         held_out: the share of images that training leaves out, chosen by their content.
         cache: where the number of images in each shard is noted; see `cache_folder`.
@@ -222,7 +224,7 @@ def open_stream(
         UsageError: the pattern or an option is none, or a shard is not there, or there are no images.
         StreamBroken: a shard cannot be read.
     """
-    framing, retry = parse_framing(resolution, channels, fit, background, crop), retry or RetryPolicy()
+    framing, retry = parse_framing(resolution, channels, fit, background, crop, border), retry or RetryPolicy()
     if not 0 <= held_out < 1:
         raise UsageError(f"the share held out must be from 0 to less than 1, not {held_out}")
     shards = find_shards(pattern, retry)

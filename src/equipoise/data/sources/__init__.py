@@ -6,6 +6,7 @@ returns one is taken, so the order matters: a folder of CIFAR's batches is not a
 
 import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from equipoise.data.formats import is_image
@@ -26,7 +27,18 @@ from equipoise.reading import check_name, expand_home
 NAMED_SOURCES = (bundled, faces, hub, shards, split_of_folder)
 SOURCES = (archive, array, parquet, shards, cifar, idx, folder)
 
-__all__ = ["BUNDLED", "NAMED_SOURCES", "SOURCES", "Contents", "Source", "find_source"]
+__all__ = ["BUNDLED", "NAMED_SOURCES", "SOURCES", "Contents", "Source", "border_of", "find_source"]
+
+
+def border_of(data: str) -> str | None:
+    """The plain colour around the images of a data set; None where it has none, or is not there any more.
+
+    Only those kinds are asked that have one: neither is a folder listed for it, nor a server asked.
+    """
+    with suppress(UsageError), source_errors(Path(data)):
+        source = bundled(data) or idx(expand_home(data))
+        return None if source is None else source.border
+    return None
 
 
 def find_source(data: str | os.PathLike[str]) -> Source:

@@ -73,8 +73,8 @@ def npy_rows(path: Path) -> Rows | Array:
 
 
 @contextmanager
-def open_npz(path: Path, border: str | None = None) -> Iterator[Contents]:
-    """Images and labels of an .npz, read in place where they are not compressed; `border` is passed on.
+def open_npz(path: Path) -> Iterator[Contents]:
+    """Images and labels of an .npz, read in place where they are not compressed.
 
     Raises:
         UsageError: the file is damaged, or no array in it can be images, or the labels do not fit.
@@ -86,7 +86,7 @@ def open_npz(path: Path, border: str | None = None) -> Iterator[Contents]:
         label = next((key for key in LABEL_KEYS if key in keys), None)
         labels = None if label is None else read_all(_member(path, members, label))
         held_out = read_all(_member(path, members, HELD_OUT)) if HELD_OUT in columns else None
-    contents = contents_of(images, str(path), labels, border=border)
+    contents = contents_of(images, str(path), labels)
     if held_out is not None and held_out.dtype == np.bool_:
         contents = replace(contents, held_out=held_out.reshape(-1))
     yield replace(contents, columns={key: columns[key] for key in columns if key != HELD_OUT}, label=label)
@@ -110,7 +110,6 @@ def contents_of(
     name: str,
     labels: Array | None = None,
     classes: tuple[str, ...] | None = None,
-    border: str | None = None,
 ) -> Contents:
     """Contents with images in any of the layouts and types that HINT lists, and integer labels (N,).
 
@@ -124,7 +123,6 @@ def contents_of(
         read=lambda index: convert(arrange(images[index : index + 1])[0]),
         labels=None if labels is None else as_labels(labels, len(images), classes, name)[0],
         classes=classes,
-        border=border,
     )
 
 

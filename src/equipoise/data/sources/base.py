@@ -51,12 +51,10 @@ class Contents(Annotations):
     Attributes:
         names: of each image.
         read: gives image i as it is stored; raises UnreadableError, OSError or anything where it cannot be used.
-        border: the plain colour that surrounds every image, where there is one.
     """
 
     names: Sequence[str]
     read: Callable[[int], Stored]
-    border: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,14 @@ class Source:
         identity: strings and files that change when the content does; of a path, the bytes of its file count.
         contents: opens the data; raises UsageError where it is damaged as a whole.
         notes: what lies there and is not used, in sentences, as far as that is known without opening the data.
+        border: the plain colour that surrounds every image, where it is known.
     """
 
     name: str
     identity: tuple[str | Path, ...]
     contents: Callable[[], AbstractContextManager[Contents]]
     notes: tuple[str, ...] = ()
+    border: str | None = None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
 from equipoise.data.formats import HEAD, PLUGINS, installed_plugins, is_hidden, is_image, looks_like_image
-from equipoise.data.framing import Fit, parse_framing
+from equipoise.data.framing import Framing
 from equipoise.data.sources import celeba
 from equipoise.data.sources.annotations import annotate, is_annotation
 from equipoise.data.sources.base import Contents, Source, source_errors
@@ -200,21 +200,12 @@ def _no_images(path: Path, others: Iterable[str], *, empty: bool) -> str:
     return f"{path} {what}: give it files that end in .png, .jpg, .webp, .gif, .bmp, .tif or the like"
 
 
-def read_image(
-    path: Path,
-    resolution: int | str,
-    *,
-    channels: int | None = None,
-    fit: Fit = "crop",
-    background: str = "white",
-    crop: int | None = None,
-) -> Pixels:
-    """Image of a file as uint8 (C, H, W); the options are those of `open_images`.
+def read_image(path: Path, framing: Framing) -> Pixels:
+    """Image of a file as uint8 (C, H, W).
 
     Raises:
-        UsageError: an option is wrong, or the file is missing, no image, or damaged.
+        UsageError: the file is missing, no image, or damaged.
     """
-    framing = parse_framing(resolution, channels, fit, background, crop)
     with source_errors(path):
         stored = read_file(path)
     try:

@@ -47,12 +47,12 @@ def idx(path: Path) -> Source | None:
     if labels is not None and _dimensions(labels) != 1:
         labels = None  # the name of the images has none of those words, so this is the same file, or another kind
     beside = () if labels is None else ("labelled", labels)
-    return Source(str(path), ("idx", path, *beside), partial(_open, path, labels))
+    return Source(str(path), ("idx", path, *beside), partial(_open, path, labels), border="black")
 
 
 @contextmanager
 def _open(path: Path, labels: Path | None) -> Iterator[Contents]:
-    yield contents_of(_read(path), str(path), None if labels is None else read_all(_read(labels)), border="black")
+    yield contents_of(_read(path), str(path), None if labels is None else read_all(_read(labels)))
 
 
 def _plain_or_gzipped(path: Path) -> Path | None:

@@ -42,7 +42,7 @@ class Bench {
       this.choice[name] = name === "seed" ? Number(event.target.value) : event.target.value;
       this.begin();
     };
-    this.canvas = h("canvas", { role: "img", width: 720, height: 720 });
+    this.canvas = h("canvas", { role: "img", "aria-label": "No points yet", width: 720, height: 720 });
     this.said = h("p", { class: "says", role: "status" });
     this.measures = h("dl", { class: "scores" });
     this.button = h("button", { class: "primary", type: "button", onclick: () => (this.playing ? this.stop() : this.play()) }, "Run");

@@ -1,0 +1,54 @@
+"""Pictures from elsewhere are brought to a run's shape as its own images were: read alone, sent, or scored."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from equipoise import Run, TrainConfig
+from equipoise.config.datasets import picture_framing
+from equipoise.data import open_dataset, open_images, read_image
+from equipoise.data.sources import border_of
+from equipoise.sampling.pictures import PictureReader
+from equipoise.serving.uploads import read_picture
+
+SHAPE = (1, 32, 32)
+
+
+@pytest.fixture
+def digit(tmp_path: Path) -> tuple[Path, NDArray[np.uint8]]:
+    """A file of a digit in its 28x28 pixels, and those."""
+    pixels = open_images("digits", 28).batch([7])[0, 0].numpy()
+    path = tmp_path / "pictures" / "digit.png"
+    path.parent.mkdir()
+    Image.fromarray(pixels).save(path)
+    return path, pixels
+
+
+@pytest.mark.parametrize("kind", ["digits", "idx", "folder"])
+def test_a_digit_is_padded_where_the_runs_own_were(kind: str, digit: tuple[Path, NDArray[np.uint8]]) -> None:
+    path, pixels = digit
+    data = {"digits": "digits", "idx": str(path.parent.parent / "images"), "folder": str(path.parent)}[kind]
+    if kind == "idx":
+        Path(data).write_bytes(struct.pack(">HBBIII", 0, 8, 3, 1, 28, 28) + pixels.tobytes())
+    own = open_images(data, 32).pixels[7 if kind == "digits" else 0]
+    padded = np.array_equal(own[0, 2:30, 2:30], pixels)
+    assert padded == (kind != "folder"), "what a folder holds may have any border, and is enlarged"
+
+    run = Run(path.parent, TrainConfig(data=data, resolution=32))
+    for seen in (
+        PictureReader(run, SHAPE).read_all(path).pixels[0],
+        PictureReader(run, SHAPE).read_all(path.parent).pixels[0],
+        read_picture(path.read_bytes(), run, 1, 10_000)[0],
+        read_image(path, picture_framing(run.config, 1)),
+        open_dataset(str(path.parent), 32, border=border_of(data)).split("all").pixels[0],
+    ):
+        np.testing.assert_array_equal(np.asarray(seen), own)
+
+
+def test_data_that_are_gone_have_no_border(tmp_path: Path) -> None:
+    for data in ("digits/", str(tmp_path), str(tmp_path / "gone"), "x" * 1000, "a\0b", ""):
+        assert border_of(data) is None
