@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from equipoise import TrainConfig
 from equipoise.bench.steps import take_step
 from equipoise.data import Dataset, open_dataset
-from equipoise.data.augmentation import SHIFT, augment, change_colour, translate
+from equipoise.data.augmentation import RATIO, SCALED, SHIFT, SIZE, augment, change_colour, scale, translate
 from equipoise.devices import SingleProcess
 from equipoise.errors import UsageError
 from equipoise.randomness import Draws
@@ -44,6 +45,30 @@ def test_translations_are_all_as_likely_and_none_is_further() -> None:
     assert (counts / 20_000 - 1 / 9).abs().max() < 0.01
 
 
+def test_scale_against_sampling_from_a_grid() -> None:
+    """By torch's own bilinear interpolation, which mirrors at the edge too; the size by 2^±SIZE, the sides by RATIO."""
+    x = images(7, 3, 16, 24)
+    uniform = torch.rand(7, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * SCALED
+    uniform[:2, :2] = torch.tensor([[0.0, 0.0], [1.0, 0.0]])  # the extremes
+    size, ratio = (2 ** (extent * (2 * uniform[:, axis] - 1)) for axis, extent in enumerate((SIZE, RATIO)))
+    theta = torch.zeros(7, 2, 3, dtype=torch.float64)
+    theta[:, 0, 0], theta[:, 1, 1] = ratio / size, 1 / (size * ratio)  # from columns and rows of the result
+    grid = F.affine_grid(theta, [7, 3, 16, 24], align_corners=False)
+    expected = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    scaled = scale(x, uniform)
+    torch.testing.assert_close(scaled, expected, rtol=0, atol=1e-12)
+    assert scaled.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(scaled[0], x[0])
+
+
+def test_half_of_the_images_are_not_scaled_at_all() -> None:
+    x = images(2_000, 1, 5, 8).float()
+    uniform = torch.rand(2_000, 3, generator=torch.Generator().manual_seed(3))
+    unchanged = (scale(x, uniform) == x).flatten(1).all(1)
+    assert torch.equal(unchanged, uniform[:, 2] >= SCALED)
+    assert abs(unchanged.double().mean() - 0.5) < 0.05
+
+
 def test_colour_by_hand() -> None:
     """Red and black beside each other: brightness, then saturation about the gray, then contrast about the mean."""
     x = torch.tensor([[[[1.0, -1.0]], [[-1.0, -1.0]], [[-1.0, -1.0]]]], dtype=torch.float64)
@@ -59,8 +84,11 @@ def test_colour_by_hand() -> None:
 
 
 def test_gradients_pass_through() -> None:
-    x, uniform = images(2, 3, 16, 16).requires_grad_(), torch.rand(2, 3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: translate(change_colour(x, uniform), uniform[:, :2]), x)
+    x, uniform = images(2, 3, 8, 8).requires_grad_(), torch.rand(2, 3, dtype=torch.float64)
+    uniform[0, 2] = 0.1  # scaled
+    changed = lambda x: translate(scale(change_colour(x, uniform), uniform), uniform)  # noqa: E731
+    assert torch.autograd.gradcheck(changed, x)
+    assert torch.autograd.gradgradcheck(changed, x), "as penalties of slopes in the latent need it"
 
 
 def test_real_and_generated_images_are_changed_independently_and_by_their_place() -> None:
@@ -102,7 +130,7 @@ def test_every_objective_is_trained_with_it(objective: str, update: str, dataset
 
     device = torch.device("cpu")
     gradients = []
-    for kinds in ((), ("colour", "translation")):
+    for kinds in ((), ("colour", "scale", "translation")):
         config = PRESETS[objective]["default"].with_changes(
             resolution=16, batch=8, update=update, augment=kinds, precision="fp32"
         )

@@ -16,7 +16,6 @@ from equipoise.suggestion.suggest import CHOSEN
 
 CARS = Facts("cars", 5000, 1000, (32, 32), 3, texture=0.43, dimension=23.0, asymmetry=0.0003, classes=0)
 FAST, SLOW = 1e6, 100.0  # images a second at 32x32
-NOT_YET = {"augment"}  # settings that a configuration may not have
 
 
 def settings(facts: Facts, probe: float = FAST, minutes: float | None = None, **given: Any) -> dict[str, Any]:
@@ -24,12 +23,12 @@ def settings(facts: Facts, probe: float = FAST, minutes: float | None = None, **
 
 
 def test_every_choice_is_of_a_setting_and_has_its_reason() -> None:
-    known = set(flat(PRESETS["began"]["default"].to_dict())) | NOT_YET
+    known = set(flat(PRESETS["began"]["default"].to_dict()))
     for count in (None, 60, 400, 5000, 60_000):
         choices = choose(replace(CARS, count=count), {}, FAST)
         names = [choice.setting for choice in choices]
         assert len({*names}) == len(names)
-        assert {*names} <= known & {*CHOSEN} | NOT_YET
+        assert {*names} <= known & {*CHOSEN}
         assert names[-1] == "images"
         assert all(choice.reason for choice in choices)
 
