@@ -97,7 +97,7 @@ def settle(page: Page) -> None:
 
 def beside(page: Page, first: str, second: str) -> None:
     choose(page, first).click()
-    page.get_by_label(f"{second} beside the others").check()
+    page.get_by_role("checkbox", name=f"{second} beside the others", exact=True).check()
     page.locator("article").nth(1).wait_for()
     settle(page)
 

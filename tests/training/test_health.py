@@ -108,6 +108,7 @@ def said(**values: object) -> dict[str, str]:
     return {finding.kind: finding.message for finding in diagnose(lines, CONFIG)}
 
 
+KIDS = (0.3, 0.1, 0.084, 0.083, 0.084, 0.09, 0.088, 0.092, 0.094, 0.095)
 ENERGIES = {"energy_real": 0.1, "energy_fake": 0.2, "balance": 2.0, "margin": 0.5}
 
 
@@ -126,6 +127,7 @@ ENERGIES = {"energy_real": 0.1, "energy_fake": 0.2, "balance": 2.0, "margin": 0.
         ({"mixing_active": 0.0}, "reals-ignored", "--distance-scale"),
         ({"accuracy": 0.7, "diversity": 0.1}, "collapse", "dragan"),
         ({"gap": lambda n: 1 + max(0, n - 20) / 5}, "gap-rising", "--n-critic"),
+        ({"kid": lambda n: KIDS[n // 5]}, "kid-rising", "--best"),
     ],
 )
 def test_what_other_objectives_measure_shows_symptoms_too(values: dict[str, object], kind: str, remedy: str) -> None:
@@ -150,6 +152,10 @@ def test_what_other_objectives_measure_shows_symptoms_too(values: dict[str, obje
         {"effective_sample_size": 9.0, "pulling_away": 0.3, "mixing_active": 0.1},
         {"gap": lambda n: n / 50 if n < 5 else 0.1 + 2 / n},
         {"gap": lambda n: -1.0},
+        {"kid": lambda n: 0.08 + 0.02 * (-1) ** n},
+        {"kid": lambda n: 0.3 / (n + 1)},
+        {"kid": lambda n: [0.0486, 0.0519][n > 45]},  # risen by less than a tenth
+        {"kid": lambda n: (n - 20) / 1e4},  # about 0, and so as good as can be told
     ],
 )
 def test_healthy_measures_of_other_objectives(values: dict[str, object]) -> None:

@@ -58,8 +58,8 @@ class TrainConfig(DataSettings):
     n_critic: Count = 1
     """Discriminator steps per generator step."""
     augment: tuple[Augmentation, ...] = ()
-    """Random differentiable changes of all images that the discriminator sees, real and generated alike: colour,
-    translation (DiffAugment, Zhao et al. 2020, arXiv:2006.10738); for a few thousand images or fewer."""
+    """Random differentiable changes of all images that the discriminator sees, for a few thousand images or fewer:
+    colour, translation (Zhao et al. 2020, arXiv:2006.10738), scale (after Karras et al. 2020, arXiv:2006.06676)."""
     separate_latents: bool = False
     """Separate latents for the generator's loss and the discriminator's."""
     optimizer: Literal["adam", "rmsprop", "adamax"] = "adam"

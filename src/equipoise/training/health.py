@@ -16,6 +16,7 @@ GRACE = 0.1  # share of a run in which k, M_global and the samples may still fin
 PATIENCE = 0.1  # share of a run over which a symptom must last
 FEWEST_ROWS = 10  # lines of metrics that show a rise
 RISEN, GAP_RISEN = 1.3, 2.0  # times its best mean, from which on a measure that should fall has risen
+SCORES, KID_RISEN = 3, 1.1  # scores in a row, and times their lowest mean, from which on KID has risen beyond its noise
 COLLAPSED = 0.3  # of the data's diversity: a warning below it ...
 FALLEN = 0.5  # ... or below this share of the run's own best
 MAX_ROLLBACKS = 3  # times that a run goes back to a checkpoint and halves its learning rate, before it stops
@@ -139,9 +140,27 @@ def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
         remedy = "lower --lr, raise --n-critic, or raise the penalty (wgan: lower --clip)"
         findings.append(Finding("gap-rising", "warning", evidence, meaning, remedy))
 
+    if recent and (worse := _worse(rows)):
+        findings.append(worse)
     if collapse := _collapse(rows, config):
         findings.append(collapse)
     return findings
+
+
+def _worse(rows: Sequence[Row]) -> Finding | None:
+    """A finding if the last SCORES values of KID all lie above those of its best stretch, and well so in the mean."""
+    scores = [(row["images"], row["kid"]) for row in rows if math.isfinite(row.get("kid", math.nan))]
+    stretches = [scores[start : start + SCORES] for start in range(len(scores) - SCORES + 1)]
+    if not stretches:
+        return None
+    means = [sum(kid for _, kid in stretch) / SCORES for stretch in stretches]
+    best = stretches[means.index(min(means))]
+    apart = min(kid for _, kid in stretches[-1]) > max(kid for _, kid in best)
+    if not apart or min(means) <= 0 or means[-1] < KID_RISEN * min(means):  # about 0, all is noise
+        return None
+    evidence = f"KID was {min(means):.3g} by {best[-1][0]:,} images and is {means[-1]:.3g} now, each of {SCORES} scores"
+    remedy = "take the best checkpoint, as with --best, end there by --until-converged, or lower --lr"
+    return Finding("kid-rising", "warning", evidence, "samples have become worse since", remedy)
 
 
 def _collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:
