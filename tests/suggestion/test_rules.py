@@ -144,6 +144,10 @@ def test_few_images_are_augmented() -> None:
     for count, texture, augmented in ((400, 0.0, True), (2_000, 0.0, False), (5_000, 0.4, True), (20_000, 0.4, False)):
         chosen = settings(replace(CARS, count=count, texture=texture))
         assert ("translation" in chosen.get("augment", ())) == augmented
+        assert "scale" not in chosen.get("augment", ()), "which few photographs alone are, by BEGAN"
+    photographs = replace(CARS, count=400)
+    assert settings(photographs)["augment"] == ["translation", "scale"]
+    assert settings(photographs, **{"objective.name": "gan"})["augment"] == ["translation"]
 
 
 def test_a_run_is_as_long_as_the_time_or_as_the_images_are_good_for() -> None:

@@ -26,7 +26,7 @@ LATENTS = (64, 128, 256)  # the first with ...
 LATENT_PER_DIMENSION = 2.0  # ... so many numbers for each of the images' dimensions
 SYMMETRIC = 0.002  # asymmetry up to which mirrored ones are as likely: cars 0.0004, emoji 0.004, faces 0.05
 FLIP_COUNTS = (200, 50_000)  # images from which that can be told, and from which it is no gain
-AUGMENT, AUGMENT_BELOW = ["translation"], {"photographs": 20_000, "drawings": 2_000}  # images
+AUGMENT_BELOW = {"photographs": 20_000, "drawings": 2_000}  # images, which are translated; few photographs are scaled
 EPOCHS, EPOCHS_OF_PHOTOGRAPHS = 100, 60  # up to which runs were better the longer they were; the latter by BEGAN
 FEWEST = 1_000  # images seen, however little time there is
 LENGTHS = (80_000, 1_000_000)  # images seen in a run, at least and at most
@@ -96,7 +96,8 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
 
     choices.append(_flip(facts, kind, count))
     if count < AUGMENT_BELOW[kind]:
-        choices.append(Choice("augment", AUGMENT, f"{images} are soon learnt by heart"))
+        kinds = ["translation", "scale"] if few and photographs_by_began else ["translation"]
+        choices.append(Choice("augment", kinds, f"{images} are soon learnt by heart"))
     batch = next((batch for batch in BATCHES if count >= 2.25 * batch), BATCHES[-1])  # a tenth is held out
     if batch < BATCHES[0]:
         choices.append(Choice("batch", batch, f"two batches an epoch, of {images}"))
