@@ -211,8 +211,8 @@ def test_labels_partition_and_crop_of_celeba(within: Command, tmp_path: Path) ->
         done = within("data", "inspect", "img_align_celeba.zip", *how[2:6], "--held-out", share)
         assert f"{held_out}\n" in done.stdout
         assert "  classes   2 (not Smiling 14, Smiling 26)\n" in done.stdout
-    for share in ("2", "own", "nan"):
-        refused(within("data", "inspect", "img_align_celeba.zip", "--held-out", share), "from 0 to 1, or auto, not")
+    for share in ("0.9", "2", "own", "nan"):
+        refused(within("data", "inspect", "img_align_celeba.zip", "--held-out", share), "from 0 to 0.5, or auto, not")
     done = within("train", "gan", "--preset", "default", *TINY[2:], "--width", "4", *how, "--out", "run")
     assert done.returncode == 0, done
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())

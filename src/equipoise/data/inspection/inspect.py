@@ -13,6 +13,7 @@ from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
 from equipoise.data.digests import AUTO_SHARE, HeldOut, held_out
 from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
+from equipoise.data.packed.images import MAX_HELD_OUT
 from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
@@ -134,15 +135,15 @@ def inspect(
         resolution: as in `open_images`; values and looks are those of the images at this resolution.
         crop: as in `open_images`.
         label: as in `open_images`.
-        share: of the images, to be held out, from 0 to 1; or auto for those that the data itself holds out, else
+        share: of the images, to be held out, from 0 to MAX_HELD_OUT; or auto for those that the data itself holds out, else
             AUTO_SHARE.
         progress: called with the number of images done, and of all.
 
     Raises:
         UsageError: there is no such data, an option is not one of those offered, or it is damaged as a whole.
     """
-    if share != "auto" and (isinstance(share, str) or not 0 <= share <= 1):
-        raise UsageError(f"the share held out must be from 0 to 1, or auto, not {share}")
+    if share != "auto" and (isinstance(share, str) or not 0 <= share <= MAX_HELD_OUT):
+        raise UsageError(f"the share held out must be from 0 to {MAX_HELD_OUT}, or auto, not {share}")
     source = find_source(data)
     framing = parse_framing(resolution, None, "crop", "white", crop, source.border)
     looks = _Looks()
