@@ -135,7 +135,7 @@ def inspect(
         resolution: as in `open_images`; values and looks are those of the images at this resolution.
         crop: as in `open_images`.
         label: as in `open_images`.
-        share: of the images, to be held out, from 0 to MAX_HELD_OUT; or auto for those that the data itself holds out, else
+        share: of the images, to be held out, up to MAX_HELD_OUT; or auto for those that the data itself holds out, else
             AUTO_SHARE.
         progress: called with the number of images done, and of all.
 
