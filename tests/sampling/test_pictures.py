@@ -1,5 +1,6 @@
 """Pictures from elsewhere are brought to a run's shape as its own images were: read alone, sent, or scored."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_a_digit_is_padded_where_the_runs_own_were(kind: str, digit: tuple[Path,
         np.testing.assert_array_equal(np.asarray(seen), own)
 
 
-def test_data_that_are_gone_have_no_border(tmp_path: Path) -> None:
-    for data in ("digits/", str(tmp_path), str(tmp_path / "gone"), "x" * 1000, "a\0b", ""):
+def test_data_that_are_gone_or_none_have_no_border(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for data in ("digits/", str(tmp_path), str(tmp_path / "gone"), str(tmp_path / "pipe"), "x" * 1000, "a\0b", ""):
         assert border_of(data) is None

@@ -36,8 +36,10 @@ def border_of(data: str) -> str | None:
     Only those kinds are asked that have one: neither is a folder listed for it, nor a server asked.
     """
     with suppress(UsageError), source_errors(Path(data)):
-        source = bundled(data) or idx(expand_home(data))
-        return None if source is None else source.border
+        source, path = bundled(data), expand_home(data)
+        if source is None and (path.is_file() or path.is_dir()):  # a pipe or device would block
+            source = idx(path)
+        return source.border if source else None
     return None
 
 
