@@ -1,8 +1,8 @@
 """Pictures of the page that `equipoise serve` shows, from real runs, for the docs.
 
-python -m benchmarks.screenshots RUNS --out docs/images
+python -m benchmarks.screenshots RUNS --beside cars-began cars-gan --explored demo
 
-RUNS is a folder of runs on images, two of which are named by --beside.
+RUNS is a folder of runs on images, three of which are named.
 """
 
 import argparse
@@ -24,7 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--beside", nargs=2, default=["began-0", "wgan-gp-0"], metavar=("A", "B"))
+    parser.add_argument("--beside", nargs=2, required=True, metavar=("A", "B"))
+    parser.add_argument("--explored", required=True, metavar="C")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     asked = parser.parse_args()
     command = [sys.executable, "-m", "equipoise", "serve", str(asked.runs), "--port", "0"]
@@ -41,13 +42,13 @@ def main() -> None:
             return page
 
         try:
-            take(opened, asked.out, *asked.beside)
+            take(opened, asked.out, *asked.beside, asked.explored)
         finally:
             browser.close()
             server.terminate()
 
 
-def take(opened: Callable[..., Page], out: Path, first: str, second: str) -> None:
+def take(opened: Callable[..., Page], out: Path, first: str, second: str, explored: str) -> None:
     """All pictures."""
     page = opened(DESKTOP, "light", "live")
     beside(page, first, second)
@@ -55,7 +56,7 @@ def take(opened: Callable[..., Page], out: Path, first: str, second: str) -> Non
     save(out / "serve-live.png", [page.screenshot()])
 
     page = opened(DESKTOP, "light", "explore")
-    explore(page, first)
+    explore(page, explored)
     save(out / "serve-explorer.png", [page.screenshot()])
 
     page = opened(DESKTOP, "dark", "lab")
@@ -73,7 +74,7 @@ def take(opened: Callable[..., Page], out: Path, first: str, second: str) -> Non
         settle(phone)
     phones[1].locator(".chart").first.scroll_into_view_if_needed()
     phones[1].evaluate("document.querySelector('.curves').scrollIntoView()")
-    explore(phones[2], first, upload=False)
+    explore(phones[2], explored, upload=False)
     for phone in phones:
         phone.wait_for_timeout(700)
     save(out / "serve-phone.png", [phone.screenshot() for phone in phones])
