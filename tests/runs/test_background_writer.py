@@ -1,6 +1,9 @@
 """Checkpoints written beside training."""
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -60,3 +63,35 @@ def test_what_the_disk_refuses_is_told_at_the_next_chance(run: Run) -> None:
             writer.wait()
         with pytest.raises(WriteError, match="cannot write"):
             writer.save(32, {"weights": torch.ones(3)}, {}, best=False)
+
+
+THREADS = """
+import os, sys, time
+import torch
+from equipoise import Run, TrainConfig
+from equipoise.runs.background_writer import BackgroundWriter
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+run = Run.create(sys.argv[1], TrainConfig(data="digits"))
+run.rewind(-1)
+weights = torch.rand(1_000, 1_000) + 1  # by this thread and its helper
+before = threads()
+with BackgroundWriter(run) as writer:
+    writer.save(16, {"weights": weights}, {}, best=False)
+    writer.wait()
+    for _ in range(100):
+        if threads() == before:
+            break
+        time.sleep(0.1)
+    print(torch.get_num_threads(), threads() - before, len(run.checkpoints()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads by /proc")
+def test_no_thread_outlasts_a_checkpoint(tmp_path: Path) -> None:
+    """Neither the writer's nor its helpers by OpenMP, beside which those of training would sleep between operations."""
+    command = [sys.executable, "-c", THREADS, str(tmp_path / "run")]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "0", "1"], done

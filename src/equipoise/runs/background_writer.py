@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,11 +12,10 @@ from equipoise.runs.run import Run
 
 
 class BackgroundWriter:
-    """Writes the checkpoints of a run in a thread, one after the other; a context that waits for the last."""
+    """Writes the checkpoints of a run, each in a thread, one after the other; a context that waits for the last."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._thread = run, ThreadPoolExecutor(1)
-        self._last = Future[None]()
+        self._run, self._last = run, Future[None]()
         self._last.set_result(None)
 
     def __enter__(self) -> Self:
@@ -24,7 +24,7 @@ class BackgroundWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
+        wait_for([self._last])
 
     def save(
         self,
@@ -55,7 +55,11 @@ class BackgroundWriter:
             if best:
                 self._run.keep_best(images)
 
-        self._last = self._thread.submit(write)
+        # A thread that has computed anything keeps helpers of its own by OpenMP while it lives, and where helpers are
+        # more than cores, all sleep between operations instead of spinning: two threads train no faster than one.
+        thread = ThreadPoolExecutor(1)
+        self._last = thread.submit(write)
+        thread.shutdown(wait=False)  # it ends once it has written
 
     def wait(self) -> None:
         """Wait until the last checkpoint is on the disk.
