@@ -140,25 +140,26 @@ def diagnose(rows: Sequence[Row], config: TrainConfig) -> list[Finding]:
         remedy = "lower --lr, raise --n-critic, or raise the penalty (wgan: lower --clip)"
         findings.append(Finding("gap-rising", "warning", evidence, meaning, remedy))
 
-    if recent and (worse := _worse(rows)):
-        findings.append(worse)
+    if recent and (risen_kid := _risen_kid(rows)):
+        findings.append(risen_kid)
     if collapse := _collapse(rows, config):
         findings.append(collapse)
     return findings
 
 
-def _worse(rows: Sequence[Row]) -> Finding | None:
+def _risen_kid(rows: Sequence[Row]) -> Finding | None:
     """A finding if the last SCORES values of KID all lie above those of its best stretch, and well so in the mean."""
     scores = [(row["images"], row["kid"]) for row in rows if math.isfinite(row.get("kid", math.nan))]
     stretches = [scores[start : start + SCORES] for start in range(len(scores) - SCORES + 1)]
     if not stretches:
         return None
     means = [sum(kid for _, kid in stretch) / SCORES for stretch in stretches]
-    best = stretches[means.index(min(means))]
+    lowest, now = min(means), means[-1]
+    best = stretches[means.index(lowest)]
     apart = min(kid for _, kid in stretches[-1]) > max(kid for _, kid in best)
-    if not apart or min(means) <= 0 or means[-1] < KID_RISEN * min(means):  # about 0, all is noise
+    if not apart or lowest <= 0 or now < KID_RISEN * lowest:  # about 0, all is noise
         return None
-    evidence = f"KID was {min(means):.3g} by {best[-1][0]:,} images and is {means[-1]:.3g} now, each of {SCORES} scores"
+    evidence = f"KID was {lowest:.3g} by {best[-1][0]:,} images and is {now:.3g} now, each of {SCORES} scores"
     remedy = "take the best checkpoint, as with --best, end there by --until-converged, or lower --lr"
     return Finding("kid-rising", "warning", evidence, "samples have become worse since", remedy)
 
