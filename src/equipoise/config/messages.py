@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ArgsKwargs
 
 from equipoise.errors import MOST_REASON, UsageError, did_you_mean, one_line, quoted
 
@@ -41,5 +42,6 @@ def explain(error: ValidationError) -> str:
     problem = one_line(first["msg"].removeprefix("Value error, "), MOST_REASON)
     if not setting:
         return problem
-    value = "" if first["type"] == "missing" else f", not {quoted(first['input'])}"
+    of_one_value = first["type"] != "missing" and not isinstance(first["input"], Mapping | ArgsKwargs)
+    value = f", not {quoted(first['input'])}" if of_one_value else ""
     return f"{setting.replace('_', '-')}: {problem[0].lower()}{problem[1:].removesuffix(value)}{value}"
