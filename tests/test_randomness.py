@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipoise.randomness import keyed_generator, latents
+from equipoise.randomness import keyed_generator, latents, random_places
 
 
 def test_a_draw_depends_on_nothing_but_its_key() -> None:
@@ -24,3 +24,14 @@ def test_priors(prior: str, variance: float) -> None:
     assert z.var().item() == pytest.approx(variance, rel=0.02)
     if prior == "uniform":
         assert -1 <= z.min() < -0.999 < 0.999 < z.max() <= 1
+
+
+def test_random_places_are_in_order_and_differ_by_seed_and_purpose() -> None:
+    places = random_places(1000, 100, 0, "one")
+    assert places.tolist() == sorted(set(places.tolist()))
+    assert len(places) == 100
+    assert 0 <= places[0] < 100  # all over
+    assert 900 < places[-1] < 1000
+    assert places.tolist() != random_places(1000, 100, 1, "one").tolist()
+    assert places.tolist() != random_places(1000, 100, 0, "two").tolist()
+    assert random_places(5, 100, 0, "one").tolist() == [0, 1, 2, 3, 4]

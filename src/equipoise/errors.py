@@ -3,7 +3,9 @@
 import difflib
 import re
 import reprlib
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 MOST_QUOTED = 100  # characters of a value from outside in a message
 MOST_REASON = 200  # characters of what a library or a server says
@@ -38,7 +40,7 @@ class Interrupted(MessageError):  # noqa: N818
     """
 
     def __init__(self, run: str, images: int, signal: int) -> None:
-        super().__init__(f"stopped at {images:,} images, nothing is lost: go on with `equipoise resume {run}`")
+        super().__init__(f"stopped at {images:,} images, nothing is lost: go on with `equipoise resume {as_word(run)}`")
         self.run, self.signal = run, signal
 
 
@@ -48,7 +50,8 @@ class StudyInterrupted(Interrupted):
     def __init__(self, folder: str, done: int, total: int, signal: int) -> None:
         MessageError.__init__(
             self,
-            f"stopped with {done} of {total} trials done, nothing is lost: go on with `equipoise study {folder}`",
+            f"stopped with {done} of {total} trials done, nothing is lost: "
+            f"go on with `equipoise study {as_word(folder)}`",
         )
         self.run, self.signal = folder, signal
 
@@ -71,7 +74,7 @@ def _escaped(letter: str) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most // 2]} … {text[-(most // 2 - 3) :]}"
+    return text if len(text) <= most else f"{text[: most // 2].rstrip()} … {text[-(most // 2 - 3) :].lstrip()}"
 
 
 class _Quotes(reprlib.Repr):
@@ -99,6 +102,11 @@ def did_you_mean(unknown: str, known: Iterable[str]) -> str:
     """' (did you mean ...?)' with the known word most similar to `unknown`, or '' if none is."""
     near = difflib.get_close_matches(unknown, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def as_word(path: Path | str) -> str:
+    """`path` as one word of a command that a message says to run."""
+    return shlex.quote(str(path))
 
 
 def reason(error: BaseException) -> str:

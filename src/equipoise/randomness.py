@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -25,6 +26,12 @@ def latents(count: int, size: int, prior: Prior, generator: torch.Generator) -> 
     if prior == "normal":
         return torch.randn(count, size, generator=generator)
     return torch.rand(count, size, generator=generator) * 2 - 1
+
+
+@lru_cache(maxsize=8)  # batch by batch the same places are asked for
+def random_places(total: int, count: int, seed: int, purpose: str) -> Tensor:
+    """Places (n,) of `count` of `total` things, or of all, in ascending order, for stored images lie class by class."""
+    return torch.randperm(total, generator=keyed_generator(seed, purpose))[:count].sort().values
 
 
 @dataclass(frozen=True)

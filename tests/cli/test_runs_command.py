@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import equipoise
@@ -120,3 +121,35 @@ def test_more_samples_than_memory_are_refused_before_any_work(
     assert "too little memory" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert "has seen all of its 160 images" in within("resume", "run").stderr
+
+
+def test_a_run_whose_images_have_gone_says_so_and_how_to_go_on(
+    within: Command, small: TrainConfig, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a b.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
+    equipoise.train(small.with_changes(data=str(tmp_path / "a b.npy")), tmp_path / "a run", quiet=True)
+    (tmp_path / "a b.npy").rename(tmp_path / "moved.npy")
+    for command in ("resume", "evaluate", "outliers"):
+        gone = within(command, "a run")
+        assert gone.returncode == 2
+        assert "a b.npy: bring them back" in gone.stderr
+        assert "has seen all" not in gone.stderr
+    found = within("resume", "a run", "--data", "moved.npy")
+    assert found.returncode == 0, found.stderr
+    assert "equipoise sample 'a run' --count" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "run", "--out", "out", "--private"], "add --push"),
+        (["study", "--objectives", "gan", "--seeds", "1", "--budget", "1k", "--out", "/proc/study"], "another --out"),
+        (["data", "inspect", "none"], ""),
+    ],
+)
+def test_what_cannot_work_ends_with_2(words: list[str], said: str, within: Command, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.png").write_text("no picture")
+    done = within(*words)
+    assert done.returncode == 2, done.stdout
+    assert said in done.stderr

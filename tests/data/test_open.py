@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from equipoise.data import Images, open_dataset, place_of
+from equipoise.data.inspection.inspect import inspect
 from equipoise.data.shards import Stream
 from equipoise.errors import UsageError
 from shard_tools import numbers, png, shards
@@ -88,6 +89,18 @@ def test_auto_holds_out_a_tenth_where_the_data_says_nothing(pattern: str, folder
             assert auto.split(part).fingerprint == tenth.split(part).fingerprint
         auto.close()
         tenth.close()
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_auto_holds_out_a_tenth_of_data_that_are_all_of_one_split(held_out: bool, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    np.savez(tmp_path / "one.npz", images=pixels, held_out=np.full(40, held_out))
+    np.savez(tmp_path / "none.npz", images=pixels)
+    one, none = (open_dataset(tmp_path / f"{name}.npz", 4) for name in ("one", "none"))
+    assert one.holds_out == none.holds_out == "0.1"
+    assert np.array_equal(one.split("held-out").pixels, none.split("held-out").pixels)
+    assert (inspected := inspect(tmp_path / "one.npz")).held_out == len(none.split("held-out"))
+    assert inspected.share == 0.1
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:

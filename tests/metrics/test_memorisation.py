@@ -53,7 +53,8 @@ def test_memorisation_is_a_rank_statistic() -> None:
     u = scipy.stats.mannwhitneyu(held_out.numpy(), samples.numpy()).statistic
     ours = memorisation(samples, held_out)
     assert ours.nearer == pytest.approx(u / (80 * 60), rel=1e-12)
-    assert ours.share == (samples.double() < held_out.double().quantile(0.05)).double().mean()
+    third, fourth = held_out.double().sort().values[2:4].tolist()  # for 0.05 (60 + 1) is 3.05
+    assert ours.share == (samples.double() < third + 0.05 * (fourth - third)).double().mean()
 
 
 def test_new_images_are_ideal_and_copies_are_noticed() -> None:
@@ -116,8 +117,8 @@ def test_new_images_are_as_authentic_as_held_out_ones_and_copies_are_not() -> No
 
 @pytest.mark.parametrize("held_out", [20, 50, 500])
 def test_the_share_of_new_images_is_what_is_said(held_out: int) -> None:
-    """Of distances that are all drawn alike, a little more than the tail where few images are held out."""
+    """Of distances that are all drawn alike, however few images are held out."""
     generator = torch.Generator().manual_seed(0)
     draws = [torch.rand(2000 + held_out, generator=generator).split([2000, held_out]) for _ in range(2000)]
     mean = sum(memorisation(samples, others).share for samples, others in draws) / len(draws)
-    assert mean == pytest.approx((0.05 * (held_out - 1) + 1) / (held_out + 1), abs=0.004)
+    assert mean == pytest.approx(0.05, abs=0.004)

@@ -5,7 +5,7 @@ import torch
 from latent_players import KINDS, players_of
 
 from equipoise.errors import UsageError
-from equipoise.sampling.directions import directions_of, parse_directions
+from equipoise.sampling.directions import data_latents, directions_of, parse_directions
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -20,6 +20,14 @@ def test_the_first_direction_changes_images_more_than_the_last(name: str) -> Non
         (players.generate(z + 1e-3 * vector, labels) - before).square().mean().sqrt() / 1e-3 for vector in found.vectors
     ]
     torch.testing.assert_close(torch.stack(changes), found.strengths, rtol=0.05, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "mlp"])
+def test_directions_of_the_data_are_those_of_all_classes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the bundled digits, which lie class by class, by an encoder or by a search."""
+    monkeypatch.setattr("equipoise.sampling.directions.STEPS", 1)
+    _, labels = data_latents(players_of(name), seed=0)
+    assert labels.unique().tolist() == list(range(10))
 
 
 def test_names_of_directions() -> None:

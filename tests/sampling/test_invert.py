@@ -59,6 +59,18 @@ def test_every_distance_serves(name: str, loss: str) -> None:
     assert after.residues.mean() < before.residues.mean()
 
 
+@pytest.mark.parametrize("loss", ["l1", "l2", "features"])
+def test_a_latent_does_not_depend_on_the_pictures_beside_its_own(loss: str) -> None:
+    players = players_of("dcgan-autoencoder")
+    pictures = players.pictures(players.draw(2, "wanted", 1))
+    pictures[1] = 128  # of other features altogether
+    both, alone = (
+        Inverter(players, Search(steps=10, starts=2, loss=loss))([""] * len(part), part).latents
+        for part in (pictures, pictures[:1])
+    )
+    torch.testing.assert_close(both[:1], alone, rtol=0, atol=1e-4)
+
+
 def test_features_of_a_fixed_network_are_nearer_than_by_pixels_alone() -> None:
     """EfficientNet's own error of what is found, by an extractor that the search did not build."""
     pytest.importorskip("efficientnet_lite_pytorch")

@@ -55,7 +55,7 @@ def test_every_discriminator_scores_and_what_looks_real_is_less_odd(name: str) -
     pictures = torch.randint(0, 256, (5, *players.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     scores = score_pictures(players, pictures).scores
     theirs = players.discriminator(players.on_device(pictures)).score.double().numpy()
-    lower_is_real = players.run.config.objective.needs.score in {"energy", "loss"}
+    lower_is_real = players.run.config.objective_name in {"began", "ebgan"}
     np.testing.assert_allclose(scores, theirs if lower_is_real else -theirs, rtol=1e-5)
     scale = Scale.of(Scores(scores, np.ones(5)), energies=players.encodes)
     assert np.isfinite(scale.oddness(Scores(scores, np.ones(5)))).all()

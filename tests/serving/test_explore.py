@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -125,7 +126,7 @@ HOSTILE: dict[str, tuple[bytes, int]] = {
     "of damaged head": (b"\x89PNG\r\n\x1a\n" + b"\xff" * 100, 415),
     "jpeg of nothing": (b"\xff\xd8\xff\xe0" + b"\0" * 50, 415),
     "bomb": (bomb(5001, 5000), 413),
-    "bomb beyond Pillow": (bomb(60_000, 60_000), 415),
+    "bomb beyond Pillow": (bomb(60_000, 60_000), 413),
     "no pixels": (bomb(0, 5), 415),
 }
 
@@ -191,9 +192,21 @@ def test_distances_of_pictures_against_their_definition() -> None:
     assert distances(black, white).item() == pytest.approx(1)
 
 
-def test_data_that_have_gone_are_told(serve: Serve, trained: Path, tmp_path: Path) -> None:
-    import shutil
+def test_another_run_in_the_same_folder_has_its_own_training_images(
+    serve: Serve, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "began", tmp_path / "runs" / "began")
+    config = tmp_path / "runs" / "began" / "config.yaml"
+    client = serve(tmp_path / "runs")
+    path = f"runs/{client.id('began')}/real.png?count=1"
+    for resolution in (16, 8):
+        config.write_text(config.read_text().replace("resolution: 16", f"resolution: {resolution}"))
+        answer = client.until_done("GET", path)
+        assert Image.open(io.BytesIO(answer.content)).size == (resolution, resolution)
+        assert answer.headers["Cache-Control"] == "no-store"
 
+
+def test_data_that_have_gone_are_told(serve: Serve, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "began", tmp_path / "runs" / "began")
     config = tmp_path / "runs" / "began" / "config.yaml"
     config.write_text(config.read_text().replace("data: digits", "data: gone/"))

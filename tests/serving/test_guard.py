@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from starlette.datastructures import Headers
 
-from equipoise.serving.guard import COOKIE, HEADERS, Bucket, cookie_value, same
+from equipoise.serving.guard import HEADERS, Bucket, cookie_name, cookie_value, same
 from equipoise.serving.settings import Limits
 from serving.conftest import Client, serving
 
@@ -34,16 +35,26 @@ def test_every_answer_carries_the_headers(served: Client) -> None:
     assert served.get("runs").headers["Cache-Control"] == "no-store"
 
 
+def test_heads_are_those_of_the_answers(served: Client) -> None:
+    for path in ("/healthz", "/", "runs", f"runs/{served.id('began')}", "nothing", "live"):
+        head = served.request("HEAD", path)
+        assert head.content == b""
+        if path != "live":  # which never ends
+            whole = served.get(path)
+            assert (head.status_code, len(whole.content)) == (whole.status_code, int(head.headers["Content-Length"]))
+
+
 @pytest.mark.parametrize("path", ["runs", "live", "toys", "nothing", "/metrics", "/openapi.json"])
 def test_nothing_without_the_token(locked: Client, path: str) -> None:
+    cookie = cookie_name(Headers({"host": f"127.0.0.1:{locked.port}"}))
     wrong = [
         {},
         {"Authorization": "Bearer wrong"},
         {"Authorization": f"Basic {TOKEN}"},
         {"Authorization": f"Bearer {TOKEN[:-1]}"},
         {"Authorization": "Bearer \xff".encode("latin-1").decode("latin-1")},
-        {"Cookie": f"{COOKIE}={TOKEN}"},
-        {"Cookie": f"{COOKIE}="},
+        {"Cookie": f"{cookie}={TOKEN}"},
+        {"Cookie": f"{cookie}="},
         {"Cookie": ";;;=;" * 50},
     ]
     for headers in wrong:
@@ -66,7 +77,15 @@ def test_the_token_opens_and_so_does_the_cookie_of_a_login(locked: Client) -> No
         assert TOKEN not in cookie
         assert browser.get(locked.url("runs"), timeout=10).status_code == 200
         assert browser.get(locked.url("session"), timeout=10).json()["logged_in"]
-    assert locked.get("runs", headers={"Cookie": f"{COOKIE}={cookie_value(TOKEN + 'x')}"}).status_code == 401
+    name = cookie.partition("=")[0]
+    assert locked.get("runs", headers={"Cookie": f"{name}={cookie_value(TOKEN + 'x')}"}).status_code == 401
+
+
+@pytest.mark.parametrize("other", ['x={"k":1}', "x=a b", "na@me=1", "flag", "\xe9=1", "equipoise-1=of another port"])
+def test_cookies_of_other_programs_on_this_host_end_no_login(locked: Client, other: str) -> None:
+    own = f"equipoise-{locked.port}={cookie_value(TOKEN)}"
+    for cookies in (f"{other}; {own}", f"{own};{other}"):
+        assert locked.get("runs", headers={"Cookie": cookies}).status_code == 200
 
 
 def test_logins_that_fail_are_counted(locked: Client) -> None:
@@ -133,7 +152,7 @@ def test_a_form_of_another_site_changes_nothing(served: Client) -> None:
     headers = {"Host": "localhost:80", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert served.post("toys", {}, headers=headers).status_code == 403
     plain = served.request("POST", "toys", data='{"objective": "gan"}', headers={"Content-Type": "text/plain"})
-    assert plain.status_code == 422
+    assert plain.status_code == 415
 
 
 SECRET = "nobody may read this"
@@ -228,7 +247,10 @@ def test_more_connections_than_are_served_are_refused(trained: Path) -> None:
     with serving(trained, Limits(connections=4)) as client:
         idle = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(4)]
         time.sleep(0.2)
-        assert client.get("/healthz").status_code == 503
+        refused = client.get("/healthz")
+        assert refused.status_code == 503
+        assert "4 connections" in refused.json()["error"]
+        assert {"Retry-After", *HEADERS} <= refused.headers.keys()
         for each in idle:
             each.close()
 
@@ -252,6 +274,14 @@ def test_the_description_of_the_api(served: Client) -> None:
     paths = served.get("/openapi.json").json()["paths"]
     assert {"/api/v1/runs", "/api/v1/runs/{run_id}/generate", "/healthz"} <= paths.keys()
     assert json.dumps(paths).count("#/components/schemas") > 5
+
+
+def test_the_description_says_where_a_token_is_needed(served: Client, locked: Client) -> None:
+    assert "securitySchemes" not in served.get("/openapi.json").json()["components"]
+    found = locked.get("/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert found["components"]["securitySchemes"] == {"HTTPBearer": {"type": "http", "scheme": "bearer"}}
+    assert found["paths"]["/api/v1/runs"]["get"]["security"] == [{"HTTPBearer": []}]
+    assert "security" not in found["paths"]["/api/v1/login"]["post"]
 
 
 def test_figures_for_prometheus(served: Client) -> None:

@@ -144,3 +144,55 @@ def test_a_measure_may_be_called_as_anything(tmp_path: Path, runs: Path, serving
     page.locator(".charts", has_text="Convergence").first.wait_for()
     page.get_by_text("More curves").click()
     page.locator(".chart", has_text="Constructor").wait_for()
+
+
+def test_what_was_shown_and_is_not_any_more_is_said(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    folder = tmp_path / "runs"
+    for name in ("one", "two", "three", "four"):
+        shutil.copytree(runs / "first", folder / name)
+    Run.open(folder / "one").samples()[-1].write_bytes(b"no picture")
+    shutil.rmtree(folder / "two" / "samples")
+    one, two = (id_of(folder / name) for name in ("one", "two"))
+    opened = visit(f"{serving(folder).address}#live/{one}+{two}+0123456789ab")
+    page, said = opened.page, opened.page.locator(".watching > [role=status]")
+    opened.expected.append("404 (Not Found)")
+    page.get_by_text("It wrote no samples.").wait_for()
+    page.get_by_text("This picture cannot be read.").wait_for()
+    assert "A run of this address is not here" in said.inner_text()
+    page.get_by_label("three beside the others").check()
+    assert said.inner_text() == ""
+    page.get_by_label("four beside the others").check()
+    assert "3 runs at most are shown beside each other: one made room" in said.inner_text()
+    shutil.rmtree(folder / "three")
+    page.get_by_text("three: deleted, or renamed.").wait_for()
+    assert page.locator("article").count() == 2
+
+    page.goto(f"{page.url.split('#')[0]}#explore/{one}")
+    page.locator(".wall img").nth(23).wait_for()
+    options = "[...document.querySelector('.settings select').options].map(option => option.text.split(' ')[0]).join()"
+    assert page.evaluate(options) == "four,one,two"
+    shutil.copytree(runs / "first", folder / "five")
+    opened.until(f"{options} === 'four,one,two,five'")
+    shutil.rmtree(folder / "one")
+    page.get_by_text("one: deleted, or renamed. Choose another run.").wait_for()
+    assert page.evaluate(options) == "Choose,four,two,five"
+
+
+def test_a_run_low_in_a_long_list_is_shown_in_sight(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
+    folder = tmp_path / "runs"
+    Run.create(folder / "empty", small()).append("metrics.jsonl", {"images": 0, "k": 0.0})
+    for number in range(30):
+        shutil.copytree(runs / "toy", folder / f"run-{number}")
+    opened = visit(serving(folder).address, viewport={"width": 1400, "height": 700})
+    page = opened.page
+    page.locator("article").wait_for()
+    assert page.locator("aside li").count() == 31
+    places = (
+        "[...new Set([...document.querySelectorAll('aside li')].map(item => item.getBoundingClientRect().x))].length"
+    )
+    assert page.evaluate(places) == 1, "a run that is empty stands among the others"
+    choose(opened, "run-29")
+    page.get_by_role("heading", name="run-29").wait_for()
+    box = page.get_by_role("heading", name="run-29").bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] < 700

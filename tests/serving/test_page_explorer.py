@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,6 +121,8 @@ def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
     refused.wait_for()
     page.wait_for_timeout(1000)
     assert refused.is_visible()
+    assert page.inner_text(".found") == "", "nothing is said of another picture"
+    chooser.set_input_files({"name": "ramp.png", "mimeType": "image/png", "buffer": data.getvalue()})
 
     before = page.locator(".shown").get_attribute("src")
     page.get_by_role("button", name="Walk on from its latent").click()
@@ -127,6 +131,58 @@ def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
     page.get_by_role("button", name="Find them").click()
     page.locator(".nearest figure").nth(3).wait_for()
     assert "a real image is usually" in page.inner_text(".nearest")
+    page.get_by_label("Weights").select_option("false")
+    assert page.inner_text(".found") == page.inner_text(".nearest") == "", "nothing is said of other weights"
+
+
+def test_a_slow_server_is_asked_for_less(server: Server, visit: Open) -> None:
+    """And nothing is done with an image, or said of one, that is not there."""
+    page = (opened := visit(f"{server.address}#lab")).page
+    opened.expected += ["400 (Bad Request)", "413 (Request Entity Too Large)", "413 (Content Too Large)"]
+    refuse = lambda route: route.fulfill(status=400, json={"error": "not now"})  # noqa: E731
+    page.route("**/generate", refuse)
+    page.get_by_role("link", name="Explorer").click()
+    page.get_by_text("not now").wait_for()
+    page.keyboard.press("s")
+    for name in ("Save PNG", "Save latents", "Find them"):
+        assert page.get_by_role("button", name=name).is_disabled()
+    page.unroute("**/generate", refuse)
+
+    def slow(route: Any) -> None:
+        asked = route.request.post_data_json
+        if (asked.get("count") or len(asked.get("latents", ()))) > 10:
+            route.fulfill(status=413, json={"error": "too many", "most": 10})
+        else:
+            route.continue_()
+
+    page.route(re.compile("/generate$|/interpolate$"), slow)
+    page.reload()
+    page.locator(".wall img").nth(23).wait_for()
+    for name, sample in (("a", 0), ("b", 23)):
+        page.locator(".wall button").nth(sample).click()
+        page.keyboard.press(name)
+    page.locator(".strip img").nth(8).wait_for()
+    strip = page.locator(".strip img")
+    ends = [page.locator(f"[data-pin={name}]").get_attribute("src") for name in "ab"]
+    assert [strip.nth(0).get_attribute("src"), strip.nth(8).get_attribute("src")] == ends
+    assert "too many" not in page.inner_text("main")
+
+    find = page.get_by_role("button", name="Find them")
+    held: list[Any] = []
+    page.route("**/nearest", held.append, times=1)
+    find.click()
+    opened.until("document.querySelector('.nearest').textContent.includes('Looking')")
+    before = page.locator(".shown").get_attribute("src")
+    page.keyboard.press("n")
+    opened.until("before => document.querySelector('.shown').src !== before", before)
+    held[0].abort()
+    page.wait_for_timeout(300)
+    assert page.inner_text(".nearest") == "", "nothing is said of the image before"
+    find.click()
+    page.locator(".nearest figure").nth(3).wait_for()
+    assert page.locator(".nearest .this img").get_attribute("src") == page.locator(".shown").get_attribute("src")
+    page.get_by_role("button", name="Reset sliders").click()
+    assert page.inner_text(".nearest") == ""
 
 
 def test_the_lab_can_be_loaded_again_and_again(server: Server, visit: Open) -> None:
@@ -160,12 +216,22 @@ def test_toys_train_step_by_step_and_beside_each_other(server: Server, visit: Op
     page.get_by_role("button", name="Stop both").click()
     page.get_by_role("button", name="Run both").wait_for()
 
+    trainings = lambda: page.request.get(f"{server.address}metrics").text().split("\nequipoise_toys ")[1].split()[0]  # noqa: E731
+    before = trainings()
+    first.get_by_label("Objective").focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+    chosen = first.get_by_label("Objective").input_value()
+    opened.until("name => document.querySelector('.bench canvas').ariaLabel.includes(` of ${name} `)", chosen)
+    page.wait_for_timeout(500)
+    assert trainings() == before, "one that is not wanted any more is let go of"
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_readers_find_nothing_serious_and_nothing_sticks_out_on_a_phone(
     server: Server, visit: Open, scheme: str
 ) -> None:
-    opened = visit(server.address, color_scheme=scheme, viewport={"width": 390, "height": 800}, has_touch=True)
+    opened = visit(server.address, color_scheme=scheme, viewport={"width": 360, "height": 800}, has_touch=True)
     page = opened.page
     ready = {
         "live": ".chart .readout b",
@@ -177,7 +243,7 @@ def test_readers_find_nothing_serious_and_nothing_sticks_out_on_a_phone(
         page.goto(f"{server.address}#{view}")
         page.locator(ready[view]).first.wait_for()
         assert opened.serious() == [], view
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, view
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (max(int(part) for part in ground[4:-1].split(",")) < 64) == (scheme == "dark")
     page.get_by_role("button", name="Theme").click()  # light

@@ -81,6 +81,7 @@ def test_an_empty_folder_says_what_to_do_and_then_follows_the_training(
         latest = page.evaluate("Number(document.querySelector('.time input').max)")
         opened.until("latest => Number(document.querySelector('.time input').max) > latest", latest)
         assert slider.input_value() == "0", "whoever looks at the past is left there"
+        look_closer(opened)
         for measure in ("ℒ(x)", "ℒ(G(z))", "k", "M_global"):
             value = page.locator(".readout .key").filter(has_text=measure).first.inner_text()
             assert float(value.split()[-1].replace(",", "")) >= 0
@@ -91,6 +92,31 @@ def test_an_empty_folder_says_what_to_do_and_then_follows_the_training(
     equipoise.train(small(images=160), out=folder / "second", quiet=True)
     page.get_by_role("heading", name="second").wait_for()
     assert page.locator("article").count() == 1, "it follows the newest"
+
+
+def look_closer(opened: Visit) -> None:
+    """Drag over a curve: what is looked at stays, and what is read there, as more lines come."""
+    page, mouse = opened.page, opened.page.mouse
+    page.locator(".u-over").first.scroll_into_view_if_needed()
+    box = page.locator(".u-over").first.bounding_box()
+    assert box is not None
+    across = lambda share: (box["x"] + share * box["width"], box["y"] + box["height"] / 2)  # noqa: E731
+    mouse.move(*across(0.2))
+    mouse.down()
+    mouse.move(*across(0.5), steps=4)
+    mouse.up()
+    mouse.move(*across(0.9))
+    read = "document.querySelector('.readout small').textContent"
+    opened.until(f"{read}.includes('after')")
+    before, rows = page.evaluate(read), "document.querySelector('.run .state').textContent"
+    state = page.evaluate(rows)
+    opened.until(f"before => {rows} !== before", state)
+    page.wait_for_timeout(200)
+    assert page.evaluate(read) == before
+    mouse.move(*across(0.91))
+    mouse.move(*across(0.9))
+    page.wait_for_timeout(200)
+    assert page.evaluate(read) == before
 
 
 def test_two_runs_beside_each_other(server: Server, visit: Open) -> None:
@@ -113,6 +139,10 @@ def test_two_runs_beside_each_other(server: Server, visit: Open) -> None:
     page.reload()
     page.locator("article").nth(1).wait_for()
     assert page.url == address, "an address names what it shows"
+    page.set_viewport_size({"width": 360, "height": 700})
+    table.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1280, "height": 720})
     page.get_by_label("fast beside the others").uncheck()
     assert page.locator("article h2").all_inner_texts()[0].startswith("slow")
     assert page.locator("article").count() == 1

@@ -71,23 +71,23 @@ JSON = "application/json"
         (b'{"count":' * 50_000, JSON, "parsing the body"),
         (b"\xff\xfe", JSON, "JSON"),
         (b"{", JSON, "JSON"),
-        (b"", JSON, "required"),
-        (b"null", JSON, "required|dictionary"),
-        (b"[]", JSON, "dictionary"),
+        (b"", JSON, "the body is empty"),
+        (b"null", JSON, "the body is empty"),
+        (b"[]", JSON, "no JSON object"),
         (b'{"count": NaN}', JSON, "count: .*finite"),
         (b'{"count": 1e999}', JSON, "count: .*finite"),
         (b'{"count": ' + b"9" * 5000 + b"}", JSON, "body|JSON|count"),
         (b'{"count": 1, "labels": -1}', JSON, "^labels: .*greater than or equal to 0"),
         (b'{"count": 1, "latents": [[1e308]]}', JSON, "latents.0.0: .*less than"),
-        (b'{"count": 1}', "text/plain", "dictionary"),
-        (b"count=1", "application/x-www-form-urlencoded", "dictionary"),
+        (b'{"count": 1}', "text/plain", "Content-Type: application/json"),
+        (b"count=1", "application/x-www-form-urlencoded", "Content-Type: application/json"),
         (b"{}" + b" " * 600_000, JSON, "more than 524,288 bytes"),
     ],
 )
 def test_a_body_that_is_no_request_is_refused_in_a_sentence(strange: Client, body: bytes, kind: str, said: str) -> None:
     path = f"runs/{strange.id('began')}/generate"
     answer = strange.request("POST", path, data=body, headers={"Content-Type": kind})
-    assert answer.status_code in {400, 413, 422}
+    assert answer.status_code in {400, 413, 415, 422}
     message = answer.json()["error"]
     assert re.search(said, message), message
     assert "Value error" not in message

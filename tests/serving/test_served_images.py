@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def test_weights_and_checkpoints(served: Client) -> None:
     assert missing.status_code == 404
     assert "64" in missing.json()["error"]
     assert generate(served, "began", **asked, best=True).status_code == 404
+    both = generate(served, "began", **asked, best=True, at=64)
+    assert (both.status_code, "either at or best" in both.json()["error"]) == (422, True)
 
 
 def test_directions_move_latents(served: Client) -> None:
@@ -92,6 +95,11 @@ def test_the_way_between_two(served: Client) -> None:
     np.testing.assert_allclose(answer["latents"], wanted.numpy(), atol=1e-5)
     assert answer["labels"] == [4] * 5
     assert len(answer["images"]) == 5
+    asked = {"a": a, "b": b, "steps": 5, "label": 4, "first": 3}
+    part = served.post(f"runs/{served.id('nested/gan')}/interpolate", {**asked, "count": 1}).json()
+    assert part["latents"] == answer["latents"][3:4]
+    refused = served.post(f"runs/{served.id('nested/gan')}/interpolate", {**asked, "first": 5})
+    assert (refused.status_code, "5 steps" in refused.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -203,10 +211,38 @@ def test_more_than_is_made_in_a_second_is_refused_with_what_would_be(serve: Serv
     generate(client, "began", count=1)
     queue: ImageQueue = client.server.service.images
     (checkpoint,) = queue._speeds
-    queue._speeds[checkpoint] = 0.5  # seconds an image
+    queue._speeds[checkpoint] = 0.5, time.monotonic()  # seconds an image
     answer = client.post(f"runs/{client.id('began')}/generate", {"count": 64})
     assert answer.status_code == 413
-    assert "40 or fewer" in answer.json()["error"]
+    most = answer.json()["most"]
+    assert 40 <= most < 64  # more as the measurement grows old
+    assert f"{most} or fewer" in answer.json()["error"]
+
+
+def test_a_slow_spell_is_not_for_ever(serve: Serve, trained: Path) -> None:
+    """Neither where nothing more is asked for, nor where a few images show that it is over."""
+    client = serve(trained)
+    generate(client, "began", count=1)
+    queue: ImageQueue = client.server.service.images
+    (checkpoint,) = queue._speeds
+    slow = 20 / 10  # seconds an image: ten in the time there is
+    queue._speeds[checkpoint] = slow, time.monotonic() - 20
+    assert generate(client, "began", count=64).status_code == 200
+    queue._speeds[checkpoint] = slow, time.monotonic()
+    assert generate(client, "began", count=1).status_code == 200
+    assert generate(client, "began", count=64).status_code == 200
+
+
+def test_one_image_does_not_bring_the_time_of_many_into_disrepute(serve: Serve, trained: Path) -> None:
+    client = serve(trained)
+    generate(client, "began", count=1)
+    queue: ImageQueue = client.server.service.images
+    (checkpoint,) = queue._speeds
+    queue._speeds[checkpoint] = 0.01, time.monotonic()
+    queue._learn_speed(checkpoint, 1, 0.65)  # nearly all of it is what any pass takes
+    assert queue._speed(checkpoint) == pytest.approx(0.02, rel=0.1)
+    queue._learn_speed(checkpoint, 64, 64 * 0.5)
+    assert queue._speed(checkpoint) == pytest.approx(0.5, rel=0.1)
 
 
 def test_models_are_let_go_beyond_a_few(serve: Serve, trained: Path) -> None:

@@ -1,6 +1,8 @@
 """Axes of a study's figures, the figure of a setting that varies, and the sentences of many pairs."""
 
 import json
+import math
+from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -8,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
-from equipoise.studies.figures import against, captioned_png, scale_of
-from equipoise.studies.plan import Study
-from equipoise.studies.results import Pair, Results, compare_pairs
+from equipoise.studies.figures import against, captioned_png, intervals, scale_of
+from equipoise.studies.plan import STUDY, Study
+from equipoise.studies.report import write_report
+from equipoise.studies.results import Pair, Results, compare_pairs, summarise
 from equipoise.studies.statistics import Interval
-from equipoise.studies.trials import Cell, Outcome, all_trials, arm_config
+from equipoise.studies.trials import Cell, Outcome, all_trials, arm_config, write_outcome
 from equipoise.studies.words import pair_sentences
 
 
@@ -66,6 +70,26 @@ def test_scores_and_diversity_are_drawn_against_the_setting_that_varies(tmp_path
 )
 def test_no_such_figure_where_it_is_not_one_setting_of_numbers(vary: dict[str, list[Any]], tmp_path: Path) -> None:
     assert against(results(tmp_path, vary)) is None
+
+
+def test_a_failed_trial_leaves_its_arm_an_interval_that_can_be_drawn(tmp_path: Path) -> None:
+    some = replace(results(tmp_path, {}, seeds=5), metric="precision")
+    for number, (name, outcome) in enumerate(some.outcomes.items()):
+        failed = {"state": "failed", "final": {}} if number == 0 else {"final": {"precision": number / 10}}
+        some.outcomes[name] = replace(outcome, **failed)
+    summaries = [summary for arm in some.arms if (summary := summarise(some, arm))]
+    assert summaries[0].final.low == -math.inf
+    (axes,) = intervals(some, summaries).axes
+    assert all(np.isfinite(line.get_xdata()).all() for line in axes.lines)
+
+
+def test_a_study_of_nothing_but_failures_is_reported_with_their_reasons(tmp_path: Path) -> None:
+    none = results(tmp_path, {})
+    (tmp_path / STUDY).write_text(yaml.safe_dump(none.plan.to_dict()))
+    for name in none.outcomes:
+        write_outcome(tmp_path / name, Outcome(state="failed", message="no space left"))
+    write_report(tmp_path)
+    assert "no space left" in (tmp_path / "report.md").read_text()
 
 
 def test_of_many_pairs_those_that_an_arm_wins_by_every_trial_are_one_sentence(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_what_is_not_given_is_chosen_with_a_reason(suggestion: Suggestion, photo
     assert any("gamma 0.85: photographs" in sentence for sentence in suggestion.sentences)
     plain = json.loads(json.dumps(suggestion.to_dict()))
     assert plain["command"] == suggestion.command
+    dashed = replace(suggestion, config=config.with_changes(data="-photos"))
+    assert "--data=-photos" in dashed.command.split()  # else it would be taken for a flag
     assert TrainConfig.from_dict(plain["config"]) == config
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from equipoise.data import TOYS
-from equipoise.objectives import OBJECTIVES
+from equipoise.objectives import LSGAN, OBJECTIVES
 from equipoise.players import DiscriminatorOutput
 from equipoise.views.toy_scatter import SIDE, lattice, realness_score, scatter, toy_measures, toy_scatter
 
@@ -65,6 +65,8 @@ def test_energies_are_turned_over_and_the_mode_put_back() -> None:
     discriminator, points = Radius(), torch.tensor([[3.0, 4.0], [0.0, 1.0]])
     assert realness_score(discriminator, OBJECTIVES["wgan"]())(points).tolist() == [5, 1]
     assert realness_score(discriminator, OBJECTIVES["began"]())(points).tolist() == [-5, -1]
+    for relu in (True, False):  # a loss is low where data lie, whether it may be negative or not
+        assert realness_score(discriminator, LSGAN(relu=relu))(points).tolist() == [-5, -1]
     assert discriminator.training
 
 

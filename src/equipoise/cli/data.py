@@ -39,6 +39,8 @@ def inspect(
 ) -> int:
     """Statistics of a data set before training on it: sizes, channels, values, labels, duplicates, skipped files.
 
+    The exit code is 2 where no image can be read.
+
     Example: equipoise data inspect photos/ --out sheet.png --duplicates pairs.png
 
     Args:
@@ -64,7 +66,7 @@ def inspect(
         if pairs is not None:
             save_picture(duplicates, pairs)
         print(f"duplicates: {duplicates if pairs is not None else 'none'}")
-    return 0
+    return 0 if inspection.readable else 2
 
 
 def pack(

@@ -65,6 +65,8 @@ def export(
         push: Name on the Hugging Face Hub to push the folder to, with your own token (`hf auth login`, or HF_TOKEN).
         private: With --push, only you see a new model.
     """
+    if private and push is None:
+        raise UsageError("--private is for a model that is pushed: add --push OWNER/NAME, or leave it out")
     push_folder = None if push is None else _push_function(format, push)
     weights, models = dict[str, Any](ema=ema, best=best, at=at), dict[str, Any](batch=batch, fp16=fp16, int8=int8)
     done = write(

@@ -6,6 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
+from equipoise.errors import as_word
 from equipoise.exporting.import_weights import import_weights
 
 
@@ -34,5 +35,5 @@ def import_(weights: Positional[Path], map: str, out: Path) -> int:
     run = import_weights(weights, map, out)
     channels, height, width = run.load_checkpoint()[1]["shape"]
     print(f"run: {run.path}, {'colour' if channels == 3 else 'gray'} images of {width}x{height}")
-    print(f"try: equipoise sample {run.path} --out grid.png")
+    print(f"try: equipoise sample {as_word(run.path)} --out grid.png")
     return 0

@@ -39,10 +39,10 @@ def resume(
         force_changes: Go on although config.yaml was edited in what decides on training, such as the seed.
         quiet: Show no progress.
     """
-    status = read_status(run)
-    if status.state == "finished" and images is None:
-        print(f"{run} has seen all of its {status.images:,} images: --images trains on to more", file=sys.stderr)
-    print_paths(
-        resume_training(run, images=images, data=data, devices=devices, force_changes=force_changes, quiet=quiet)
-    )
+    finished = read_status(run).state == "finished" and images is None
+    done = resume_training(run, images=images, data=data, devices=devices, force_changes=force_changes, quiet=quiet)
+    if finished:
+        images_seen = read_status(run).images
+        print(f"{run} has seen all of its {images_seen:,} images: --images trains on to more", file=sys.stderr)
+    print_paths(done)
     return 0

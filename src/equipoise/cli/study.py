@@ -168,7 +168,7 @@ def _ranges(words: tuple[str, ...]) -> dict[str, tuple[float, float]]:
 def _print_paths(folder: Path) -> None:
     print(f"study:  {folder}")
     print(f"report: {folder / 'report.html'}")
-    for line in (folder / "report.md").read_text().splitlines()[2:]:
+    for line in (folder / "report.md").read_text(encoding="utf-8").splitlines()[2:]:
         if not line.startswith("- "):
             break
         print(f"  {line[2:]}")

@@ -11,7 +11,7 @@ from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig, read_yaml
 from equipoise.devices import is_first_process
-from equipoise.errors import UsageError, did_you_mean, quoted, reason
+from equipoise.errors import UsageError, as_word, did_you_mean, quoted, reason
 from equipoise.networks import NETWORKS
 from equipoise.reading import read_text
 from equipoise.runs.run import CONFIG, Run
@@ -28,8 +28,11 @@ usage: equipoise train OBJECTIVE [--preset NAME] [--config FILE] [--out FOLDER] 
 objectives and their presets:
 {objectives}
 
+networks, by --network NAME: {networks}
+
 A configuration file (any run's config.yaml) gives the settings; flags override it.
-`equipoise train began --help` lists every setting.
+`equipoise train began --help` lists every setting with its default, `equipoise train began --network NAME --help` those
+of other networks than the objective's own.
 """
 
 
@@ -45,7 +48,7 @@ def main(words: list[str]) -> int:
         raise UsageError("name an objective, or give --config: `equipoise train` lists the objectives")
     if objective is None and file is None:
         listing = "\n".join(f"  {name:14} {', '.join(presets)}" for name, presets in PRESETS.items())
-        print(HELP.format(objectives=listing), end="")
+        print(HELP.format(objectives=listing, networks=", ".join(NETWORKS)), end="")
         return 0
     if objective is not None:
         check_objective(objective)
@@ -179,7 +182,7 @@ def print_paths(run: Run) -> None:
     print(f"samples: {grids[-1] if grids else 'none yet'}", file=out)
     print(f"curves:  {run.path / 'curves.png'}", file=out)
     print(f"report:  {run.path / 'report.html'}", file=out)
-    print(f"more:    equipoise sample {run.path} --count 64 --out grid.png", file=out)
+    print(f"more:    equipoise sample {as_word(run.path)} --count 64 --out grid.png", file=out)
     if sentence := run.closing_score():
         print(f"score:   {sentence}", file=out)
     out.flush()

@@ -27,7 +27,8 @@ class DataSettings:
     """What is trained on, and how images are brought to one shape."""
 
     data: DataName = "digits"
-    """Training data: `digits`, a folder or zip of images, .npz, .npy, or a toy: ring8, grid25, swissroll."""
+    """Training data: `digits`, `faces`, a folder or zip of images, .npz, .npy, files of MNIST, CIFAR or CelebA,
+    Parquet, hf://owner/name, shards, or a toy: ring8, grid25, swissroll."""
     label: str | None = None
     """Column of labels where the data has several, as `Smiling` in CelebA; by default the usual one."""
     resolution: Resolution = 32

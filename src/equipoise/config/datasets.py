@@ -22,11 +22,16 @@ def open_dataset(
         place: where the data lie, for a run whose working directory may have been another; by default `config.data`.
 
     Raises:
-        UsageError: the weights were imported, and nobody knows what they were trained on.
+        UsageError: the weights were imported, and nobody knows what they were trained on; or the data have gone.
     """
     if config.data == UNKNOWN and place in (None, UNKNOWN):
         raise UsageError(
             "imported weights have no data of their own: evaluate them beside --reference; training cannot go on"
+        )
+    if place is not None and data.is_path(place) and data.place_of(place) is None:
+        raise UsageError(
+            f"the images of this run are no longer at {place}: bring them back, or say where they are now by "
+            "`equipoise resume RUN --data PLACE`"
         )
     return data.open_dataset(
         place or config.data,

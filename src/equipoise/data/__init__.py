@@ -19,7 +19,7 @@ from equipoise.data.feed import Feed, FeedBatch
 from equipoise.data.framing import Fit
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
-from equipoise.data.open import Dataset, Part, open_dataset, place_of
+from equipoise.data.open import Dataset, Part, is_path, open_dataset, place_of
 from equipoise.data.order import flips, indices
 from equipoise.data.packed.images import Images
 from equipoise.data.packed.pack import open_images, pack
@@ -58,6 +58,7 @@ __all__ = [
     "held_out",
     "indices",
     "inspect",
+    "is_path",
     "normalise",
     "open_dataset",
     "open_images",

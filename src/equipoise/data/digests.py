@@ -22,6 +22,11 @@ def content_digest(stored: Stored) -> int:
     return int.from_bytes(content.digest(), "little")
 
 
+def usable_partition(partition: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """The data's own mask (N,) of images to hold out; None where it leaves a side empty, as of one split alone."""
+    return partition if partition is not None and partition.any() and not partition.all() else None
+
+
 def held_out(digests: Digests, share: float) -> NDArray[np.bool_]:
     """Mask (N,) of about `share`, from 0 to 1, of the images, each chosen by its own digest (N,) alone.
 

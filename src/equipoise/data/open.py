@@ -79,10 +79,14 @@ def open_dataset(
     return Dataset(os.fspath(data), resolution, options, held_out, progress, test)
 
 
+def is_path(data: str) -> bool:
+    """Whether `find_source` takes `data` for a path, and not for a name, though a file of that name may lie here."""
+    return not (data in {*BUNDLED, *TOYS} or data.partition(":")[0] == FACES or data.startswith(HUB) or is_url(data))
+
+
 def place_of(data: str) -> str | None:
     """The absolute path of data that lie on this machine now; None for bundled data, URLs, and what is not there."""
-    # What `find_source` takes for a name is no path, though a file or folder of that name may lie here.
-    if data in {*BUNDLED, *TOYS} or data.partition(":")[0] == FACES or data.startswith(HUB) or is_url(data):
+    if not is_path(data):
         return None
     path = expand_home(data.rpartition("#")[0] or data)  # of tables, a split may be named behind a #
     try:

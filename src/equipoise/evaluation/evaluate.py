@@ -34,6 +34,7 @@ from equipoise.metrics import (
     required_statistics,
 )
 from equipoise.metrics.features import Extractor, load_extractor
+from equipoise.randomness import random_places
 from equipoise.runs.files import check_picture, save_picture
 from equipoise.runs.run import Run
 
@@ -249,7 +250,7 @@ def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: R
             samples=samples,
             reference=statistics["reference"],
             training=statistics.get("training"),
-            generator=_generator(sets),
+            generator=_generator(sets, request.seed),
             seed=request.seed,
         )
         for samples in draws
@@ -282,7 +283,7 @@ def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: R
     return Scores(figures, subject, protocol, (*notes, *caveats))
 
 
-def _generator(sets: ImageSets) -> Generator | None:
+def _generator(sets: ImageSets, seed: int) -> Generator | None:
     """The generator of the samples as metrics see it; None where none makes them."""
     generator, config = sets.samples.generator, sets.config
     if generator is None or config is None:
@@ -290,7 +291,8 @@ def _generator(sets: ImageSets) -> Generator | None:
     weight = next(generator.parameters())
 
     def real(count: int) -> Tensor:
-        images = torch.cat(list(sets.reference.read(range(min(count, sets.reference.count)))))
-        return normalise(images).to(weight.device, weight.dtype)
+        places = random_places(sets.reference.count, count, seed, "reconstructed").tolist()
+        images = [image for place in places for image in sets.reference.read(range(place, place + 1))]
+        return normalise(torch.cat(images)).to(weight.device, weight.dtype)
 
     return Generator(lambda z: cast(Tensor, generator(z).images), config.network.latent, config.prior, real)

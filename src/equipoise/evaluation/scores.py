@@ -18,7 +18,7 @@ from equipoise.runs.files import to_json, write_where_asked
 
 ALL_METRICS = METRICS | POINT_METRICS
 FORMER_NAMES = {"dinov2": "dinov2-vits14"}  # of extractors, in older files
-PROTOCOL = 2  # raise it when the same images would be scored differently
+PROTOCOL = 3  # raise it when the same images would be scored differently
 
 
 class _Part(BaseModel):
@@ -127,9 +127,7 @@ class Scores:
         except OSError as error:
             raise UsageError(f"cannot read {path}: {reason(error)}; give a file of scores") from error
         except ValueError as error:
-            raise UsageError(
-                f"{path} holds no scores: make them with `equipoise evaluate ... --json {path}`"
-            ) from error
+            raise UsageError(f"{path} holds no scores: make them with `equipoise evaluate RUN --json FILE`") from error
         values = {name: contents.__pydantic_extra__.get(name) for name in ALL_METRICS if name in contents.details}
         results = {name: {"value": value, **contents.details[name]} for name, value in values.items()}
         figures = {

@@ -6,6 +6,7 @@ After Meehan, Chaudhuri and Dasgupta (2020), arXiv:2004.05675, and Alaa et al. (
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,7 +96,8 @@ def memorisation(samples: Tensor, held_out: Tensor, *, tail: float = 0.05) -> Me
     require("memorisation", 1, len(samples))
     require("memorisation on held-out images", round(1 / tail), len(held_out))
     ordered = held_out.double().sort().values
-    threshold = ordered.quantile(tail)
+    # The rank tail (M + 1), below which a new image lies with a chance of `tail`, whatever M is (Weibull, 1939).
+    threshold = float(np.quantile(ordered.numpy(), tail, method="weibull"))
     below = torch.searchsorted(ordered, samples.double(), right=False)
     up_to = torch.searchsorted(ordered, samples.double(), right=True)  # their mean counts ties by half
     return Memorisation(

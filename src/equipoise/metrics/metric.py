@@ -44,7 +44,7 @@ class Generator:
         generate: latents (n, latent_size) to images (n, C, H, W) in [-1, 1], differentiably.
         latent_size: of its latents.
         prior: of its latents.
-        real: count to the first images of the reference, (count or fewer, C, H, W) in [-1, 1], on its device.
+        real: count to random images of the reference, (count or fewer, C, H, W) in [-1, 1], on its device.
     """
 
     generate: Callable[[Tensor], Tensor]

@@ -57,7 +57,7 @@ def minimum_reconstruction_error(
 
 
 def reconstruct(inputs: MetricInputs, *, images: int = IMAGES) -> MetricResult:
-    """Mean and deviation of the least errors of the first `images` images of the reference."""
+    """Mean and deviation of the least errors of `images` random images of the reference."""
     generator = present(inputs.generator)
     real = generator.real(images)
     errors = minimum_reconstruction_error(

@@ -6,7 +6,7 @@ have any size, and processes may each take a contiguous part: merged in order, t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from equipoise.errors import UsageError
 from equipoise.metrics.base import check_finite
 from equipoise.metrics.moments import Moments
 from equipoise.metrics.pyramid import patches, patches_per_image
-from equipoise.randomness import keyed_generator
+from equipoise.randomness import random_places
 
 Statistic = Literal["vectors", "moments", "probabilities", "patches", "pictures"]
 """Memory: K float32 an image, (K, K) float64 in all, T float32 an image, and two random samples of bounded size."""
@@ -174,7 +174,7 @@ def _batch_statistics(
 
     def chosen(purpose: str, limit: int) -> list[int]:
         """Indices in the batch of the images that are among `limit` random ones of the whole set."""
-        positions = _random_positions(purpose, total, limit, seed)
+        positions = random_places(total, limit, seed, purpose)
         inside = (positions >= first) & (positions < first + len(batch.images))
         return (positions[inside] - first).tolist()
 
@@ -194,9 +194,3 @@ def _batch_statistics(
         patches=cut,
         pictures=pictures,
     )
-
-
-@lru_cache(maxsize=2)  # every batch asks for the same positions of pictures and of patches
-def _random_positions(purpose: str, total: int, limit: int, seed: int) -> Tensor:
-    """`limit` of the positions 0 .. total - 1, in order."""
-    return torch.randperm(total, generator=keyed_generator(seed, purpose))[:limit].sort().values

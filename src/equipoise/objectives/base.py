@@ -176,6 +176,11 @@ class Objective(ABC):
         """Requirements on the networks; a class attribute where they do not depend on the hyper-parameters."""
 
     @property
+    def lower_is_real(self) -> bool:
+        """Whether the discriminator's score is lower for real images, as energies and losses are."""
+        return self.needs.score in {"energy", "loss"}
+
+    @property
     def convergence_measure(self) -> str | None:
         """Name of the measure that falls as training converges, or None."""
         return None

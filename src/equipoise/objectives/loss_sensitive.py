@@ -23,6 +23,8 @@ class LSGAN(Objective):
     margin proportional to the distance of the two. The defaults are those of the author's code.
     """
 
+    lower_is_real = True  # without the ReLU too
+
     recipe = {"prior": "uniform", "lr": 4e-4}  # noqa: RUF012
     published = {"prior": "uniform", "lr": 1e-4}  # noqa: RUF012
 

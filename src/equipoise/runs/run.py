@@ -18,7 +18,7 @@ from equipoise.config.changes import forbidden_changes
 from equipoise.config.train_config import TrainConfig, read_yaml_made_with, write_yaml
 from equipoise.data import place_of
 from equipoise.data.cache import sync
-from equipoise.errors import UsageError, reason
+from equipoise.errors import UsageError, as_word, reason
 from equipoise.reading import check_name, read_text
 from equipoise.runs import checkpoint, files, jsonl
 from equipoise.runs.checkpoint import CheckpointError
@@ -274,7 +274,8 @@ class Run:
 def _refuse_existing(path: Path) -> None:
     """Raise UsageError if there is a run, or anything but what a run that was killed at its very beginning leaves."""
     if (path / CONFIG).exists():
-        raise UsageError(f"{path} already holds a run: go on with `equipoise resume {path}`, or choose another --out")
+        way = f"go on with `equipoise resume {as_word(path)}`"
+        raise UsageError(f"{path} already holds a run: {way}, or choose another --out")
     leftover = rf"{re.escape(LOCK)}|\.{re.escape(CONFIG)}\..*\.tmp"
     if path.exists() and not (path.is_dir() and all(re.fullmatch(leftover, file.name) for file in path.iterdir())):
         raise UsageError(f"{path} already exists and is not empty: choose another --out")

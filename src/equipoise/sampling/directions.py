@@ -14,6 +14,7 @@ from equipoise.devices import Device
 from equipoise.errors import UsageError, quoted
 from equipoise.isolation import isolated
 from equipoise.latents.principal import Directions, jacobian_directions, principal_directions
+from equipoise.randomness import random_places
 from equipoise.runs.run import Run
 from equipoise.sampling.invert import Inverter, Search
 from equipoise.sampling.players import TrainedPlayers, open_players
@@ -94,8 +95,8 @@ def data_latents(players: TrainedPlayers, seed: int, classes: tuple[int, ...] = 
         if not len(members):
             known = f"classes 0 to {images.classes - 1}"
             raise UsageError(f"{run.config.data} has {known}, and no images of {label} to train on: choose others")
-        chosen += members[: count // 2].tolist()
-    places = np.array(chosen) if classes else np.arange(min(count, len(images)))
+        chosen += members[random_places(len(members), count // 2, seed, f"class {label}")].tolist()
+    places = np.array(chosen) if classes else random_places(len(images), count, seed, "directions").numpy()
     inverter = Inverter(players, Search(fast=players.encodes, steps=STEPS, starts=1, seed=seed))
     pictures = images.batch(places)
     return inverter([""] * len(pictures), pictures).latents, torch.from_numpy(labels[places])

@@ -223,7 +223,7 @@ def _loss(players: TrainedPlayers, name: str) -> Loss:
     def loss(images: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = features(targets)
-        error = (features(images) - wanted).abs().mean(dim=1) / wanted.abs().mean().clamp_min(1e-30)
+        error = (features(images) - wanted).abs().mean(dim=1) / wanted.abs().mean(dim=1).clamp_min(1e-30)
         return absolute_error(images, targets) + FEATURES * error
 
     return loss

@@ -25,6 +25,7 @@ from equipoise.devices import Device
 from equipoise.errors import UsageError
 from equipoise.isolation import isolated
 from equipoise.networks.players import EnergyDiscriminator
+from equipoise.randomness import random_places
 from equipoise.runs.run import Run
 from equipoise.sampling.pictures import Given, PictureReader, Pictures
 from equipoise.sampling.players import TrainedPlayers, open_players
@@ -147,7 +148,7 @@ class Scores(NamedTuple):
 @torch.no_grad()
 def score_pictures(players: TrainedPlayers, pictures: Tensor) -> Scores:
     """Scores of pictures (N, C, H, W) uint8 by a discriminator of any kind."""
-    lower_is_real = players.run.config.objective.needs.score in {"energy", "loss"}
+    lower_is_real = players.run.config.objective.lower_is_real
     discriminator = players.discriminator
     power = discriminator.energy_map if isinstance(discriminator, EnergyDiscriminator) else torch.abs
     scores, contrasts = [], []
@@ -215,7 +216,7 @@ def _scale_of_data(players: TrainedPlayers, parts: Iterator[Pictures]) -> tuple[
     first: list[Pictures] = []
     try:
         images = open_dataset(players.run.config, place=players.run.place).split("train")
-        pictures = images.batch(np.arange(min(REFERENCE, len(images))))
+        pictures = images.batch(random_places(len(images), REFERENCE, 0, "scale of scores"))
     except UsageError:
         while sum(map(len, first)) < REFERENCE and (part := next(parts, None)) is not None:
             first.append(part)

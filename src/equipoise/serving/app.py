@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -46,8 +48,11 @@ def make_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for module in (runs, live, images, explore, toys, train, session):
-        app.include_router(module.router, prefix=API, responses=ERRORS)
+    # The Guard asks for the token: here it is for the description alone.
+    protected = [] if settings.token is None else [Security(HTTPBearer(auto_error=False))]
+    for module in (runs, live, images, explore, toys, train):
+        app.include_router(module.router, prefix=API, responses=ERRORS, dependencies=protected)
+    app.include_router(session.router, prefix=API, responses=ERRORS)
     _add_handlers(app)
     _add_signs_of_life(app)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
@@ -66,7 +71,7 @@ ERRORS: Responses = {
         404: "There is no such thing",
         408: "It came too slowly",
         409: "It does not go with what is already so",
-        413: "It is too large, or too much at once",
+        413: "It is too large, or too much at once: then `most` says how many images are not",
         415: "It is of another kind",
         422: "A value is missing, or out of range",
         429: "Too many requests",
@@ -89,6 +94,8 @@ def _add_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return Refusal(422, one_line(f"the body is no JSON: {first['ctx']['error']}", MOST_SHOWN)).response()
+        if first["loc"] == ("body",):
+            return _unfit_body(first).response()
         # Besides fields, `loc` names alternatives of a union, such as `constrained-int`, which mean nothing to anybody.
         place = ".".join(part for part in map(str, first["loc"][1:]) if "-" not in part)
         problem = str(first["msg"]).removeprefix("Value error, ")
@@ -103,6 +110,15 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> JSONResponse:
         return Refusal(500, f"the server failed ({type(error).__name__}): see what it printed").response()
+
+
+def _unfit_body(error: dict[str, Any]) -> Refusal:
+    """The refusal of a body that holds no fields at all."""
+    if error["type"] == "missing":
+        return Refusal(422, "the body is empty: send JSON")
+    if isinstance(error["input"], bytes):  # which nobody said is JSON
+        return Refusal(415, "the body is not said to be JSON: send it with Content-Type: application/json")
+    return Refusal(422, 'the body is no JSON object: send one, such as {"count": 1}')
 
 
 def _add_signs_of_life(app: FastAPI) -> None:

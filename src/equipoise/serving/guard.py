@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import time
 from collections import OrderedDict
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,7 +17,6 @@ from equipoise.serving.refusal import Refusal, busy
 from equipoise.serving.settings import Limits, Settings
 from equipoise.serving.telemetry import Telemetry
 
-COOKIE = "equipoise"
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 CLIENTS = 1024  # whose rates are remembered
 UPLOADS = 4  # that are read at once
@@ -43,10 +42,12 @@ class Guard:
         app: the application.
         settings: of the server.
         telemetry: counts what is answered.
+        connections: how many are open.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry, connections: Callable[[], int]) -> None:
         self.app, self.limits, self.token, self.telemetry = app, settings.limits, settings.token, telemetry
+        self.connections = connections
         self.names = LOCAL | {name.lower() for name in settings.names}
         if settings.token is not None:  # else the server is for this machine alone
             name = socket.gethostname().lower()
@@ -60,7 +61,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # there are no web sockets here
-        started, status = time.monotonic(), 0
+        head, started, status = scope["method"] == "HEAD", time.monotonic(), 0
+        scope = {**scope, "method": "GET"} if head else scope  # answered alike, but for the body
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -71,7 +73,11 @@ class Guard:
                     headers[name] = value
                 # The page's files are asked for anew, and not sent again where they are the same.
                 headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith("/api/") else "no-cache")
-            await send(message)
+            if not head:
+                await send(message)
+            elif message["type"] == "http.response.start":  # the end comes with it, of a stream too
+                await send(message)
+                await send({"type": "http.response.body"})
 
         try:
             self._check(scope, Headers(scope=scope))
@@ -87,6 +93,8 @@ class Guard:
         Raises:
             Refusal: it is refused.
         """
+        if self.connections() > self.limits.connections:
+            raise busy(f"{self.limits.connections} connections are open, and no more are served", 1)
         client = (scope.get("client") or ("", 0))[0]
         wait = self._bucket(client).take()
         if wait > 0:
@@ -197,7 +205,9 @@ def is_let_in(headers: Headers, token: str | None) -> bool:
     kind, _, given = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and same(given.strip(), token):
         return True
-    return same(_cookie_of(headers), cookie_value(token))
+    # By hand: SimpleCookie stops reading at the first odd one, and any program on this host may have set that.
+    cookies = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
+    return any(name == cookie_name(headers) and same(value, cookie_value(token)) for name, _, value in cookies)
 
 
 def same(given: str, wanted: str) -> bool:
@@ -205,14 +215,12 @@ def same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
 
 
+def cookie_name(headers: Headers) -> str:
+    """What the cookie of a login is called: by the port, as a browser sends all of a host's cookies to each of them."""
+    port = headers.get("host", "").rpartition(":")[2]
+    return f"equipoise-{port}" if port.isdecimal() else "equipoise"
+
+
 def cookie_value(token: str) -> str:
     """What a browser keeps after a login instead of the token itself."""
     return hmac.new(token.encode(), b"a session of equipoise serve", hashlib.sha256).hexdigest()
-
-
-def _cookie_of(headers: Headers) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -16,7 +17,7 @@ from equipoise.serving.refusal import Refusal, busy
 from equipoise.serving.settings import Limits
 
 BLOCK = 64  # images of one pass
-WEIGHT = 0.3  # of the newest measurement in the time an image takes
+FADING_SECONDS = 5.0  # in which the time an image takes, as it was measured, halves
 SPEEDS = 256  # checkpoints whose speed is remembered
 
 
@@ -45,7 +46,7 @@ class ImageQueue:
         self._jobs: deque[Job] = deque()
         self._waiting = threading.Condition()
         self._busy_until = 0.0  # expected end of the pass that is being made
-        self._speeds: OrderedDict[Checkpoint, float] = OrderedDict()  # seconds an image
+        self._speeds: OrderedDict[Checkpoint, tuple[float, float]] = OrderedDict()  # seconds an image, and when
         self._ending = False
         self._thread = threading.Thread(target=self._work, name="equipoise-images")
         self._thread.start()
@@ -55,8 +56,7 @@ class ImageQueue:
 
     def most_at_once(self, checkpoint: Checkpoint) -> int:
         """Images of one request that this machine makes in time, as far as it is known yet."""
-        seconds = self._speeds.get(checkpoint, 0.0)
-        return max(1, min(self.limits.images, int(self.limits.answer_seconds / max(seconds, 1e-9))))
+        return max(1, min(self.limits.images, int(self.limits.answer_seconds / max(self._speed(checkpoint), 1e-9))))
 
     async def images(self, model: Model, latents: Tensor, labels: Tensor) -> Tensor:
         """Images (N, C, H, W) uint8 of latents (N, latent) and classes (N,).
@@ -66,7 +66,8 @@ class ImageQueue:
         """
         most, allowed = self.most_at_once(model.checkpoint), self.limits.answer_seconds
         if len(latents) > most:
-            raise Refusal(413, f"{len(latents)} images of this run take too long here: ask for {most} or fewer at once")
+            what = f"{len(latents)} images of this run take too long here: ask for {most} or fewer at once"
+            raise Refusal(413, what, most=most)
         loop = asyncio.get_running_loop()
         job = Job(model, latents, labels, loop.create_future(), loop)
         with self._waiting:
@@ -88,7 +89,7 @@ class ImageQueue:
 
     def _expected_wait(self) -> float:
         """Seconds until all that waits now is made."""
-        queued = sum(len(job.latents) * self._speeds.get(job.model.checkpoint, 0.0) for job in self._jobs)
+        queued = sum(len(job.latents) * self._speed(job.model.checkpoint) for job in self._jobs)
         return queued + max(0.0, self._busy_until - time.monotonic())
 
     def _work(self) -> None:
@@ -117,7 +118,7 @@ class ImageQueue:
                 else:
                     others.append(job)
             self._jobs.extendleft(reversed(others))
-            self._busy_until = time.monotonic() + count * self._speeds.get(first.model.checkpoint, 0.0)
+            self._busy_until = time.monotonic() + count * self._speed(first.model.checkpoint)
             return chosen
 
     def _make(self, jobs: list[Job]) -> None:
@@ -129,24 +130,29 @@ class ImageQueue:
         except Exception as error:  # one request's fault must not end the thread that serves all
             parts = [error] * len(jobs)
         else:
-            self._learn_speed(model.checkpoint, (time.monotonic() - start) / sum(counts))
+            self._learn_speed(model.checkpoint, sum(counts), time.monotonic() - start)
             self.images_made += sum(counts)
             self.passes += 1
         for job, part in zip(jobs, parts, strict=True):
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 job.loop.call_soon_threadsafe(_deliver, job.done, part)
 
-    def _learn_speed(self, checkpoint: Checkpoint, seconds: float) -> None:
-        before = self._speeds.get(checkpoint)
-        # The first pass warms up as well, and says too little.
-        self._speeds[checkpoint] = 0.0 if before is None else seconds if not before else _mixed(before, seconds)
+    def _speed(self, checkpoint: Checkpoint) -> float:
+        """Seconds an image takes, as far as it is known; less as time goes by, so that a slow spell is not for ever."""
+        seconds, then = self._speeds.get(checkpoint, (0.0, 0.0))
+        return seconds * math.exp2((then - time.monotonic()) / FADING_SECONDS)
+
+    def _learn_speed(self, checkpoint: Checkpoint, count: int, seconds: float) -> None:
+        """Learn of a pass of `count` images."""
+        known, image = self._speed(checkpoint), seconds / count
+        if checkpoint not in self._speeds:
+            image = 0.0  # the first pass warms up as well, and says too little
+        elif known and image > known:  # a small pass says little: most of its time is what any pass takes
+            image = known + (image - known) * count / BLOCK
+        self._speeds[checkpoint] = image, time.monotonic()
         self._speeds.move_to_end(checkpoint)
         while len(self._speeds) > SPEEDS:
             self._speeds.popitem(last=False)
-
-
-def _mixed(before: float, now: float) -> float:
-    return (1 - WEIGHT) * before + WEIGHT * now
 
 
 def _deliver(done: "asyncio.Future[Tensor]", part: Tensor | Exception) -> None:

@@ -42,8 +42,10 @@ def find_checkpoint(run: Run, at: int | None, *, best: bool, ema: bool) -> Check
     """The checkpoint after `at` images, the best or the newest.
 
     Raises:
-        Refusal: there is none.
+        Refusal: there is none, or two are asked for.
     """
+    if best and at is not None:
+        raise Refusal(422, "give either at or best: which checkpoint is meant?")
     files = [file] if best and (file := run.best_checkpoint()) else [] if best else run.checkpoints()
     chosen = [file for file in files if at is None or images_of(file) == at]
     if not chosen:

@@ -12,16 +12,17 @@ class Refusal(Exception):  # noqa: N818
         status: of HTTP.
         message: one sentence that says what to do.
         retry_after: seconds after which to try again, or None where that would not help.
+        facts: that programs need beside the sentence.
     """
 
-    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, status: int, message: str, retry_after: float | None = None, **facts: int) -> None:
         super().__init__(message)
-        self.status, self.message, self.retry_after = status, message, retry_after
+        self.status, self.message, self.retry_after, self.facts = status, message, retry_after, facts
 
     def response(self) -> JSONResponse:
         """The refusal as an answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
-        return JSONResponse({"error": self.message}, self.status, headers)
+        return JSONResponse({"error": self.message, **self.facts}, self.status, headers)
 
 
 def busy(what: str, retry_after: float) -> Refusal:

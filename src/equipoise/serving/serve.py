@@ -67,7 +67,8 @@ def make_server(settings: Settings, *, access_log: bool = False) -> Server:
     app, limits = make_app(settings), settings.limits
     service: Service = app.state.service
     config = uvicorn.Config(
-        Guard(app, settings, service.telemetry),  # outside of all that answers, the application's own failures too
+        # Outside of all that answers, the application's own failures too.
+        Guard(app, settings, service.telemetry, lambda: len(server.server_state.connections)),
         http=bounded_protocol(limits),
         ws="none",
         lifespan="on",
@@ -75,12 +76,12 @@ def make_server(settings: Settings, *, access_log: bool = False) -> Server:
         access_log=access_log,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.connections,
         timeout_keep_alive=int(limits.request_seconds),
         timeout_graceful_shutdown=int(limits.shutdown_seconds),
         h11_max_incomplete_event_size=2**15,
     )
-    return Server(config, service)
+    server = Server(config, service)
+    return server
 
 
 @checked

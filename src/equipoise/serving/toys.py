@@ -37,6 +37,7 @@ DIGITS = 4  # of coordinates and heights
 HEIGHTS = {
     "energy": "the negative energy that D gives a place: high where data lie",
     "loss": "the negative loss that D gives a place: high where data lie",
+    "score": "D's score of a place: the higher, the more real it looks",
 }
 
 
@@ -84,7 +85,8 @@ class ToySession:
         """Where the training stands: points of both kinds, D's landscape, measures."""
         points = generate(self.train_state.ema.eval(), self.config, self.latents).flatten(1)
         score = realness_score(self.train_state.players.discriminator, self.config.objective)
-        extent, needs = self.toy.extent, self.config.objective.needs
+        extent, objective = self.toy.extent, self.config.objective
+        kind = "energy" if objective.needs.score == "energy" else "loss" if objective.lower_is_real else "score"
         heights = score(lattice(extent, ACROSS)).view(ACROSS, ACROSS)
         return {
             "images": self.train_state.images,
@@ -97,7 +99,7 @@ class ToySession:
                 "grid": _rounded(heights.tolist()),
                 "extent": [-extent, extent, -extent, extent],
                 "higher_is_real": True,
-                "meaning": HEIGHTS.get(needs.score, "D's score of a place: the higher, the more real it looks"),
+                "meaning": HEIGHTS[kind],
             },
             "metrics": {**toy_measures(self.toy, points), **self.measures},
         }

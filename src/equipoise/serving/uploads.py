@@ -24,10 +24,13 @@ def read_picture(data: bytes, run: Run, channels: int, most_pixels: int) -> Tens
     """
     if not data.startswith(SIGNS):
         raise Refusal(415, "that is no PNG, JPEG or WebP: send a picture of one of these kinds")
+    too_large = Refusal(413, f"the picture has more than {most_pixels:,} pixels: send a smaller one")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:  # reads the head alone
             width, height = image.size
             moves = bool(getattr(image, "is_animated", False))
+    except Image.DecompressionBombError as error:
+        raise too_large from error
     except UnidentifiedImageError as error:  # whose message is of our buffer
         raise Refusal(415, "the picture cannot be read: send another") from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow
@@ -35,7 +38,7 @@ def read_picture(data: bytes, run: Run, channels: int, most_pixels: int) -> Tens
     if moves:
         raise Refusal(415, "the picture moves: send one that does not")
     if width * height > most_pixels:
-        raise Refusal(413, f"the picture has {width}x{height} pixels: send one of {most_pixels:,} at most")
+        raise too_large
     framing = picture_framing(run.config, channels, run.place)
     try:
         prepared = prepare(lambda: data, framing)

@@ -68,8 +68,8 @@ def intervals(results: Results, summaries: Sequence[Summary]) -> "Figure":
         axes.plot(dots, np.full(len(dots), y), "o", ms=4, alpha=0.35, mew=0, color=style["color"])
         for interval, shift, face in ((each.final, 0.0, style["color"]), (each.best, -0.28, "white")):
             if math.isfinite(interval.value):
-                high = interval.high if math.isfinite(interval.high) else max(scored)
-                axes.plot([interval.low, high], [y + shift] * 2, color=style["color"], lw=2, solid_capstyle="butt")
+                ends = np.clip([interval.low, interval.high], min(scored), max(scored))  # a failed trial's is infinite
+                axes.plot(ends, [y + shift] * 2, color=style["color"], lw=2, solid_capstyle="butt")
                 axes.plot(interval.value, y + shift, "D", ms=6, mec=style["color"], mfc=face)
     axes.set_yticks([len(summaries) - index for index in range(len(summaries))], [each.arm for each in summaries])
     axes.set_ylim(0.4, len(summaries) + 0.6)
@@ -135,11 +135,13 @@ def probabilities(pairs: Sequence[Pair]) -> "Figure":
     return figure
 
 
-def profiles(results: Results) -> "Figure":
-    """Share of the trials of each arm at least as good as a score."""
-    figure, (axes,) = _panels(1, 3.6)
+def profiles(results: Results) -> "Figure | None":
+    """Share of the trials of each arm at least as good as a score; None where no trial has one."""
     every = np.concatenate([row for arm in results.comparable for row in results.scaled(arm)])
     finite = every[np.isfinite(every)]
+    if not len(finite):
+        return None
+    figure, (axes,) = _panels(1, 3.6)
     low, high = finite.min(), finite.max()
     scale = scale_of([low, high])
     thresholds = np.geomspace(low, high, 120) if scale == "log" else np.linspace(low, high, 120)
@@ -175,6 +177,8 @@ def curves(results: Results, data: str) -> "Figure | None":
             if len(results.arms) <= len(PALETTE):
                 low, high = [each.low for each in spread], [each.high for each in spread]
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.14, lw=0)
+    if not drawn:
+        return None
     for axes, label in zip(panels, ("images seen", "seconds of a core"), strict=True):
         axes.set_xlabel(label)
         lowest, highest = axes.dataLim.intervaly
@@ -182,7 +186,7 @@ def curves(results: Results, data: str) -> "Figure | None":
     panels[0].xaxis.set_major_formatter(EngFormatter(sep=""))
     panels[0].set_ylabel("KID while training" if name == "kid" else "share of points in modes")
     _legend(panels[0], len(results.arms))
-    return figure if drawn else None
+    return figure
 
 
 def logged(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.config.messages import construct
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, as_word
 from equipoise.runs.files import to_json, write_atomically, writing
 from equipoise.studies import figures
 from equipoise.studies.found import read_searches
@@ -38,7 +38,7 @@ def write_report(folder: Path, baseline: str | None = None) -> Path:
     """
     results, search = open_results(folder, baseline)
     if not results.outcomes:
-        raise UsageError(f"no trial of {folder} has an outcome yet: go on with `equipoise study {folder}`")
+        raise UsageError(f"no trial of {folder} has an outcome yet: go on with `equipoise study {as_word(folder)}`")
     summaries = [summary for arm in results.arms if (summary := summarise(results, arm))]
     pairs = compare_pairs(results)
     pictures = _pictures(results, summaries, pairs) | search.pictures()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, as_word
 from equipoise.evaluation.scores import ALL_METRICS, difference
 from equipoise.runs.run import CONFIG, Run
 from equipoise.studies.plan import Study
@@ -101,7 +101,7 @@ def read_results(folder: Path, plan: Study, metric: str, trials: Sequence[Trial]
             if text := difference(found[first.name].protocol, found[trial.name].protocol):
                 raise UsageError(
                     f"{first.name} and {trial.name} cannot be compared, they differ in {text}: delete the .json beside "
-                    f"one of them, and go on with `equipoise study {folder}`"
+                    f"one of them, and go on with `equipoise study {as_word(folder)}`"
                 )
     made_with: list[Mapping[str, str]] = []
     for trial in trials:

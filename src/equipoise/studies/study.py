@@ -12,7 +12,7 @@ from equipoise.config.numbers import ProcessCount
 from equipoise.config.train_config import TrainConfig
 from equipoise.data.cache import remove_leftovers
 from equipoise.devices import make_launcher
-from equipoise.errors import StudyInterrupted, UsageError
+from equipoise.errors import StudyInterrupted, UsageError, as_word, reason
 from equipoise.evaluation.features import extractor_name
 from equipoise.metrics import check_metrics
 from equipoise.metrics.features import load_extractor
@@ -85,7 +85,7 @@ def study(
 
 def _writing(folder: Path) -> AbstractContextManager[None]:
     """`writing` into a study, with which another command goes on than with a run."""
-    return writing(folder, then=f"go on with `equipoise study {folder}`")
+    return writing(folder, then=f"go on with `equipoise study {as_word(folder)}`")
 
 
 def _located(plan: Study | Path | str, out: Path | str | None) -> tuple[Study, Path]:
@@ -172,8 +172,11 @@ def _claim(plan: Study, folder: Path) -> None:
         check_same(read_study(file), plan, folder)
     elif folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
         raise UsageError(f"{folder} is there and holds no study: choose another --out")
-    with _writing(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {folder}: {reason(error)}; choose another --out") from error
+    with _writing(folder):
         for part in (folder, folder / FIGURES, folder / TRIALS):
             remove_leftovers(part)
         write_atomically(file, plan.to_yaml().encode())

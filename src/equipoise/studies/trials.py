@@ -13,7 +13,7 @@ from equipoise.config.changes import flat, with_settings
 from equipoise.config.defaults import network_for
 from equipoise.config.presets import PRESETS, default_preset
 from equipoise.config.train_config import TrainConfig
-from equipoise.errors import UsageError, did_you_mean, quoted
+from equipoise.errors import UsageError, as_word, did_you_mean, quoted
 from equipoise.metrics import METRICS, POINT_METRICS
 from equipoise.networks import NETWORKS
 from equipoise.reading import parse_json, read_bytes
@@ -279,7 +279,7 @@ def read_lengths(plan: Study, folder: Path) -> dict[str, dict[str, int]]:
 
 def command_of(folder: Path) -> str:
     """The command that makes the run in `folder` again."""
-    return f"equipoise train --config {folder / 'config.yaml'} --out {folder.name}-again"
+    return f"equipoise train --config {as_word(folder / 'config.yaml')} --out {as_word(folder.name + '-again')}"
 
 
 def check_slugs(names: Mapping[str, Any] | tuple[str, ...], what: str) -> None:

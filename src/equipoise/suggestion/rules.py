@@ -171,9 +171,11 @@ def require_enough(facts: Facts) -> None:
         UsageError: there are fewer than TOO_FEW.
     """
     if facts.count is not None and facts.count < TOO_FEW:
+        batch = facts.count // 4  # which leaves enough for it beside those held out
+        all_the_same = f", or train all the same with --preset default --batch {batch}" if batch > 1 else ""
         raise UsageError(
             f"{facts.name} has {facts.count} image{'' if facts.count == 1 else 's'}, of which a GAN learns nothing but "
-            f"copies: bring {TOO_FEW} or more, better {FEW:,}, or train all the same with --preset default"
+            f"copies: bring {TOO_FEW} or more, better {FEW:,}{all_the_same}"
         )
 
 

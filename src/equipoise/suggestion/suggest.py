@@ -98,6 +98,8 @@ class Suggestion:
             told = path == "data" or path in CHOSEN or {path, path.rpartition(".")[2]} & self.given
             if told and isinstance(value, bool):
                 words.append(f"--{'' if value else 'no-'}{flag}")
+            elif told and str(value).startswith("-"):  # else taken for a flag
+                words.append(f"--{flag}={value}")
             elif told and value is not None and flag != "name":
                 words += [f"--{flag}", *map(str, value if isinstance(value, list | tuple) else [value])]
         return shlex.join(words)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from equipoise.errors import as_word
+
 SECONDS = 10.0  # of training after which it is known
 SHARED = 0.5  # of a core that a thread may share with others
 
@@ -49,7 +51,7 @@ def advice(run: Path, busy_cores: float, threads: int, cores: int) -> str | None
     fewer = max(1, int(free + SHARED))
     return (
         f"other programs keep {busy_cores:.1f} of {cores} cores busy, where {threads} threads, as they wait for one "
-        f"another, can be far slower than {fewer}: Ctrl-C, then OMP_NUM_THREADS={fewer} equipoise resume {run}"
+        f"another, can be far slower than {fewer}: Ctrl-C, then OMP_NUM_THREADS={fewer} equipoise resume {as_word(run)}"
     )
 
 

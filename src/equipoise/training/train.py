@@ -14,7 +14,7 @@ from equipoise.config.numbers import Count, ProcessCount
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
 from equipoise.devices import SingleProcess, is_first_process, is_out_of_memory, make_launcher, memory_of
-from equipoise.errors import Diverged, Interrupted, UsageError
+from equipoise.errors import Diverged, Interrupted, UsageError, as_word
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
 from equipoise.players import Players
@@ -136,7 +136,7 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
         raise UsageError(
             f"the run at {out} was made with another {different[0]} "
             f"({existing[different[0]]}, not {wanted[different[0]]}): "
-            f"go on with `equipoise resume {out}`, or choose another --out"
+            f"go on with `equipoise resume {as_word(out)}`, or choose another --out"
         )
     return resume(out, quiet=quiet)
 
@@ -223,9 +223,10 @@ def _finish(path: Path, outcome: Outcome) -> Run:
     if outcome.kind == "refused":
         raise UsageError(outcome.message)
     if outcome.kind == "broken":
-        raise UsageError(f"{outcome.message}; `equipoise resume {run.path}` goes on at {outcome.images:,} images")
+        way = f"`equipoise resume {as_word(run.path)}` goes on at {outcome.images:,} images"
+        raise UsageError(f"{outcome.message}; {way}")
     if outcome.kind == "diverged":
-        raise Diverged(f"{outcome.message}; then `equipoise train --config {run.path / 'config.yaml'} --lr …`")
+        raise Diverged(f"{outcome.message}; then `equipoise train --config {as_word(run.path / 'config.yaml')} --lr …`")
     if outcome.kind == "interrupted":
         raise Interrupted(str(run.path), outcome.images, outcome.signal)
     return run

@@ -45,8 +45,7 @@ def toy_measures(toy: Toy, points: Tensor) -> dict[str, float]:
 
 
 def realness_score(discriminator: nn.Module, objective: Objective) -> Score:
-    """A discriminator's score as a landscape's height: negated for energies, which are low where data is."""
-    lower_is_real = objective.needs.score in {"energy", "loss"}
+    """A discriminator's score as a landscape's height: negated where it is lower for real ones, as energies are."""
 
     @torch.no_grad()
     def score(points: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def realness_score(discriminator: nn.Module, objective: Objective) -> Score:
         training = discriminator.training
         heights: Tensor = discriminator.eval()(points.to(weight.device, weight.dtype).view(-1, 2, 1, 1)).score
         discriminator.train(training)
-        return -heights if lower_is_real else heights
+        return -heights if objective.lower_is_real else heights
 
     return score
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
-from equipoise.data.digests import AUTO_SHARE, HeldOut, held_out
+from equipoise.data.digests import AUTO_SHARE, HeldOut, held_out, usable_partition
 from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.inspection.duplicates import Groups, exact_duplicates, near_duplicates, perceptual_hash
 from equipoise.data.packed.images import MAX_HELD_OUT
@@ -151,7 +151,8 @@ def inspect(
         report = prepare_all(contents, framing, looks.add, progress)
         copies, alike, pairs = _find_duplicates(contents, framing, report, np.array(looks.hashes, np.uint64))
         readable = np.array(report.readable, np.int64)
-        partition = contents.held_out[readable] if share == "auto" and contents.held_out is not None else None
+        own = contents.held_out if share == "auto" else None
+        partition = None if own is None else usable_partition(own[readable])
     chosen = AUTO_SHARE if share == "auto" else share
     held = held_out(np.array(report.digests, np.uint64), chosen) if partition is None else partition
     names = [printable(contents.names[index]) for index in report.readable]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
 from equipoise.data.decode import Pixels
-from equipoise.data.digests import AUTO_SHARE, Digests, HeldOut, held_out
+from equipoise.data.digests import AUTO_SHARE, Digests, HeldOut, held_out, usable_partition
 from equipoise.data.feed import FeedBatch
 from equipoise.data.order import indices
 from equipoise.data.packed.rows import Rows
@@ -58,7 +58,7 @@ class Images:
             depends on.
         rows: all images that were packed, in the file.
         digests: (N,) uint64, each image's `content_digest`, the same at every resolution.
-        partition: (N,) the images that the data itself holds out, or None where it says nothing.
+        partition: (N,) the images that the data itself holds out, some and not all; or None where it says nothing.
         selection: (N,) the places of a part's images among those packed, or None for all of them.
     """
 
@@ -160,7 +160,7 @@ class Images:
             labels=None if self.labels is None else self.labels[places],
             fingerprint=fingerprint,
             digests=self.digests[places],
-            partition=None if self.partition is None else self.partition[places],
+            partition=None if self.partition is None else usable_partition(self.partition[places]),
             selection=places if self.selection is None else self.selection[places],
         )
 
@@ -195,7 +195,7 @@ def read_images(folder: Path) -> Images:
         fingerprint=about.fingerprint,
         rows=rows,
         digests=digests,
-        partition=partition,
+        partition=usable_partition(partition),
     )
 
 

@@ -60,7 +60,7 @@ def find_source(data: str | os.PathLike[str]) -> Source:
     with source_errors(Path(data)):
         path = expand_home(data)
         if not str(data) or not path.exists():
-            near = difflib.get_close_matches(str(data).lower(), (*BUNDLED, FACES, *TOYS), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(data).lower(), (*BUNDLED, FACES, *TOYS), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"check the path, or take {bundled_names}"
             raise UsageError(f"there is no file, folder or bundled data named {quoted(str(data))}: {hint}")
         if path.is_file():

@@ -5,11 +5,11 @@ const OUTAGES = 3; // of the server through which a request is kept
 const PATIENCE = 20; // seconds for which a server that is too busy is asked again
 export const LONG = 180; // where it says so while it works on the answer
 
-/** What the server refuses, in its own sentence. */
+/** What the server refuses, in its own sentence; `most` is how many images would not have been too many. */
 export class Refused extends Error {
-  constructor(status, message) {
+  constructor(status, message, most) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, most });
   }
 }
 
@@ -48,7 +48,7 @@ export async function ask(path, { method = "GET", json, form, signal, keepalive,
     }
     if (response.status === 401 && path !== "login") connection.dispatchEvent(new Event("login"));
     const said = await response.json().catch(() => ({}));
-    throw new Refused(response.status, said.error ?? `The server refuses this (${response.status}).`);
+    throw new Refused(response.status, said.error ?? `The server refuses this (${response.status}).`, said.most);
   }
 }
 

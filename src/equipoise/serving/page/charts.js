@@ -44,8 +44,12 @@ export class Charts {
     this.runs = runs;
     for (const shown of this.drawn.values()) {
       const tables = runs.map((run) => [run.columns.images, ...shown.panel.lines.map((line) => run.columns[line.name] ?? run.columns.images.map(() => null))]);
-      shown.chart.setData(tables.length > 1 ? uPlot.join(tables) : tables[0]);
-      this.#read(shown, null);
+      const { chart } = shown;
+      const [{ min, max }, [images]] = [chart.scales.x, chart.data];
+      const zoomed = images.length > 1 && (min > images[0] || max < images.at(-1)); // somebody looks closer
+      chart.setData(tables.length > 1 ? uPlot.join(tables) : tables[0], !zoomed);
+      if (zoomed) chart.redraw();
+      this.#read(shown, chart.cursor.idx);
     }
   }
 

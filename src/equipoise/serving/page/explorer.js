@@ -20,12 +20,20 @@ export function open(place, argument, signal) {
       h("p", {}, h("a", { href: "#live" }, "Watch the runs"))));
     return;
   }
-  const options = [...(run ? [] : [["", "Choose a run"]]), ...able.map((each) => [each.id, `${each.name} (${each.title})`])];
-  const choice = field("Run", select(options, run?.id ?? "", (event) => {
+  const choice = select([], "", (event) => {
     location.hash = `#explore/${event.target.value}`;
-  }));
+  });
+  const list = () => {
+    const there = [...store.runs.values()].filter((each) => each.can?.generate || each.id === run?.id);
+    const options = [...(there.some((each) => each.id === run?.id) ? [] : [["", "Choose a run"]]), ...there.map((each) => [each.id, `${each.name} (${each.title})`])];
+    if (choice.textContent === options.map(([, text]) => text).join("")) return; // someone may have it open
+    choice.replaceChildren(...select(options, run?.id ?? "").children);
+    if (run && !store.runs.has(run.id)) body.replaceChildren(h("p", { class: "says failed", role: "status" }, `${run.name}: deleted, or renamed. Choose another run.`));
+  };
   const body = h("div", { class: "explorer" }, h("p", { class: "says" }, "Loading the generator …"));
-  place.append(h("h1", { class: "hidden" }, "Explorer"), h("div", { class: "settings" }, choice), body);
+  place.append(h("h1", { class: "hidden" }, "Explorer"), h("div", { class: "settings" }, field("Run", choice)), body);
+  list();
+  store.on("runs", list, signal);
   if (!run) {
     const why = store.runs.has(argument) ? "has no generator of images that is drawn from latents alone" : "is not here, or not any more";
     say(body.firstChild, `The run of this address ${why}: choose another.`, "failed");
@@ -46,7 +54,7 @@ class Explorer {
     this.base = null;
     this.directions = [];
     this.offsets = [];
-    this.redraw = newest(() => this.draw());
+    this.drawing = newest(() => this.draw());
     this.fill = newest(() => this.drawWall());
   }
 
@@ -60,21 +68,24 @@ class Explorer {
     const [_, height, width] = this.run.images_shape ?? [1, 1, 1];
     this.body.style.setProperty("--ratio", `${width} / ${height}`);
     this.nearest = openNearest(this);
+    this.photograph = openPhotograph(this);
+    const save = h("button", { disabled: true, onclick: () => this.savePicture() }, "Save PNG");
+    const saveLatents = h("button", { disabled: true, onclick: () => this.saveLatents() }, "Save latents");
+    this.actions = { save, saveLatents, find: this.nearest.button }; // on the image, once there is one
     this.body.replaceChildren(
       h("section", { class: "stage", "aria-label": "Image" }, this.image, this.said,
         h("div", { class: "buttons" },
           h("button", { class: "primary", onclick: () => this.draw_new() }, "New sample"),
-          h("button", { onclick: () => this.sliders.reset() }, "Reset sliders"),
-          h("button", { onclick: () => this.savePicture() }, "Save PNG"),
-          h("button", { onclick: () => this.saveLatents() }, "Save latents")),
+          h("button", { onclick: () => this.sliders.reset() }, "Reset sliders"), save, saveLatents),
         this.pins.element),
       h("div", { class: "tools" },
-        h("section", {}, h("h2", {}, "Samples ", h("small", {}, "pick one to see it large, or "), h("button", { class: "link", onclick: () => this.fill() }, "draw others")), this.wall),
+        h("section", {}, h("h2", {}, "Samples ", h("small", {}, "pick one to see it large, or "), h("button", { class: "link", onclick: () => this.others() }, "draw others")), this.wall),
         this.sliders.element, this.run.can?.nearest !== false && this.nearest.element,
-        this.run.can?.encode !== false && openPhotograph(this),
+        this.run.can?.encode !== false && this.photograph.element,
         KEYS()));
     addEventListener("keydown", (event) => this.key(event), { signal: this.signal });
-    await Promise.all([this.fill(), this.sliders.load()]);
+    await this.draw_new();
+    await Promise.all([this.others(), this.sliders.load()]);
   }
 
   settings() {
@@ -97,7 +108,7 @@ class Explorer {
       bar.append(field("Truncation", h("span", { class: "pair" }, h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: 1, oninput: (event) => {
         this.truncate = Number(event.target.value);
         shown.textContent = this.truncate === 1 ? "off" : this.truncate.toFixed(2);
-        this.fill();
+        this.others();
       } }), shown), "lower: typical samples, less diverse"));
     }
   }
@@ -106,9 +117,12 @@ class Explorer {
   change(settings) {
     Object.assign(this, settings);
     this.pins.refresh();
-    this.redrawWall();
+    this.wanted = this.latents;
+    this.fill();
     this.redraw();
-    if ("at" in settings || "ema" in settings) this.sliders.load();
+    if (!("at" in settings || "ema" in settings)) return;
+    this.photograph.clear();
+    this.sliders.load();
   }
 
   /** What every request says of the weights. */
@@ -117,9 +131,38 @@ class Explorer {
     return { ...at, ema: this.ema };
   }
 
+  /** Images of these latents: {images, latents}. */
   generate(latents) {
-    const labels = this.label === null ? undefined : latents.map(() => this.label);
-    return post(`runs/${this.run.id}/generate`, { ...this.weights(), latents, labels, format: "json" }, { signal: this.signal, again: true });
+    return this.make("generate", latents.length, { labels: this.label ?? undefined, format: "json" }, (first, count) => ({ latents: latents.slice(first, first + count) }));
+  }
+
+  /** Images of latents that are drawn. */
+  sample(number) {
+    const truncate = this.truncate === 1 ? undefined : this.truncate;
+    return this.make("generate", number, { labels: this.label ?? undefined, truncate, format: "json" }, (_, count) => ({ count, seed: Math.floor(Math.random() * 2 ** 31) }));
+  }
+
+  /** Images on the way from one latent to another. */
+  between(a, b, steps) {
+    return this.make("interpolate", steps, { a, b, steps, label: this.label ?? undefined }, (first, count) => ({ first, count }));
+  }
+
+  /** Ask for images, in as many requests as the server's pace wants; `part` is what each of them says. */
+  async make(route, number, asked, part) {
+    const whole = { ...this.weights(), ...asked };
+    const found = { images: [], latents: [] };
+    for (let most = number; found.images.length < number; ) {
+      const first = found.images.length;
+      try {
+        const made = await post(`runs/${this.run.id}/${route}`, { ...whole, ...part(first, Math.min(most, number - first)) }, { signal: this.signal, again: true });
+        found.images.push(...made.images);
+        found.latents.push(...made.latents);
+      } catch (error) {
+        if (!error.most) throw error;
+        most = error.most;
+      }
+    }
+    return found;
   }
 
   /** The latents of the image that is shown; those of a uniform prior stay within it. */
@@ -135,9 +178,14 @@ class Explorer {
     this.offsets = this.directions.map(() => 0);
     this.sliders.sync();
     this.nearest.clear();
-    if (!image) return this.redraw();
     this.image.src = png(image);
-    return undefined;
+    for (const button of Object.values(this.actions)) button.disabled = false;
+  }
+
+  /** The image again, of other latents or by other weights. */
+  redraw() {
+    this.nearest.clear();
+    return this.drawing();
   }
 
   async draw() {
@@ -148,20 +196,19 @@ class Explorer {
     });
   }
 
-  async drawWall() {
-    await this.trying(async () => {
-      const labels = this.label === null ? undefined : Array(WALL).fill(this.label);
-      const seed = Math.floor(Math.random() * 2 ** 31);
-      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: WALL, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal, again: true });
-      this.latents = found.latents;
-      this.tiles(found.images);
-      if (!this.base) this.show(found.latents[0], found.images[0]);
-    }, this.wall);
+  /** Other samples to choose from. */
+  others() {
+    this.wanted = null;
+    return this.fill();
   }
 
-  /** The wall's own latents again, by other weights. */
-  redrawWall() {
-    if (this.latents) this.trying(async () => this.tiles((await this.generate(this.latents)).images), this.wall);
+  /** The samples that are wanted, or others where none are. */
+  async drawWall() {
+    await this.trying(async () => {
+      const found = await (this.wanted ? this.generate(this.wanted) : this.sample(WALL));
+      this.latents = found.latents;
+      this.tiles(found.images);
+    }, this.wall);
   }
 
   tiles(images) {
@@ -178,10 +225,8 @@ class Explorer {
   async draw_new() {
     this.pins.stop();
     await this.trying(async () => {
-      const labels = this.label === null ? undefined : [this.label];
-      const seed = Math.floor(Math.random() * 2 ** 31);
-      const found = await post(`runs/${this.run.id}/generate`, { ...this.weights(), count: 1, seed, labels, truncate: this.truncate === 1 ? undefined : this.truncate, format: "json" }, { signal: this.signal, again: true });
-      this.show(found.latents[0], found.images[0]);
+      const { images, latents } = await this.sample(1);
+      this.show(latents[0], images[0]);
     });
   }
 
@@ -211,7 +256,7 @@ class Explorer {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=range]), select, textarea")) return;
     const action = {
-      n: () => this.draw_new(), m: () => this.fill(), r: () => this.sliders.reset(), s: () => this.savePicture(),
+      n: () => this.draw_new(), m: () => this.others(), r: () => this.sliders.reset(), s: () => this.actions.save.click(),
       a: () => this.pins.pin("a"), b: () => this.pins.pin("b"), p: () => this.pins.play(),
     }[event.key.toLowerCase()];
     if (!action) return;

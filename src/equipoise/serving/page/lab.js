@@ -1,7 +1,7 @@
 // GAN Lab: toys in the plane. Two trainings beside each other, step by step or on their own.
 
 import { ask, connection, post } from "./api.js";
-import { count, explained, field, h, number, say, select } from "./dom.js";
+import { count, explained, field, h, newest, number, say, select } from "./dom.js";
 import { drawPlane } from "./landscape.js";
 import { meaning } from "./glossary.js";
 import { store } from "./store.js";
@@ -37,6 +37,7 @@ export async function open(place, _argument, signal) {
 class Bench {
   constructor(choices, objective, index, signal) {
     Object.assign(this, { choices, index, signal, playing: false, steps: 50, working: null });
+    this.begin = newest(() => this.start()); // whoever leafs through the choices begins the last of them
     this.choice = { objective: choices.objectives.includes(objective) ? objective : choices.objectives[0], data: choices.data[0], seed: 0 };
     const change = (name) => (event) => {
       this.choice[name] = name === "seed" ? Number(event.target.value) : event.target.value;
@@ -65,15 +66,16 @@ class Bench {
   }
 
   /** A new training by what is chosen. */
-  async begin() {
+  async start() {
     this.stop();
     await this.working?.catch(() => {});
     this.end();
     await this.trying(async () => {
-      const made = await post("toys", this.choice, { signal: this.signal });
+      const made = await post("toys", this.choice); // to its end: else it would stay at the server
       this.id = made.id;
       this.show(made);
     });
+    if (this.signal.aborted) this.end();
     if (!this.id) return;
     if (!this.state?.samples) await this.step(1);
   }

@@ -3,27 +3,28 @@
 import { ask, follow } from "./api.js";
 import { Charts } from "./charts.js";
 import { openDifference } from "./difference.js";
-import { h } from "./dom.js";
-import { RunCard } from "./run_card.js";
+import { h, say } from "./dom.js";
+import { RunCard, WRITTEN } from "./run_card.js";
 import { openRunList } from "./run_list.js";
 import { store } from "./store.js";
 
 const MOST = 3; // runs side by side, each with a stream of its own while it trains: a browser has six connections
-const WRITTEN = ["running", "empty"]; // states in which somebody may write
 const POINTS = 1000; // of a curve, when it is fetched; it may grow to thrice that until it is fetched again
 
 export function open(place, argument, signal) {
-  const asked = argument.split("+").filter((id) => store.runs.has(id));
+  const wanted = argument.split("+").filter(Boolean);
+  const asked = wanted.filter((id) => store.runs.has(id));
   let missing = asked.length ? "" : argument; // what the address names, and is not there, or not yet
   const watched = new Map(); // id -> {card, columns, end}
   let following = !argument; // the newest run, whichever that is
   let comparison = null;
   let address = location.hash; // as this view left it
 
+  const said = h("p", { class: "says", role: "status" });
   const cards = h("div", { class: "cards" });
   const between = h("div");
   const curves = h("section", { class: "curves", "aria-label": "Curves" });
-  const watching = h("div", { class: "watching" }, cards, between, curves);
+  const watching = h("div", { class: "watching" }, said, cards, between, curves);
   const list = openRunList({ choose, add, followNewest, signal });
   place.append(h("h1", { class: "hidden" }, "Live"), list.element, watching);
   const charts = new Charts(curves, store.panels);
@@ -36,7 +37,9 @@ export function open(place, argument, signal) {
   function add(id) {
     following = false;
     const ids = [...watched.keys()];
-    show(ids.includes(id) ? ids.filter((each) => each !== id) : [...ids, id].slice(-MOST), { chosen: true });
+    if (ids.includes(id)) return show(ids.filter((each) => each !== id), { chosen: true });
+    const away = ids.slice(0, Math.max(0, ids.length + 1 - MOST)).map((each) => store.runs.get(each)?.name);
+    return show([...ids, id].slice(-MOST), { chosen: true, why: away.length ? `${MOST} runs at most are shown beside each other: ${away.join(", ")} made room.` : "" });
   }
 
   function followNewest(yes) {
@@ -48,6 +51,7 @@ export function open(place, argument, signal) {
   /** Watch these runs, and no others; those that somebody has chosen are a step that he can go back from. */
   function show(ids, { chosen = false, why = "" } = {}) {
     if (ids.length) missing = "";
+    say(said, why);
     for (const [id, run] of watched) {
       if (ids.includes(id)) continue;
       run.end();
@@ -66,7 +70,7 @@ export function open(place, argument, signal) {
     comparison?.abort();
     between.replaceChildren();
     if (ids.length === 2) openDifference(between, ids, (comparison = new AbortController()).signal);
-    if (!ids.length) cards.append(empty(why));
+    if (!ids.length) cards.append(empty());
     draw();
   }
 
@@ -139,7 +143,7 @@ export function open(place, argument, signal) {
     charts.sizes.disconnect();
   });
   show(asked.length ? asked.slice(0, MOST) : following && store.newest ? [store.newest] : [], {
-    why: missing && "The run of this address is not here: it may just be beginning, or was deleted or renamed.",
+    why: unknown(wanted.length - asked.length),
   });
 }
 
@@ -153,12 +157,15 @@ async function written(id, signal) {
   }
 }
 
+/** What is said of so many runs that an address names, and that are not here. */
+const unknown = (number) => number ? `${number === 1 ? "A run" : `${number} runs`} of this address ${number === 1 ? "is" : "are"} not here: just beginning, or deleted or renamed.` : "";
+
 /** Columns by name: a measure may be called as anything, also as what every object has. */
 const table = (columns) => Object.assign(Object.create(null), columns);
 
-/** Nothing is shown: nobody has trained here yet, or `why`. */
-function empty(why) {
-  if (store.runs.size) return h("div", { class: "card empty" }, h("h2", {}, "Choose a run"), why && h("p", {}, why), h("p", {}, "Pick one from the list, or several to see them side by side."));
+/** Nothing is shown: nobody has trained here yet, or no run is chosen. */
+function empty() {
+  if (store.runs.size) return h("div", { class: "card empty" }, h("h2", {}, "Choose a run"), h("p", {}, "Pick one from the list, or several to see them side by side."));
   return h("div", { class: "card empty" },
     h("h2", {}, "No run yet"),
     h("p", {}, "A run appears here as soon as a training begins in the folder that this server looks at:"),

@@ -7,22 +7,37 @@ const CLOSE = 0.5; // of the usual distance: below it an image may be a copy
 
 export function openNearest(explorer) {
   const found = h("div", { class: "nearest", "aria-live": "polite" });
-  const button = h("button", { type: "button", onclick: look }, "Find them");
+  const button = h("button", { type: "button", disabled: true, onclick: look }, "Find them");
   const element = h("section", {},
     h("h2", {}, explained("Nearest training images", "If a generated image is a copy of one that it was trained on, the generator has learnt by heart instead of learning what such images have in common. Here are the most similar ones of the training data.")),
     button, found);
 
+  let looking = null; // AbortController of the image whose neighbours are looked for, while it is the one shown
+
   async function look() {
-    button.disabled = true;
-    found.replaceChildren(h("p", { class: "says" }, "Looking through the training images …"));
-    await explorer.trying(async () => {
-      const answer = await post(`runs/${explorer.run.id}/nearest`, { ...explorer.weights(), latent: explorer.shown(), label: explorer.label ?? undefined }, { signal: explorer.signal, patience: LONG, again: true });
+    clear();
+    looking = new AbortController();
+    const signal = AbortSignal.any([explorer.signal, looking.signal]);
+    const latent = explorer.shown();
+    found.append(h("p", { class: "says" }, "Looking through the training images …"));
+    try {
+      const asked = { ...explorer.weights(), latent, label: explorer.label ?? undefined };
+      const [answer, { images: [image] }] = await Promise.all([
+        post(`runs/${explorer.run.id}/nearest`, asked, { signal, patience: LONG, again: true }),
+        explorer.generate([latent])]); // the one on the stage may still be of a moment ago
+      if (signal.aborted) return;
       found.replaceChildren(h("p", {}, verdict(answer)), h("div", { class: "row" },
-        h("figure", { class: "this" }, h("img", { src: explorer.image.src, alt: "The image that is shown" }), h("figcaption", {}, "this one")),
+        h("figure", { class: "this" }, h("img", { src: png(image), alt: "The image that is shown" }), h("figcaption", {}, "this one")),
         answer.images.map((each) => h("figure", {}, h("img", { src: png(each.image), alt: `Training image ${each.index}` }), h("figcaption", {}, number(each.distance))))));
-    });
-    if (!found.querySelector(".row")) found.replaceChildren(); // refused, and said so
-    button.disabled = false;
+    } catch (error) {
+      if (!signal.aborted) found.replaceChildren(h("p", { class: "says failed" }, error.message));
+    }
+  }
+
+  /** Another image is shown: what was found, or is looked for, is of none any more. */
+  function clear() {
+    looking?.abort();
+    found.replaceChildren();
   }
 
   function verdict({ images, usual_distance: usual }) {
@@ -33,5 +48,5 @@ export function openNearest(explorer) {
     return nearest.distance < CLOSE * usual ? `${beside} That is much nearer: look whether it is a copy, or so plain that many images are like it.` : `${beside} So it is no copy.`;
   }
 
-  return { element, clear: () => found.replaceChildren() };
+  return { element, button, clear };
 }

@@ -24,7 +24,7 @@ export function openPhotograph(explorer) {
 
   async function send(file) {
     if (!file) return undefined;
-    sending?.abort();
+    clear();
     sending = new AbortController();
     const signal = AbortSignal.any([explorer.signal, sending.signal]);
     if (!KINDS.includes(file.type)) return say(said, "Choose a PNG, JPEG or WebP picture.", "failed");
@@ -41,6 +41,13 @@ export function openPhotograph(explorer) {
     }
     input.value = "";
     return undefined;
+  }
+
+  /** What was found, or is looked for, is of another picture or of other weights. */
+  function clear() {
+    sending?.abort();
+    found.replaceChildren();
+    say(said, "");
   }
 
   function show(answer) {
@@ -62,5 +69,5 @@ export function openPhotograph(explorer) {
     return `Its energy is ${number(energy)}; training images have ${number(typical.median)} in the middle, and 95 % of them less than ${number(typical.p95)}. To D it is ${oddness}.`;
   }
 
-  return element;
+  return { element, clear };
 }

@@ -1,7 +1,6 @@
 // Two pinned samples, and everything between them.
 
-import { post } from "./api.js";
-import { h, png } from "./dom.js";
+import { h, newest, png } from "./dom.js";
 
 const FRAMES = 33; // between the pins, the pins among them
 const STRIP = 9; // of these, shown side by side
@@ -36,11 +35,10 @@ export function openPins(explorer) {
     load();
   }
 
-  async function load() {
+  const load = newest(async () => {
     if (!pins.a || !pins.b) return;
     await explorer.trying(async () => {
-      const label = explorer.label === null ? undefined : explorer.label;
-      const found = await post(`runs/${explorer.run.id}/interpolate`, { ...explorer.weights(), a: pins.a, b: pins.b, steps: FRAMES, label }, { signal: explorer.signal, again: true });
+      const found = await explorer.between(pins.a, pins.b, FRAMES);
       frames = found.images.map((each, index) => ({ image: each, latents: found.latents[index] }));
       mix.disabled = play.disabled = false;
       hint.textContent = "";
@@ -52,7 +50,7 @@ export function openPins(explorer) {
           go(index);
         } }, h("img", { src: png(frames[index].image), alt: "" }))));
     });
-  }
+  });
 
   function go(index) {
     mix.setAttribute("aria-valuetext", `${Math.round((100 * index) / (FRAMES - 1))} % of the way from A to B`);

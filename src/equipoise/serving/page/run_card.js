@@ -7,6 +7,8 @@ import { store } from "./store.js";
 
 const GRACE = 0.1; // share of a run in which it may still find its way; the server warns of nothing before
 const FRAME = 160; // milliseconds of a picture when the whole run is played
+const AGAIN = 1000; // milliseconds after which a picture that did not come is asked for once more
+export const WRITTEN = ["running", "empty"]; // states in which somebody may write
 
 export class RunCard {
   constructor(run, { onmark, signal }) {
@@ -31,7 +33,7 @@ export class RunCard {
     this.slider = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": "Time: samples after so many images", oninput: () => this.go(Number(this.slider.value)) });
     this.when = h("output", { class: "when" });
     this.play = h("button", { type: "button", onclick: () => this.toggle() }, "Play");
-    this.waiting = h("p", { class: "waiting" }, "The first samples come with the first pictures of the run.");
+    this.waiting = h("p", { class: "waiting" });
     this.scores = h("dl", { class: "scores" });
     this.explore = h("a", { class: "button" }, "Explore this generator");
     this.pictures = h("div", { class: "pictures" },
@@ -97,6 +99,13 @@ export class RunCard {
     if (!facts.toy && !this.real.src) this.showReal();
     this.reach();
     if (this.latest) this.newest();
+    if (!this.samples.length) this.wait(WRITTEN.includes(facts.state) ? "The first samples come with the first pictures of the run." : "It wrote no samples.");
+  }
+
+  /** Say why there is no picture. */
+  wait(why) {
+    this.waiting.textContent = why;
+    this.waiting.hidden = false;
   }
 
   /** The slider and its button, as far as there are samples. */
@@ -135,7 +144,7 @@ export class RunCard {
     this.show(index);
   }
 
-  show(index) {
+  show(index, again = true) {
     const images = this.samples[index];
     if (images === undefined) return;
     this.latest = index === this.samples.length - 1;
@@ -149,6 +158,15 @@ export class RunCard {
       this.generated.alt = `Samples of ${this.run.name} after ${count(images)} images`;
       this.when.textContent = `after ${count(images)} images${this.latest && this.run.state === "running" ? ", the newest" : ""}`;
       this.waiting.hidden = true;
+    };
+    next.onerror = () => {
+      if (this.wanted !== images) return;
+      if (again) setTimeout(() => this.wanted === images && this.show(index, false), AGAIN);
+      else {
+        this.generated.removeAttribute("src");
+        this.when.textContent = `after ${count(images)} images`;
+        this.wait("This picture cannot be read.");
+      }
     };
     next.src = picture(this.run.id, `samples/${images}.png`);
   }

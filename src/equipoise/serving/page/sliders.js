@@ -17,7 +17,6 @@ export function openSliders(explorer) {
       shown.textContent = Number(input.value).toFixed(1);
       explorer.pins.stop();
       oninput(Number(input.value));
-      explorer.nearest.clear();
       explorer.redraw();
     } });
     return h("label", {}, h("span", {}, name), input, shown);

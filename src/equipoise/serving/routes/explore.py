@@ -97,9 +97,9 @@ async def real(
     run = await run_in_threadpool(service.catalogue.run, run_id)
     if run.config.toy:
         raise Refusal(400, "this run is on a toy, of points and not of images: its samples show them")
-    images = await service.explorer.result(("real", str(run.path), count), lambda: real_images(run, count), _bytes)
+    images = await service.explorer.result(("real", run, count), lambda: real_images(run, count), _bytes)
     data = await run_in_threadpool(lambda: grid_png(images, columns))
-    return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
+    return Response(data, media_type="image/png")
 
 
 async def _explorer(service: Service, run: Run, checkpoint: Checkpoint) -> Explorer:
@@ -110,7 +110,7 @@ async def _explorer(service: Service, run: Run, checkpoint: Checkpoint) -> Explo
 
 async def _training_images(service: Service, run_id: str) -> TrainingImages:
     run = await run_in_threadpool(service.catalogue.run, run_id)
-    key = ("training images", str(run.path))
+    key = ("training images", run)  # not its folder, in which another run may begin
     return await service.explorer.result(key, lambda: training_images(run), lambda found: _bytes(found.pixels))
 
 

@@ -68,6 +68,8 @@ class Interpolate(Weights):
     a: Latent
     b: Latent
     steps: Annotated[int, Field(ge=2, le=MOST_IMAGES)] = 16
+    first: Annotated[int, Field(ge=0, lt=MOST_IMAGES, description="Of the steps, where to begin")] = 0
+    count: Annotated[int | None, Field(ge=1, le=MOST_IMAGES, description="Of the steps, how many; all if null")] = None
     label: Label | None = None
 
 
@@ -97,7 +99,9 @@ async def interpolate(run_id: RunId, asked: Interpolate, service: Served) -> Res
     """Images on the way from one latent to another, along a great circle where latents are normal."""
     model = await service.model(run_id, asked.at, best=asked.best, ema=asked.ema)
     ends = given_latents(model.config, [asked.a, asked.b])
-    latents = path(ends, asked.steps, spherical=model.config.prior == "normal")[0]
+    if asked.first >= asked.steps:
+        raise UsageError(f"there are {asked.steps} steps, from 0 on: give a smaller first, not {asked.first}")
+    latents = path(ends, asked.steps, spherical=model.config.prior == "normal")[0][asked.first :][: asked.count]
     labels = chosen_labels(asked.label, model.classes, torch.zeros(len(latents), dtype=torch.int64))
     images = await service.images.images(model, latents, labels)
     return await run_in_threadpool(lambda: pictures_json(images, latents, labels, model))

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from equipoise.serving.guard import COOKIE, cookie_value, is_let_in, same
+from equipoise.serving.guard import cookie_name, cookie_value, is_let_in, same
 from equipoise.serving.refusal import Refusal
 from equipoise.serving.service import Served
 
@@ -35,8 +35,8 @@ async def login(service: Served, asked: Login, request: Request, response: Respo
             if wait > 0:
                 raise Refusal(429, "too many logins have failed: wait", wait)
             raise Refusal(401, "that is not the token: the server printed it when it started")
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, cookie_value(token), httponly=True, samesite="strict", secure=secure)
+        name, secure = cookie_name(request.headers), request.url.scheme == "https"
+        response.set_cookie(name, cookie_value(token), httponly=True, samesite="strict", secure=secure)
     return Session(token_required=token is not None, logged_in=True)
 
 
