@@ -93,10 +93,10 @@ def test_auto_holds_out_a_tenth_where_the_data_says_nothing(pattern: str, folder
 
 @pytest.mark.parametrize("held_out", [False, True])
 def test_auto_holds_out_a_tenth_of_data_that_are_all_of_one_split(held_out: bool, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
     np.savez(tmp_path / "one.npz", images=pixels, held_out=np.full(40, held_out))
     np.savez(tmp_path / "none.npz", images=pixels)
-    one, none = (open_dataset(tmp_path / f"{name}.npz", 4) for name in ("one", "none"))
+    one, none = (open_dataset(tmp_path / f"{name}.npz", 4, held_out="auto") for name in ("one", "none"))
     assert one.holds_out == none.holds_out == "0.1"
     assert np.array_equal(one.split("held-out").pixels, none.split("held-out").pixels)
     assert (inspected := inspect(tmp_path / "one.npz")).held_out == len(none.split("held-out"))

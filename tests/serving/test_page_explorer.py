@@ -138,7 +138,7 @@ def test_a_picture_of_ones_own(server: Server, visit: Open) -> None:
 def test_a_slow_server_is_asked_for_less(server: Server, visit: Open) -> None:
     """And nothing is done with an image, or said of one, that is not there."""
     page = (opened := visit(f"{server.address}#lab")).page
-    opened.expected += ["400 (Bad Request)", "413 (Request Entity Too Large)", "413 (Content Too Large)"]
+    opened.expected += ["400 (Bad Request)", "413 ("]
     refuse = lambda route: route.fulfill(status=400, json={"error": "not now"})  # noqa: E731
     page.route("**/generate", refuse)
     page.get_by_role("link", name="Explorer").click()
@@ -169,7 +169,7 @@ def test_a_slow_server_is_asked_for_less(server: Server, visit: Open) -> None:
 
     find = page.get_by_role("button", name="Find them")
     held: list[Any] = []
-    page.route("**/nearest", held.append, times=1)
+    page.route("**/nearest", lambda route: held.append(route), times=1)  # noqa: PLW0108  # it marks what it is given
     find.click()
     opened.until("document.querySelector('.nearest').textContent.includes('Looking')")
     before = page.locator(".shown").get_attribute("src")

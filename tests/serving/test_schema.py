@@ -72,7 +72,7 @@ JSON = "application/json"
         (b"\xff\xfe", JSON, "JSON"),
         (b"{", JSON, "JSON"),
         (b"", JSON, "the body is empty"),
-        (b"null", JSON, "the body is empty"),
+        (b"null", JSON, "no JSON object"),
         (b"[]", JSON, "no JSON object"),
         (b'{"count": NaN}', JSON, "count: .*finite"),
         (b'{"count": 1e999}', JSON, "count: .*finite"),

@@ -28,11 +28,8 @@ def open_dataset(
         raise UsageError(
             "imported weights have no data of their own: evaluate them beside --reference; training cannot go on"
         )
-    if place is not None and data.is_path(place) and data.place_of(place) is None:
-        raise UsageError(
-            f"the images of this run are no longer at {place}: bring them back, or say where they are now by "
-            "`equipoise resume RUN --data PLACE`"
-        )
+    if place is not None:
+        check_place(place)
     return data.open_dataset(
         place or config.data,
         config.resolution,
@@ -45,6 +42,19 @@ def open_dataset(
         test=config.test,
         progress=progress,
     )
+
+
+def check_place(place: str) -> None:
+    """Check that a run's data still lie where they did.
+
+    Raises:
+        UsageError: they have gone.
+    """
+    if data.is_path(place) and data.place_of(place) is None:
+        raise UsageError(
+            f"the images of this run are no longer at {place}: bring them back, or say where they are now by "
+            "`equipoise resume RUN --data PLACE`"
+        )
 
 
 def picture_framing(config: DataSettings, channels: int, place: str | None = None) -> Framing:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from equipoise.config.arguments import checked
-from equipoise.config.datasets import open_dataset
+from equipoise.config.datasets import check_place, open_dataset
 from equipoise.config.numbers import Count
 from equipoise.data.digests import content_digest
 from equipoise.data.packed.workers import ProgressCallback
@@ -97,6 +97,8 @@ def outliers(
     """
     players = open_players(run, best=best, at=at, device=device)
     reader = PictureReader(run, players.shape)
+    if data is None:
+        check_place(run.place)
     parts = reader.read([run.place] if data is None else data, BATCH, progress)
     scale, first = _scale_of_data(players, parts)
     names: list[str] = []

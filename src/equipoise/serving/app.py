@@ -94,7 +94,7 @@ def _add_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return Refusal(422, one_line(f"the body is no JSON: {first['ctx']['error']}", MOST_SHOWN)).response()
-        if first["loc"] == ("body",):
+        if first["loc"] == ("body",) and first["type"] != "value_error":  # that of fields which do not go together
             return _unfit_body(first).response()
         # Besides fields, `loc` names alternatives of a union, such as `constrained-int`, which mean nothing to anybody.
         place = ".".join(part for part in map(str, first["loc"][1:]) if "-" not in part)
