@@ -1,6 +1,7 @@
 """equipoise export: a trained generator as safetensors, as ONNX, for the Hugging Face Hub, or as a page."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,7 @@ def export(
         push: Name on the Hugging Face Hub to push the folder to, with your own token (`hf auth login`, or HF_TOKEN).
         private: With --push, only you see a new model.
     """
-    if private and push is None:
-        raise UsageError("--private is for a model that is pushed: add --push OWNER/NAME, or leave it out")
-    push_folder = None if push is None else _push_function(format, push)
+    push_folder = _push_function(format, push, private=private)
     weights, models = dict[str, Any](ema=ema, best=best, at=at), dict[str, Any](batch=batch, fp16=fp16, int8=int8)
     done = write(
         run,
@@ -82,15 +81,19 @@ def export(
     )
     print(*done.notes, f"{out} ({size_text(done.size)}){OPENED if format == 'web' else ''}", sep="\n")
     if push_folder is not None:
-        print(f"pushed: {push_folder(out, push, private=private)}")
+        print(f"pushed: {push_folder(out, push)}")
     return 0
 
 
-def _push_function(format: Format, name: str) -> Callable[..., str]:
-    """The hub's function; that it can be called is seen before anything is written."""
+def _push_function(format: Format, name: str | None, *, private: bool) -> Callable[..., str] | None:
+    """The hub's function, where a name says to push; that it can be called is seen before anything is written."""
+    if name is None:
+        if private:
+            raise UsageError("--private is for a model that is pushed: add --push OWNER/NAME, or leave it out")
+        return None
     if format != "hub":
         raise UsageError("--push is for the hub: add --format hub")
     with extra("hub", "--push"):
         from equipoise.exporting.hub import check_push, push
     check_push(name)
-    return push
+    return partial(push, private=private)

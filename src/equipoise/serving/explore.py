@@ -12,6 +12,7 @@ from equipoise.data import to_uint8
 from equipoise.devices import Device
 from equipoise.errors import UsageError
 from equipoise.metrics.distances import distance_blocks
+from equipoise.randomness import random_places
 from equipoise.runs.run import Run
 from equipoise.sampling.directions import directions_of
 from equipoise.sampling.invert import Inverter, Search
@@ -75,7 +76,7 @@ def _typical_energies(players: TrainedPlayers) -> dict[str, float] | None:
         images = open_dataset(players.run.config, place=players.run.place).split("train")
     except UsageError:  # the data have gone
         return None
-    pictures = images.batch(np.linspace(0, len(images) - 1, min(TYPICAL, len(images))).astype(np.int64))
+    pictures = images.batch(random_places(len(images), TYPICAL, 0, "typical energies"))
     parts = [
         energy_maps(players, players.on_device(part))[1].flatten(1).mean(dim=1) for part in torch.split(pictures, 64)
     ]
@@ -130,7 +131,7 @@ def strongest_directions(run: Run, checkpoint: Checkpoint, device: Device) -> li
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages:
-    """Training images of a run, all or evenly chosen ones.
+    """Training images of a run, all or randomly chosen ones.
 
     Attributes:
         pixels: (N, C, H, W) uint8.
@@ -152,13 +153,13 @@ def training_images(run: Run) -> TrainingImages:
     dataset = open_dataset(run.config, place=run.place)
     images = dataset.split("train")
     most = max(1, min(TRAINING_IMAGES, TRAINING_BYTES // int(np.prod(images.shape))))
-    places = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).astype(np.int64))
+    places = random_places(len(images), most, 0, "training images")
     pixels, held_out = images.batch(places), dataset.split("held-out")
     usual = None
     if len(held_out):
-        queries = held_out.batch(np.arange(min(HELD_OUT, len(held_out))))
+        queries = held_out.batch(random_places(len(held_out), HELD_OUT, 0, "usual distance"))
         usual = distances(queries, pixels).amin(dim=1).median().item()
-    return TrainingImages(pixels, torch.from_numpy(places), usual)
+    return TrainingImages(pixels, places, usual)
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -178,10 +179,10 @@ def nearest_images(picture: Tensor, training: TrainingImages) -> list[dict[str, 
 
 
 def real_images(run: Run, count: int) -> Tensor:
-    """Training images (n, C, H, W) uint8, evenly chosen.
+    """Training images (n, C, H, W) uint8, chosen at random.
 
     Raises:
         UsageError: they are not there.
     """
     images = open_dataset(run.config, place=run.place).split("train")
-    return images.batch(np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64))
+    return images.batch(random_places(len(images), count, 0, "real images"))
