@@ -1,6 +1,8 @@
 """Files named by images seen, and whatever else people leave beside them."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,18 @@ def test_the_order_is_that_of_the_images(tmp_path: Path) -> None:
         (tmp_path / numbered_name(images, ".png")).touch()
     assert [images_of(file) for file in numbered_files(tmp_path, ".png")] == [5, 10**12 - 1, 10**12]
     assert numbered_files(tmp_path / "missing", ".png") == []
+
+
+def test_a_folder_that_comes_and_goes_has_files_or_none(tmp_path: Path) -> None:
+    looked_at = tmp_path / "samples"
+    code = "import os, sys\nwhile True: os.mkdir(sys.argv[1]); os.rmdir(sys.argv[1])"
+    with subprocess.Popen([sys.executable, "-c", code, looked_at]) as other:
+        try:
+            found = [numbered_files(looked_at, ".png") for _ in range(30_000)]  # some ten of them amidst
+            assert other.poll() is None
+        finally:
+            other.kill()
+    assert not any(found)
 
 
 STRANGERS = {

@@ -283,6 +283,23 @@ def test_a_run_that_is_deleted_while_it_is_read_anew(short_lived: tuple[Visit, P
     opened.page.get_by_role("heading", name="No run yet").wait_for()
 
 
+def test_a_run_that_is_deleted_while_the_list_is_on_its_way(short_lived: tuple[Visit, Path]) -> None:
+    """A list that still has it comes after the word that it has gone, and is not the last."""
+    opened, folder = short_lived
+    held: list[tuple[Any, Any]] = []
+    opened.page.route("**/api/v1/runs", lambda route: held.append((route, route.fetch())), times=1)
+    opened.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as a tab that is looked at again
+    while not held:
+        opened.page.wait_for_timeout(10)
+    shutil.rmtree(folder)
+    opened.page.get_by_role("heading", name="No run yet").wait_for()
+    route, answer = held.pop()
+    with opened.page.expect_request("**/live"):
+        route.fulfill(response=answer)
+    opened.page.get_by_role("heading", name="Runs (0)", include_hidden=True).wait_for(state="attached")
+    opened.page.get_by_role("heading", name="No run yet").wait_for()
+
+
 def test_a_run_that_cannot_be_read_says_why_and_promises_nothing(
     tmp_path: Path, runs: Path, serving: Serve, visit: Open
 ) -> None:

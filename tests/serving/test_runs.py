@@ -3,9 +3,12 @@
 import io
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import equipoise
@@ -138,6 +141,20 @@ def test_a_run_that_is_deleted_is_gone(serve: Serve, empty_run: Run) -> None:
     for path in empty_run.path.rglob("*.*"):
         path.unlink()
     assert client.get(f"runs/{client.id('live')}").status_code == 404
+
+
+def test_a_run_that_is_deleted_as_it_is_opened_is_gone(
+    serve: Serve, empty_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, opened = serve(empty_run.path.parent), Run.open
+    os.utime(empty_run.path / "config.yaml", (1, 1))  # so that it is read anew
+
+    def open_late(path: Path) -> Run:
+        shutil.rmtree(path)
+        return opened(path)
+
+    monkeypatch.setattr(Run, "open", open_late)
+    assert client.get(f"runs/{client.id('live')}/metrics").status_code == 404
 
 
 def test_measures_are_named_without_markup(served: Client) -> None:

@@ -20,7 +20,10 @@ def numbered_files(folder: Path, suffix: str, prefix: str = "") -> list[Path]:
     Copies that a person has made (`000000012000 copy.png`), folders and pipes of such a name are left out.
     """
     name = re.compile(rf"{re.escape(prefix)}(\d{{12}}|[1-9]\d{{12,}}){re.escape(suffix)}", re.ASCII)
-    found = [file for file in folder.glob(f"{prefix}*{suffix}") if name.fullmatch(file.name) and file.is_file()]
+    try:
+        found = [file for file in folder.glob(f"{prefix}*{suffix}") if name.fullmatch(file.name) and file.is_file()]
+    except FileNotFoundError:  # a folder that is deleted while `glob` looks
+        return []
     return sorted(found, key=images_of)
 
 

@@ -119,7 +119,11 @@ class Catalogue:
         signature = _signature(entry.folder, (CONFIG,))
         with entry.lock:
             if entry.run is None or signature != entry.config_signature:
-                entry.run, entry.config_signature, entry.traits = Run.open(entry.folder), signature, None
+                try:
+                    entry.run, entry.config_signature, entry.traits = Run.open(entry.folder), signature, None
+                except UsageError:
+                    self.entry(run_id)  # it may be deleted just now
+                    raise
             return entry.run
 
     def traits(self, run_id: str) -> tuple[Traits, bool] | None:

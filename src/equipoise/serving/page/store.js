@@ -21,23 +21,18 @@ class Store extends EventTarget {
     if (measures) this.panels = measures.panels;
     this.loaded = true;
     this.#changed();
-    this.#end ??= follow("live", {
+    this.#end?.(); // a stream that began before the list came may have said already that a run of it has gone
+    this.#end = follow("live", {
       runs: ({ ids }) => this.#gone([...this.runs.keys()].filter((id) => !ids.includes(id))), // before this stream began
       status: (run) => {
         this.runs.set(run.id, { ...this.runs.get(run.id), ...run });
         this.#changed();
       },
-      "new-run": ({ id, newest }) => this.#arrived(id, newest),
+      "new-run": ({ id, newest }) => {
+        this.newest = newest ?? id; // its status is what comes next
+      },
       gone: ({ id }) => this.#gone([id]),
     });
-  }
-
-  async #arrived(id, newest) {
-    const run = await ask(`runs/${id}`).catch(() => null); // it may be gone again
-    if (!run) return;
-    this.runs.set(id, run);
-    this.newest = newest ?? id;
-    this.#changed();
   }
 
   #gone(ids) {
