@@ -82,6 +82,7 @@ class Visit:
         return [" ".join(node) for node in nodes]
 
     def close(self) -> None:
+        print(self.page.url, self.page.inner_text("body"), sep="\n")  # which pytest shows of a test that failed
         self.context.close()  # the last messages come as it closes
         assert self.hosts <= {self.host}, "nothing is loaded from elsewhere"
         assert [error for error in self.errors if not any(part in error for part in self.expected)] == []
