@@ -177,7 +177,12 @@ def test_killed_while_every_checkpoint_is_written(zygote: Zygote, here: Path, wh
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),
+        *(pytest.param(number, 128 + number, marks=pytest.mark.long) for number in (signal.SIGINT, signal.SIGHUP)),
+    ],
 )
 def test_stopped_on_request(zygote: Zygote, here: Path, whole: Path, number: int, code: int) -> None:
     """A checkpoint within a few steps, and nothing lost by the signal: it stands where training stood."""
@@ -229,7 +234,7 @@ def test_notices_may_come_more_than_once(zygote: Zygote, here: Path) -> None:
     assert not list(run.rglob(".*.tmp"))
 
 
-@pytest.mark.parametrize("room", [20_000, 150_000, 300_000])
+@pytest.mark.parametrize("room", [20_000, pytest.param(150_000, marks=pytest.mark.long), 300_000])
 def test_a_full_disk(zygote: Zygote, tmp_path: Path, whole: Path, room: int) -> None:
     """One sentence, the last checkpoint intact, and with more room it goes on."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", tmp_path]
@@ -337,7 +342,7 @@ def test_two_that_go_on_at_the_same_instant(zygote: Zygote, here: Path, whole: P
     assert_same(here / "run", whole)
 
 
-@pytest.mark.parametrize("pattern", [".curves.png.*.tmp", ".report.html.*.tmp"])
+@pytest.mark.parametrize("pattern", [".curves.png.*.tmp", pytest.param(".report.html.*.tmp", marks=pytest.mark.long)])
 def test_killed_while_the_report_is_drawn(zygote: Zygote, here: Path, whole: Path, pattern: str) -> None:
     """That is the last thing a run does: going on draws it anew, and nothing else."""
     run = here / "run"

@@ -190,7 +190,7 @@ def test_a_collapse_leaves_a_checkpoint_from_before_it(collapsing: Callable[...,
     assert len(run.checkpoints()) <= 4
 
 
-@pytest.mark.parametrize(("every", "keep"), [(80, 10), (8, 2)])
+@pytest.mark.parametrize(("every", "keep"), [pytest.param(80, 10, marks=pytest.mark.long), (8, 2)])
 def test_a_collapse_is_taken_back_three_times(
     collapsing: Callable[..., TrainConfig], tmp_path: Path, every: int, keep: int
 ) -> None:

@@ -47,7 +47,7 @@ def run_on(zygote: Zygote, processes: int, folder: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("data", "began"),
     [
-        ("digits", 1),
+        pytest.param("digits", 1, marks=pytest.mark.long),
         ("shards", 1),
         pytest.param("shards", 2, marks=pytest.mark.long),
         pytest.param("folder", 1, marks=pytest.mark.long),

@@ -47,7 +47,7 @@ def kinds(measures: dict[str, float]) -> list[str]:
     return [finding.kind for finding in diagnose(rows, config)]
 
 
-@pytest.mark.parametrize("counts", [(768, 256), (768, 64), (60, 256)])
+@pytest.mark.parametrize("counts", [pytest.param((768, 256), marks=pytest.mark.long), (768, 64), (60, 256)])
 def test_real_images_beside_other_real_ones_raise_no_alarm(images: Tensor, counts: tuple[int, int]) -> None:
     real, samples = counts
     alarms = []

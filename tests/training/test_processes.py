@@ -27,7 +27,7 @@ def place(folder: Path, config: TrainConfig) -> None:
     (folder / "run.yaml").write_text(write_yaml(config.with_changes(devices=2), {}))
 
 
-@pytest.mark.parametrize("call", ["go()", "for _ in range(2):\n    go()"])
+@pytest.mark.parametrize("call", [pytest.param("go()", marks=pytest.mark.long), "for _ in range(2):\n    go()"])
 def test_a_script_without_a_main_guard_is_refused(small: TrainConfig, tmp_path: Path, call: str) -> None:
     place(tmp_path, small)
     (tmp_path / "script.py").write_text(SCRIPT.format(call=call))
@@ -88,7 +88,13 @@ def test_a_process_that_dies_is_told_in_a_sentence(small: TrainConfig, tmp_path:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes as Linux lists them")
-@pytest.mark.parametrize("ignoring", [False, True], ids=["while-they-start", "in-the-background-of-a-script"])
+@pytest.mark.parametrize(
+    "ignoring",
+    [
+        pytest.param(False, id="while-they-start"),
+        pytest.param(True, id="in-the-background-of-a-script", marks=pytest.mark.long),
+    ],
+)
 def test_no_process_outlives_the_one_that_started_it(small: TrainConfig, tmp_path: Path, *, ignoring: bool) -> None:
     """Killed, that can tell them nothing; nor does SIGINT reach them where a script has it ignored."""
     place(tmp_path, small.with_changes(images=10_000_000))

@@ -138,7 +138,7 @@ def two_processes(zygote: Zygote, folder: Path, objective: str, precision: str) 
     assert_same(folder / "run", folder / "whole")
 
 
-@pytest.mark.parametrize("objective", ["began", "wgan-gp"])
+@pytest.mark.parametrize("objective", ["began", pytest.param("wgan-gp", marks=pytest.mark.long)])
 def test_two_processes(zygote: Zygote, tmp_path: Path, objective: str) -> None:
     two_processes(zygote, tmp_path, objective, "fp32")
 
