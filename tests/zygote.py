@@ -81,6 +81,7 @@ class Zygote:
             "TORCHELASTIC_RUN_ID": "tests",
         }
         each = [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+        self.request(module="lightning_fabric")  # which takes seconds to import, too
         return [self.start(*words, cwd=cwd, environment=environment) for environment in each]
 
 
@@ -134,6 +135,8 @@ def _serve() -> None:
                 _run(request)
             reply = {"pid": pid}
         else:
+            if "module" in request:
+                importlib.import_module(request["module"])
             reply = {"ready": True}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
