@@ -34,7 +34,9 @@ TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF orientation
 QUARTER_TURNS = [TRANSPOSES[orientation] for orientation in (5, 6, 7, 8)]
-FILE_ERRORS = (None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ELOOP)  # others are the disk's
+FILE_ERRORS = (
+    *(None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)  # others are the disk's
 MAX_WORKERS = 16
 
 
@@ -136,6 +138,8 @@ def _classified_errors() -> Iterator[None]:
         if error.errno not in FILE_ERRORS:
             raise UsageError(f"cannot read {error.filename or 'an image'}: {error.strerror}; try again") from error
         raise UnreadableError(reason(error)) from error
+    except MemoryError as error:
+        raise UsageError("there is no memory left to decode an image: end other programs, or use less") from error
     except Image.DecompressionBombError as error:  # by Pillow, from twice as many pixels on
         limit = f"the {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels that are ever decoded"
         raise UnreadableError(f"has more than {limit}: make it smaller") from error

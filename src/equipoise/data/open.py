@@ -86,14 +86,13 @@ def is_path(data: str) -> bool:
 
 def place_of(data: str) -> str | None:
     """The absolute path of data that lie on this machine now; None for bundled data, URLs, and what is not there."""
-    if not is_path(data):
+    if not data or not is_path(data):
         return None
-    path = expand_home(data.rpartition("#")[0] or data)  # of tables, a split may be named behind a #
-    try:
-        there = bool(data) and (path.parent if "{" in data and is_stream(data) else path).exists()
-    except (OSError, ValueError):  # a name that no file can have
-        there = False
-    return os.path.abspath(expand_home(data)) if there else None  # noqa: PTH100  # not resolved: links may be moved
+    path = os.path.abspath(expand_home(data))  # noqa: PTH100  # not resolved: links may be moved
+    places = [path, path.rpartition("#")[0]]  # of tables, a split may be named behind a #
+    if is_stream(data):
+        places.append(os.path.dirname(path.partition("{")[0]))  # noqa: PTH120  # of shards by a pattern, their folder
+    return path if any(os.path.exists(place) for place in places) else None  # noqa: PTH110  # of any name
 
 
 class Dataset:

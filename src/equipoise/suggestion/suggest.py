@@ -211,17 +211,17 @@ def fill_in(
     # How fast the machine is decides on the resolution and the width, if these are open
     sized = {"resolution": PROBE_SIDE, "network.width": WIDTHS["usual"]}
     probed = with_settings(config, {path: value for path, value in sized.items() if path in free})
-    probe = math.inf
+    measured = probe = math.inf
     if {"resolution", "network.width"} & set(free):
-        probe = _speed(probed, facts, device)
+        measured = _speed(probed, facts, device)
         height, width = parse_resolution(probed.resolution)
-        probe *= height * width / PROBE_SIDE**2
+        probe = measured * height * width / PROBE_SIDE**2
     choices = [choice for choice in choose(facts, kept, probe, minutes) if choice.setting in free]
     chosen = with_settings(config, {choice.setting: choice.value for choice in choices})
 
     # And how long it takes, on the length
-    alike = chosen.resolution == probed.resolution and chosen.network == probed.network
-    speed = probe if alike and math.isfinite(probe) else _speed(chosen, facts, device)
+    alike = all(getattr(chosen, name) == getattr(probed, name) for name in ("resolution", "network", "batch"))
+    speed = measured if alike and math.isfinite(measured) else _speed(chosen, facts, device)
     if minutes is not None:
         choices[-1] = within(minutes, speed, choices[-1])
         chosen = chosen.with_changes(images=choices[-1].value)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from equipoise.data.digests import AUTO_SHARE, Digests, HeldOut, held_out, usabl
 from equipoise.data.feed import FeedBatch
 from equipoise.data.order import indices
 from equipoise.data.packed.rows import Rows
-from equipoise.data.sources.arrays import npy_rows
+from equipoise.data.sources.arrays import npy_rows, read_all
 from equipoise.data.sources.base import Labels
 from equipoise.errors import UsageError
 from equipoise.reading import parse_json, read_bytes
@@ -179,11 +180,16 @@ def read_images(folder: Path) -> Images:
     rows = npy_rows(folder / IMAGES)
     if not isinstance(rows, Rows) or rows.shape != about.shape or rows.dtype != np.uint8:
         raise ValueError(f"{folder} holds {rows.dtype} {rows.shape}, not the uint8 {about.shape} packed there")
-    digests = np.load(folder / DIGESTS, allow_pickle=False)
-    if digests.shape != (len(rows),) or digests.dtype != np.uint64:
-        raise ValueError(f"{folder} holds {len(rows)} images and {digests.dtype} {digests.shape} digests")
-    labels = np.load(folder / LABELS, allow_pickle=False) if about.labelled else None
-    partition = np.load(folder / HELD_OUT, allow_pickle=False) if about.partitioned else None
+
+    def each(name: str, dtype: type[np.generic]) -> NDArray[Any]:
+        values = read_all(npy_rows(folder / name))
+        if values.shape != (len(rows),) or values.dtype != dtype:
+            raise ValueError(f"{folder} holds {len(rows)} images, and {values.dtype} {values.shape} in {name}")
+        return values
+
+    digests = each(DIGESTS, np.uint64)
+    labels = each(LABELS, np.int64) if about.labelled else None
+    partition = each(HELD_OUT, np.bool_) if about.partitioned else None
     names = about.classes or ()
     return Images(
         path=folder / IMAGES,

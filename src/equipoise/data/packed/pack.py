@@ -23,6 +23,7 @@ from equipoise.data.cache import (
     remove_leftovers,
     require_room,
 )
+from equipoise.data.formats import installed_plugins
 from equipoise.data.framing import Fit, parse_framing
 from equipoise.data.packed.images import ABOUT, DIGESTS, HELD_OUT, IMAGES, LABELS, Images, read_images
 from equipoise.data.packed.workers import ProgressCallback, ReadReport, common_size, prepare_all
@@ -88,13 +89,15 @@ def open_images(
     # The key says what would be packed: the same for the same content and options, and for nothing else.
     parts = [str(FORMAT), repr(framing), *(["as they are"] if resolution is None else [])]
     parts += [] if label is None else [f"labels {label}"]
+    parts += [plugin.format for plugin in installed_plugins()]  # with them, more images can be read
     for part in source.identity:
         if isinstance(part, Path):
             with source_errors(part):
                 parts.append(file_digest(part, folder / "digests"))
         else:
             parts.append(part)
-    images = open_or_pack(folder, hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32], fill)
+    key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    images = open_or_pack(folder, key, fill)
     return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
 
 
@@ -182,7 +185,7 @@ def pack(
 
 
 def _read_if_whole(folder: Path) -> Images | None:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, UsageError):
         return read_images(folder)
     return None
 

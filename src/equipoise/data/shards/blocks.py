@@ -197,9 +197,16 @@ def _epoch_blocks(
                 break
             unusable.update(sample.shard for sample, image in decoded if isinstance(image, str))
             _refuse_unusable_shards(ended, unusable, plan)
-            # Every block is shuffled by a seed of its own, from what names it.
-            digest = hashlib.blake2b(repr((*key, done // plan.block)).encode(), digest_size=8).digest()
-            block = _shuffle(first + done, decoded, plan, int.from_bytes(digest, "big"))
+            if done and all(isinstance(image, str) for _, image in decoded):
+                # The images of the block before stand in, so that an epoch's short last block stops no run.
+                with closing(_epoch_blocks(plan, slices, key, first, done - plan.block, retry)) as earlier:
+                    _, pixels, labels = next(earlier)
+                count = len(decoded)
+                block = Block(first + done, pixels[:count], None if labels is None else labels[:count])
+            else:
+                # Every block is shuffled by a seed of its own, from what names it.
+                digest = hashlib.blake2b(repr((*key, done // plan.block)).encode(), digest_size=8).digest()
+                block = _shuffle(first + done, decoded, plan, int.from_bytes(digest, "big"))
             done += len(decoded)
             decoded.clear()  # the block holds copies of the pixels
             yield block
@@ -217,7 +224,8 @@ def _refuse_unusable_shards(ended: list[ShardSlice], unusable: Counter[int], pla
 
 
 def _refuse(shard: Shard, plan: Plan) -> None:
-    name, reason = next(iter(plan.skipped.items()), (shard.name, "unreadable"))
+    of_it = (item for item in plan.skipped.items() if item[0].startswith(f"{shard.name}/"))
+    name, reason = next(of_it, (shard.name, "unreadable"))
     raise StreamBroken(
         f"no image of {shard.display_name} can be used, such as {name} ({reason}): get or write it again"
     )

@@ -1,6 +1,7 @@
 """Shards named by a brace pattern, such as `faces-{000..127}.tar` or `https://host/faces-{000..127}.tar`."""
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def is_stream(data: str) -> bool:
     if not data.lower().endswith(TARS):
         return False
     path = expand_home(data)
-    if not path.is_file():
+    if not is_file(path):
         return "{" in data
     try:
         with path.open("rb") as file:
@@ -75,13 +76,18 @@ def is_stream(data: str) -> bool:
         return True  # reading it as a shard gives the reason
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file: of a name that is too long, as a list in braces may be, there is none."""
+    return os.path.isfile(path)  # noqa: PTH113  # where Path's own raises OSError
+
+
 def expand(pattern: str) -> list[str]:
     """Paths or URLs that a brace pattern stands for; a file whose name has braces itself stands for itself.
 
     Raises:
         UsageError: braces do not match, or there would be more than MAX_SHARDS.
     """
-    if not is_url(pattern) and expand_home(pattern).is_file():
+    if not is_url(pattern) and is_file(expand_home(pattern)):
         return [str(expand_home(pattern))]
     # Bounded before it is expanded, for a few characters can stand for more names than there is memory. This is no
     # fewer than the names: the product of all ranges, of all lists and, if braces are nested, of all commas.

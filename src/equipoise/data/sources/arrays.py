@@ -28,7 +28,7 @@ LABEL_KEYS = ("labels", "label", "y", "Y", "y_train", "Y_train", "train_labels",
 HELD_OUT = "held_out"  # array of truth values: the images that the data itself holds out
 MAX_LOADED_BYTES = 8 * 2**30  # of a compressed array, unpacked into memory; all others are read row by row
 MAX_AXES = 32  # as many as every version of numpy allows
-CHUNK = 1024  # images whose range is computed at a time
+CHUNK_BYTES = 2**24  # of images whose range is computed at a time
 TOLERANCE = 1e-4  # by which floats may miss their range
 HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0, 1] or [-1, 1], with C = 1, 3 or 4"
 
@@ -81,12 +81,14 @@ def open_npz(path: Path) -> Iterator[Contents]:
     """
     with source_errors(path), zipfile.ZipFile(path) as members:
         keys = [name.removesuffix(".npy") for name in members.namelist() if name.endswith(".npy")]
-        images = _member(path, members, _image_key(path, members, keys))
-        columns = {key: partial(_column, path, key, len(images)) for key in _columns(members, keys, len(images))}
+        images = _member(path, members, key := _image_key(path, members, keys))
+        if not images.shape:
+            raise UsageError(f"the array {key!r} in {path} is a single number: {HINT}")
         label = next((key for key in LABEL_KEYS if key in keys), None)
-        labels = None if label is None else read_all(_member(path, members, label))
+        named = [*_columns(members, keys, len(images)), *([] if label is None else [label])]
+        columns = {key: partial(_column, path, key, len(images)) for key in named}
         held_out = read_all(_member(path, members, HELD_OUT)) if HELD_OUT in columns else None
-    contents = contents_of(images, str(path), labels)
+    contents = contents_of(images, str(path))
     if held_out is not None and held_out.dtype == np.bool_:
         contents = replace(contents, held_out=held_out.reshape(-1))
     yield replace(contents, columns={key: columns[key] for key in columns if key != HELD_OUT}, label=label)
@@ -237,7 +239,8 @@ def _converter(pixels: Rows | Array, name: str) -> Callable[[Array], Pixels]:
         return lambda values: values
     if not np.issubdtype(pixels.dtype, np.floating):
         raise UsageError(f"{name} holds {one_line(str(pixels.dtype), MOST_QUOTED)}: {HINT}")
-    chunks = (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK))
+    images = max(1, CHUNK_BYTES // (math.prod(pixels.shape[1:]) * pixels.dtype.itemsize))
+    chunks = (pixels[start : start + images] for start in range(0, len(pixels), images))
     extremes = np.array([(float(chunk.min()), float(chunk.max())) for chunk in chunks])
     low, high = float(extremes.min()), float(extremes.max())
     if not (low >= -1 - TOLERANCE and high <= 1 + TOLERANCE):  # false for NaN, too

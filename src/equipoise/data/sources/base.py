@@ -28,10 +28,10 @@ class Annotations:
     """What is known of N images beside their pixels.
 
     Attributes:
-        labels: those that are taken where no others are chosen.
+        labels: those that are taken where no others are chosen, if they are known already.
         classes: names of the labels 0, 1, ..
         columns: labels to choose from, by name.
-        label: which of the columns `labels` are, if they are one.
+        label: which of the columns is taken where no other is chosen, if any; it is read only then, as it may be unfit.
         held_out: (N,) the images that the data itself holds out from training, if it says so.
         notes: what is there and not used, and what a user should know of the labels, in sentences.
     """

@@ -1,5 +1,6 @@
 """Columns of a table: which holds the images and which the labels, and how these are stored."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 from equipoise.data.decode import UnreadableError
 from equipoise.data.digests import Stored
 from equipoise.data.sources.base import Annotations, LabelsAndClasses
-from equipoise.data.sources.files import MAX_FILE_BYTES
+from equipoise.data.sources.files import read_file
 from equipoise.data.sources.labels import LABELS, number_values
 from equipoise.errors import UsageError
-from equipoise.reading import parse_json, read_bytes
+from equipoise.reading import parse_json
 
 IMAGES = ("image", "img", "picture", "pixel_values", "jpg", "jpeg", "png", "webp", "images")
 UNLABELLED = -1  # the label that the datasets library gives to images without one
@@ -49,7 +50,7 @@ def image_column(schema: Schema, name: str) -> str:
     Raises:
         UsageError: there is none, or it cannot hold images.
     """
-    columns = schema.names
+    columns = _names(schema)
     noted = [column for column, feature in _features(schema).items() if feature.kind == "Image"]
     binary = [column for column in columns if _kind(schema.field(column).type) == "binary"]
     named = [column for column in IMAGES if column in columns]
@@ -79,7 +80,7 @@ def opener(type_: Any, root: Path) -> Opener:
                 path = Path(folder, str(name)).resolve()
                 if not path.is_relative_to(root.resolve()):
                     raise UnreadableError(f"its file {name} lies outside of {root}")
-                return read_bytes(path, MAX_FILE_BYTES)
+                return read_file(path)
         if content is None:
             raise UnreadableError("no image, null")
         return bytes(content)
@@ -88,19 +89,14 @@ def opener(type_: Any, root: Path) -> Opener:
 
 
 def annotate(schema: Schema, whole: Callable[[str], Any], name: str, *, images: str) -> Annotations:
-    """Every column but that of the images that can be labels; those that are noted or named as such are taken.
-
-    Raises:
-        UsageError: some of these are missing, or are of no class.
-    """
-    fitting = [column for column in dict.fromkeys(schema.names) if column != images and _can_be_labels(schema, column)]
+    """Every column but that of the images that can be labels; that which is noted or named as such is the usual one."""
+    fitting = [column for column in _names(schema) if column != images and _can_be_labels(schema, column)]
     columns = {column: partial(_read_labels, column, schema, whole, name) for column in fitting}
     features = _features(schema)
     noted = [column for column in fitting if column in features and features[column].kind == "ClassLabel"]
     candidates = [column for column in (*LABELS, *noted) if column in fitting]
     label = next((column for column in candidates if column in noted), next(iter(candidates), None))
-    labels, classes = (None, None) if label is None else columns[label]()
-    return Annotations(labels=labels, classes=classes, columns=columns, label=label)
+    return Annotations(columns=columns, label=label)
 
 
 def _read_labels(column: str, schema: Schema, whole: Callable[[str], Any], name: str) -> LabelsAndClasses:
@@ -124,6 +120,11 @@ def _read_labels(column: str, schema: Schema, whole: Callable[[str], Any], name:
         found = f"from {labels.min()} to {labels.max()}"
         raise UsageError(f"the labels in {name} must name one of {len(classes)} classes, but are {found}: mend them")
     return labels, classes
+
+
+def _names(schema: Schema) -> list[str]:
+    """Names of the columns, but of those that share one."""
+    return [name for name, times in Counter(schema.names).items() if times == 1]
 
 
 def _features(schema: Schema) -> dict[str, _Feature]:

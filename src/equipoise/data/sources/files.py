@@ -13,7 +13,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import NamedTuple
 
 from equipoise.data.decode import Pixels, UnreadableError, prepare, quiet_pillow
-from equipoise.data.formats import HEAD, PLUGINS, installed_plugins, is_hidden, is_image, looks_like_image
+from equipoise.data.formats import HEAD, PLUGINS, is_hidden, is_image, looks_like_image
 from equipoise.data.framing import Framing
 from equipoise.data.sources import celeba
 from equipoise.data.sources.annotations import annotate, is_annotation
@@ -53,7 +53,8 @@ def folder(path: Path) -> Source | None:
     # Reading every image to tell whether one has changed would take as long as packing them; names, sizes and dates do.
     listing = hashlib.sha256(os.fsencode(path.resolve()))
     for name, size, changed in images:
-        listing.update(os.fsencode(f"\0{name}\0{size}\0{changed}"))
+        denied = "" if os.access(path / name, os.R_OK) else "\0denied"  # which a new mode does not show in its date
+        listing.update(os.fsencode(f"\0{name}\0{size}\0{changed}{denied}"))
     beside = {name: path / name for name in others if is_annotation(name)} | celeba.beside(path)
     identity = [part for name, file in beside.items() for part in (name, file)]
     return Source(
@@ -70,8 +71,7 @@ def archive(path: Path) -> Source | None:
         return None
     beside = celeba.beside(path)
     identity = [part for name, file in beside.items() for part in (name, file)]
-    plugins = [plugin.format for plugin in installed_plugins()]  # with them, more images can be read
-    return Source(str(path), ("zip", path, *identity, *plugins), partial(_open_archive, path, beside))
+    return Source(str(path), ("zip", path, *identity), partial(_open_archive, path, beside))
 
 
 def left_out(names: Iterable[str]) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def _no_images(listing: Listing, files: Sequence[str], zips: Sequence[str], path
 
 def _list_or_recall(repository: str, revision: str | None, name: str) -> Listing:
     """Files of a revision; where the hub is out of reach, as they were when it was last reached."""
-    key = hashlib.sha256(f"{repository}\0{revision}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{repository}\0{revision}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     note = cache_folder() / "hub" / f"{key}.json"
     try:
         listing = _list_files(repository, revision, name)

@@ -112,6 +112,9 @@ def listed(names: Sequence[str], at_most: int = NAMED) -> str:
 def _chosen(contents: Contents, label: str | None, source: str) -> Contents:
     columns = list(contents.columns)
     if label is None:
+        if contents.labels is None and contents.label is not None and contents.label in columns:
+            labels, classes = contents.columns[contents.label]()
+            contents = replace(contents, labels=labels, classes=classes)
         unused = [column for column in columns if column != contents.label]
         if not unused:
             return contents

@@ -40,7 +40,7 @@ def read_jsonl(content: bytes, images: Sequence[str], where: str) -> Annotations
         UsageError: it is damaged, or has labels but not for every image.
     """
     try:
-        rows = [json.loads(line) for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in content.decode("utf-8-sig").split("\n") if line.strip()]
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is damaged: {reason(error)}; mend or remove it") from error
     if not all(isinstance(row, dict) for row in rows):
@@ -62,11 +62,7 @@ def _annotate(rows: Sequence[Row], images: Sequence[str], where: str) -> Annotat
     columns = {name: partial(_column, by_name, name, images, where) for name in names if name != NAME}
     gone = sorted(by_name.keys() - set(images))
     notes = (f"{where} names {counted(len(gone), 'image')} that cannot be found: {listed(gone)}",) if gone else ()
-    label = next((name for name in LABELS if name in columns), None)
-    if label is None:
-        return Annotations(columns=columns, notes=notes)
-    labels, classes = columns[label]()
-    return Annotations(labels=labels, classes=classes, columns=columns, label=label, notes=notes)
+    return Annotations(columns=columns, label=next((name for name in LABELS if name in columns), None), notes=notes)
 
 
 def _column(rows: Mapping[str, Row], name: str, images: Sequence[str], where: str) -> LabelsAndClasses:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from equipoise.data.digests import Stored
 from equipoise.data.sources.base import Contents, Source, source_errors
@@ -122,12 +123,11 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
     column = image_column(tables.schemas[0], name)
     type_ = tables.schemas[0].field(column).type
     for path, schema in zip(paths, tables.schemas, strict=True):
-        if column not in schema.names or schema.field(column).type != type_:
+        if schema.names.count(column) != 1 or schema.field(column).type != type_:
             raise UsageError(f"{path} has not the same column {column!r} as {paths[0]}: give one set of data at a time")
     if not sum(tables.counts):
         raise UsageError(f"{name} has no rows: write it again")
-    with source_errors(paths[0]):
-        annotations = annotate(tables.schemas[0], tables.whole, name, images=column)
+    annotations = annotate(tables.schemas[0], tables.whole, name, images=column)
     starts = list(accumulate(tables.counts, initial=0))
     value, stored = tables.column(column), opener(type_, root)
 
@@ -140,7 +140,7 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
     names = []
     with source_errors(path):
-        for here, folders, files in os.walk(path):
+        for here, folders, files in os.walk(path, onerror=_raise):
             folders[:] = [folder for folder in folders if not folder.startswith(".")]  # in place: os.walk enters these
             names += [
                 Path(here, file).relative_to(path).as_posix()
@@ -150,6 +150,11 @@ def _folder(path: Path, split: str | None, name: str) -> Source | None:
     if not names:
         return None
     return source_of([path / chosen for chosen in choose(names, split, name)], path, name)
+
+
+def _raise(error: OSError) -> NoReturn:
+    """So that a folder which may not be read is told, where os.walk passes over it."""
+    raise error
 
 
 def _one_set(names: list[str], data: str) -> list[str]:

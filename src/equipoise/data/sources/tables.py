@@ -12,6 +12,7 @@ from typing import Any
 
 from equipoise.data.sources.arrays import MAX_LOADED_BYTES
 from equipoise.data.sources.base import source_errors
+from equipoise.errors import UsageError, reason
 
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".arrows", ".feather", ".ipc")
@@ -64,11 +65,12 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
                 groups.append(_Group(path, index, group.num_rows, group.total_byte_size))
 
     def whole(name: str) -> Any:
-        chunks = []
-        for path in paths:
+        parts = []
+        for path, schema, count in zip(paths, schemas, counts, strict=True):
             with source_errors(path), pq.ParquetFile(path) as file:
-                chunks += file.read(columns=[name]).column(name).chunks
-        return pa.chunked_array(chunks)
+                known = schema.names.count(name) == 1
+                parts.append(file.read(columns=[name]).column(name) if known else pa.nulls(count))
+        return _joined(parts, name)
 
     return Tables(schemas, counts, lambda name: _SequentialColumn(groups, name).value, whole)
 
@@ -98,7 +100,25 @@ def _open_arrow(paths: Sequence[Path]) -> Tables:
 
         return value
 
-    return Tables(schemas, counts, column, lambda name: pa.chunked_array([batch.column(name) for batch in batches]))
+    def whole(name: str) -> Any:
+        there = [batch.schema.names.count(name) == 1 for batch in batches]
+        parts = zip(batches, there, strict=True)
+        return _joined([batch.column(name) if known else pa.nulls(batch.num_rows) for batch, known in parts], name)
+
+    return Tables(schemas, counts, column, whole)
+
+
+def _joined(parts: Sequence[Any], name: str) -> Any:
+    """A column from its part in each file, of the widest of their types; null where a file does not have it."""
+    import pyarrow as pa
+
+    try:
+        tables = [pa.table({name: part}) for part in parts]
+        return pa.concat_tables(tables, promote_options="permissive").column(name)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UsageError(
+            f"the column {name!r} is of different kinds in some files ({reason(error)}): give one set of data at a time"
+        ) from error
 
 
 def _record_batches(path: Path) -> tuple[ArrowSchema, list[Any]]:
