@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from command import Command
-from equipoise import Run, interpolate, invert, outliers, reconstruct, sample, traverse
+from equipoise import Run, UsageError, interpolate, invert, outliers, reconstruct, sample, traverse
 from equipoise.config.datasets import open_dataset
 
 RUNS = Path(__file__).parents[1] / "old_runs"
@@ -150,6 +151,16 @@ def test_pages_without_latents_are_begun_anew(photos: Path, tmp_path: Path, with
     assert all(page.stat().st_size for page in (tmp_path / "inverted/pages").iterdir())
 
 
+def test_an_inversion_that_was_killed_as_it_first_wrote_is_begun_anew(
+    photos: Path, tmp_path: Path, within: Command
+) -> None:
+    (tmp_path / "inverted").mkdir()
+    (tmp_path / "inverted/.latents.npz.0123abcd.tmp").touch()
+    done = within("invert", "began", "photos", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "inverted/latents.npz").is_file()
+
+
 def test_a_full_disk_ends_an_inversion_in_a_sentence(photos: Path, tmp_path: Path) -> None:
     def no_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
@@ -225,6 +236,27 @@ def test_latents_by_hand(within: Command, tmp_path: Path) -> None:
     assert np.array_equal(sample(classes, 9, truncate=0), sample(classes, 1, truncate=0, label=0)) is False
     middle = sample(classes, 3, truncate=0, label=4)
     assert (middle == middle[:1]).all(), "at 0 nothing but the mean latent is left"
+
+
+def test_latents_with_labels(within: Command, tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "classes")
+    z = np.random.default_rng(0).standard_normal((4, run.config.network.latent)).astype(np.float32)
+    labels = np.array([7, 1, 0, 2])
+    np.savez(tmp_path / "z.npz", latents=z, labels=labels)
+    done = within("sample", "classes", "--latents", "z.npz", "--count", 3, "--out", "few.npz")
+    assert done.returncode == 0, done.stderr
+    few = sample(run, latents=z[:3], labels=torch.from_numpy(labels[:3]))
+    assert np.array_equal(np.load(tmp_path / "few.npz")["images"], few)
+    rows = traverse(run, [0], latents=z, labels=torch.from_numpy(labels), frames=3, device="cpu")
+    for number, label in enumerate(labels.tolist()):
+        alone = traverse(run, [0], latents=z[number : number + 1], label=label, frames=3, device="cpu")
+        assert np.array_equal(rows.images[number], alone.images[0])
+    moving = ("--traverse", "0", "--frames", 3, "--out", "rows.png")
+    assert within("sample", "classes", "--latents", "z.npz", *moving).returncode == 0
+    refused = within("sample", "classes", "--latents", "z.npz", "--count", 9, *moving)
+    assert (refused.returncode, "there are 4 latents, not 9" in refused.stderr) == (2, True)
+    with pytest.raises(UsageError, match="labels are whole numbers"):
+        sample(run, 3, labels=torch.ones(3, dtype=torch.bool))
 
 
 def test_traversals_directions_and_grids_of_classes(within: Command, tmp_path: Path) -> None:

@@ -132,3 +132,11 @@ def test_the_place_of_data_is_absolute(pattern: str, tmp_path: Path, monkeypatch
     assert place_of("shards/s-{000..002}.tar") == pattern
     assert place_of("shards/s-000.tar#test") == f"{tmp_path}/shards/s-000.tar#test"
     assert [place_of(data) for data in ("", "nowhere", "nowhere/{0..3}.tar", "\0", "x" * 5000)] == [None] * 5
+
+
+@pytest.mark.parametrize("data", ["a#1", "parts/{x}.tar", "part-{0..0}/{000..002}.tar", "braced {0}/all#test"])
+def test_names_that_look_like_patterns_have_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a#1", "parts", "part-0", "braced {0}/all"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert place_of(data) == f"{tmp_path}/{data}"

@@ -11,6 +11,7 @@ from PIL import Image
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
+from equipoise.exporting.trained import data_name
 
 MakeRun = Callable[..., Run]
 
@@ -47,7 +48,12 @@ def test_it_says_what_the_run_knows(trained: Run, tmp_path: Path) -> None:
     scores = equipoise.evaluate(trained, metrics=("kid", "memorisation"), count=50, features="pixels")
     scores.write(tmp_path / "scores.json")
     folder = equipoise.export(
-        trained, tmp_path / "hub", format="hub", scores=tmp_path / "scores.json", licence="cc-by-4.0", name="me/pets"
+        trained,
+        tmp_path / "hub",
+        format="hub",
+        scores=tmp_path / "scores.json",
+        licence="cc-by-4.0",
+        repository="me/pets",
     ).path
     card = (folder / "README.md").read_text()
     header = yaml.safe_load(card.split("---")[1])
@@ -98,3 +104,28 @@ def test_scores_that_are_none(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no scores"):
         equipoise.export(run, tmp_path / "hub", format="hub", scores=tmp_path / "scores.json")
     assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "repository", "title", "loaded"),
+    [
+        (None, None, "run", "path/to/this/folder"),
+        ("Pets 1/2", None, "Pets 1/2", "path/to/this/folder"),
+        (None, "me/pets", "pets", "me/pets"),
+        ("Pets", "me/pets", "Pets", "me/pets"),
+    ],
+)
+def test_it_is_loaded_from_where_it_is(
+    trained: Run, tmp_path: Path, name: str | None, repository: str | None, title: str, loaded: str
+) -> None:
+    folder = equipoise.export(trained, tmp_path / "hub", format="hub", name=name, repository=repository).path
+    card = (folder / "README.md").read_text()
+    assert f"\n# {title}\n" in card
+    assert f'equipoise.load("{loaded}")' in card
+
+
+def test_what_is_secret_of_an_address_stays_out() -> None:
+    secret = "https://me:s3cret@example.org/shards/{000..099}.tar?X-Amz-Signature=abc"
+    assert data_name(secret) == "https://example.org/shards/{000..099}.tar"
+    assert data_name("hf://me/pets") == "hf://me/pets"
+    assert data_name("/home/me/pets") == "pets"

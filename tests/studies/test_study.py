@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from command import Command
+from equipoise.errors import UsageError
+from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import Run
 from equipoise.studies.plan import Study, read_study
 from equipoise.studies.report import write_report
@@ -255,6 +258,10 @@ def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path,
         ([*BAD, "--vary", "gamma=0.5,0.50"], "a value twice"),
         ([*BAD, "--vary", "gamma=0.5,7"], "gamma"),
         ([*BAD, "--metric", "ms-ssim"], "--metric"),
+        ([*BAD, "--metric", "cmmd"], "clip"),
+        ([*BAD, "--metric", "fid"], "fid"),
+        ([*BAD, "--data", "swissroll", "--metric", "modes"], "'modes'"),
+        ([*BAD, "--search", "4", "--of", "n_critic", "--range", "n_critic=1.2:1.9"], "two whole numbers"),
         ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=0.1:0.001"], "upside down"),
         ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=a:b"], "LOW:HIGH"),
         ([*BAD, "--search", "4", "--of", "nonsense"], "nonsense"),
@@ -292,6 +299,51 @@ def test_a_file_is_read_and_flags_override_it(tmp_path: Path, within: Command) -
     assert again.seeds == (3, 5)
     assert again.baseline == "tuned"
     assert again.arms["tuned"].settings == {"lr": 1e-3}
+
+
+@pytest.mark.parametrize("budget", ["200k", "90s", "300h", "100001.25s", "0.00005s"])
+def test_a_budget_is_read_again_as_it_was(budget: str) -> None:
+    plan = Study.from_dict({"arms": {"gan": {}}, "budget": budget, "metrics": []})
+    again = Study.from_dict(yaml.safe_load(plan.to_yaml()))
+    assert again == plan
+    assert str(again.budget) == str(plan.budget)
+
+
+@pytest.mark.parametrize("budget", [{}, {"images": 0}, {"seconds": -5}, {"images": 10, "seconds": 5}])
+def test_a_budget_is_of_images_or_of_seconds(budget: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="budget: .*one of them, above 0"):
+        Study.from_dict({"arms": {"gan": {}}, "budget": budget})
+
+
+def test_too_many_combinations_are_refused_before_they_are_made() -> None:
+    vary = {name: list(range(100)) for name in ("a", "b", "c", "d", "e")}
+    with pytest.raises(UsageError, match="10,000,000,000 arms is refused"):
+        Study.from_dict({"arms": {"gan": {}}, "budget": 640, "vary": vary})
+
+
+def test_a_study_that_is_being_written_is_left_alone(tmp_path: Path, within: Command) -> None:
+    words = ["study", "--objectives", "gan", *WORDS, "--out", "s"]
+    (tmp_path / "s").mkdir()
+    with sole_writer(tmp_path / "s"):
+        plan = within(*words, "--seeds", "2", "--dry-run").stdout
+        (tmp_path / "s/study.yaml").write_text(plan)
+        refused = within(*words, "--seeds", "4")
+    assert refused.returncode == 2
+    assert "is being written by" in refused.stderr
+    assert (tmp_path / "s/study.yaml").read_text() == plan
+
+
+def test_a_signal_is_heeded_while_speeds_are_measured(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, "--objectives", "began,gan,wgan", "--budget", "10s", "--seeds", "1", "--out", "s", "--quiet"
+    )
+    wait_for(lambda: list(tmp_path.glob("s/trials/speed-0.log")))
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert "stopped with 0 of 3 trials done" in told
+    assert not workers(tmp_path)
+    assert not list(tmp_path.glob("s/trials/speed-1.log"))
 
 
 @pytest.mark.parametrize(

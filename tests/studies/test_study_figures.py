@@ -19,7 +19,7 @@ from equipoise.studies.report import write_report
 from equipoise.studies.results import Pair, Results, compare_pairs, summarise
 from equipoise.studies.statistics import Interval
 from equipoise.studies.trials import Cell, Outcome, all_trials, arm_config, write_outcome
-from equipoise.studies.words import pair_sentences
+from equipoise.studies.words import least_p_value, pair_sentences
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,30 @@ def test_samples_in_colour_keep_each_of_their_colours() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     sheet = np.asarray(Image.open(BytesIO(captioned_png([("arm", Image.fromarray(pixels))]))).convert("RGB"))
     assert {tuple(pixel) for pixel in pixels.reshape(-1, 3)} <= {tuple(pixel) for pixel in sheet.reshape(-1, 3)}
+
+
+@pytest.mark.parametrize("values", [[None, 30], [["translation"], []]], ids=str)
+def test_no_such_figure_where_values_are_no_numbers(values: list[Any], tmp_path: Path) -> None:
+    some = results(tmp_path, {"lr": [1e-3, 1e-2]})
+    object.__setattr__(some.plan, "vary", {"lr": values})
+    assert against(some) is None
+
+
+def test_the_interval_of_the_best_is_drawn_where_it_is(tmp_path: Path) -> None:
+    some = results(tmp_path, {}, seeds=5)
+    for name, outcome in some.outcomes.items():
+        some.outcomes[name] = replace(outcome, best={"kid": outcome.final["kid"] / 100})
+    summaries = [summary for arm in some.arms if (summary := summarise(some, arm))]
+    (axes,) = intervals(some, summaries).axes
+    drawn = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert (summaries[0].best.low, summaries[0].best.high) in drawn
+
+
+def test_whether_a_difference_could_be_significant_goes_by_the_arms_that_have_most_seeds(tmp_path: Path) -> None:
+    some = results(tmp_path, {"lr": [1e-3, 1e-2]}, seeds=6)
+    few = [
+        name for name in some.outcomes if name.startswith("trials/began") and not name.endswith(("seed-0", "seed-1"))
+    ]
+    for name in few:
+        del some.outcomes[name]
+    assert least_p_value(some) == pytest.approx(2 / math.comb(12, 6))

@@ -11,7 +11,9 @@ from equipoise.config.changes import flat
 from equipoise.config.presets import PRESETS
 from equipoise.studies.found import Found
 from equipoise.studies.groups import Group
+from equipoise.studies.pages import _sections
 from equipoise.studies.plan import Study
+from equipoise.studies.results import Results
 from equipoise.studies.search import Searches
 from equipoise.studies.trials import Cell, Outcome, arm_config, write_outcome
 
@@ -188,3 +190,32 @@ def test_a_whole_number_stays_one(tmp_path: Path) -> None:
     for group in source.searches[0].groups[2:]:
         assert all(isinstance(value, int) for value in group.settings.values())
         assert 2 <= group.settings["network.width"] <= 8
+
+
+def test_what_has_failed_is_tried_again_when_the_search_goes_on(tmp_path: Path) -> None:
+    source = finished_search(tmp_path, (0.3, 0.2, 0.1, 0.25))
+    first, second = source.searches[0].groups[2].trials
+    write_outcome(tmp_path / first.name, Outcome(state="failed", message="no space left"))
+    write_outcome(tmp_path / second.name, Outcome(state="stopped", message="seed 0 has failed"))
+    again = searches(tmp_path, plan(trials=4))
+    assert [trial.name for trial in (again.next(), again.next()) if trial] == [first.name, second.name]
+    assert again.next() is None
+
+
+def test_a_setting_that_is_0_is_searched_from_there(tmp_path: Path) -> None:
+    source = searches(tmp_path, plan(trials=4, of=["lr_decay"], ranges={"lr_decay": [1e-3, 1.0]}))
+    while source.next():
+        pass
+    assert source.searches[0].groups[0].settings == {"lr_decay": 0.0}
+    assert len(source.searches[0].groups) == 4
+
+
+def test_searches_of_several_arms_and_data_sets_are_told_apart(tmp_path: Path) -> None:
+    source = finished_search(tmp_path, (0.1, 0.2, 0.3, 0.25))
+    found = Found(source.searches * 4)
+    pictures = found.pictures()
+    assert {"search", *(f"settings-{number}" for number in range(4))} == pictures.keys()
+    study = plan(trials=4)
+    object.__setattr__(study, "data", ("digits", "faces"))
+    headings = [heading for heading, _ in _sections(Results(tmp_path, study, "kid", [], {}), pictures)]
+    assert headings == ["What the search found", *["Settings that were tried"] * 4]

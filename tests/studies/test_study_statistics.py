@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from equipoise.studies import statistics
 from equipoise.studies.statistics import (
     best_of,
     holm,
@@ -109,6 +110,14 @@ def test_many_seeds_are_permuted_at_random_to_about_the_same_p_value() -> None:
     x, y = drawn(5, 25, 25)
     expected = stats.mannwhitneyu(x, y, method="exact").pvalue
     assert permutation_p_value([x], [y]) == pytest.approx(expected, abs=0.015)
+
+
+def test_many_seeds_are_permuted_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = drawn(0, 40), drawn(1, 40)
+    whole = permutation_p_value(x, y)
+    monkeypatch.setattr(statistics, "MOST_PAIRS", 40 * 40 * 7)
+    assert permutation_p_value(x, y) == pytest.approx(whole, abs=0.02)
+    assert 0 < whole < 1
 
 
 def test_holms_correction_by_hand() -> None:

@@ -12,11 +12,14 @@ from equipoise import Run, TrainConfig
 from equipoise.config.presets import PRESETS
 from equipoise.networks import DCGAN
 from equipoise.studies import budget
+from equipoise.studies.trials import read_progress
+from equipoise.studies.worker import Heartbeat, job_line
 
 
 def test_a_budget_is_of_training_alone(small: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A score at the end, of the longer of both short runs alone, would be taken for slowness of its steps."""
     monkeypatch.setattr(budget, "MEASURED", 200)  # long enough to be scored
+    monkeypatch.setattr(budget, "LEAST", 0.1)
     train, scored = budget.train, []
 
     def note(config: TrainConfig, out: Path, **words: Any) -> Run:
@@ -26,7 +29,8 @@ def test_a_budget_is_of_training_alone(small: TrainConfig, monkeypatch: pytest.M
 
     monkeypatch.setattr(budget, "train", note)
     assert budget.images_in(small, 1.0) % small.batch == 0
-    assert scored == [None, None]
+    assert len(scored) > 2
+    assert not any(scored)
 
 
 def test_a_worker_ends_well_while_its_input_is_open() -> None:
@@ -46,3 +50,36 @@ def test_a_worker_ends_well_while_its_input_is_open() -> None:
         printed, errors = worker.stdout.read(), worker.stderr.read()
     assert (code, errors) == (0, "")
     assert int(printed.split()[-1]) >= config.batch
+
+
+def test_a_budget_is_measured_over_runs_long_enough(small: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which a step takes a millisecond, a run a fifth of a second, and the first one more."""
+    now, lengths = 0.0, []
+
+    def run(config: TrainConfig, out: Path, **_: object) -> None:
+        nonlocal now
+        lengths.append(config.images // config.batch)
+        now += 0.001 * lengths[-1] + 0.2 + (0.5 if len(lengths) == 1 else 0.0)
+
+    monkeypatch.setattr(budget, "train", run)
+    assert budget.images_in(small, 60.0, lambda: now) == pytest.approx(60_000 * small.batch, rel=1e-3)
+    assert 0.001 * (lengths[-1] - budget.WARM_UP) >= budget.LEAST > 0.001 * (lengths[-2] - budget.WARM_UP)
+
+
+def test_the_pace_of_what_goes_on_is_counted_from_its_checkpoint(tmp_path: Path) -> None:
+    """Not from the last line that was logged before a kill, which training goes through again."""
+    run = tmp_path / "seed-0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / f"{10_000:012d}.safetensors").touch()
+    (run / "metrics.jsonl").write_text('{"images": 19000}\n')
+    heartbeat = Heartbeat(run)
+    heartbeat.cpu -= 10.0
+    (run / "metrics.jsonl").write_text('{"images": 20000}\n')
+    heartbeat.close()
+    progress = read_progress(run)
+    assert progress.seconds_per_image == pytest.approx(10.0 / 10_000, rel=0.2)
+
+
+def test_a_folder_whose_name_is_no_text_is_named_to_the_worker(tmp_path: Path, small: TrainConfig) -> None:
+    folder = tmp_path / "\udcff"
+    assert json.loads(job_line(folder, small, {}, 1))["folder"] == str(folder)

@@ -289,3 +289,13 @@ def test_fill_in_takes_names_paths_and_whole_sections(photos: Path) -> None:
     )
     filled = fill_in(config, {"network", "objective.gamma", "resolution"})
     assert {*filled.reasons} == {"lr", "flip", "augment", "batch", "images"}
+
+
+def test_the_speed_is_that_of_what_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a size is given, though what decides on other sizes is the speed at the usual one."""
+    data = folder(tmp_path / "data", [drawing(n).convert("L") for n in range(60)])
+    monkeypatch.setattr("equipoise.suggestion.suggest.images_per_second", lambda *_: 100.0)
+    for given in ({}, {"resolution": 64}, {"resolution": 16}, {"width": 8}):
+        found = equipoise.suggest(data, device="cpu", **given)
+        assert found.images_per_second == 100
+        assert equipoise.suggest(data, device="cpu", minutes=5, **given).config.images == 30_000

@@ -20,7 +20,8 @@ def main(words: list[str]) -> int:
         Args:
             files: Files that `equipoise evaluate --json` wrote.
         """
-        print(side_by_side([(file.name, Scores.read(file)) for file in files]))
+        alike = len({file.name for file in files}) < len(files)
+        print(side_by_side([(str(file) if alike else file.name, Scores.read(file)) for file in files]))
         return 0
 
     return parse_and_call(compare, words, "compare")

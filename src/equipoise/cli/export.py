@@ -75,7 +75,8 @@ def export(
         what=what,
         **weights,
         **models,
-        name=name or push,
+        name=name,
+        repository=push,
         scores=scores,
         licence=licence,
     )

@@ -97,14 +97,15 @@ def sample(
     if moves.traverse is not None or moves.direction is not None:
         if values or class_grid:
             raise UsageError("a traversal moves along dimensions and directions: leave --set and --class-grid out")
-        return _traverse(opened, moves, out, latents=z, count=count, label=label, **chosen)
+        return _traverse(opened, moves, out, latents=z, labels=labels, count=count, label=label, **chosen)
     chosen["values"] = parse_values(values)
     if class_grid:
         if z is not None or label is not None:
             raise UsageError("a grid has all classes, of drawn latents: leave --label and --latents out")
         return _class_grid(opened, PER_CLASS if count is None else count, out, **chosen)
-    samples = generate(opened, count, label=label, labels=labels if label is None else None, latents=z, **chosen)
-    save_samples(samples, out, opened)
+    labels = None if label is not None or labels is None else labels[:count]
+    samples = generate(opened, count, label=label, labels=labels, latents=z, **chosen)
+    save_samples(samples, out, opened, best=best, at=at)
     print(f"{len(samples)} samples: {out}")
     return 0
 
@@ -116,8 +117,20 @@ def _class_grid(run: Run, count: int, out: Path, **chosen: Any) -> int:
     return 0
 
 
-def _traverse(run: Run, moves: Moves, out: Path, *, latents: Tensor | None, count: int | None, **chosen: Any) -> int:
+def _traverse(
+    run: Run,
+    moves: Moves,
+    out: Path,
+    *,
+    latents: Tensor | None,
+    labels: Tensor | None,
+    count: int | None,
+    label: int | None,
+    **chosen: Any,
+) -> int:
     check_numbers(get_type_hints(Moves, include_extras=True), vars(moves))
+    if latents is not None and count is not None and count > len(latents):
+        raise UsageError(f"there are {len(latents)} latents, not {count}: lower --count, or leave it out")
     result = traverse(
         run,
         parse_dimensions(moves.traverse or ""),
@@ -126,7 +139,9 @@ def _traverse(run: Run, moves: Moves, out: Path, *, latents: Tensor | None, coun
         frames=moves.frames,
         reach=moves.reach,
         count=count or 1,
-        latents=latents if latents is None or count is None else latents[:count],
+        latents=None if latents is None else latents[:count],
+        labels=None if label is not None or labels is None else labels[:count],
+        label=label,
         **chosen,
     )
     save_traversal(result, out)

@@ -162,8 +162,9 @@ def generated_images(run: Run, request: Request, device: torch.device) -> ImageS
     Raises:
         UsageError: the run has no such checkpoint.
     """
-    generator = trained_generator(run, ema=request.ema, best=request.best).to(device)
     _, facts, _ = run.load_checkpoint(best=request.best)
+    at = None if request.best else facts["images"]  # the same, whatever a training writes meanwhile
+    generator = trained_generator(run, ema=request.ema, best=request.best, at=at).to(device)
     masked = images_to_fill_in(open_run_data(run.config, place=run.place)) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"
     return ImageSet(

@@ -16,14 +16,22 @@ MOST_WARNINGS = 5
 PAPERS = {"began": "[arXiv:1703.10717](https://arxiv.org/abs/1703.10717)"}
 
 
-def model_card(trained: Trained, name: str, scores: Scores | None = None, licence: str | None = None) -> str:
+def model_card(
+    trained: Trained,
+    title: str,
+    scores: Scores | None = None,
+    licence: str | None = None,
+    *,
+    repository: str | None = None,
+) -> str:
     """The text of README.md, for people and, in its first lines, for the hub.
 
     Args:
         trained: the generator and its run.
-        name: of the model: that on the hub, or the folder's.
+        title: of the card.
         scores: from `equipoise evaluate`.
         licence: identifier on the hub, such as cc-by-4.0; by default none is stated.
+        repository: on the hub, such as me/photos; by default the model is loaded from its folder.
     """
     config = trained.config
     header = {
@@ -36,13 +44,13 @@ def model_card(trained: Trained, name: str, scores: Scores | None = None, licenc
         "Data": _data(trained),
         "Training": _training(trained),
         "Scores": _scores(trained, scores),
-        "Loading": _loading(config, name),
+        "Loading": _loading(config, repository or "path/to/this/folder"),
         "Limits": "\n".join(f"- {line}" for line in _limits(trained, scores)),
         "Licence": f"`{licence}`" if licence else "Not stated by whoever exported this model.",
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return (
-        f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n# {name.rpartition('/')[2]}\n\n{_summary(config)}\n\n"
+        f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n# {title}\n\n{_summary(config)}\n\n"
         f"![samples]({SAMPLES})\n\n{body}\n"
     )
 
@@ -108,7 +116,6 @@ def _scores(trained: Trained, scores: Scores | None) -> str:
 
 
 def _loading(config: GeneratorConfig, name: str) -> str:
-    name = name if "/" in name else "path/to/this/folder"
     code = f"""\
         import equipoise  # pip install equipoise
 

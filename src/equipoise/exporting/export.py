@@ -66,6 +66,7 @@ def export(
     fp16: bool = True,
     int8: bool = False,
     name: str | None = None,
+    repository: str | None = None,
     scores: Path | str | None = None,
     licence: str | None = None,
 ) -> Exported:
@@ -83,7 +84,8 @@ def export(
         batch: rows of the ONNX models of a fixed batch; the others take any number.
         fp16: ONNX models in half precision too.
         int8: an ONNX generator with weights in 8 bits too, whose loss in KID is measured beside the run's data.
-        name: for the page's title and the card; by default the run's name.
+        name: for the page's title and the card's; by default the repository's, or the run's.
+        repository: on the hub, such as me/photos, from which the card is to say that the model is loaded.
         scores: file of `equipoise evaluate --json`, for the card.
         licence: of the model on the hub, such as cc-by-4.0; by default none is stated.
 
@@ -97,7 +99,7 @@ def export(
         require_onnx()
     card_scores = Scores.read(Path(scores)) if scores is not None else None
     trained = Trained.open(run, ema=ema and what == "generator", best=best, at=at)
-    title = printable(name or run.path.absolute().name)
+    title = printable(name or (repository or run.path.absolute().name).rpartition("/")[2])
     notes: list[str] = []
     with folder_where_asked(out) as folder:
         if format == "web":
@@ -108,8 +110,9 @@ def export(
         else:
             write_weights(folder, trained.generator, trained.config)
         if format == "hub":
-            grid(sample(run, 64, ema=ema, best=best, at=at)).save(folder / SAMPLES)
-            (folder / "README.md").write_text(model_card(trained, title, card_scores, licence), encoding="utf-8")
+            grid(sample(run, 64, ema=ema, best=best, at=trained.at)).save(folder / SAMPLES)
+            card = model_card(trained, title, card_scores, licence, repository=repository)
+            (folder / "README.md").write_text(card, encoding="utf-8")
         size = folder_size(folder)
     return Exported(out, size, tuple(notes))
 

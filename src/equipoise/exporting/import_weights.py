@@ -157,7 +157,7 @@ def _read_state(path: Path, within: str | None) -> dict[str, Tensor]:
         ) from error
     for part in within.split(".") if within else []:
         state = state.get(part) if isinstance(state, Mapping) else None
-    if not isinstance(state, Mapping) or not all(map(_is_dense, state.values())):
+    if not isinstance(state, Mapping) or not all(isinstance(k, str) and _is_dense(v) for k, v in state.items()):
         held = f", but {quoted(list(state))}" if isinstance(state, Mapping) else ""
         raise UsageError(
             f"{path} holds no state dict{held}: name the part that is one in the map, as `within: generator`"

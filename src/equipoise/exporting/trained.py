@@ -11,6 +11,8 @@ from torch import Tensor
 from equipoise.config.datasets import open_dataset
 from equipoise.data import Images
 from equipoise.data.shards import is_stream
+from equipoise.data.shards.fetch import redacted
+from equipoise.data.shards.shard import is_url
 from equipoise.errors import UsageError, printable
 from equipoise.exporting.ports import Inputs
 from equipoise.exporting.pretrained import GeneratorConfig, generator_config
@@ -32,7 +34,7 @@ class Trained:
         generator: in fp32 and evaluation mode, on the CPU.
         ema: whether its weights are the moving average.
         best: whether they are of the checkpoint with the best score.
-        at: images after which the checkpoint was asked for, or None for the last.
+        at: images after which the checkpoint was written, or None for the best.
     """
 
     run: Run
@@ -56,6 +58,7 @@ class Trained:
                 "`equipoise.load_generator(run)` gives its generator in Python"
             )
         facts = run.load_checkpoint(best=best, at=at)[1]
+        at = at if best else facts["images"]  # the same, whatever a training writes meanwhile
         generator = load_generator(run, ema=ema, best=best, at=at).float().requires_grad_(requires_grad=False)
         return cls(run, facts, generator, ema and bool(run.config.ema), best, at)
 
@@ -102,5 +105,7 @@ class Trained:
 
 
 def data_name(data: str) -> str:
-    """What data are called, without the folders of this machine in which they lie."""
+    """What data are called, without the folders of this machine in which they lie, and what may be secret of a URL."""
+    if is_url(data):
+        return printable(redacted(data))
     return printable(data if "://" in data else PurePath(data).name or data)

@@ -47,7 +47,8 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: Way
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
-    generator, facts = trained_generator(run), run.load_checkpoint()[1]
+    facts = run.load_checkpoint()[1]
+    generator = trained_generator(run, at=facts["images"])
     framing = picture_framing(config, facts["shape"][0], run.place)
     real = normalise(torch.from_numpy(read_image(image, framing).copy())[None])
     hidden = _read_mask(mask, config, seed, replace(framing, channels=1, background=(0, 0, 0)))

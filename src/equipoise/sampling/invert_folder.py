@@ -15,7 +15,7 @@ from equipoise.data.packed.workers import ProgressCallback
 from equipoise.data.sources.arrays import read_npz
 from equipoise.errors import UsageError, reason
 from equipoise.isolation import isolated
-from equipoise.runs.files import check_above, file_where_asked, save_picture, to_json, write_where_asked
+from equipoise.runs.files import LEFTOVER, check_above, file_where_asked, save_picture, to_json, write_where_asked
 from equipoise.sampling.invert import Inversion, Inverter, Search
 from equipoise.sampling.pictures import Given, PictureReader
 from equipoise.sampling.players import TrainedPlayers
@@ -125,7 +125,8 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
     """What is in the folder already."""
     check_above(out)
     try:
-        if not out.exists() or {path.name for path in out.iterdir()} <= {PAGES}:  # killed before any latents, maybe
+        # A process that was killed before it had written any latents leaves pages, and a file that is not whole.
+        if not out.exists() or {name for path in out.iterdir() if not LEFTOVER.fullmatch(name := path.name)} <= {PAGES}:
             return Done(dict(facts))
         if not (out / LATENTS).is_file():
             raise UsageError(f"{out} is not empty and holds no inversion: choose another --out")

@@ -85,7 +85,8 @@ def sample(
 
     if labels is None and label is not None:
         labels = torch.full((count,), label)
-    if labels is not None and (tuple(labels.shape) != (count,) or labels.is_floating_point() or labels.is_complex()):
+    unfit = labels is not None and (labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex())
+    if labels is not None and (tuple(labels.shape) != (count,) or unfit):
         raise UsageError(f"labels are whole numbers ({count},), one a sample, not {labels.dtype} {tuple(labels.shape)}")
     settings: dict[str, Any] = {"labels": labels, "masked": masked, "draw": block}
     return _gathered(sample_batches(generator, run.config, range(count), seed, **settings), count)
@@ -107,7 +108,8 @@ def sample_classes(run: Run, count: int, *, best: bool = False, at: int | None =
     Raises:
         UsageError: the run makes images of no class; or as `sample`.
     """
-    classes = run.load_checkpoint(best=best, at=at)[1]["classes"] if run.config.tasks.classify else 0
+    facts = run.load_checkpoint(best=best, at=at)[1]
+    classes, at = facts["classes"] if run.config.tasks.classify else 0, at if best else facts["images"]
     if not classes:
         raise UsageError(f"{run.path} makes images of no class: train with --classify-d and -g")
     return torch.stack([sample(run, count, label=each, best=best, at=at, **settings) for each in range(classes)])

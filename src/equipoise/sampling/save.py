@@ -15,14 +15,21 @@ POINTS = (*PICTURES, ".npz")  # suffixes of what a toy's points are written to
 IMAGES = (*POINTS, "")  # and of what images are, "" of a folder
 
 
-def save_samples(samples: Tensor, out: Path, run: Run) -> None:
+def save_samples(samples: Tensor, out: Path, run: Run, *, best: bool = False, at: int | None = None) -> None:
     """Write a run's samples: uint8 images as `save_images` does, or a toy's points as `save_points` does.
+
+    Args:
+        samples: as `sample` gives them.
+        out: where to.
+        run: whose they are.
+        best: whether of the checkpoint with the best score, instead of the last.
+        at: images seen by the checkpoint that they are of, if it is another.
 
     Raises:
         UsageError: `out` cannot be written.
     """
     if run.config.toy:
-        save_points(samples, out, run)
+        save_points(samples, out, run, best=best, at=at)
     else:
         save_images(samples, out)
 
@@ -43,8 +50,15 @@ def save_images(images: Tensor, out: Path) -> None:
         _save_folder(images, out)
 
 
-def save_points(points: Tensor, out: Path, run: Run) -> None:
+def save_points(points: Tensor, out: Path, run: Run, *, best: bool = False, at: int | None = None) -> None:
     """Write a toy run's points (N, 2, 1, 1) as an array (.npz), or as a scatter over its data and D's landscape (.png).
+
+    Args:
+        points: as `sample` gives them.
+        out: where to.
+        run: whose they are.
+        best: as in `save_samples`.
+        at: as in `save_samples`.
 
     Raises:
         UsageError: `out` cannot be written.
@@ -52,7 +66,9 @@ def save_points(points: Tensor, out: Path, run: Run) -> None:
     flat, toy = points.flatten(1), run.config.toy
     assert toy is not None, "a run on a toy"  # noqa: S101
     if out.suffix.lower() in PICTURES:
-        save_picture(out, toy_scatter(toy, flat, realness_score(load_discriminator(run), run.config.objective)))
+        save_picture(
+            out, toy_scatter(toy, flat, realness_score(load_discriminator(run, best=best, at=at), run.config.objective))
+        )
     elif out.suffix.lower() == ".npz":
         with file_where_asked(out) as file:
             np.savez_compressed(file, points=flat.numpy())

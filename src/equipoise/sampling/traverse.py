@@ -51,6 +51,7 @@ def traverse(
     latents: Latents | None = None,
     truncate: float = 1.0,
     label: CountOrZero | None = None,
+    labels: Tensor | None = None,
     seed: Seed = 0,
     ema: bool = True,
     best: bool = False,
@@ -74,6 +75,7 @@ def traverse(
         latents: (N, latent) to start from instead; an array too.
         truncate: factor by which these are drawn nearer to the mean first, where the prior is normal.
         label: class of the images, where the run makes images of a class; by default 0.
+        labels: (N,) a class for each of the `latents` instead.
         seed: of the latent, and of those on which directions rest.
         ema: use the moving average of the generator's weights.
         best: use the checkpoint with the best score, instead of the last.
@@ -87,7 +89,9 @@ def traverse(
     if not (dimensions or along):
         raise UsageError("name what is to move: dimensions such as 0,1,2, or directions")
     players = open_players(run, ema=ema, best=best, at=at, device=device)
-    check_labels(None if label is None else torch.tensor([label]), players.classes)
+    if labels is None and label is not None:
+        labels = torch.tensor([label])
+    check_labels(labels, players.classes)
     starts = draw_latents(run.config, seed, count) if latents is None else checked_latents(latents, "latents")
     check_length(starts, players.latent)
     starts = edit(starts, players.prior, values={}, truncate=truncate)
@@ -95,7 +99,9 @@ def traverse(
     named = list(_vectors(players, dimensions, along, kind, seed))
     moved = torch.stack([moved_along(start, vector, steps) for start in starts for _, vector in named])
     moved = moved.clamp(-1, 1) if players.prior == "uniform" else moved  # a normal one may go farther than usual
-    labels = torch.full((len(moved) * frames,), label or 0) if players.classes else None
+    if players.classes:
+        labels = torch.zeros(1, dtype=torch.int64) if labels is None else labels
+        labels = labels.expand(len(starts)).repeat_interleave(len(named) * frames)
     images = players.pictures(moved.flatten(0, 1), labels).view(*moved.shape[:2], *players.shape)
     return Traversal(images, moved, _row_names([name for name, _ in named], len(starts)), steps)
 

@@ -1,5 +1,6 @@
 """How many images a training gets through in a time: so that arms of unlike speed train for equally long."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.devices import resolve_device
 from equipoise.training.train import train
 
-WARM_UP, MEASURED = 10, 120  # steps of the short runs that tell how fast a training is
+WARM_UP, MEASURED = 10, 60  # steps of the short run, and by how many more the long one begins
+LEAST = 4.0  # seconds between the two: each has some tenths of its own, beside its steps, which scatter
 
 
 def images_in(config: TrainConfig, seconds: float, clock: Callable[[], float] | None = None) -> int:
@@ -24,16 +26,19 @@ def images_in(config: TrainConfig, seconds: float, clock: Callable[[], float] | 
     """
     clock = clock or (time.process_time if resolve_device(config.device) == "cpu" else time.perf_counter)
     open_dataset(config).feed.close()  # packed before anything is timed
-    durations = []
+    _duration(config, WARM_UP, clock)  # the first run of a process imports, and chooses kernels
+    short, steps = _duration(config, WARM_UP, clock), MEASURED
+    while (difference := _duration(config, WARM_UP + steps, clock) - short) < LEAST:
+        steps = math.ceil(steps * min(10.0, 1.5 * LEAST / max(difference, LEAST / 10)))
+    return max(1, round(seconds / difference * steps)) * config.batch
+
+
+def _duration(config: TrainConfig, steps: int, clock: Callable[[], float]) -> float:
+    """Seconds that a run of so many steps takes."""
+    images = steps * config.batch
+    every = {"log_every": images, "sample_every": images, "checkpoint_every": images, "score_every": 0}
     with tempfile.TemporaryDirectory() as folder:
-        for steps in (WARM_UP, WARM_UP + MEASURED):
-            images = steps * config.batch
-            every = {"log_every": images, "sample_every": images, "checkpoint_every": images, "score_every": 0}
-            started = clock()
-            # Without the score at the end, which the shorter run would not have, and which takes as long for any arm.
-            train(
-                config.with_changes(images=images, **every), Path(folder) / str(steps), quiet=True, closing_score=False
-            )
-            durations.append(clock() - started)
-    speed = MEASURED * config.batch / (durations[1] - durations[0])
-    return max(1, round(seconds * speed / config.batch)) * config.batch
+        started = clock()
+        # Without the score at the end, which takes as long for any arm.
+        train(config.with_changes(images=images, **every), Path(folder) / "run", quiet=True, closing_score=False)
+        return clock() - started

@@ -97,6 +97,7 @@ class Cluster:
         """A task for the trial in `folder`; Ray begins it anew on another node if its own dies."""
         import ray
 
+        folder.parent.mkdir(parents=True, exist_ok=True)
         stop_file(folder).unlink(missing_ok=True)
         environment = {"env_vars": {"OMP_NUM_THREADS": str(self.threads)}}
         options = {"num_cpus": self.threads, "max_retries": -1, "runtime_env": environment}

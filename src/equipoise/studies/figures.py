@@ -68,7 +68,9 @@ def intervals(results: Results, summaries: Sequence[Summary]) -> "Figure":
         axes.plot(dots, np.full(len(dots), y), "o", ms=4, alpha=0.35, mew=0, color=style["color"])
         for interval, shift, face in ((each.final, 0.0, style["color"]), (each.best, -0.28, "white")):
             if math.isfinite(interval.value):
-                ends = np.clip([interval.low, interval.high], min(scored), max(scored))  # a failed trial's is infinite
+                ends = [interval.low, interval.high]
+                if not all(map(math.isfinite, ends)):  # by a failed trial
+                    ends = np.clip(ends, min(scored), max(scored)).tolist()
                 axes.plot(ends, [y + shift] * 2, color=style["color"], lw=2, solid_capstyle="butt")
                 axes.plot(interval.value, y + shift, "D", ms=6, mec=style["color"], mfc=face)
     axes.set_yticks([len(summaries) - index for index in range(len(summaries))], [each.arm for each in summaries])
@@ -86,7 +88,7 @@ def against(results: Results) -> "Figure | None":
     if len(results.plan.vary) != 1:
         return None
     ((setting, values),) = results.plan.vary.items()
-    if len(values) < 2 or any(isinstance(value, bool | str) for value in values):
+    if len(values) < 2 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return None
     figure, panels = _panels(2, 3.6)
     measures: list[Callable[[str], list[NDArray[np.float64]]]] = [results.scaled, partial(_diversity, results)]
@@ -244,7 +246,7 @@ def search_curves(found: Sequence[tuple[str, NDArray[np.float64]]], metric: str)
     return figure
 
 
-def search_settings(tried: Sequence[tuple[dict[str, float], float]], metric: str) -> "Figure":
+def search_settings(tried: Sequence[tuple[dict[str, float], float]], metric: str, title: str) -> "Figure":
     """The score of everything that was tried, against each setting."""
     names = list(tried[0][0])
     figure, panels = _panels(len(names), 2.8)
@@ -256,6 +258,7 @@ def search_settings(tried: Sequence[tuple[dict[str, float], float]], metric: str
         axes.set_yscale(scale_of(y))
         axes.set_xlabel(name)
     panels[0].set_ylabel(metric)
+    panels[0].set_title(title, loc="left", size=9, color=FAINT)
     return figure
 
 

@@ -72,7 +72,7 @@ class Found:
         for index, (search, _) in enumerate(found):
             tried = [(group.settings, value) for value, group in search.ranked()]
             pictures[f"settings-{index}" if len(found) > 1 else "settings"] = figures.png(
-                figures.search_settings(tried, "KID beside held-out images")
+                figures.search_settings(tried, "KID beside held-out images", f"{search.cell.arm} on {search.cell.data}")
             )
         return pictures
 

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -61,7 +60,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _interval(interval: Interval) -> str:
-    value, low, high = (f"{each:.3g}" if math.isfinite(each) else "∞" for each in interval)
+    value, low, high = (f"{each:.3g}".replace("inf", "∞") for each in interval)
     return f"{value} [{low}, {high}]"
 
 
@@ -96,10 +95,9 @@ def _sections(results: Results, pictures: Mapping[str, bytes]) -> list[tuple[str
         for name in pictures:
             stem, _, number = name.rpartition("-")
             if name == kind or (stem == kind and number.isdigit()):
-                several = (
-                    f" on {results.plan.data[int(number)]}" if number.isdigit() and len(results.plan.data) > 1 else ""
-                )
-                found.append((f"{heading}{several}", name))
+                # By data set, but for those of searches, each of an arm on a data set, which the picture names itself.
+                several = number.isdigit() and len(results.plan.data) > 1 and kind != "settings"
+                found.append((f"{heading}{f' on {results.plan.data[int(number)]}' if several else ''}", name))
     return found
 
 

@@ -1,8 +1,10 @@
 """What a study compares: arms, data, seeds and a budget, from flags or study.yaml alike."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from equipoise.config.changes import flat
 from equipoise.config.messages import check_keys, construct
-from equipoise.config.numbers import Count, ProcessCount, parse_count
+from equipoise.config.numbers import Count, ProcessCount, Seed, parse_count
 from equipoise.errors import UsageError, did_you_mean, quoted, reason
 from equipoise.evaluation.request import Draws, Names
 from equipoise.reading import parse_yaml, read_text
@@ -30,8 +32,13 @@ class Budget:
     images: int | None = None
     seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        lengths = [each for each in (self.images, self.seconds) if each is not None]
+        if len(lengths) != 1 or not 0 < lengths[0] < math.inf:
+            raise ValueError("should be a number of images or of seconds, one of them, above 0")
+
     def __str__(self) -> str:
-        return f"{self.images:,} images" if self.images else f"{self.seconds:g} seconds of a core"
+        return f"{self.images:,} images" if self.images else f"{self.seconds:.15g} seconds of a core"
 
 
 def parse_budget(text: Any) -> Any:
@@ -105,7 +112,7 @@ class Study:
     """Length of each trial."""
     data: Names = ("digits",)
     """Data sets; each arm is trained on each."""
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_parse_seeds)] = (0, 1, 2, 3, 4)
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_parse_seeds)] = (0, 1, 2, 3, 4)
     """Seeds; each arm is trained with each on each data set."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of all arms, under those of an arm."""
@@ -131,14 +138,15 @@ class Study:
     """Processor threads of each trial."""
 
     def __post_init__(self) -> None:
+        many = len(self.arms) * math.prod(map(len, self.vary.values()))  # before they are all made
+        if many > MAX_ARMS:
+            raise UsageError(f"a study of {many:,} arms is refused: {MAX_ARMS} at most")
         if not self.expanded:
             raise UsageError("a study needs an arm: name --objectives, or arms in study.yaml")
         for name, choices in self.vary.items():
             known = {float(each) if isinstance(each, int | float) else str(each) for each in choices}
             if len(known) < len(choices):
                 raise UsageError(f"{quoted(name)[1:-1]} is to vary, and has a value twice: name each value once")
-        if len(self.expanded) > MAX_ARMS:
-            raise UsageError(f"a study of {len(self.expanded):,} arms is refused: {MAX_ARMS} at most")
         for name, values in (("data", self.data), ("seeds", self.seeds)):
             if not values or len(set(values)) < len(values):
                 raise UsageError(f"the study needs {name}, each once: correct {name} in study.yaml")
@@ -164,12 +172,12 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for YAML; what is as by default is left out."""
         values = asdict(self) | {"data": list(self.data), "seeds": list(self.seeds), "metrics": list(self.metrics)}
-        values["budget"] = self.budget.images or f"{self.budget.seconds:g}s"
+        values["budget"] = self.budget.images or f"{Decimal(repr(self.budget.seconds)):f}".removesuffix(".0") + "s"
         values["arms"] = {name: {k: v for k, v in arm.items() if v} for name, arm in values["arms"].items()}
         if self.search:
             ranges = {name: list(ends) for name, ends in self.search.ranges.items()}
             values["search"] |= {"of": list(self.search.of), "ranges": ranges}
-        return {name: value for name, value in values.items() if value not in (None, {}, [])}
+        return {name: value for name, value in values.items() if value not in (None, {})}
 
     def to_yaml(self) -> str:
         """`to_dict` as YAML."""

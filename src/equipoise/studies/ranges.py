@@ -3,6 +3,7 @@
 Lucic et al. (2018), arXiv:1711.10337, and the authors' code, github.com/google/compare_gan, `params.py`.
 """
 
+import math
 from typing import NamedTuple
 
 from equipoise.config.changes import flat, with_settings
@@ -53,6 +54,10 @@ def ranges_of(search: Search, config: TrainConfig) -> dict[str, Range]:
                 raise UsageError(
                     f"the range of {name} is upside down, from {low:g} to {high:g}: give the lower end first"
                 )
+            if isinstance(flat(config.to_dict())[path], int):
+                low, high = math.ceil(low), math.floor(high)
+                if low >= high:
+                    raise UsageError(f"the range of {name} holds less than two whole numbers: give a wider one")
             chosen = Range(low, high, log=low > 0 and high >= LOG * low)
         elif last in known:
             chosen = known[last]

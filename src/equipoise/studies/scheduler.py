@@ -178,17 +178,21 @@ class Scheduler:
                 time.sleep(POLL)
 
 
-def measure(folder: Path, job: bytes, threads: int) -> int:
-    """The images that a job with `seconds` gets through, measured in a process of its own.
+def measure(folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]) -> int | None:
+    """The images that a job with `seconds` gets through, measured in a process of its own; None if a signal comes.
 
     Raises:
         UsageError: it could not be measured.
     """
     handle = LocalProcess(folder, job, threads)
     try:
-        code = handle.process.wait()
+        while (code := handle.poll()) is None and not stopping():
+            time.sleep(POLL)
     finally:
         handle.stop()
+        handle.process.wait()
+    if code is None:
+        return None
     words = handle.log.read_text(errors="replace").split()
     if code or not words or not words[-1].isdigit():
         raise UsageError(f"the speed of {folder.name} cannot be measured: {handle.error() or f'exit code {code}'}")

@@ -19,7 +19,16 @@ from equipoise.runs.listing import standing
 from equipoise.studies.groups import GROUPS, Group, read_groups
 from equipoise.studies.plan import Study
 from equipoise.studies.ranges import Range, given_settings, ranges_of
-from equipoise.studies.trials import COLLAPSES, Cell, Outcome, Trial, read_outcome, trial_config, write_outcome
+from equipoise.studies.trials import (
+    COLLAPSES,
+    Cell,
+    Outcome,
+    Trial,
+    outcome_file,
+    read_outcome,
+    trial_config,
+    write_outcome,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -52,8 +61,11 @@ class Search:
         assert plan.search is not None  # noqa: S101
         self.plan, self.folder, self.cell, self.config, self.images = plan, folder, cell, config, images
         self.search = plan.search
-        self.ranges = ranges_of(plan.search, config)
-        self.first = given_settings(config, self.ranges)
+        ranges = ranges_of(plan.search, config)
+        self.first = given_settings(config, ranges)
+        # Optuna wants one scale for a whole search, and what is tried first may be 0.
+        positive = {path: all(row[path] > 0 for row in self.first) for path in ranges}
+        self.ranges = {path: each._replace(log=each.log and positive[path]) for path, each in ranges.items()}
         self.groups = [self._group(number, each) for number, each in enumerate(settings)]
         self.optuna: optuna.Study | None = None
 
@@ -174,7 +186,7 @@ class Search:
         if settings is None:
             return self.ranges
         return {
-            path: Range(min(low, settings[path]), max(high, settings[path]), log and settings[path] > 0)
+            path: Range(min(low, settings[path]), max(high, settings[path]), log)
             for path, (low, high, log) in self.ranges.items()
         }
 
@@ -201,6 +213,11 @@ class Searches:
         ]
         self.total = plan.search.trials * len(plan.seeds) * len(self.searches)
         begun = [group for search in self.searches for group in search.groups]
+        for group in begun:  # what has failed is tried once more, and what was given up for it
+            for trial in group.trials:
+                outcome = read_outcome(folder / trial.name)
+                if outcome and (outcome.state == "failed" or outcome.message.endswith(" has failed")):
+                    outcome_file(folder / trial.name).unlink()
         self.waiting = [t for group in begun for t in group.trials if not read_outcome(folder / t.name)]
 
     @staticmethod

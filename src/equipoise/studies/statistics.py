@@ -18,6 +18,7 @@ Scores = Sequence[NDArray[np.float64]]
 CONFIDENCE = 0.95
 REPETITIONS = 50_000  # of a bootstrap, as rliable's authors have it for aggregates
 PERMUTATIONS = 20_000  # where there are too many for all
+MOST_PAIRS = 2**24  # of scores that are compared at once
 
 
 class Interval(NamedTuple):
@@ -79,9 +80,11 @@ def permutation_p_value(x: Scores, y: Scores, seed: int = 0) -> float:
         random = np.random.default_rng(seed)
         total = np.zeros(PERMUTATIONS)
         for a, b in zip(x, y, strict=True):
-            pooled = np.tile(np.concatenate([a, b]), (PERMUTATIONS, 1))
-            mixed = random.permuted(pooled, axis=1)
-            total += _win_rate(mixed[:, : len(a)], mixed[:, len(a) :])
+            block = max(1, MOST_PAIRS // (len(a) * len(b)))
+            for start in range(0, PERMUTATIONS, block):
+                pooled = np.tile(np.concatenate([a, b]), (min(block, PERMUTATIONS - start), 1))
+                mixed = random.permuted(pooled, axis=1)
+                total[start : start + block] += _win_rate(mixed[:, : len(a)], mixed[:, len(a) :])
         distances = np.append(np.abs(total / len(x) - 0.5), np.inf)  # what was seen is one of the ways
     seen = abs(probability_of_improvement(x, y) - 0.5)
     return float(np.mean(distances >= seen - 1e-12))

@@ -1,5 +1,6 @@
 """Run a study: from what it compares to a folder with all of its trials and a report."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -13,9 +14,10 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.data.cache import remove_leftovers
 from equipoise.devices import make_launcher
 from equipoise.errors import StudyInterrupted, UsageError, as_word, reason
+from equipoise.evaluation.evaluate import choose_metrics
 from equipoise.evaluation.features import extractor_name
-from equipoise.metrics import check_metrics
-from equipoise.metrics.features import load_extractor
+from equipoise.metrics import Available
+from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.reading import check_name
 from equipoise.runs.files import check_above, to_json, write_atomically, writing
 from equipoise.runs.lock import sole_writer
@@ -75,9 +77,10 @@ def study(
     with noting_signals() as stop:
         configs = checked_configs(plan, quiet=quiet)
         with places_of(plan, jobs, ray) as places:
-            _claim(plan, folder)
+            _make(folder, plan)
             with sole_writer(folder), _writing(folder):
-                lengths = measured_lengths(plan, folder, configs, quiet=quiet)
+                _claim(plan, folder)
+                lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
                 _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
                 write_report(folder)
     return folder
@@ -136,8 +139,16 @@ def _check_data(plan: Study, config: TrainConfig, *, quiet: bool) -> None:
             check(config, dataset, device)
             if config.toy is None:
                 held_out = dataset.split("test" if plan.test else "held-out")
-                load_extractor(extractor_name(plan.features, config.data), device="cpu", shape=held_out.shape)
-                check_metrics(plan.metrics, plan.count, min(plan.count, len(held_out)))
+                shape, name = held_out.shape, extractor_name(plan.features, config.data)
+                available = _available(config, load_extractor(name, device="cpu", shape=shape), shape)
+                counts = plan.count, min(plan.count, len(held_out))
+                choose_metrics(tuple(scoring_of(plan, config)["metrics"]), available, counts)
+
+
+def _available(config: TrainConfig, extractor: Extractor, shape: tuple[int, ...]) -> Available:
+    """What is at hand to score a trial's images of that shape (C, H, W) by."""
+    alone = not (config.tasks.classify or config.tasks.inpaint)
+    return Available(min(shape[1:]), extractor.name, extractor.classes, training=True, generator=alone)
 
 
 def scoring_of(plan: Study, config: TrainConfig) -> dict[str, Any]:
@@ -161,43 +172,54 @@ def places_of(plan: Study, jobs: int, ray: str | None) -> Iterator[Places]:
         yield cluster
 
 
-def _claim(plan: Study, folder: Path) -> None:
-    """Make the study's folder, or check that it holds this very study, and write what may change of it.
+def _make(folder: Path, plan: Study) -> None:
+    """Make the study's folder, or check that it holds this very study.
 
     Raises:
         UsageError: something else is there.
     """
-    file = folder / STUDY
-    if file.exists():
-        check_same(read_study(file), plan, folder)
+    if (folder / STUDY).exists():
+        check_same(read_study(folder / STUDY), plan, folder)
     elif folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
         raise UsageError(f"{folder} is there and holds no study: choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make {folder}: {reason(error)}; choose another --out") from error
-    with _writing(folder):
-        for part in (folder, folder / FIGURES, folder / TRIALS):
-            remove_leftovers(part)
-        write_atomically(file, plan.to_yaml().encode())
+
+
+def _claim(plan: Study, folder: Path) -> None:
+    """Write what may change of a study, once no other process writes it.
+
+    Raises:
+        UsageError: another study was begun there meanwhile.
+    """
+    _make(folder, plan)
+    for part in (folder, folder / FIGURES, folder / TRIALS):
+        remove_leftovers(part)
+    write_atomically(folder / STUDY, plan.to_yaml().encode())
 
 
 def measured_lengths(
-    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], *, quiet: bool
+    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], stop: Stop, *, quiet: bool
 ) -> dict[str, dict[str, int]]:
     """Images that each arm trains on with each data set; a budget of time is measured once, and noted in the folder.
 
     Raises:
         UsageError: it cannot be measured, or is too short.
+        StudyInterrupted: a signal came.
     """
     lengths = read_lengths(plan, folder)
     missing = [cell for cell in configs if cell.data not in lengths.get(cell.arm, {})]
     with progress_bar("measuring the speed of each arm", quiet=quiet) as progress:
         for done, cell in enumerate(missing):
             progress(done, len(missing))
-            job = to_json({"config": configs[cell].to_dict(), "seconds": plan.budget.seconds, "threads": plan.threads})
-            place = folder / TRIALS / f"speed-{done}"
-            lengths.setdefault(cell.arm, {})[cell.data] = measure(place, f"{job}\n".encode(), plan.threads)
+            job = {"config": configs[cell].to_dict(), "seconds": plan.budget.seconds, "threads": plan.threads}
+            place, line = folder / TRIALS / f"speed-{done}", f"{json.dumps(job)}\n".encode()
+            images = measure(place, line, plan.threads, lambda: bool(stop.signal))
+            if images is None:
+                raise StudyInterrupted(str(folder), 0, len(configs) * len(plan.seeds), stop.signal)
+            lengths.setdefault(cell.arm, {})[cell.data] = images
             write_atomically(folder / LENGTHS, to_json(lengths, indent=1).encode())
     return lengths
 

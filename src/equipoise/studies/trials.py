@@ -262,6 +262,8 @@ def metric_of(plan: Study, config: TrainConfig) -> str:
     known = POINT_METRICS if config.toy else METRICS
     name = plan.metric or ("mmd" if config.toy else "kid")
     usable = [each for each, metric in known.items() if metric.better != "reference"]
+    if config.toy and not config.toy.modal:
+        usable = [each for each in usable if not POINT_METRICS[each].needs_modes]
     if name not in usable:
         raise UsageError(f"a study cannot compare by {name!r}: use --metric {' or '.join(usable)}")
     return name

@@ -1,5 +1,6 @@
 """What a study's report says in words."""
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -59,10 +60,11 @@ def _comparisons(metric: str, pairs: Sequence[Pair]) -> list[str]:
 
 
 def least_p_value(results: Results) -> float:
-    """The p-value of an arm whose every trial is better than every one of another."""
-    counts = [min(len(row) for row in rows) for rows in zip(*map(results.scores, results.comparable), strict=True)]
-    ways = math.prod(math.comb(2 * count, count) for count in counts)
-    return 2 / ways
+    """The p-value of an arm whose every trial is better than every one of another: that of the two with most seeds."""
+    scores = [results.scores(arm) for arm in results.comparable]
+    pairs = [zip(x, y, strict=True) for x, y in itertools.combinations(scores, 2)]
+    ways = [math.prod(math.comb(len(a) + len(b), len(a)) for a, b in pair) for pair in pairs]
+    return 2 / max(ways, default=2)
 
 
 def cost_words(results: Results) -> str:

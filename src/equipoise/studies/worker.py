@@ -24,11 +24,10 @@ from equipoise.config.train_config import TrainConfig
 from equipoise.errors import Diverged, Interrupted, UsageError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.runs import jsonl
-from equipoise.runs.files import to_json
 from equipoise.runs.listing import read_status
 from equipoise.runs.lock import locked_if_free
-from equipoise.runs.numbered import images_of
-from equipoise.runs.run import CONFIG, Run
+from equipoise.runs.numbered import images_of, numbered_files
+from equipoise.runs.run import CHECKPOINT, CONFIG, Run
 from equipoise.studies.budget import images_in
 from equipoise.studies.trials import (
     Outcome,
@@ -136,7 +135,8 @@ class Heartbeat:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.before = folder, read_progress(folder)
-        self.first = self._images()
+        checkpoints = numbered_files(folder / "checkpoints", CHECKPOINT)
+        self.first = images_of(checkpoints[-1]) if checkpoints else 0  # from which training goes on
         self.started, self.cpu, self.energy = time.monotonic(), time.process_time(), EnergyMeter()
         self.ended, self.lock = threading.Event(), threading.Lock()
         self.speed = self.before.seconds_per_image
@@ -197,7 +197,7 @@ def _resident_bytes() -> int:
 def job_line(folder: Path, config: TrainConfig, scoring: Mapping[str, Any], threads: int) -> bytes:
     """The line that asks a process for a trial."""
     job = {"folder": str(folder), "config": config.to_dict(), "scoring": dict(scoring), "threads": threads}
-    return (to_json(job) + "\n").encode()
+    return (json.dumps(job) + "\n").encode()  # which keeps names that are no text
 
 
 if __name__ == "__main__":

@@ -271,3 +271,14 @@ def test_memory_stays_flat() -> None:
 
 def test_images_are_typed(folder: Path) -> None:
     assert isinstance(open_images(str(folder), 8), Images)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"\x93NUMPY"])
+@pytest.mark.parametrize("name", ["digests.npy", "labels.npy"])
+def test_what_is_damaged_in_the_cache_is_packed_anew(tmp_path: Path, name: str, damage: bytes) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((3, 8, 8), np.uint8), labels=np.arange(3))
+    packed = open_images(tmp_path / "a.npz", 8).path
+    packed.with_name(name).write_bytes(damage)
+    labels = open_images(tmp_path / "a.npz", 8).labels
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2]

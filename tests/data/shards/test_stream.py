@@ -199,6 +199,16 @@ def test_an_image_that_cannot_be_used_is_skipped_and_another_takes_its_place(tmp
     assert len(single_pass(one)) == 32
 
 
+def test_a_last_block_of_which_nothing_can_be_used_stops_no_run(tmp_path: Path, stream: Opener) -> None:
+    """The images before stand in, the same after a seek."""
+    files = [*((f"{number:02}.png", png(number)) for number in range(64)), ("x.png", b"no image"), ("y.png", b"")]
+    one = stream(tar(tmp_path / "a.tar", files))
+    seen = walk(one, 3 * 66)
+    assert sorted(seen[:64]) == list(range(64))
+    assert set(seen[64:66]) <= set(seen[32:64])
+    assert numbers(stream(str(tmp_path / "a.tar")).draw(2, 0, 64).images) == seen[64:66]
+
+
 def test_images_without_labels_among_those_with_are_skipped(tmp_path: Path, stream: Opener) -> None:
     files = [(f"{number:03}.{kind}", data) for number in range(90) for kind, data in labelled(number)]
     one = stream(tar(tmp_path / "a.tar", files))

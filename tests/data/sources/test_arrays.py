@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from equipoise.data import open_images
+from equipoise.data.packed.rows import Rows
 from equipoise.data.sources import arrays
 from equipoise.errors import UsageError
 
@@ -106,6 +107,34 @@ def test_wrong_ranges(tmp_path: Path, value: float) -> None:
 def test_wrong_labels(tmp_path: Path, labels: np.ndarray) -> None:
     with pytest.raises(UsageError, match=r"the labels in .*a\.npz must be 5 integers"):
         open_images(npz(tmp_path, images=GRAY, labels=labels), 8)
+
+
+def test_labels_that_do_not_fit_are_no_matter_where_others_are_chosen(tmp_path: Path) -> None:
+    data = npz(tmp_path, images=GRAY, labels=np.zeros(5), kind=np.arange(5))
+    labels = open_images(data, 8, label="kind").labels
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_labels_may_be_truth_values(tmp_path: Path) -> None:
+    images = open_images(npz(tmp_path, images=GRAY, labels=np.arange(5) > 2), 8)
+    assert images.labels is not None
+    assert (images.labels.tolist(), images.class_names) == ([0, 0, 0, 1, 1], ("not labels", "labels"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_single_number_is_no_image(tmp_path: Path, compressed: bool) -> None:
+    with pytest.raises(UsageError, match="the array 'images' in .* is a single number"):
+        open_images(npz(tmp_path, compressed, images=np.float32(3)), 8)
+
+
+def test_the_range_of_large_floats_is_found_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "CHUNK_BYTES", 4 * 100)  # of four images
+    read: list[int] = []
+    rows = Rows.__getitem__
+    monkeypatch.setattr(Rows, "__getitem__", lambda self, key: read.append(len(found := rows(self, key))) or found)
+    open_images(npy(tmp_path, np.linspace(0, 1, 10 * 25, dtype=np.float32).reshape(10, 5, 5)), 5)
+    assert read[:3] == [4, 4, 2]
 
 
 def test_npz_without_an_image_array(tmp_path: Path) -> None:

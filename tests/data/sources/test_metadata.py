@@ -87,3 +87,26 @@ def test_what_is_wrong_is_said(folder: Path, name: str, content: bytes, message:
     (folder / name).write_bytes(content)
     with pytest.raises(UsageError, match=message):
         open_images(folder, 8)
+
+
+def test_a_caption_may_hold_any_separator(folder: Path) -> None:
+    rows = [{"file_name": name, "label": 1, "text": "one\u2028two\x85three"} for name in NAMES]
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\r\n" for row in rows)
+    (folder / "metadata.jsonl").write_text(lines, "utf-8", newline="")
+    assert labels(folder) == ["1", "1", "1"]
+
+
+def test_labels_that_do_not_fit_are_no_matter_where_others_are_chosen(folder: Path) -> None:
+    rows = [{"file_name": name, "label": None, "size": place} for place, name in enumerate(NAMES)]
+    write_jsonl(folder, *rows)
+    assert labels(folder, "size") == ["0", "1", "2"]
+    with pytest.raises(UsageError, match="3 of 3 labels 'label'"):
+        labels(folder)
+
+
+def test_it_may_lie_in_a_folder_whose_name_is_no_text(folder: Path) -> None:
+    write_jsonl(folder, *({"file_name": name, "label": 1} for name in NAMES))
+    top = folder.with_name("top")
+    top.mkdir()
+    folder.rename(top / "\udcff")
+    assert labels(top) == ["1", "1", "1"]

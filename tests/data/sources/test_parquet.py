@@ -315,3 +315,39 @@ def test_any_order_gives_the_same_in_bounded_memory(tmp_path: Path) -> None:
     for row in np.random.default_rng(0).integers(0, 300, 100).tolist():
         assert column.value(row).as_py()["bytes"] == png(PIXELS[row])
         assert column.cached_bytes == sum(values.nbytes for values in column.cached.values()) <= 40_000
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_labels_of_parts_may_differ_in_type(tmp_path: Path, suffix: str) -> None:
+    images = [png(pixels) for pixels in PIXELS[:4]]
+    for number, kind in enumerate((pa.int64(), pa.int32())):
+        part = {"image": images[2 * number : 2 * number + 2], "label": pa.array([number, 2], kind)}
+        write(tmp_path / f"{number}{suffix}", pa.table(part))
+    labels = open_images(tmp_path, 8).labels
+    assert labels is not None
+    assert labels.tolist() == [0, 2, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_labels_that_a_part_lacks_or_has_as_words_are_refused(tmp_path: Path, suffix: str) -> None:
+    images = [png(pixels) for pixels in PIXELS[:2]]
+    write(tmp_path / f"0{suffix}", pa.table({"image": images, "label": [0, 1]}))
+    write(tmp_path / f"1{suffix}", pa.table({"image": images}))
+    with pytest.raises(UsageError, match="2 of 4 labels 'label' .* are null"):
+        open_images(tmp_path, 8)
+    write(tmp_path / f"1{suffix}", pa.table({"image": images, "label": ["a", "b"]}))
+    with pytest.raises(UsageError, match="the column 'label' is of different kinds in some files"):
+        open_images(tmp_path, 8)
+
+
+def test_columns_of_one_name_are_left_alone(tmp_path: Path) -> None:
+    columns = [pa.array([png(pixels) for pixels in PIXELS[:2]]), pa.array([0, 1]), pa.array([1, 0])]
+    doubled = pa.Table.from_arrays(columns, names=["image", "label", "label"])
+    assert open_images(write(tmp_path / "a.parquet", doubled), 8).labels is None
+
+
+def test_labels_that_do_not_fit_are_no_matter_where_others_are_chosen(tmp_path: Path) -> None:
+    data = table(3, labels=[0, None, 1]).append_column("kind", pa.array(["a", "b", "a"]))
+    labels = open_images(write(tmp_path / "a.parquet", data), 8, label="kind").labels
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 0]
