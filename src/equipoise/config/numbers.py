@@ -69,7 +69,8 @@ Reach = Annotated[float, Field(gt=0, le=1e6)]
 """Distance to go, in units of the latents."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(parse_count), COUNT]
 """Seed of everything random."""
-Minutes = Annotated[float, Field(gt=0, le=1e6)]
+MOST_MINUTES = 1_000_000
+Minutes = Annotated[float, Field(gt=0, le=MOST_MINUTES)]
 """Time that training may take."""
 LearningRate = Annotated[float, Field(ge=1e-12, le=1)]
 """A rate, or a factor of one."""

@@ -204,8 +204,11 @@ def write_note(path: Path, text: str) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{secrets.token_hex(4)}")
-        fresh.write_text(text)
-        fresh.replace(path)
+        try:
+            fresh.write_text(text)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def file_digest(path: Path, notes: Path, *, min_noted_bytes: int = MIN_NOTED_BYTES) -> str:

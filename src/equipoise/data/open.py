@@ -218,9 +218,8 @@ class Dataset:
                     if writer.count == max_images:
                         break
                 if not labels:
-                    raise UsageError(
-                        f"none of the images of {self.name} is held out: raise --held-out, or bring more images"
-                    )
+                    what = "held out: raise" if part == "held-out" else "left to train on: lower"
+                    raise UsageError(f"none of the images of {self.name} is {what} --held-out, or bring more images")
                 known = Annotations(labels=np.array(labels, np.int64) if stream.labelled else None)
                 finish_pack(writer, report, known, source=self.name, framing=repr(stream.plan.framing))
 

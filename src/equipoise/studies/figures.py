@@ -85,7 +85,7 @@ def intervals(results: Results, summaries: Sequence[Summary]) -> "Figure":
 
 def against(results: Results) -> "Figure | None":
     """The score, and how diverse the samples are, against the setting that varies; None unless it is one, a number."""
-    if len(results.plan.vary) != 1:
+    if len(results.plan.vary) != 1 or results.plan.search:  # whose arms are called otherwise
         return None
     ((setting, values),) = results.plan.vary.items()
     if len(values) < 2 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):

@@ -1,5 +1,6 @@
 """The rules: from facts to settings, with a reason each. What their numbers rest on: docs/settings-from-data.md."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -159,7 +160,9 @@ def within(minutes: float, speed: float, length: Choice) -> Choice:
     possible = max(FEWEST, int(60 * minutes * speed / 1_000) * 1_000)
     if possible >= length.value:
         return Choice("images", length.value, f"{length.reason}; no better by {minutes:g} minutes")
-    short = f", which is short: {length.value / speed / 60:.0f} minutes are better" if possible < LENGTHS[0] else ""
+    better = math.ceil(length.value / speed / 60)
+    short = f", which is short: {better} {'minute is' if better == 1 else 'minutes are'} better"
+    short = short if possible < LENGTHS[0] else ""
     most = "as few as are taken" if possible == FEWEST else f"what this machine does in {minutes:g} minutes"
     return Choice("images", possible, f"{most}{short}")
 

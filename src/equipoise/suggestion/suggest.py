@@ -11,6 +11,7 @@ import torch
 
 from equipoise.config.arguments import checked
 from equipoise.config.changes import flat, with_settings
+from equipoise.config.numbers import MOST_MINUTES
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import BUNDLED, TOYS, ProgressCallback, parse_resolution
@@ -194,8 +195,8 @@ def fill_in(
     Raises:
         UsageError: as `suggest`.
     """
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise UsageError(f"minutes must be a number above 0, not {quoted(minutes)}")
+    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+        raise UsageError(f"minutes must be a number above 0, and at most {MOST_MINUTES:,}, not {quoted(minutes)}")
     if minutes is not None and "images" in given:
         raise UsageError("--minutes and --images both say how long to train: leave one of them out")
     require_images(config.data)

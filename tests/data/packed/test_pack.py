@@ -282,3 +282,10 @@ def test_what_is_damaged_in_the_cache_is_packed_anew(tmp_path: Path, name: str, 
     labels = open_images(tmp_path / "a.npz", 8).labels
     assert labels is not None
     assert labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("side", [1, 3, 4])
+def test_what_would_be_read_as_another_layout_is_not_packed(folder: Path, tmp_path: Path, side: int) -> None:
+    with pytest.raises(UsageError, match=f"an array of images {side} wide would be read as one of channels"):
+        pack(folder, side, tmp_path / "a.npy")
+    assert not (tmp_path / "a.npy").exists()

@@ -218,3 +218,10 @@ def test_other_archives(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_images_may_hold_a_folder_named_train(save: Any) -> None:
     assert len(open_images(save("train/a.png").parents[1], 8)) == 1
+
+
+def test_batches_of_both_kinds_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073))
+    (tmp_path / "train.bin").write_bytes(bytes(3074))
+    with pytest.raises(UsageError, match="batches of CIFAR-10 and of CIFAR-100"):
+        open_images(tmp_path, 32)

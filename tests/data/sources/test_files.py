@@ -337,3 +337,23 @@ def test_all_unreadable_is_an_error_and_leaves_nothing(tmp_path: Path, cache: Pa
     ):
         open_images(tmp_path / "x", 8)
     assert [path.suffix for path in (cache / "images").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.npy", "photos.npz"])
+def test_a_folder_may_be_called_as_a_file(folder: Path, name: str) -> None:
+    assert len(open_images(folder.rename(folder.with_name(name)), 8)) == 5
+
+
+def test_a_text_called_train_is_no_batch_of_cifar(folder: Path) -> None:
+    (folder / "train").write_text("0.png\n1.png\n")
+    assert len(open_images(folder, 8)) == 5
+
+
+def test_a_damaged_note_in_a_zip_is_left_out(folder: Path, tmp_path: Path) -> None:
+    (folder / "README").write_text("x" * 500)
+    content = bytearray(zipped(folder, tmp_path / "a.zip").read_bytes())
+    with zipfile.ZipFile(tmp_path / "a.zip") as entries:
+        start = entries.getinfo("README").header_offset + 30 + len("README")
+    content[start : start + 4] = b"\xff" * 4
+    (tmp_path / "a.zip").write_bytes(content)
+    assert len(open_images(tmp_path / "a.zip", 8)) == 5

@@ -351,3 +351,12 @@ def test_labels_that_do_not_fit_are_no_matter_where_others_are_chosen(tmp_path: 
     labels = open_images(write(tmp_path / "a.parquet", data), 8, label="kind").labels
     assert labels is not None
     assert labels.tolist() == [0, 1, 0]
+
+
+def test_a_table_about_images_beside_it_is_no_table_of_images(tmp_path: Path) -> None:
+    """As img2dataset leaves one beside each of its folders."""
+    for number in range(2):
+        (tmp_path / f"0000{number}").mkdir()
+        (tmp_path / f"0000{number}/{number}.png").write_bytes(png(PIXELS[number]))
+        write(tmp_path / f"0000{number}.parquet", pa.table({"url": ["http://a/b"], "caption": ["a cat"]}))
+    assert len(open_images(tmp_path, 8)) == 2

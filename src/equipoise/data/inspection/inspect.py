@@ -2,6 +2,7 @@
 
 import os
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
@@ -195,8 +196,10 @@ def _count_labels(contents: Contents, readable: NDArray[np.int64]) -> dict[str, 
     if contents.labels is None:
         return None
     values, counts = np.unique(contents.labels[readable], return_counts=True)
-    classes = [contents.classes[value] if contents.classes else str(value) for value in values.tolist()]
-    return dict(zip(classes, counts.tolist(), strict=True))
+    classes: Counter[str] = Counter()  # of one name there may be several
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        classes[contents.classes[value] if contents.classes else str(value)] += count
+    return dict(classes)
 
 
 def _find_duplicates(

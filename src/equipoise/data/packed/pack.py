@@ -167,6 +167,10 @@ def pack(
     )
     if path is None:
         return images
+    if (width := images.shape[-1]) in (1, 3, 4):
+        raise UsageError(
+            f"an array of images {width} wide would be read as one of channels: choose another --resolution"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)

@@ -160,8 +160,9 @@ def blocks(
             start = max(0, position - first)
             length = yield from _epoch_blocks(plan, slices, (seed, rank, epoch), first, start, retry)
         if length == 0:
+            less = "a lower --held-out, " if plan.held_out else ""
             raise StreamBroken(
-                f"the shards give process {rank} no images in epoch {epoch}: use fewer --devices, or more shards"
+                f"the shards give process {rank} no images in epoch {epoch}: use {less}fewer --devices, or more shards"
             )
         first, epoch = first + length, epoch + 1
 

@@ -35,6 +35,8 @@ HINT = "store (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8, or floats in [0,
 
 def array(path: Path) -> Source | None:
     """Source of an .npy of images, or an .npz of images and maybe labels, named as in IMAGE_KEYS and LABEL_KEYS."""
+    if path.is_dir():
+        return None
     if path.suffix.lower() == ".npy":
         return Source(str(path), ("npy", path), partial(_open_npy, path))
     if path.suffix.lower() == ".npz":

@@ -59,11 +59,18 @@ def cifar(path: Path) -> Source | None:
     folder, pattern = (path, TRAINING) if path.is_dir() else (path.parent, BATCH)
     batches = sorted(folder.iterdir()) if path.is_dir() else [path]
     batches = [batch for batch in batches if pattern.fullmatch(batch.name) and batch.is_file()]
+    if path.is_dir():  # which may be one of images, with a file of text called `train`
+        batches = [batch for batch in batches if batch.suffix == ".bin" or _begins_as_pickle(batch)]
     if not batches:
         return None
     files = [*batches, *(folder / name for name in (*META, *NAMES) if (folder / name).is_file())]
     identity = [part for file in files for part in (file.name, file)]
     return Source(str(path), ("cifar", *identity), partial(_open_files, path, files))
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) in (b"\x80", b"(")
 
 
 @contextmanager
@@ -98,6 +105,8 @@ def _contents(files: Files, path: Path) -> Contents:
     if not batches:
         raise UsageError(f"{path} holds no batches of CIFAR: if it holds images, unpack it and give the folder")
     parsed = [(_binary if name.endswith(".bin") else _pickled)(files[name](), name) for name in batches]
+    if any(labels.keys() != parsed[0][1].keys() for _, labels in parsed):
+        raise UsageError(f"{path} holds batches of CIFAR-10 and of CIFAR-100: give a folder for each")
     images = np.concatenate([batch for batch, _ in parsed]).reshape(-1, *SHAPE)
     labels = {key: np.concatenate([labels[key] for _, labels in parsed]) for key in parsed[0][1]}
     classes = _classes(files)

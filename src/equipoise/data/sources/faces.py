@@ -100,7 +100,7 @@ def _parse_options(text: str) -> Options:
             values[key] = value
             continue
         low, high = LIMITS[key]
-        if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
+        if not (value.isascii() and value.isdecimal() and len(value) <= len(str(high)) and low <= int(value) <= high):
             raise UsageError(f"the {key} of faces must be a whole number from {low} to {high}, not {value!r}")
         values[key] = int(value)
     return Options(**values)

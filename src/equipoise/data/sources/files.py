@@ -17,7 +17,7 @@ from equipoise.data.formats import HEAD, PLUGINS, is_hidden, is_image, looks_lik
 from equipoise.data.framing import Framing
 from equipoise.data.sources import celeba
 from equipoise.data.sources.annotations import annotate, is_annotation
-from equipoise.data.sources.base import Contents, Source, source_errors
+from equipoise.data.sources.base import ARCHIVE_DAMAGE, Contents, Source, source_errors
 from equipoise.data.sources.labels import counted, plain_name
 from equipoise.errors import UsageError, reason
 from equipoise.reading import read_bytes
@@ -67,7 +67,7 @@ def folder(path: Path) -> Source | None:
 
 def archive(path: Path) -> Source | None:
     """Source of the images in a .zip, which are read from it and never unpacked to disk."""
-    if path.suffix.lower() != ".zip":
+    if path.suffix.lower() != ".zip" or path.is_dir():
         return None
     beside = celeba.beside(path)
     identity = [part for name, file in beside.items() for part in (name, file)]
@@ -137,8 +137,11 @@ def _looks_like_image(path: Path) -> bool:
 def _entry_looks_like_image(opened: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> bool:
     if PurePosixPath(name).suffix or entry.flag_bits & 1 or entry.compress_type not in METHODS:
         return False
-    with opened.open(entry) as file:
-        return looks_like_image(file.read(HEAD))
+    try:
+        with opened.open(entry) as file:
+            return looks_like_image(file.read(HEAD))
+    except ARCHIVE_DAMAGE:
+        return False
 
 
 def read_file(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from equipoise.data.digests import Stored
+from equipoise.data.formats import is_image
 from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.columns import annotate, image_column, opener
 from equipoise.data.sources.extras import extra
@@ -138,10 +139,11 @@ def open_files(paths: Sequence[Path], root: Path, name: str) -> Iterator[Content
 
 
 def _folder(path: Path, split: str | None, name: str) -> Source | None:
-    names = []
+    names, images = [], False
     with source_errors(path):
         for here, folders, files in os.walk(path, onerror=_raise):
             folders[:] = [folder for folder in folders if not folder.startswith(".")]  # in place: os.walk enters these
+            images = images or any(map(is_image, files))
             names += [
                 Path(here, file).relative_to(path).as_posix()
                 for file in files
@@ -149,7 +151,22 @@ def _folder(path: Path, split: str | None, name: str) -> Source | None:
             ]
     if not names:
         return None
+    if images and split is None and _is_about_images(path / names[0]):
+        return None
     return source_of([path / chosen for chosen in choose(names, split, name)], path, name)
+
+
+def _is_about_images(file: Path) -> bool:
+    """Whether a table only tells of images that lie beside it, as img2dataset leaves one beside each folder."""
+    try:
+        schema = open_tables([file]).schemas[0]
+    except ImportError:  # `source_of` says what to install
+        return False
+    try:
+        image_column(schema, str(file))
+    except UsageError:
+        return True
+    return False
 
 
 def _raise(error: OSError) -> NoReturn:
