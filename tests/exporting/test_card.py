@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import equipoise
 from equipoise import Run, TrainConfig, UsageError
-from equipoise.exporting.trained import data_name
+from equipoise.exporting.trained import Trained, data_name
 
 MakeRun = Callable[..., Run]
 
@@ -129,3 +130,22 @@ def test_what_is_secret_of_an_address_stays_out() -> None:
     assert data_name(secret) == "https://example.org/shards/{000..099}.tar"
     assert data_name("hf://me/pets") == "hf://me/pets"
     assert data_name("/home/me/pets") == "pets"
+
+
+def test_what_is_exported_while_a_run_trains_is_of_one_checkpoint(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one is written as soon as the first has been read."""
+    run, read = make_run("autoencoder"), Run.load_checkpoint
+    before = run.load_checkpoint()[1]["images"]
+
+    def read_as_it_trains(self: Run, **words: object) -> object:
+        tensors, facts, problems = read(self, **words)
+        later = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+        self.save_checkpoint(before + 1000, later, {**facts, "images": before + 1000})
+        return tensors, facts, problems
+
+    monkeypatch.setattr(Run, "load_checkpoint", read_as_it_trains)
+    trained = Trained.open(run, ema=True, best=False)
+    assert trained.facts["images"] == trained.at == before
+    assert any(weights.any() for weights in trained.generator.parameters())

@@ -141,8 +141,9 @@ def _classified_errors() -> Iterator[None]:
     except MemoryError as error:
         raise UsageError("there is no memory left to decode an image: end other programs, or use less") from error
     except Image.DecompressionBombError as error:  # by Pillow, from twice as many pixels on
-        limit = f"the {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels that are ever decoded"
-        raise UnreadableError(f"has more than {limit}: make it smaller") from error
+        raise UnreadableError(
+            f"has more than the {Image.MAX_IMAGE_PIXELS} pixels that are decoded: make it smaller"
+        ) from error
     except Exception as error:  # damaged files raise nearly everything from within Pillow's decoders
         raise UnreadableError(f"damaged ({type(error).__name__}: {reason(error)})") from error
 

@@ -17,7 +17,7 @@ from equipoise.errors import UsageError
 from equipoise.evaluation.request import Request, open_run
 from equipoise.randomness import keyed_generator
 from equipoise.runs.run import Run
-from equipoise.sampling.load import trained_generator
+from equipoise.sampling.load import generator_and_facts
 from equipoise.sampling.sample import images_to_fill_in, sample_batches
 
 BATCH, BATCH_BYTES = 250, 2**26  # images in memory, and their bytes
@@ -162,9 +162,8 @@ def generated_images(run: Run, request: Request, device: torch.device) -> ImageS
     Raises:
         UsageError: the run has no such checkpoint.
     """
-    _, facts, _ = run.load_checkpoint(best=request.best)
-    at = None if request.best else facts["images"]  # the same, whatever a training writes meanwhile
-    generator = trained_generator(run, ema=request.ema, best=request.best, at=at).to(device)
+    generator, facts = generator_and_facts(run, ema=request.ema, best=request.best)
+    generator.to(device)
     masked = images_to_fill_in(open_run_data(run.config, place=run.place)) if run.config.tasks.inpaint else None
     which = ("best, " if request.best else "") + f"{facts['images']:,} images seen"
     return ImageSet(

@@ -19,7 +19,7 @@ from equipoise.exporting.pretrained import GeneratorConfig, generator_config
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import inpainting_masks
-from equipoise.sampling.load import ImageGenerator, load_generator
+from equipoise.sampling.load import ImageGenerator, generator_and_facts
 
 EXAMPLES = 64  # latents on which an exported model is compared
 
@@ -57,9 +57,11 @@ class Trained:
                 f"{run.path} makes points of the toy {run.config.data}, and exports are for images: "
                 "`equipoise.load_generator(run)` gives its generator in Python"
             )
-        facts = run.load_checkpoint(best=best, at=at)[1]
-        at = at if best else facts["images"]  # the same, whatever a training writes meanwhile
-        generator = load_generator(run, ema=ema, best=best, at=at).float().requires_grad_(requires_grad=False)
+        network, facts = generator_and_facts(run, ema=ema, best=best, at=at)
+        generator = (
+            ImageGenerator(network, run.config.network.latent).eval().float().requires_grad_(requires_grad=False)
+        )
+        at = None if best else facts["images"]  # for what is loaded later of the same checkpoint
         return cls(run, facts, generator, ema and bool(run.config.ema), best, at)
 
     @cached_property

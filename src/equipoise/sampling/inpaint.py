@@ -19,7 +19,7 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import inpainting_masks
-from equipoise.sampling.load import trained_generator
+from equipoise.sampling.load import generator_and_facts
 from equipoise.sampling.sample import generate
 
 HIDDEN = 128  # gray level from which on a mask hides
@@ -47,8 +47,7 @@ def inpaint(run: Run, image: Path, mask: Path | str | None = None, *, count: Way
     config = run.config
     if not config.tasks.inpaint:
         raise UsageError(f"{run.path} does not fill in images: train one with --inpaint 0.999 --adversarial 0.001")
-    facts = run.load_checkpoint()[1]
-    generator = trained_generator(run, at=facts["images"])
+    generator, facts = generator_and_facts(run)
     framing = picture_framing(config, facts["shape"][0], run.place)
     real = normalise(torch.from_numpy(read_image(image, framing).copy())[None])
     hidden = _read_mask(mask, config, seed, replace(framing, channels=1, background=(0, 0, 0)))

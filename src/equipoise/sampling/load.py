@@ -74,8 +74,15 @@ def load_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | 
 
 def trained_generator(run: Run, *, ema: bool = True, best: bool = False, at: int | None = None) -> nn.Module:
     """`load_generator`'s network as training has it: latents (N, latent) and its `Conditions` -> GeneratorOutput."""
-    (generator,), _ = _load(run, _generator_part(run, ema=ema), best=best, at=at)
-    return generator
+    return generator_and_facts(run, ema=ema, best=best, at=at)[0]
+
+
+def generator_and_facts(
+    run: Run, *, ema: bool = True, best: bool = False, at: int | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """`trained_generator`, and the facts of its checkpoint: asked for apart, a training may write another meanwhile."""
+    (generator,), facts = _load(run, _generator_part(run, ema=ema), best=best, at=at)
+    return generator, facts
 
 
 def load_discriminator(run: Run, *, best: bool = False, at: int | None = None) -> nn.Module:

@@ -23,7 +23,7 @@ from equipoise.players import Conditions
 from equipoise.randomness import Draws, keyed_generator
 from equipoise.runs.run import Run
 from equipoise.sampling.conditions import make_conditions
-from equipoise.sampling.load import trained_generator
+from equipoise.sampling.load import generator_and_facts, trained_generator
 
 DEFAULT_COUNT = 64
 BLOCK = 64  # latents in one forward pass
@@ -108,8 +108,8 @@ def sample_classes(run: Run, count: int, *, best: bool = False, at: int | None =
     Raises:
         UsageError: the run makes images of no class; or as `sample`.
     """
-    facts = run.load_checkpoint(best=best, at=at)[1]
-    classes, at = facts["classes"] if run.config.tasks.classify else 0, at if best else facts["images"]
+    facts = generator_and_facts(run, best=best, at=at)[1]
+    classes, at = facts["classes"] if run.config.tasks.classify else 0, None if best else facts["images"]
     if not classes:
         raise UsageError(f"{run.path} makes images of no class: train with --classify-d and -g")
     return torch.stack([sample(run, count, label=each, best=best, at=at, **settings) for each in range(classes)])
