@@ -321,6 +321,18 @@ def test_too_many_combinations_are_refused_before_they_are_made() -> None:
         Study.from_dict({"arms": {"gan": {}}, "budget": 640, "vary": vary})
 
 
+@pytest.mark.long
+def test_a_study_of_which_nothing_was_trained_can_be_mended(tmp_path: Path, within: Command) -> None:
+    words = ["study", "--objectives", "gan", "--out", "s", "--quiet", "--seeds", "1", "--count", "40"]
+    short = within(*words, "--budget", "0.001s", "--set", "resolution=16", "width=4")
+    assert short.returncode == 2
+    assert "raise --budget" in short.stderr
+    done = within(*words, "--budget", "640", "--set", "resolution=16", "width=4", "log-every=64")
+    assert done.returncode == 0, done.stderr
+    refused = within(*words, "--budget", "1280", "--set", "resolution=16", "width=4", "log-every=64")
+    assert (refused.returncode, "holds another study" in refused.stderr) == (2, True)
+
+
 def test_a_study_that_is_being_written_is_left_alone(tmp_path: Path, within: Command) -> None:
     words = ["study", "--objectives", "gan", *WORDS, "--out", "s"]
     (tmp_path / "s").mkdir()

@@ -173,13 +173,15 @@ def places_of(plan: Study, jobs: int, ray: str | None) -> Iterator[Places]:
 
 
 def _make(folder: Path, plan: Study) -> None:
-    """Make the study's folder, or check that it holds this very study.
+    """Make the study's folder, or check that it holds this very study, or one of which nothing was trained.
 
     Raises:
         UsageError: something else is there.
     """
-    if (folder / STUDY).exists():
+    if _is_begun(folder):
         check_same(read_study(folder / STUDY), plan, folder)
+    elif (folder / STUDY).exists():
+        pass  # what was wrong with it may have been mended
     elif folder.exists() and (not folder.is_dir() or any(path.name != ".lock" for path in folder.iterdir())):
         raise UsageError(f"{folder} is there and holds no study: choose another --out")
     try:
@@ -197,7 +199,14 @@ def _claim(plan: Study, folder: Path) -> None:
     _make(folder, plan)
     for part in (folder, folder / FIGURES, folder / TRIALS):
         remove_leftovers(part)
+    if not _is_begun(folder):
+        (folder / LENGTHS).unlink(missing_ok=True)  # of other arms, maybe
     write_atomically(folder / STUDY, plan.to_yaml().encode())
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether anything was trained of the study in a folder."""
+    return (folder / STUDY).exists() and any((folder / TRIALS).glob("*/*/*"))
 
 
 def measured_lengths(

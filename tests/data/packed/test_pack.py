@@ -289,3 +289,18 @@ def test_what_would_be_read_as_another_layout_is_not_packed(folder: Path, tmp_pa
     with pytest.raises(UsageError, match=f"an array of images {side} wide would be read as one of channels"):
         pack(folder, side, tmp_path / "a.npy")
     assert not (tmp_path / "a.npy").exists()
+
+
+def test_what_changes_while_it_is_packed_is_not_kept(tmp_path: Path, packs: Packs) -> None:
+    """Else it would be found under the name of what had been there before."""
+    np.save(tmp_path / "a.npy", np.zeros((300, 8, 8), np.uint8))
+
+    def overwrite(done: int, total: int) -> None:
+        with (tmp_path / "a.npy").open("r+b") as file:
+            file.seek(128)  # behind the header
+            file.write(bytes([7]) * 300 * 64)
+
+    with pytest.raises(UsageError, match=r"a\.npy has changed while it was packed"):
+        open_images(tmp_path / "a.npy", 8, progress=overwrite)
+    assert packs() == []
+    assert (open_images(tmp_path / "a.npy", 8).pixels == 7).all()

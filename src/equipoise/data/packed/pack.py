@@ -72,6 +72,7 @@ def open_images(
         UsageError: the data cannot be used, an option is not one of those offered, or the cache cannot be written.
     """
     source, folder = find_source(data), cache_folder(cache)
+    files = {part: _stamp(part) for part in source.identity if isinstance(part, Path)}
     side = crop or 1 if resolution is None else resolution
     framing = parse_framing(side, channels, fit, background, crop, border or source.border)
 
@@ -85,6 +86,8 @@ def open_images(
             with Writer(partial / IMAGES, frame.height, frame.width, frame.channels) as writer:
                 report = prepare_all(contents, frame, writer.append, progress)
                 finish_pack(writer, report, contents, source=source.name, framing=repr(frame))
+        if changed := next((file for file, before in files.items() if _stamp(file) != before), None):
+            raise UsageError(f"{changed} has changed while it was packed: wait until it is whole, and try again")
 
     # The key says what would be packed: the same for the same content and options, and for nothing else.
     parts = [str(FORMAT), repr(framing), *(["as they are"] if resolution is None else [])]
@@ -99,6 +102,15 @@ def open_images(
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
     images = open_or_pack(folder, key, fill)
     return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """What changes with a file's content, as far as that can be told without reading; None if it is not there."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def open_or_pack(folder: Path, key: str, fill: Callable[[Path], None]) -> Images:
