@@ -34,9 +34,8 @@ TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF orientation
 QUARTER_TURNS = [TRANSPOSES[orientation] for orientation in (5, 6, 7, 8)]
-FILE_ERRORS = (
-    *(None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
-)  # others are the disk's
+DENIED, NO_FILE = (errno.EACCES, errno.EPERM), (errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
+FILE_ERRORS = (None, *DENIED, *NO_FILE, errno.ELOOP, errno.ENAMETOOLONG)  # others are the disk's
 MAX_WORKERS = 16
 
 

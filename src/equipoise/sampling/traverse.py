@@ -94,6 +94,8 @@ def traverse(
     check_labels(labels, players.classes)
     starts = draw_latents(run.config, seed, count) if latents is None else checked_latents(latents, "latents")
     check_length(starts, players.latent)
+    if labels is not None and len(labels) not in (1, len(starts)):
+        raise UsageError(f"labels are ({len(starts)},), one a latent, not {tuple(labels.shape)}")
     starts = edit(starts, players.prior, values={}, truncate=truncate)
     steps = torch.linspace(-farthest, farthest, frames)
     named = list(_vectors(players, dimensions, along, kind, seed))

@@ -57,7 +57,7 @@ def ranges_of(search: Search, config: TrainConfig) -> dict[str, Range]:
             if isinstance(flat(config.to_dict())[path], int):
                 low, high = math.ceil(low), math.floor(high)
                 if low >= high:
-                    raise UsageError(f"the range of {name} holds less than two whole numbers: give a wider one")
+                    raise UsageError(f"the range of {name} holds fewer than two whole numbers: give a wider one")
             chosen = Range(low, high, log=low > 0 and high >= LOG * low)
         elif last in known:
             chosen = known[last]
