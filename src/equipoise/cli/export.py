@@ -68,18 +68,8 @@ def export(
     """
     push_folder = _push_function(format, push, private=private)
     weights, models = dict[str, Any](ema=ema, best=best, at=at), dict[str, Any](batch=batch, fp16=fp16, int8=int8)
-    done = write(
-        run,
-        out,
-        format=format,
-        what=what,
-        **weights,
-        **models,
-        name=name,
-        repository=push,
-        scores=scores,
-        licence=licence,
-    )
+    described = dict[str, Any](name=name, repository=push, scores=scores, licence=licence)
+    done = write(run, out, format=format, what=what, **weights, **models, **described)
     print(*done.notes, f"{out} ({size_text(done.size)}){OPENED if format == 'web' else ''}", sep="\n")
     if push_folder is not None:
         print(f"pushed: {push_folder(out, push)}")

@@ -92,7 +92,7 @@ def sample(
     """
     opened = Run.open(run)
     check_output(out, () if latents is None else [latents], "samples", POINTS if opened.config.toy else IMAGES)
-    z, labels = (None, None) if latents is None else read_latents(latents)
+    z, labels = _read(latents, count, label)
     chosen: dict[str, Any] = {"seed": seed, "ema": ema, "best": best, "at": at, "truncate": truncate}
     if moves.traverse is not None or moves.direction is not None:
         if values or class_grid:
@@ -103,11 +103,16 @@ def sample(
         if z is not None or label is not None:
             raise UsageError("a grid has all classes, of drawn latents: leave --label and --latents out")
         return _class_grid(opened, PER_CLASS if count is None else count, out, **chosen)
-    labels = None if label is not None or labels is None else labels[:count]
     samples = generate(opened, count, label=label, labels=labels, latents=z, **chosen)
     save_samples(samples, out, opened, best=best, at=at)
     print(f"{len(samples)} samples: {out}")
     return 0
+
+
+def _read(file: Path | None, count: int | None, label: int | None) -> tuple[Tensor | None, Tensor | None]:
+    """All latents of a file, and the labels of those that are wanted, where no label is named for all."""
+    z, labels = (None, None) if file is None else read_latents(file)
+    return z, None if label is not None or labels is None else labels[:count]
 
 
 def _class_grid(run: Run, count: int, out: Path, **chosen: Any) -> int:
@@ -140,7 +145,7 @@ def _traverse(
         reach=moves.reach,
         count=count or 1,
         latents=None if latents is None else latents[:count],
-        labels=None if label is not None or labels is None else labels[:count],
+        labels=labels,
         label=label,
         **chosen,
     )

@@ -110,11 +110,16 @@ def export(
         else:
             write_weights(folder, trained.generator, trained.config)
         if format == "hub":
-            grid(sample(run, 64, ema=ema, best=best, at=trained.at)).save(folder / SAMPLES)
-            card = model_card(trained, title, card_scores, licence, repository=repository)
-            (folder / "README.md").write_text(card, encoding="utf-8")
+            _write_card(folder, trained, model_card(trained, title, card_scores, licence, repository=repository))
         size = folder_size(folder)
     return Exported(out, size, tuple(notes))
+
+
+def _write_card(folder: Path, trained: Trained, card: str) -> None:
+    """Write a model card, and the samples that it shows."""
+    samples = sample(trained.run, 64, ema=trained.ema, best=trained.best, at=trained.at)
+    grid(samples).save(folder / SAMPLES)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _check_combination(format: Format, what: What, *, best: bool, int8: bool) -> None:

@@ -89,23 +89,30 @@ def traverse(
     if not (dimensions or along):
         raise UsageError("name what is to move: dimensions such as 0,1,2, or directions")
     players = open_players(run, ema=ema, best=best, at=at, device=device)
-    if labels is None and label is not None:
-        labels = torch.tensor([label])
-    check_labels(labels, players.classes)
     starts = draw_latents(run.config, seed, count) if latents is None else checked_latents(latents, "latents")
     check_length(starts, players.latent)
-    if labels is not None and len(labels) not in (1, len(starts)):
-        raise UsageError(f"labels are ({len(starts)},), one a latent, not {tuple(labels.shape)}")
+    image_classes = _classes_of(len(starts), (len(dimensions) + len(along)) * frames, label, labels, players.classes)
     starts = edit(starts, players.prior, values={}, truncate=truncate)
     steps = torch.linspace(-farthest, farthest, frames)
     named = list(_vectors(players, dimensions, along, kind, seed))
     moved = torch.stack([moved_along(start, vector, steps) for start in starts for _, vector in named])
     moved = moved.clamp(-1, 1) if players.prior == "uniform" else moved  # a normal one may go farther than usual
-    if players.classes:
-        labels = torch.zeros(1, dtype=torch.int64) if labels is None else labels
-        labels = labels.expand(len(starts)).repeat_interleave(len(named) * frames)
-    images = players.pictures(moved.flatten(0, 1), labels).view(*moved.shape[:2], *players.shape)
+    images = players.pictures(moved.flatten(0, 1), image_classes).view(*moved.shape[:2], *players.shape)
     return Traversal(images, moved, _row_names([name for name, _ in named], len(starts)), steps)
+
+
+def _classes_of(starts: int, times: int, label: int | None, labels: Tensor | None, classes: int) -> Tensor | None:
+    """The class (starts * times,) of each image, by default 0; None of a generator that makes images of no `classes`.
+
+    Raises:
+        UsageError: there is no such class, or `labels` are not one a latent.
+    """
+    if labels is not None and tuple(labels.shape) != (starts,):
+        raise UsageError(f"labels are ({starts},), one a latent, not {tuple(labels.shape)}")
+    if labels is None and (classes or label is not None):
+        labels = torch.full((starts,), label or 0)
+    check_labels(labels, classes)
+    return None if labels is None else labels.repeat_interleave(times)
 
 
 def _row_names(moves: Sequence[str], starts: int) -> list[str]:

@@ -30,7 +30,7 @@ from equipoise.data.packed.workers import ProgressCallback, ReadReport, common_s
 from equipoise.data.packed.writer import Writer
 from equipoise.data.sizes import summarise
 from equipoise.data.sources import find_source
-from equipoise.data.sources.base import Annotations, source_errors
+from equipoise.data.sources.base import Annotations, Source, source_errors
 from equipoise.data.sources.labels import open_labelled
 from equipoise.errors import UsageError, printable
 from equipoise.reading import expand_home
@@ -89,9 +89,24 @@ def open_images(
         if changed := next((file for file, before in files.items() if _stamp(file) != before), None):
             raise UsageError(f"{changed} has changed while it was packed: wait until it is whole, and try again")
 
-    # The key says what would be packed: the same for the same content and options, and for nothing else.
-    parts = [str(FORMAT), repr(framing), *(["as they are"] if resolution is None else [])]
-    parts += [] if label is None else [f"labels {label}"]
+    options = [repr(framing), *(["as they are"] if resolution is None else [])]
+    options += [] if label is None else [f"labels {label}"]
+    images = open_or_pack(folder, _key(source, options, folder), fill)
+    return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
+
+
+def _key(source: Source, options: list[str], folder: Path) -> str:
+    """What would be packed of a source: the same for the same content and options, and for nothing else.
+
+    Args:
+        source: of the images.
+        options: which decide on what is packed.
+        folder: the cache, where digests of large files are noted.
+
+    Raises:
+        UsageError: a file of the source cannot be read.
+    """
+    parts = [str(FORMAT), *options]
     parts += [plugin.format for plugin in installed_plugins()]  # with them, more images can be read
     for part in source.identity:
         if isinstance(part, Path):
@@ -99,9 +114,7 @@ def open_images(
                 parts.append(file_digest(part, folder / "digests"))
         else:
             parts.append(part)
-    key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    images = open_or_pack(folder, key, fill)
-    return replace(images, notes=[printable(note) for note in (*source.notes, *images.notes)])
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
