@@ -98,6 +98,11 @@ def quoted(value: object) -> str:
     return one_line(_QUOTES.repr(value), MOST_QUOTED)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def did_you_mean(unknown: str, known: Iterable[str]) -> str:
     """' (did you mean ...?)' with the known word most similar to `unknown`, or '' if none is."""
     near = difflib.get_close_matches(unknown, list(known), n=1)

@@ -254,7 +254,7 @@ def test_latents_with_labels(within: Command, tmp_path: Path) -> None:
     moving = ("--traverse", "0", "--frames", 3, "--out", "rows.png")
     assert within("sample", "classes", "--latents", "z.npz", *moving).returncode == 0
     refused = within("sample", "classes", "--latents", "z.npz", "--count", 9, *moving)
-    assert (refused.returncode, "there are 4 latents, not 9" in refused.stderr) == (2, True)
+    assert (refused.returncode, "4 latents given, not 9" in refused.stderr) == (2, True)
     with pytest.raises(UsageError, match=r"labels are \(4,\), one a latent, not \(3,\)"):
         traverse(run, [0], latents=z, labels=torch.zeros(3, dtype=torch.int64), device="cpu")
     with pytest.raises(UsageError, match="labels are whole numbers"):

@@ -209,6 +209,14 @@ def test_the_transparent_value_of_16_bits_shows_the_background(tmp_path: Path) -
     assert (blue[:, 4:] == round(40_000 / 257)).all()
 
 
+@pytest.mark.parametrize(("bits", "row"), [(1, 0b01010101), (2, 0b00011011), (4, 0x01)])
+def test_the_transparent_value_of_few_bits_shows_the_background(tmp_path: Path, bits: int, row: int) -> None:
+    head = chunk(b"IHDR", struct.pack(">2I5B", 2, 2, bits, 0, 0, 0, 0)) + chunk(b"tRNS", struct.pack(">H", 1))
+    rows = bytes([0, row, 0, row])  # of which the first two pixels count, 0 and 1
+    (tmp_path / "a.png").write_bytes(PNG + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    assert load(tmp_path / "a.png", 2, background="lime")[:, 0].T.tolist() == [[0, 0, 0], [0, 255, 0]]
+
+
 def test_the_transparent_colour_of_16_bits_shows_the_background(tmp_path: Path) -> None:
     rows = b"".join(b"\0" + struct.pack(">3H", 5000, 6000, 7000) + struct.pack(">3H", 5000, 6000, 60000) for _ in "ab")
     head = chunk(b"IHDR", struct.pack(">2I5B", 2, 2, 16, 2, 0, 0, 0)) + chunk(

@@ -119,6 +119,14 @@ def test_a_run_beside_its_held_out_images(run: Run) -> None:
     assert any("fid is too high with fewer than 2,560 images" in note for note in scores.notes)
 
 
+def test_the_last_seed_serves_for_two_runs_too(run: Run) -> None:
+    last = 2**63 - 1
+    scores = evaluate(
+        run, run.path, features="pixels", count=20, seed=last, quiet=True, device="cpu", metrics=("kid",)
+    )
+    assert scores.protocol["seed"] == last
+
+
 def _fid(a: Bytes, b: Bytes) -> float:
     """The distance by scipy's root of a matrix, in a space whose covariances have full rank beside a small ridge."""
     x, y = (images.reshape(len(images), -1).astype(np.float64) / 127.5 - 1 for images in (a, b))

@@ -146,3 +146,12 @@ def test_files_that_are_missing_or_cannot_be_written_are_refused(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         made(kid=0.5).write(tmp_path / "file" / "a.json")
+
+
+def test_a_number_of_draws_that_is_none_is_refused(tmp_path: Path) -> None:
+    made(kid=0.5).write(tmp_path / "a.json")
+    contents = json.loads((tmp_path / "a.json").read_text())
+    contents["subject"]["draws"] = "three"
+    (tmp_path / "a.json").write_text(json.dumps(contents))
+    with pytest.raises(UsageError, match="holds no scores"):
+        Scores.read(tmp_path / "a.json")

@@ -3,6 +3,7 @@
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from equipoise import Run, TrainConfig
 from equipoise.config.datasets import picture_framing
 from equipoise.data import open_dataset, open_images, read_image
 from equipoise.data.sources import border_of
+from equipoise.errors import UsageError
 from equipoise.sampling.pictures import PictureReader
 from equipoise.serving.uploads import read_picture
 
@@ -54,3 +56,12 @@ def test_data_that_are_gone_or_none_have_no_border(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for data in ("digits/", str(tmp_path), str(tmp_path / "gone"), str(tmp_path / "pipe"), "x" * 1000, "a\0b", ""):
         assert border_of(data) is None
+
+
+@pytest.mark.parametrize(
+    "given", [np.array(["a.png"]), np.array([None]), np.zeros((2, *SHAPE)), np.zeros((2, 8), np.uint8)]
+)
+def test_arrays_that_are_no_pictures_are_refused(given: NDArray[Any], tmp_path: Path) -> None:
+    reader = PictureReader(Run(tmp_path, TrainConfig(data="digits", resolution=32)), SHAPE)
+    with pytest.raises(UsageError, match=r"pictures of this run are uint8 \(N, 1, 32, 32\), not"):
+        reader.read_all(given)

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from equipoise.cli.flags import parse_and_call
 from equipoise.config.numbers import Count, CountOrZero, Frames, Reach, Seed, check_numbers
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, counted
 from equipoise.latents.edits import parse_dimensions, parse_values
 from equipoise.runs.run import Run
 from equipoise.sampling.directions import Kind, parse_directions
@@ -135,7 +135,7 @@ def _traverse(
 ) -> int:
     check_numbers(get_type_hints(Moves, include_extras=True), vars(moves))
     if latents is not None and count is not None and count > len(latents):
-        raise UsageError(f"there are {len(latents)} latents, not {count}: lower --count, or leave it out")
+        raise UsageError(f"{counted(len(latents), 'latent')} given, not {count:,}: lower --count, or leave it out")
     result = traverse(
         run,
         parse_dimensions(moves.traverse or ""),

@@ -23,6 +23,7 @@ Pixels = NDArray[np.uint8]
 Result = TypeVar("Result")
 
 GRAY_MODES = ("1", "L")
+SHALLOW = {"L;2": 85, "L;4": 17}  # factors by which Pillow brings gray of 2 and 4 bits to 8
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # gray, of more than 8 bits
 TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -152,12 +153,16 @@ def _open(stored: Stored) -> Image.Image:
     if not isinstance(stored, bytes):
         return Image.fromarray(np.ascontiguousarray(stored))
     try:
-        return Image.open(BytesIO(stored), formats=readable_formats())
+        image = Image.open(BytesIO(stored), formats=readable_formats())
     except UnidentifiedImageError as error:
         plugin = missing_plugin(stored[:HEAD])
         if plugin is None:
             raise UnreadableError("not an image of a known kind") from error
         raise UnreadableError(f"{plugin.format}, which is read after `pip install {plugin.package}`") from error
+    transparent, stored_as = image.info.get("transparency"), image.tile[0].args if image.tile else None
+    if isinstance(transparent, int) and isinstance(stored_as, str):
+        image.info["transparency"] = transparent * SHALLOW.get(stored_as, 1)  # which Pillow leaves at 2 or 4 bits
+    return image
 
 
 def _with_or_without_texts(stored: Stored, work: Callable[[Stored], Result]) -> Result:

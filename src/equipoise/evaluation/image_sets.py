@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.config.datasets import open_dataset as open_run_data
+from equipoise.config.numbers import MAX_SEED
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import BUNDLED, Images, open_dataset, open_images
 from equipoise.data.sources import border_of
@@ -119,7 +120,7 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
     draws = open_one(names[0], runs[0], request)
     samples = draws[0]
     # Another seed for a run as the reference: beside itself, a run would otherwise be compared with the same samples.
-    settings = replace(request, ema=True, best=False, draws=1, seed=request.seed + bool(runs[1]))
+    settings = replace(request, ema=True, best=False, draws=1, seed=(request.seed + bool(runs[1])) % (MAX_SEED + 1))
     (reference,) = open_one(names[1], runs[1], settings)
     if samples.shape != reference.shape:
         size, reference_size = _size_text(samples.shape), _size_text(reference.shape)

@@ -53,6 +53,7 @@ class _Subject(_Part):
     name: str
     count: int
     beside: str
+    draws: int = 1
 
 
 class _ScoresFile(BaseModel):

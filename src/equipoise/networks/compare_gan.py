@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from equipoise.errors import UsageError
 from equipoise.networks.base import BuildOptions, Network, Shape
 from equipoise.networks.convolution import Conv2d, ConvTranspose2d
+from equipoise.networks.dcgan import HALVE
 from equipoise.networks.norms import make_norm
 from equipoise.networks.outputs import OutputConvTranspose2d
 from equipoise.networks.players import (
@@ -26,8 +27,6 @@ from equipoise.networks.players import (
     output_channels,
 )
 from equipoise.players import Players
-
-HALVE = (4, 2, 1)  # kernel size, stride and padding of a layer that halves or doubles the sides
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))

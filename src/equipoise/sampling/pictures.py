@@ -68,7 +68,7 @@ class PictureReader:
             UsageError: something is not there or is no image, an array is of another shape, or there are no pictures.
         """
         if isinstance(given, Tensor | np.ndarray):
-            yield from _parts(self._checked(torch.as_tensor(given)), batch)
+            yield from _parts(self._checked(given), batch)
             return
         names: list[str] = []
         found: list[Prepared] = []
@@ -122,13 +122,14 @@ class PictureReader:
                 else:
                     self.skipped.append((printable(f"{folder}{name}"), image))
 
-    def _checked(self, pictures: Tensor) -> Tensor:
-        if pictures.dtype != torch.uint8 or tuple(pictures.shape[1:]) != self.shape or not len(pictures):
+    def _checked(self, pictures: Tensor | np.ndarray) -> Tensor:
+        whole = pictures.dtype in (torch.uint8, np.dtype(np.uint8))
+        if not whole or tuple(pictures.shape[1:]) != self.shape or not len(pictures):
             raise UsageError(
                 f"pictures of this run are uint8 (N, {', '.join(map(str, self.shape))}), not {pictures.dtype} "
                 f"{tuple(pictures.shape)}: bring them to that, or name files"
             )
-        return pictures.cpu()
+        return torch.as_tensor(pictures).cpu()
 
 
 def _together(names: list[str], found: list[Prepared]) -> Pictures:

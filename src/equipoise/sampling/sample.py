@@ -16,7 +16,7 @@ from equipoise.config.numbers import Count, CountOrZero, Seed
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset, normalise, to_uint8
 from equipoise.devices import autocast_context
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, counted
 from equipoise.isolation import isolated
 from equipoise.latents.edits import Latents, check_length, checked_latents, edit
 from equipoise.players import Conditions
@@ -75,7 +75,7 @@ def sample(
         check_length(given, run.config.network.latent)
     count = (DEFAULT_COUNT if given is None else len(given)) if count is None else count
     if given is not None and count > len(given):
-        raise UsageError(f"there are {len(given)} latents, not {count}: lower the count, or leave it out")
+        raise UsageError(f"{counted(len(given), 'latent')} given, not {count:,}: lower the count, or leave it out")
     generator = trained_generator(run, ema=ema, best=best, at=at)
     masked = images_to_fill_in(open_dataset(run.config, place=run.place)) if run.config.tasks.inpaint else None
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import to_uint8
 from equipoise.devices import Device, make_launcher
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, counted
 from equipoise.latents.edits import check_length, checked_latents
 from equipoise.players import Conditions
 from equipoise.randomness import Draws
@@ -135,6 +135,8 @@ def chosen_labels(labels: int | list[int] | None, classes: int, drawn_labels: Te
     count = len(drawn_labels)
     chosen = torch.full((count,), labels) if isinstance(labels, int) else torch.tensor(labels, dtype=torch.int64)
     if len(chosen) != count:
-        raise UsageError(f"there are {count} latents and {len(chosen)} labels: give one label for each, or one for all")
+        raise UsageError(
+            f"{counted(count, 'latent')} and {counted(len(chosen), 'label')}: give one label for each, or one for all"
+        )
     check_labels(chosen, classes)
     return chosen

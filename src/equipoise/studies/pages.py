@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equipoise.metrics.ranking import Interval
 from equipoise.studies.results import Pair, Results, Summary
-from equipoise.studies.statistics import Interval, interquartile_mean
+from equipoise.studies.statistics import interquartile_mean
 from equipoise.studies.trials import command_of
 from equipoise.studies.words import cost_words, opening, pair_sentences, protocol_lines, report_style
 from equipoise.views.terminal import short

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from equipoise.errors import UsageError, as_word
 from equipoise.evaluation.scores import ALL_METRICS, difference
+from equipoise.metrics.ranking import Interval
 from equipoise.runs.run import CONFIG, Run
 from equipoise.studies.plan import Study
 from equipoise.studies.statistics import (
-    Interval,
     holm,
     interquartile_mean_interval,
     permutation_p_value,

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.metrics.ranking import Interval
+
 Scores = Sequence[NDArray[np.float64]]
 """For each data set the scores (n,) of all seeds; infinite for a trial that has none, and is worse than any other."""
 
@@ -19,14 +21,6 @@ CONFIDENCE = 0.95
 REPETITIONS = 50_000  # of a bootstrap, as rliable's authors have it for aggregates
 PERMUTATIONS = 20_000  # where there are too many for all
 MOST_PAIRS = 2**24  # of scores that are compared at once
-
-
-class Interval(NamedTuple):
-    """An estimate with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def interquartile_mean(scores: Scores) -> float:

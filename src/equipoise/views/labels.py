@@ -94,7 +94,7 @@ PANELS = (
     ),
     Panel(
         title="Equilibrium term",
-        unit="weight of generated images, or their share",
+        unit="weight, or share, of samples",
         lines={"k": Measure("k", "equilibrium term k", "inside 0 and 1 while in balance", "$k$")},
         limits=SHARE,
     ),

@@ -184,6 +184,13 @@ def test_what_is_no_batch_is_refused(tmp_path: Path, data: bytes) -> None:
         open_images(tmp_path / "data_batch_1", 32)
 
 
+def test_a_file_of_absurd_size_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1.bin").touch()
+    os.truncate(tmp_path / "data_batch_1.bin", 2**36)
+    with pytest.raises(UsageError, match="more than 1,073,741,824 bytes"):
+        open_images(tmp_path, 32)
+
+
 def test_labels_stay_with_their_batch(folder: Path) -> None:
     for name, labels in [("data_batch_1", LABELS[:2]), ("data_batch_2", LABELS[2:6])]:
         (folder / name).write_bytes(python2({b"data": IMAGES[:3].reshape(3, -1), b"labels": labels}))

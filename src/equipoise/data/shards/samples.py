@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from equipoise.data.formats import is_image
 from equipoise.data.shards.tar import Member, Tar
 from equipoise.data.sources.files import MAX_FILE_BYTES
-from equipoise.data.sources.labels import counted
+from equipoise.errors import counted
 
 NAME = re.compile(r"((?:.*/|)[^./][^.]*)\.([^/]*)", re.DOTALL)  # a key, the first dot, a suffix
 META = re.compile(r"(?:.*/)?__[^/]*__(?:/.*)?", re.DOTALL)  # WebDataset's own files

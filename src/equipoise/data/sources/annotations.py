@@ -16,8 +16,8 @@ import numpy as np
 
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
-from equipoise.data.sources.labels import counted, listed, one_hot, plain_name, require_all
-from equipoise.errors import UsageError, reason
+from equipoise.data.sources.labels import listed, one_hot, plain_name, require_all
+from equipoise.errors import UsageError, counted, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
 EXPECTED = '{} must hold {{"labels": [["name.png", 3], ..]}} with integers from 0, or one-hot: mend or remove it'

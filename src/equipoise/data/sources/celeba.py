@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 
 from equipoise.data.sources.base import Annotations, LabelsAndClasses
-from equipoise.data.sources.labels import counted, listed, require_all, truth_names
-from equipoise.errors import UsageError
+from equipoise.data.sources.labels import listed, require_all, truth_names
+from equipoise.errors import UsageError, counted
 
 Value = TypeVar("Value")
 

@@ -64,6 +64,9 @@ def cifar(path: Path) -> Source | None:
     if not batches:
         return None
     files = [*batches, *(folder / name for name in (*META, *NAMES) if (folder / name).is_file())]
+    for file in files:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise UsageError(f"{file} has more than {MAX_FILE_BYTES:,} bytes, as no file of CIFAR's has: get it again")
     identity = [part for file in files for part in (file.name, file)]
     return Source(str(path), ("cifar", *identity), partial(_open_files, path, files))
 

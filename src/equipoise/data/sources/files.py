@@ -18,8 +18,8 @@ from equipoise.data.framing import Framing
 from equipoise.data.sources import celeba
 from equipoise.data.sources.annotations import annotate, is_annotation
 from equipoise.data.sources.base import ARCHIVE_DAMAGE, Contents, Source, source_errors
-from equipoise.data.sources.labels import counted, plain_name
-from equipoise.errors import UsageError, reason
+from equipoise.data.sources.labels import plain_name
+from equipoise.errors import UsageError, counted, reason
 from equipoise.reading import read_bytes
 
 MAX_FILE_BYTES = 256 * 2**20  # of one image, unpacked

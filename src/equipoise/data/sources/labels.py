@@ -97,11 +97,6 @@ def one_hot(labels: "np.ndarray[Any, Any]") -> Labels | None:
     return np.asarray(labels.argmax(1), np.int64)
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things in words."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def listed(names: Sequence[str], at_most: int = NAMED) -> str:
     """The first names, each without what a terminal would obey and cut after LONG characters, and how many more."""
     more = f" and {len(names) - at_most:,} more" if len(names) > at_most else ""

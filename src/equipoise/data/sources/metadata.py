@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from equipoise.data.sources.base import Annotations, LabelsAndClasses
-from equipoise.data.sources.labels import LABELS, counted, listed, number_values, plain_name, require_all
-from equipoise.errors import UsageError, reason
+from equipoise.data.sources.labels import LABELS, listed, number_values, plain_name, require_all
+from equipoise.errors import UsageError, counted, reason
 
 NAME = "file_name"
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, counted
 from equipoise.latents.edits import MOST_VALUE, edit
 from equipoise.latents.paths import path
 from equipoise.serving.explore import DIRECTIONS
@@ -100,7 +100,7 @@ async def interpolate(run_id: RunId, asked: Interpolate, service: Served) -> Res
     model = await service.model(run_id, asked.at, best=asked.best, ema=asked.ema)
     ends = given_latents(model.config, [asked.a, asked.b])
     if asked.first >= asked.steps:
-        raise UsageError(f"there are {asked.steps} steps, from 0 on: give a smaller first, not {asked.first}")
+        raise UsageError(f"{counted(asked.steps, 'step')}, from 0 on: give a smaller first, not {asked.first}")
     latents = path(ends, asked.steps, spherical=model.config.prior == "normal")[0][asked.first :][: asked.count]
     labels = chosen_labels(asked.label, model.classes, torch.zeros(len(latents), dtype=torch.int64))
     images = await service.images.images(model, latents, labels)
@@ -118,7 +118,7 @@ def _latents(asked: Generate, model: Model) -> tuple[Tensor, Tensor]:
     z, labels = drawn(config, model.classes, asked.seed, count)
     if asked.latents is not None:
         if len(asked.latents) != count:
-            raise UsageError(f"there are {len(asked.latents)} latents and a count of {count}: leave the count out")
+            raise UsageError(f"{counted(len(asked.latents), 'latent')} and a count of {count}: leave the count out")
         z = given_latents(config, asked.latents)
     z = edit(z, config.prior, values=asked.values, truncate=asked.truncate)
     if asked.labels is not None and not model.classes:
