@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_what_is_in_flight_is_finished_and_streams_are_closed(runs: Path, number
         assert got == [200]
         list(stream.iter_content())  # ends
         assert process.wait(30) == 0
+
+
+def test_a_second_interrupt_ends_it_as_well(runs: Path) -> None:
+    with started("--port", 0, folder=runs.parent) as process:
+        address(process)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        code = process.wait(20)  # which tells whether the second came when all had ended
+        assert process.stderr is not None
+        assert (code, process.stderr.read()) in [(0, ""), (130, "equipoise: interrupted\n")]
 
 
 def test_others_need_the_token_that_is_printed(runs: Path) -> None:

@@ -121,9 +121,7 @@ def test_a_run_beside_its_held_out_images(run: Run) -> None:
 
 def test_the_last_seed_serves_for_two_runs_too(run: Run) -> None:
     last = 2**63 - 1
-    scores = evaluate(
-        run, run.path, features="pixels", count=20, seed=last, quiet=True, device="cpu", metrics=("kid",)
-    )
+    scores = evaluate(run, run.path, features="pixels", count=20, seed=last, quiet=True, device="cpu", metrics=("kid",))
     assert scores.protocol["seed"] == last
 
 

@@ -95,6 +95,13 @@ def test_a_turned_photograph_is_set_upright(served: Client, trained: Path) -> No
     assert (pixels(answer.json()["original"]) == upright).all()
 
 
+def test_a_photograph_with_its_preview_behind_it_is_one_picture(served: Client) -> None:
+    photograph, preview = (Image.new("RGB", (16, 16), colour) for colour in ("white", "black"))
+    answer = invert(served, "began", encoded(photograph, "MPO", save_all=True, append_images=[preview]))
+    assert answer.status_code == 200
+    assert pixels(answer.json()["original"]).min() > 250
+
+
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -59,7 +59,7 @@ def test_nothing_without_the_token(locked: Client, path: str) -> None:
     ]
     for headers in wrong:
         answer = locked.get(path, headers=headers)
-        assert answer.status_code == 401, headers
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), headers
         assert "token" in answer.json()["error"]
     assert locked.get(f"{path}?token={TOKEN}").status_code == 401  # never in an address
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from PIL import Image
 import equipoise
 from equipoise import Run
 from equipoise.latents.paths import slerp
+from equipoise.runs.numbered import images_of
 from equipoise.sampling.sample import draw_latents
 from equipoise.serving.image_queue import ImageQueue
 from equipoise.serving.models import Model
@@ -138,10 +140,11 @@ class Gate(torch.nn.Module):
     def __init__(self, generator: torch.nn.Module) -> None:
         super().__init__()
         self.generator, self.open, self.sizes = generator, threading.Event(), list[int]()
+        self.seconds = 20.0
 
     def forward(self, z: torch.Tensor, conditions: Any = None) -> Any:
         self.sizes.append(len(z))
-        self.open.wait(20)
+        self.open.wait(self.seconds)
         return self.generator(z, conditions)
 
 
@@ -243,6 +246,27 @@ def test_one_image_does_not_bring_the_time_of_many_into_disrepute(serve: Serve, 
     assert queue._speed(checkpoint) == pytest.approx(0.02, rel=0.1)
     queue._learn_speed(checkpoint, 64, 64 * 0.5)
     assert queue._speed(checkpoint) == pytest.approx(0.5, rel=0.1)
+
+
+def test_an_image_that_takes_longer_than_an_answer_may_comes_in_the_end(serve: Serve, trained: Path) -> None:
+    client = serve(trained, Limits(answer_seconds=0.2))
+    gate = gated(client)
+    gate.seconds = 0.5
+    codes = []
+    for _ in range(5):
+        codes.append(client.post(f"runs/{client.id('began')}/generate", json={"count": 1}).status_code)
+        time.sleep(0.5)  # until what was asked for is made
+    assert codes[-1] == 200, codes
+
+
+def test_a_checkpoint_that_is_cut_short_is_passed_over(serve: Serve, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "began", tmp_path / "runs" / "began")
+    client = serve(tmp_path / "runs")
+    *_, before, newest = Run.open(tmp_path / "runs" / "began").checkpoints()
+    newest.write_bytes(newest.read_bytes()[:1000])
+    answer = generate(client, "began", count=1, format="json")
+    assert answer.status_code == 200
+    assert answer.json()["at"] == images_of(before)
 
 
 def test_models_are_let_go_beyond_a_few(serve: Serve, trained: Path) -> None:

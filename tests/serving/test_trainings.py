@@ -37,6 +37,25 @@ def test_it_is_forbidden_unless_allowed(served: Client) -> None:
         assert "--allow-train" in answer.json()["error"]
 
 
+def test_a_folder_called_as_bundled_data_is_trained_on_as_it_is(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("digits", "faces", "own"):
+        (folder.parent / "data" / name).mkdir(parents=True)
+    monkeypatch.chdir(folder.parent / "data")
+    client = serve(folder, LIMITS, allow_train=True, train_data=Path())
+    names = client.get("train").json()["data"]
+    assert {"digits", "./digits", "faces", "own"} <= set(names)
+    for name in ("./digits", "faces", "own"):
+        assert client.post("train", {"data": name, "objective": "gan", "images": 100}).status_code == 202
+        process = client.server.service.trainings.process
+        assert process is not None
+        words = list(map(str, process.args))
+        assert words[words.index("--data") + 1] == str(folder.parent / "data" / Path(name).name)
+        assert Path(words[words.index("--out") + 1]).parent == folder
+        process.wait(60)
+
+
 def test_one_run_at_a_time_which_ends_with_the_server(serve: Serve, folder: Path) -> None:
     client = serve(folder, LIMITS, allow_train=True)
     assert client.get("runs").json()["can_train"]

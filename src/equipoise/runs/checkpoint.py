@@ -32,6 +32,10 @@ class CheckpointError(UsageError):
     """A checkpoint cannot be used; the message says which, and why."""
 
 
+class DamagedCheckpoint(CheckpointError):  # noqa: N818
+    """A checkpoint is cut short or altered: it will never be used again, where others may once they can be read."""
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write `tensors` and `facts` (plain JSON) to `path`.
 
@@ -54,7 +58,7 @@ def read_tensors(path: Path, *, metadata_only: bool = False) -> tuple[dict[str, 
             is still told.
 
     Raises:
-        CheckpointError: the file is missing, cut short, or of another kind.
+        CheckpointError: the file cannot be read; a DamagedCheckpoint where it is cut short, or of another kind.
     """
     try:
         with open_plain(path) as file:
@@ -66,15 +70,18 @@ def read_tensors(path: Path, *, metadata_only: bool = False) -> tuple[dict[str, 
             metadata: dict[str, str] = tensors_file.metadata() or {}
             names = () if metadata_only else tensors_file.keys()
             return {name: tensors_file.get_tensor(name) for name in names}, metadata
-    except (OSError, SafetensorError, ValueError) as error:
+    except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {reason(error)}") from error
+    except (SafetensorError, ValueError) as error:
+        raise DamagedCheckpoint(f"cannot read the checkpoint {path}: {reason(error)}") from error
 
 
 def load(path: Path) -> Contents:
     """Read a checkpoint: its tensors by name, on the CPU, and its facts; one of an older format as if it were new.
 
     Raises:
-        CheckpointError: the file is missing, cut short, altered, or of a format this version does not know.
+        CheckpointError: the file cannot be read, or is of a format this version does not know; a DamagedCheckpoint
+            where it is cut short or altered.
     """
     tensors, metadata = read_tensors(path)
     written, text = metadata.get("format", "none"), metadata.get("facts", "")
@@ -84,20 +91,20 @@ def load(path: Path) -> Contents:
             "use the version of equipoise named in the run's config.yaml"
         )
     if metadata.get("digest") != _digest(tensors, text):
-        raise CheckpointError(f"{path} is damaged: its contents do not match its checksum")
+        raise DamagedCheckpoint(f"{path} is damaged: its contents do not match its checksum")
     try:
         facts = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no checkpoint: its facts are not JSON") from error
+        raise DamagedCheckpoint(f"{path} is no checkpoint: its facts are not JSON") from error
     if not isinstance(facts, dict):
-        raise CheckpointError(f"{path} is no checkpoint: its facts are not a mapping")
+        raise DamagedCheckpoint(f"{path} is no checkpoint: its facts are not a mapping")
 
     contents = tensors, facts
     try:
         for older in range(int(written), FORMAT):
             contents = UPGRADES[older](*contents)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is no checkpoint of format {written}: {reason(error)}") from error
+        raise DamagedCheckpoint(f"{path} is no checkpoint of format {written}: {reason(error)}") from error
     return contents
 
 

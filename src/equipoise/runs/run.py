@@ -21,7 +21,7 @@ from equipoise.data.cache import sync
 from equipoise.errors import UsageError, as_word, reason
 from equipoise.reading import check_name, read_text
 from equipoise.runs import checkpoint, files, jsonl
-from equipoise.runs.checkpoint import CheckpointError
+from equipoise.runs.checkpoint import CheckpointError, DamagedCheckpoint
 from equipoise.runs.lock import LOCK, sole_writer
 from equipoise.runs.numbered import images_of, numbered_files, numbered_name
 from equipoise.runs.retention import superseded
@@ -201,7 +201,7 @@ class Run:
                 before.unlink()
 
     def load_checkpoint(
-        self, *, best: bool = False, up_to: int | None = None, at: int | None = None
+        self, *, best: bool = False, up_to: int | None = None, at: int | None = None, go_on: bool = False
     ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
         """The newest checkpoint that can be read: its tensors, its facts, and why newer ones were passed over.
 
@@ -209,6 +209,7 @@ class Run:
             best: the one with the best score instead.
             up_to: the newest after so many images at most, or if there is none, the oldest.
             at: the one after so many images, give or take a batch.
+            go_on: to train on from there, when the newer ones are dropped: so none but damaged ones are passed over.
 
         Raises:
             CheckpointError: there is none, or none can be read; a UsageError where two are named.
@@ -227,14 +228,17 @@ class Run:
             try:
                 return *self._load(path), [f"{problem}; using the one before it" for problem in problems]
             except CheckpointError as error:
+                if go_on and not isinstance(error, DamagedCheckpoint):
+                    remedy = "mend that, or move it away to go on with the one before it"
+                    raise CheckpointError(f"{error}; {remedy}") from error
                 problems.append(str(error))
         remedy = f" ({problems[-1]}): mend that, or train it anew" if problems else ": train it anew"
         raise CheckpointError(f"{self.path} has no checkpoint that can be read{remedy}")
 
     def _checkpoint_at(self, images: int) -> Path:
-        for path in self.checkpoints():
-            if abs(images_of(path) - images) < self.config.batch:
-                return path
+        near = min(self.checkpoints(), key=lambda path: abs(images_of(path) - images), default=None)
+        if near and abs(images_of(near) - images) < self.config.batch:
+            return near
         there = ", ".join(f"{images_of(path):,}" for path in self.checkpoints()) or "no number of"
         raise CheckpointError(
             f"{self.path} has checkpoints after {there} images, not {images:,}: take one of these, and train with "

@@ -6,12 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
 
 from equipoise.serving.refusal import busy
 
 T = TypeVar("T")
 AGAIN_SECONDS = 2.0  # after which to ask again for what is being worked on
+HEARD_SECONDS = 2 * AGAIN_SECONDS  # for which a failure waits to be heard
 
 
 class Stopped(BaseException):
@@ -65,19 +67,29 @@ class Background:
             if self.unfinished >= self.waiting:
                 raise busy(f"too much {self.name} waits already", AGAIN_SECONDS)
             task = asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # which nobody may come to hear
+            task.add_done_callback(partial(self._settle, key, size))  # whether or not anybody comes back for it
             self._tasks[key] = task
         self._tasks.move_to_end(key)
         await asyncio.wait({task}, timeout=self.seconds)
         if not task.done():
             raise busy(f"{self.name} is in the works", AGAIN_SECONDS)
-        if task.exception() is not None:
-            self._tasks.pop(key, None)
-            raise cast(BaseException, task.exception())
+        if (error := task.exception()) is not None:
+            self._forget(key, task)
+            raise error
         result: T = task.result()
-        self._sizes[key] = size(result)
-        self._trim(key)
         return result
+
+    def _settle(self, key: Hashable, size: Callable[[T], int], task: "asyncio.Future[T]") -> None:
+        """Keep what came of a piece of work: a result for long, a failure as long as an asker may come back for it."""
+        if not task.cancelled() and task.exception() is None:
+            self._sizes[key] = size(task.result())
+            self._trim(key)
+            return
+        asyncio.get_running_loop().call_later(HEARD_SECONDS, self._forget, key, task)
+
+    def _forget(self, key: Hashable, task: "asyncio.Future[Any]") -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
 
     def _trim(self, newest: Hashable) -> None:
         """Let go of what was asked for longest ago, but never of the newest."""

@@ -18,6 +18,7 @@ from equipoise.serving.settings import Limits
 
 BLOCK = 64  # images of one pass
 FADING_SECONDS = 5.0  # in which the time an image takes, as it was measured, halves
+MOST_SECONDS = 30.0  # that are waited for an image of a generator that is known to take so long
 SPEEDS = 256  # checkpoints whose speed is remembered
 
 
@@ -64,7 +65,9 @@ class ImageQueue:
         Raises:
             Refusal: too many wait, or it would not be, or was not, done in time.
         """
-        most, allowed = self.most_at_once(model.checkpoint), self.limits.answer_seconds
+        # One image that takes longer than an answer may would be made again and again, and never be sent.
+        single = min(2 * self._speed(model.checkpoint), MOST_SECONDS)
+        most, allowed = self.most_at_once(model.checkpoint), max(self.limits.answer_seconds, single)
         if len(latents) > most:
             what = f"{len(latents)} images of this run take too long here: ask for {most} or fewer at once"
             raise Refusal(413, what, most=most)

@@ -1,6 +1,8 @@
 """Generators of checkpoints, as they are kept in memory, and the latents that they are asked for."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from equipoise.errors import UsageError, counted
 from equipoise.latents.edits import check_length, checked_latents
 from equipoise.players import Conditions
 from equipoise.randomness import Draws
+from equipoise.runs.checkpoint import CheckpointError, read_tensors
 from equipoise.runs.numbered import images_of
 from equipoise.runs.run import Run
 from equipoise.sampling.load import trained_generator
@@ -47,6 +50,8 @@ def find_checkpoint(run: Run, at: int | None, *, best: bool, ema: bool) -> Check
     if best and at is not None:
         raise Refusal(422, "give either at or best: which checkpoint is meant?")
     files = [file] if best and (file := run.best_checkpoint()) else [] if best else run.checkpoints()
+    if at is None and not best:
+        files = _without_damaged(files)
     chosen = [file for file in files if at is None or images_of(file) == at]
     if not chosen:
         there = ", ".join(f"{images_of(file):,}" for file in files) or "no number of"
@@ -57,6 +62,15 @@ def find_checkpoint(run: Run, at: int | None, *, best: bool, ema: bool) -> Check
     except OSError as error:
         raise Refusal(404, "this checkpoint has just been deleted: take another") from error
     return Checkpoint(str(run.path), images_of(chosen[-1]), best, ema and run.config.ema > 0, written)
+
+
+def _without_damaged(files: list[Path]) -> list[Path]:
+    """Checkpoints without the newest that are cut short, as far as their heads tell; all of them if each is."""
+    for end in range(len(files), 0, -1):
+        with suppress(CheckpointError):
+            read_tensors(files[end - 1], metadata_only=True)
+            return files[:end]
+    return files
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ class Refusal(Exception):  # noqa: N818
     def response(self) -> JSONResponse:
         """The refusal as an answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"  # which RFC 9110 asks for
         return JSONResponse({"error": self.message, **self.facts}, self.status, headers)
 
 

@@ -36,6 +36,8 @@ class Server(uvicorn.Server):
         """End: no new connections, streams closed, what is in flight finished."""
         self.service.end_streams()
         await super().shutdown(sockets)
+        if self.force_exit:  # by a second signal, at which uvicorn leaves the application's own end out
+            await self.lifespan.shutdown()
         self._captured_signals.clear()  # uvicorn would raise them again: to end when asked to is no failure
 
 

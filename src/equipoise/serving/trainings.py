@@ -93,9 +93,11 @@ class Trainings:
         if data in TOYS and "images" not in length:
             raise Refusal(422, f"{data} is a toy, of points, which is trained for a number of images: give images")
         folder = self.settings.train_data
-        place = str(folder / data) if folder is not None and data not in (*BUNDLED, *TOYS) else data
+        place = data
+        if folder is not None and data not in (*BUNDLED, *TOYS):
+            place = str((folder / data).resolve())  # of which no name is one of ours: `faces` are drawn ones
         root = next(path for path in self.settings.paths if not (path / CONFIG).exists())
-        out = free_folder(f"{objective}-{data}", root)
+        out = free_folder(f"{objective}-{Path(data).name}", root)
         words = ["train", objective, "--data", place, "--out", str(out), "--quiet"]
         words += [word for name, value in length.items() for word in (f"--{name}", str(value))]
         words += [] if resolution is None or data in TOYS else ["--resolution", str(resolution)]
@@ -136,7 +138,7 @@ class Trainings:
             raise Refusal(403, "runs are not started from here: the server was started without --allow-train")
 
     def _data(self) -> list[str]:
-        """Names of data that may be trained on: bundled ones, and what lies in the folder for it."""
+        """Names of data that may be trained on: bundled ones, and what lies in the folder for it, `./digits` there."""
         names, folder = [*BUNDLED, *TOYS], self.settings.train_data
         if folder is None:
             return names
@@ -145,7 +147,8 @@ class Trainings:
         except OSError:
             return names
         usable = [name for name in found if (folder / name).is_dir() or Path(name).suffix.lower() in PACKED]
-        return names + [name for name in usable if not is_image(name) and name not in names][:MOST_NAMES]
+        usable = [name for name in usable if not is_image(name)][:MOST_NAMES]
+        return names + [f"./{name}" if name in names else name for name in usable]
 
     def _failure(self) -> str | None:
         """The sentence with which the last training that was started here failed; None if it did not."""

@@ -28,7 +28,8 @@ def read_picture(data: bytes, run: Run, channels: int, most_pixels: int) -> Tens
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:  # reads the head alone
             width, height = image.size
-            moves = bool(getattr(image, "is_animated", False))
+            # What cameras put behind a photograph, in one file (MPO), are previews of it.
+            moves = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
     except Image.DecompressionBombError as error:
         raise too_large from error
     except UnidentifiedImageError as error:  # whose message is of our buffer

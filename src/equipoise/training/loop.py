@@ -236,7 +236,8 @@ def roll_back(recorder: Recorder, problem: Finding) -> None:
     """
     run, rollbacks = recorder.run, recorder.train_state.rollbacks + 1
     recorder.writer.wait()
-    _, facts, _ = run.load_checkpoint(up_to=last_good_images(recorder.rows, run.config, problem))
+    good = last_good_images(recorder.rows, run.config, problem)
+    _, facts, _ = run.load_checkpoint(up_to=good, go_on=True)
     images, evidence = facts["images"], problem.evidence
     with writing(run.path):
         recorder.board.close()

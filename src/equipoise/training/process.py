@@ -130,14 +130,12 @@ def _open(
     dataset = dataset or open_dataset(run.config, place=run.place)
     train_state = TrainState(run.config, DataSpec.of(dataset.feed), launcher.device, launcher.world_size)
     if not run.checkpoints():
-        # The first one is written while training goes on, but the second waits for it.
-        first = run.config.checkpoint_every + run.config.batch
-        if run.closing_score() or any(row["images"] > first for row in run.rows()):
+        if any(row["images"] > 0 for row in run.rows()):  # training goes on once the first one is written
             raise UsageError(
                 f"{run.path} has been trained, and its checkpoints are gone: bring them back, or train a new run"
             )
         return dataset, train_state, []
-    tensors, facts, skipped = run.load_checkpoint()
+    tensors, facts, skipped = run.load_checkpoint(go_on=True)
     changed = run.changes_since(facts)
     if changed and not changes.force:
         raise UsageError(

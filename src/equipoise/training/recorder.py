@@ -111,6 +111,7 @@ class Recorder:
                     self.event("warning", "data", "the images are all equal: there is nothing to learn but that one")
                 self.samples()
                 self.checkpoint()
+                self.writer.wait()  # from now on, a run without checkpoints is one that has lost them
             elif not train_state.finished:
                 self.event("info", "resumed", f"resumed at {train_state.images:,} images")
             if any(note.kind == CHANGED for note in notes):
@@ -120,9 +121,10 @@ class Recorder:
         """Stand where the run stood after `images` images: what was recorded later is dropped."""
         self.run.rewind(images)
         self.rows = self.run.rows()
-        self.known_findings = (
-            {finding.kind for finding in diagnose(self.rows, self.config)} if self.rows else set[str]()
-        )
+        # What has been told was told with the last samples: lines since then may show more, which is still to be told.
+        drawn = [number for number, row in enumerate(self.rows, 1) if "diversity" in row]
+        told = self.rows[: drawn[-1]] if drawn else self.rows
+        self.known_findings = {finding.kind for finding in diagnose(told, self.config)} if told else set[str]()
         self.best = self._best_score()
         self.train_state.kid_stalled = self._stall() is not None
         self.board = open_board(self.run.path, purge_step=images + 1)

@@ -24,6 +24,7 @@ from equipoise.reading import read_bytes
 
 MAX_FILE_BYTES = 256 * 2**20  # of one image, unpacked
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # whose output zipfile can bound, unlike that of others
+OF_A_RUN = ("config.yaml", ".lock", "metrics.jsonl")  # the first of these, and one of the others, lie in a run's folder
 KINDS = 5  # of left-out files that are named
 
 
@@ -169,7 +170,10 @@ def _unpacked(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def _walk(root: Path) -> Iterator[File]:
-    """All files below `root` that are not hidden, and links to nowhere; each folder is entered once."""
+    """All files below `root` that are not hidden, and links to nowhere; each folder is entered once, but none of a run.
+
+    A run that trains on the folder in which it lies would find other images there with every sample that it draws.
+    """
     visited: set[tuple[int, int]] = set()  # by device and inode, since links can lead in circles
     pending = [""]
     while pending:
@@ -178,8 +182,12 @@ def _walk(root: Path) -> Iterator[File]:
         if (here.st_dev, here.st_ino) in visited:
             continue
         visited.add((here.st_dev, here.st_ino))
-        with os.scandir(root / prefix) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+        with os.scandir(root / prefix) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+            names = {entry.name for entry in entries}
+            if prefix and OF_A_RUN[0] in names and not names.isdisjoint(OF_A_RUN[1:]):
+                continue
+            for entry in entries:
                 name, stat = prefix + entry.name, _stat(entry)
                 if is_hidden(entry.name):
                     continue
