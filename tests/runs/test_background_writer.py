@@ -35,14 +35,12 @@ def test_training_goes_on_while_a_checkpoint_is_written(run: Run, monkeypatch: p
     monkeypatch.setattr(checkpoint.os, "fsync", slow)
     weights = torch.ones(3, dtype=torch.float64)
     with BackgroundWriter(run) as writer:
-        writer.save(16, {"weights": weights}, {}, best=True)
+        writer.save(16, {"weights": weights}, {})
         assert not run.checkpoints()
         weights.mul_(2)
         disk.set()
         writer.wait()
-        best = run.best_checkpoint()
-        assert best
-        tensors, facts = checkpoint.load(best)
+        tensors, facts = checkpoint.load(run.checkpoints()[-1])
         assert torch.equal(tensors["weights"], torch.ones(3, dtype=torch.float64))
         assert facts["images"] == 16
 
@@ -50,7 +48,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(run: Run, monkeypatch: p
 def test_the_last_is_on_the_disk_when_the_context_ends(run: Run) -> None:
     with BackgroundWriter(run) as writer:
         for images in (16, 32):
-            writer.save(images, {"weights": torch.full((2,), images)}, {}, best=False)
+            writer.save(images, {"weights": torch.full((2,), images)}, {})
     assert [int(path.stem) for path in run.checkpoints()] == [16, 32]
     assert checkpoint.load(run.checkpoints()[-1])[0]["weights"].tolist() == [32, 32]
 
@@ -58,11 +56,11 @@ def test_the_last_is_on_the_disk_when_the_context_ends(run: Run) -> None:
 def test_what_the_disk_refuses_is_told_at_the_next_chance(run: Run) -> None:
     shutil.rmtree(run.path / "checkpoints")
     with BackgroundWriter(run) as writer:
-        writer.save(16, {"weights": torch.ones(3)}, {}, best=False)
+        writer.save(16, {"weights": torch.ones(3)}, {})
         with pytest.raises(WriteError, match="cannot write"):
             writer.wait()
         with pytest.raises(WriteError, match="cannot write"):
-            writer.save(32, {"weights": torch.ones(3)}, {}, best=False)
+            writer.save(32, {"weights": torch.ones(3)}, {})
 
 
 THREADS = """
@@ -79,7 +77,7 @@ run.rewind(-1)
 weights = torch.rand(1_000, 1_000) + 1  # by this thread and its helper
 before = threads()
 with BackgroundWriter(run) as writer:
-    writer.save(16, {"weights": weights}, {}, best=False)
+    writer.save(16, {"weights": weights}, {})
     writer.wait()
     for _ in range(100):
         if threads() == before:

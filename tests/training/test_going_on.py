@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
 import equipoise
 from equipoise import Run, TrainConfig
 from equipoise.errors import UsageError
+from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.objectives import OBJECTIVES
 from equipoise.runs import checkpoint
+from equipoise.runs.numbered import images_of
 
 
 def toy(objective: str = "gan", **settings: int) -> TrainConfig:
@@ -97,6 +100,33 @@ def test_a_warning_that_was_still_to_come_is_told_after_resuming(tmp_path: Path)
     stopped_at(832, config, tmp_path / "run")  # by now, lines of metrics tell what the next samples will be told with
     equipoise.resume(tmp_path / "run", quiet=True)
     assert told(tmp_path / "run") == told(tmp_path / "whole")
+
+
+def test_a_score_that_was_cut_off_is_made_up_for(
+    small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small.with_changes(score_every=80, score_count=20, checkpoint_every=10_000)
+    whole = equipoise.train(config, tmp_path / "whole", quiet=True, closing_score=False)
+    score, scored = PeriodicKID.__call__, list[int]()
+
+    def killed(self: PeriodicKID, generator: nn.Module) -> object:
+        scored.append(1)
+        if len(scored) == 2:
+            raise RuntimeError("killed")
+        return score(self, generator)
+
+    monkeypatch.setattr(PeriodicKID, "__call__", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        equipoise.train(config, tmp_path / "run", quiet=True, closing_score=False)
+    run = Run.open(tmp_path / "run")
+    assert images_of(run.checkpoints()[-1]) == config.images
+    assert run.rows() != whole.rows()
+    equipoise.resume(run.path, quiet=True)
+    assert run.rows() == whole.rows()
+    best, expected = run.best_checkpoint(), whole.best_checkpoint()
+    assert best
+    assert expected
+    assert best.name == expected.name
 
 
 def test_a_run_below_its_own_data_goes_on(small: TrainConfig, tmp_path: Path) -> None:

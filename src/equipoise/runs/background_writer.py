@@ -15,7 +15,7 @@ class BackgroundWriter:
     """Writes the checkpoints of a run, each in a thread, one after the other; a context that waits for the last."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._last = run, Future[None]()
+        self._run, self._last = run, Future[Any]()
         self._last.set_result(None)
 
     def __enter__(self) -> Self:
@@ -31,8 +31,6 @@ class BackgroundWriter:
         images: int,
         tensors: Mapping[str, Tensor],
         facts: Mapping[str, Any],
-        *,
-        best: bool,
         kept_before: Sequence[int] = (),
     ) -> None:
         """Copy `tensors` as they are now, and begin to write them; returns before they are on the disk.
@@ -41,7 +39,6 @@ class BackgroundWriter:
             images: seen so far, which name the checkpoint.
             tensors: everything that moves, by name.
             facts: plain JSON, which must not change any more.
-            best: whether it is also to be kept as the best.
             kept_before: as `Run.save_checkpoint` has it.
 
         Raises:
@@ -50,15 +47,10 @@ class BackgroundWriter:
         self.wait()  # one copy in memory at a time, and files in order
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
-        def write() -> None:
-            self._run.save_checkpoint(images, copies, facts, kept_before)
-            if best:
-                self._run.keep_best(images)
-
         # A thread that has computed anything keeps helpers of its own by OpenMP while it lives, and where helpers are
         # more than cores, all sleep between operations instead of spinning: two threads train no faster than one.
         thread = ThreadPoolExecutor(1)
-        self._last = thread.submit(write)
+        self._last = thread.submit(self._run.save_checkpoint, images, copies, facts, kept_before)
         thread.shutdown(wait=False)  # it ends once it has written
 
     def wait(self) -> None:

@@ -54,14 +54,8 @@ class Due:
             halved: whether the learning rate was halved, which is said.
             stopping: whether a signal has come.
         """
-        config, images = train_state.config, train_state.images
-
-        def reached(every: int) -> bool:
-            """Whether the last step reached or passed a multiple of `every` images; of 0 there is none."""
-            return every > 0 and images // every > (images - config.batch) // every
-
-        last = train_state.finished
-        score = config.score_every > 0 and (reached(config.score_every) or last)
+        config, reached = train_state.config, train_state.reached
+        last, score = train_state.finished, train_state.score_due
         last = last or (score and config.ends_by_kid)  # as it may turn out to be
         keep = reached(config.checkpoint_every) or reached(config.keep_every)
         return cls(
@@ -187,10 +181,10 @@ def _record(recorder: Recorder | None, due: Due, means: dict[str, float], *, com
             recorder.samples()
             if problem := sudden_collapse(recorder.rows, recorder.config):
                 return problem
-        if due.score:
-            recorder.score()
         if due.checkpoint:
             recorder.checkpoint()
+        if due.score:  # which takes long: if the process is killed meanwhile, it is made up for from the checkpoint
+            recorder.score()
     return None
 
 

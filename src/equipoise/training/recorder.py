@@ -114,6 +114,8 @@ class Recorder:
                 self.writer.wait()  # from now on, a run without checkpoints is one that has lost them
             elif not train_state.finished:
                 self.event("info", "resumed", f"resumed at {train_state.images:,} images")
+            if train_state.score_due and self.rows and not self._scored(train_state.images):
+                self.score()
             if any(note.kind == CHANGED for note in notes):
                 self.checkpoint()  # in place of the same with the former configuration
 
@@ -174,13 +176,15 @@ class Recorder:
         self.known_findings = set(findings)
 
     def score(self) -> None:
-        """Log the KID of the averaged generator; `checkpoint` then keeps the best."""
+        """Log the KID of the averaged generator, whose checkpoint has been taken, and keep that if it is the best."""
         self.kid = self.kid or self.make_kid()
         figures = self.kid(self.train_state.ema.eval())
         row = {"images": self.train_state.images, "kid": figures["value"], "kid_spread": figures["spread"]}
         self._log(row)
         if math.isfinite(row["kid"]) and (not self.best or row["kid"] < self.best["kid"]):
             self.best = row
+            self.writer.wait()
+            self.run.keep_best(self.train_state.images)
         if (lowest := self._stall()) and not self.train_state.kid_stalled:
             self.train_state.kid_stalled = True
             images, kid = lowest
@@ -190,9 +194,8 @@ class Recorder:
         """Save everything that moves, and draw the curves and the report if it is time."""
         self.board.flush()  # so that its curves have no gap if the next thing is a kill
         images, facts = self.train_state.images, self.train_state.facts() | {"data": self.data_fingerprint}
-        best = self.best.get("images") == images
         needed = [] if self.train_state.finished else kept_before(self.rows, self.config)
-        self.writer.save(images, self.train_state.tensors(), facts, best=best, kept_before=needed)
+        self.writer.save(images, self.train_state.tensors(), facts, needed)
         if time.monotonic() > self.report_due:
             started = time.monotonic()
             write_report(self.run.path)
@@ -220,6 +223,9 @@ class Recorder:
         for name, value in measures.items():
             self.board.add_scalar(name, value, int(row["images"]))
         self.display.update(int(row["images"]), measures)
+
+    def _scored(self, images: int) -> bool:
+        return any("kid" in row and row["images"] == images for row in self.rows)
 
     def _stall(self) -> tuple[int, float] | None:
         """Images and KID of the lowest score, if it is so old that training is to stop, where it goes by that."""

@@ -103,6 +103,16 @@ class TrainState:
         converged = self.config.until_converged and (self.plateau.converged or self.kid_stalled)
         return self.images >= self.config.images or converged
 
+    def reached(self, every: int) -> bool:
+        """Whether the last step reached or passed a multiple of `every` images; of 0 there is none."""
+        return every > 0 and self.images // every > (self.images - self.config.batch) // every
+
+    @property
+    def score_due(self) -> bool:
+        """Whether there is to be a score after so many images: at its interval, and at the end."""
+        every = self.config.score_every
+        return every > 0 and self.images > 0 and (self.reached(every) or self.finished)
+
     @property
     def generator_moves(self) -> bool:
         """Whether the generator has its turn in the next step."""
