@@ -102,12 +102,6 @@ def visit(browser: Any) -> Iterator[Open]:
         each.close()
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as started:
-        yield started
-
-
 class Server:
     """`equipoise serve` with some words, in a process of its own."""
 

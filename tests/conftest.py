@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -13,6 +15,10 @@ from equipoise.cli.main import main
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.networks import Autoencoder
+from equipoise.training import recorder
+
+if TYPE_CHECKING:
+    from zygote import Zygote
 
 pytest_plugins = ["precision", "browsing"]
 
@@ -30,6 +36,23 @@ os.environ["OMP_NUM_THREADS"] = "1"
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a test packs stays in the user's cache; the tests share one of their own."""
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Zygote]":
+    """Starts the command in forks, for all tests, as it takes seconds to start."""
+    from zygote import Zygote  # only now, when pytest has made its asserts tell more
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        with Zygote() as started:
+            yield started
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of which it is no part: a report takes longer than their trainings."""
+    monkeypatch.setattr(recorder, "write_report", lambda folder: None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -188,15 +187,13 @@ class CommandLine(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[CommandLine]]:
+def machine(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> type[CommandLine]:
     parent = tmp_path_factory.mktemp("machine")
-    os.environ["EQUIPOISE_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
-    with Zygote() as zygote:
-        (parent / "run.yaml").write_text(write_yaml(CONFIG, {}))
-        code, told = zygote.run("train", "--config", "run.yaml", "--out", "whole", "--quiet", cwd=parent)
-        assert code == 0, told
-        CommandLine.zygote, CommandLine.parent, CommandLine.whole = zygote, parent, parent / "whole"
-        yield CommandLine
+    (parent / "run.yaml").write_text(write_yaml(CONFIG, {}))
+    code, told = zygote.run("train", "--config", "run.yaml", "--out", "whole", "--quiet", cwd=parent)
+    assert code == 0, told
+    CommandLine.zygote, CommandLine.parent, CommandLine.whole = zygote, parent, parent / "whole"
+    return CommandLine
 
 
 def lasting(examples: int, steps: int, *, fixed: bool) -> settings:

@@ -64,6 +64,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[TrainConfig], R
     return train
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("outer", OUTER)
 def test_what_the_caller_has_set_reaches_no_run(
     outer: str, plain: Callable[[TrainConfig], Run], config: TrainConfig, tmp_path: Path

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,6 @@ CONFIG = TrainConfig(
     device="cpu",
 )
 TRAIN = ("train", "--config", "run.yaml", "--out", "run", "--resume-if-exists", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    os.environ["EQUIPOISE_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
-    with Zygote() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -354,6 +346,7 @@ def test_killed_while_the_report_is_drawn(zygote: Zygote, here: Path, whole: Pat
     assert_same(run, whole)
 
 
+@pytest.mark.long
 def test_other_numbers_of_threads_go_on_to_other_rounding(zygote: Zygote, here: Path, whole: Path) -> None:
     """Not to the same bits, which is promised for one number alone, but to the same images, in the same order."""
     process = zygote.start(*TRAIN, cwd=here)

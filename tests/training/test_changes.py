@@ -13,6 +13,8 @@ from equipoise import BEGAN, Run, TrainConfig, UsageError
 from equipoise.config.changes import CHANGEABLE, forbidden_changes
 from equipoise.runs.checkpoint import load
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture(scope="module")
 def trained(small: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -15,14 +15,11 @@ from equipoise.objectives import BEGAN, OBJECTIVES
 from equipoise.objectives.base import Batch, Loss, State
 from equipoise.runs.checkpoint import load
 from equipoise.runs.numbered import images_of
-from equipoise.training import loop, recorder
+from equipoise.training import loop
 from equipoise.training.health import last_good_images, sudden_collapse
 from equipoise.training.state import TrainState
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "write_report", lambda folder: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Runs whose number of processes changes: the images, their order and the weights are those of a run that kept it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,6 @@ from shard_tools import shards
 from zygote import Zygote
 
 PARTS = [(1, 48), (2, 72), (3, 120), (1, 144)]  # processes, and the images until which they train
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EQUIPOISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        with Zygote() as started:
-            yield started
 
 
 def folder_of(path: Path) -> str:

@@ -21,6 +21,8 @@ from equipoise.objectives import OBJECTIVES
 from equipoise.runs import checkpoint
 from equipoise.runs.numbered import images_of
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 def toy(objective: str = "gan", **settings: int) -> TrainConfig:
     every = {"images": 640, "log_every": 320, "sample_every": 320, "checkpoint_every": 320}

@@ -11,7 +11,8 @@ from equipoise import TrainConfig
 from equipoise.networks import DCGAN, MLP, Autoencoder
 from equipoise.objectives import GAN, MAGAN
 from equipoise.runs.checkpoint import load
-from equipoise.training import recorder
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 RUNS: dict[str, dict[str, Any]] = {
     "learning rate that is halved": {
@@ -44,12 +45,6 @@ INTERVALS = [
     {"log_every": 100, "sample_every": 10_000, "checkpoint_every": 10_000},
     {"log_every": 10_000, "sample_every": 40, "checkpoint_every": 56},
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report takes longer than the training here, and is no part of what is compared."""
-    monkeypatch.setattr(recorder, "write_report", lambda folder: None)
 
 
 @pytest.mark.parametrize("name", RUNS)

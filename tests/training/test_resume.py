@@ -1,7 +1,6 @@
 """For every objective: a run that was killed anywhere and resumed equals one that never was, to the bit."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from equipoise import Run, TrainConfig
 from equipoise.config.train_config import write_yaml
 from equipoise.objectives import OBJECTIVES
 from equipoise.runs.checkpoint import load
-from equipoise.training import loop, recorder
+from equipoise.training import loop
 from zygote import Zygote
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 IMAGES = 96
 KILLS = (20, 52, 76)  # between checkpoints, lines and samples, which are every 32, 12 and 48 images
@@ -23,12 +24,6 @@ KILLS = (20, 52, 76)  # between checkpoints, lines and samples, which are every 
 
 class KilledError(Exception):
     pass
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report takes longer than the training here, and is no part of what is compared."""
-    monkeypatch.setattr(recorder, "write_report", lambda folder: None)
 
 
 @pytest.fixture
@@ -111,13 +106,6 @@ def test_the_comparison_can_fail(tmp_path: Path) -> None:
 
 
 # Two processes, as torchrun starts them
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    os.environ["EQUIPOISE_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
-    with Zygote() as started:
-        yield started
 
 
 def run_both(zygote: Zygote, folder: Path, *words: str) -> None:

@@ -34,6 +34,7 @@ from equipoise.training.distributed import Distributed
 from equipoise.training.health import not_finite
 from equipoise.training.schedule import lowest_if_stalled
 from equipoise.views.figures import grid
+from zygote import Zygote
 
 
 def contents(run: Run) -> tuple[dict[str, torch.Tensor], str, list[bytes]]:
@@ -189,6 +190,7 @@ def test_other_data_under_the_same_name_is_refused(small: TrainConfig, tmp_path:
         equipoise.resume(run.path, images=32, quiet=True)
 
 
+@pytest.mark.long  # test_elastic.py has one, two and three
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     """Half the batch each: the same losses, k and weights as one process, to 1e-5 after 20 steps."""
     config = TrainConfig(
@@ -233,12 +235,12 @@ def test_torchrun_starts_the_processes_too(small: TrainConfig, tmp_path: Path) -
         assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
 
 
-def test_processes_that_cannot_share_the_batch_are_refused(small: TrainConfig, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "equipoise", "train"]
-    command += ["began", "--batch", "15", "--resolution", "16", "--out", "run", "--quiet", "--device", "cpu"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
-    assert done.returncode != 0
-    assert "--batch 15 does not divide by the 2 processes" in done.stderr
+def test_processes_that_cannot_share_the_batch_are_refused(zygote: Zygote, tmp_path: Path) -> None:
+    words = ["began", "--batch", "15", "--resolution", "16", "--out", "run", "--quiet", "--device", "cpu"]
+    for process in zygote.ranks(2, "train", *words, cwd=tmp_path):
+        code, told = process.wait()
+        assert code != 0
+        assert "--batch 15 does not divide by the 2 processes" in told
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(

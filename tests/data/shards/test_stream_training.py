@@ -24,6 +24,8 @@ from equipoise.training.batch import make_batch
 from equipoise.training.distributed import Distributed
 from shard_tools import QUICK, Server, numbers, serving, shards
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 COUNTS = [30, 26, 40, 24]
 
 
