@@ -239,13 +239,16 @@ def test_minutes_of_a_preset_are_its_length_alone(within: Command, tmp_path: Pat
         (["suggest", "few"], "few has 10 images, of which a GAN learns nothing but copies"),
         (["suggest"], "data|DATA"),
         (["suggest", "nowhere"], "there is no file, folder or bundled data named 'nowhere'"),
-        (["suggest", "grid25"], "grid25 is a toy"),
+        (["suggest", "grid25"], "grid25 is a toy, .*`equipoise train began --data grid25`"),
         (["suggest", "few", "--minutes", "0"], "minutes: input should be greater than 0"),
         (["suggest", "few", "--minutes", "nan"], "minutes"),
         (["suggest", "few", "--objective", "begn"], "unknown objective 'begn'"),
         (["suggest", "few", "--gama", "1"], "--gamma"),
         (["train", "began", "--minutes", "1", "--images", "1k"], "leave one of them out"),
-        (["train", "began", "--data", "grid25", "--minutes", "1"], "grid25 is a toy"),
+        (
+            ["train", "began", "--data", "grid25", "--minutes", "1"],
+            "--minutes is for images, .*grid25 is a toy.*--images",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -69,6 +69,11 @@ class Network(ABC):
         """Whether a generated image does not depend on the rest of the batch of latents."""
         return self.generator_norm != "batch"
 
+    @property
+    def smallest_batch(self) -> int:
+        """Images in the smallest batch: 2 where batch normalisation has but one value of each image and channel."""
+        return 1
+
     @abstractmethod
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape`, with initial weights from the global random state.

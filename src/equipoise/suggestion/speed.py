@@ -37,7 +37,8 @@ def images_per_second(config: TrainConfig, shape: Shape, classes: int, device: t
     """
     config.tasks.check(shape, classes, config.objective.needs)
     check_memory(config, shape, classes, device)
-    share, until, speed = config.batch // config.devices, time.perf_counter() + SECONDS, 0.0
+    share = max(config.batch // config.devices, config.network.smallest_batch)  # the latter of all processes together
+    until, speed = time.perf_counter() + SECONDS, 0.0
     for batch in (*(size for size in SMALLER if size < share), share):
         steps = WARM_UP.get(device.type, 1) + config.n_critic
         if speed and steps * batch / speed > SECONDS:

@@ -158,7 +158,10 @@ def suggest(
 def require_images(data: str) -> None:
     """Refuse a toy, with UsageError."""
     if data in TOYS:
-        raise UsageError(f"{data} is a toy, of points and not of images: its preset has all settings")
+        raise UsageError(
+            f"{data} is a toy, of points and not of images: its preset has all settings, as in "
+            f"`equipoise train began --data {data}`"
+        )
 
 
 def is_chosen_for(data: str) -> bool:
@@ -199,6 +202,10 @@ def fill_in(
         raise UsageError(f"minutes must be a number above 0, and at most {MOST_MINUTES:,}, not {quoted(minutes)}")
     if minutes is not None and "images" in given:
         raise UsageError("--minutes and --images both say how long to train: leave one of them out")
+    if config.toy and minutes is not None:
+        raise UsageError(
+            f"--minutes is for images, and {config.data} is a toy, of points: use --images, as in --images 50k"
+        )
     require_images(config.data)
     facts, device = look(config, progress), torch.device(resolve_device(config.device))
     free = open_settings(config, given)
