@@ -104,7 +104,7 @@ def parse_yaml(text: str) -> object:
     Aliases can make a few lines stand for more values than there is memory, and merging keys would build them all.
 
     Raises:
-        ValueError: it is not YAML, is nested too deep, or stands for more than MOST_VALUES values.
+        ValueError: it is not YAML, is nested too deep, stands for more than MOST_VALUES values, or has a key twice.
     """
     try:
         try:
@@ -127,9 +127,22 @@ def _plain_values(text: str, kind: Any) -> object:
     node = loader.get_single_node()
     if node is None:
         return None
-    if _count_values(node, {}) > MOST_VALUES:
+    counts: dict[yaml.Node, int] = {}
+    if _count_values(node, counts) > MOST_VALUES:
         raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+    for mapping in (each for each in counts if isinstance(each, yaml.MappingNode)):
+        _refuse_repeated_keys(mapping)
     return loader.construct_document(node)
+
+
+def _refuse_repeated_keys(mapping: yaml.MappingNode) -> None:
+    """Raise ValueError where a key stands twice, of which YAML loaders would take the last in silence."""
+    keys: set[tuple[str, str]] = set()
+    for key in (key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)):
+        if (key.tag, key.value) in keys:
+            line = key.start_mark.line + 1
+            raise ValueError(f"{quoted(key.value)[1:-1]} is there twice, again in line {line}: leave one of them out")
+        keys.add((key.tag, key.value))
 
 
 def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
