@@ -12,7 +12,7 @@ from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
 from equipoise.config.numbers import Count, ProcessCount
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Dataset
+from equipoise.data import Dataset, is_path, place_of
 from equipoise.devices import SingleProcess, is_first_process, is_out_of_memory, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError, as_word
 from equipoise.evaluation.periodic_kid import kid_reference
@@ -125,20 +125,33 @@ def resume(
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
 
+    What `resume` can change may differ: the larger number of images is meant, and data and devices of `config`, unless
+    these data have gone.
+
     Raises:
         UsageError: the run at `out` has another configuration; or as `train` and `resume` do.
         Diverged, Interrupted: as `train` does.
     """
     if not os.path.lexists(Path(out) / CONFIG):  # which is no error where it may not be looked at
         return train(config, out, quiet=quiet, notes=notes)
-    existing, wanted = Run.open(out).config.to_dict(), config.to_dict()
-    if different := [key for key in wanted if wanted[key] != existing[key]]:
+    run = Run.open(out)
+    existing, wanted = run.config.to_dict(), config.to_dict()
+    different = [key for key in wanted if wanted[key] != existing[key]]
+    if refused := [key for key in different if key not in {"images", "data", "devices"}]:
         raise UsageError(
-            f"the run at {out} was made with another {different[0]} "
-            f"({existing[different[0]]}, not {wanted[different[0]]}): "
+            f"the run at {out} was made with another {refused[0]} "
+            f"({existing[refused[0]]}, not {wanted[refused[0]]}): "
             f"go on with `equipoise resume {as_word(out)}`, or choose another --out"
         )
-    return resume(out, quiet=quiet)
+    place = place_of(config.data)
+    there = place not in {None, place_of(run.place)} or not is_path(config.data)
+    return resume(
+        out,
+        images=config.images if config.images > run.config.images else None,
+        data=config.data if "data" in different and there else None,
+        devices=config.devices if "devices" in different else None,
+        quiet=quiet,
+    )
 
 
 def check(config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
