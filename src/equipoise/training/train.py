@@ -18,6 +18,7 @@ from equipoise.errors import Diverged, Interrupted, UsageError, as_word
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
 from equipoise.players import Players
+from equipoise.runs.listing import converged_after
 from equipoise.runs.numbered import free_folder, images_of
 from equipoise.runs.run import CONFIG, Run
 from equipoise.training.loop import Outcome
@@ -105,7 +106,8 @@ def resume(
         The run, as if it had never stopped.
 
     Raises:
-        UsageError: there is no run, no readable checkpoint, or its configuration or data has changed or gone.
+        UsageError: there is no run, no readable checkpoint, its configuration or data has changed or gone, or it is to
+            train to more `images` although it has converged, and was to stop there.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
         Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
@@ -115,10 +117,19 @@ def resume(
     # By a checkpoint that can be read: a damaged one is passed over, whatever its name says.
     if images is not None and images < _images_saved(run) and images < (seen := run.load_checkpoint()[1]["images"]):
         raise UsageError(f"{run.path} has seen {seen:,} images already, and cannot end after {images:,}: ask for more")
+    if images is not None and (told := converged(run)):
+        raise UsageError(told)
     launcher = make_launcher(config.device, config.devices)
     with _reporting_deaths(run):
         folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
     return _finish(folder, outcome)
+
+
+def converged(run: Run) -> str:
+    """That a run has converged, and how it trains on all the same, in a sentence; "" where it has not, or need not."""
+    seen = converged_after(run)
+    way = f"to train on, put `until_converged: false` into {as_word(run.path / CONFIG)}"
+    return "" if seen is None else f"{run.path} has converged after {seen:,} images: {way}"
 
 
 @isolated()
