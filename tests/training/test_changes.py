@@ -134,6 +134,7 @@ def test_a_configuration_finds_its_data_from_everywhere(
     small: TrainConfig, tmp_path: Path, within: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `resume` does, unless others are named."""
+    monkeypatch.setattr("equipoise.training.recorder.write_report", lambda _: None)  # which takes longer than all else
     images = np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8)
     np.save(tmp_path / "photos.npy", images)
     equipoise.train(small.with_changes(data="photos.npy", images=16), "run", quiet=True, closing_score=False)
@@ -155,6 +156,7 @@ def test_an_unchanged_command_goes_on_with_what_resume_has_changed(
     small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("equipoise.training.recorder.write_report", lambda _: None)
     images = np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8)
     np.save("photos.npy", images)
     np.save("others.npy", images[::-1])
