@@ -153,6 +153,15 @@ def test_aliases_are_fine() -> None:
     assert parse_yaml(f"[{'x,' * (MOST_VALUES - 1)}]") == ["x"] * (MOST_VALUES - 1)
 
 
+def test_a_key_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="it: images is there twice, again in line 3: leave one of them out"):
+        read_yaml("images: 1000\nbatch: 8\nimages: 2000", "it")
+    for text in ("a: {b: 1, b: 1}", "- {a: 1, 'a': 2}", "a: &a {x: 1, x: 2}\nb: *a", "1: 2\n1: 3"):
+        with pytest.raises(ValueError, match="is there twice"):
+            parse_yaml(text)
+    assert parse_yaml("a: &a {x: 1}\nb: {<<: *a, x: 2}\n1: 3\n'1': 4") == {"a": {"x": 1}, "b": {"x": 2}, 1: 3, "1": 4}
+
+
 @pytest.mark.parametrize(
     "text",
     [

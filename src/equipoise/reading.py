@@ -1,4 +1,4 @@
-"""Files that may be anything, read without waiting and within bounds; and JSON in them, of a declared form."""
+"""Files that may be anything, read without waiting and within bounds; JSON and settings in them, of a declared form."""
 
 import errno
 import io
@@ -7,10 +7,12 @@ import stat
 import warnings
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from types import UnionType
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin
 
+import numpy as np
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from equipoise.errors import UsageError, quoted, reason
 
@@ -98,13 +100,41 @@ def parse_json(kind: TypeAdapter[T], text: bytes | str) -> T:
         raise ValueError(f"{quoted(place)[1:-1]}: {first['msg']}" if place else first["msg"]) from error
 
 
+def no_truth_values() -> Any:
+    """A validator, to stand in a pydantic class, of all of its fields: True and False are no numbers.
+
+    Python, and pydantic with it, takes them for 1 and 0; but `batch: yes` in YAML is a mistake.
+    """
+
+    def check(cls: Any, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool | np.bool_) and _is_number(cls.__pydantic_fields__[info.field_name].annotation):
+            raise ValueError("should be a number")
+        return value
+
+    return field_validator("*", mode="before", check_fields=False)(classmethod(check))
+
+
+def _is_number(kind: Any) -> bool:
+    """Whether values of this kind are numbers, and nothing that is no number but None."""
+    parts, leaves = [kind], set[Any]()
+    while parts:
+        part = parts.pop()
+        if get_origin(part) is Annotated:
+            parts.append(get_args(part)[0])
+        elif get_origin(part) in (Union, UnionType):
+            parts += get_args(part)
+        else:
+            leaves |= {type(value) for value in get_args(part)} if get_origin(part) is Literal else {part}
+    return bool(leaves) and leaves <= {int, float, type(None)}
+
+
 def parse_yaml(text: str) -> object:
     """Plain values in YAML.
 
     Aliases can make a few lines stand for more values than there is memory, and merging keys would build them all.
 
     Raises:
-        ValueError: it is not YAML, is nested too deep, or stands for more than MOST_VALUES values.
+        ValueError: it is not YAML, is nested too deep, stands for more than MOST_VALUES values, or has a key twice.
     """
     try:
         try:
@@ -127,9 +157,22 @@ def _plain_values(text: str, kind: Any) -> object:
     node = loader.get_single_node()
     if node is None:
         return None
-    if _count_values(node, {}) > MOST_VALUES:
+    counts: dict[yaml.Node, int] = {}
+    if _count_values(node, counts) > MOST_VALUES:
         raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
+    for mapping in (each for each in counts if isinstance(each, yaml.MappingNode)):
+        _refuse_repeated_keys(mapping)
     return loader.construct_document(node)
+
+
+def _refuse_repeated_keys(mapping: yaml.MappingNode) -> None:
+    """Raise ValueError where a key stands twice, of which YAML loaders would take the last in silence."""
+    keys: set[tuple[str, str]] = set()
+    for key in (key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)):
+        if (key.tag, key.value) in keys:
+            line = key.start_mark.line + 1
+            raise ValueError(f"{quoted(key.value)[1:-1]} is there twice, again in line {line}: leave one of them out")
+        keys.add((key.tag, key.value))
 
 
 def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:

@@ -259,6 +259,8 @@ def test_inspect(within: Command, tmp_path: Path) -> None:
         (["began", "--gamma", "2.5"], "gamma: input should be less than or equal to 2, not 2.5"),
         (["began", "--batch", "6000"], "only 4486 images, the held-out ones aside: use --batch 4486 or less"),
         (["began", "--batch", "0"], "batch: input should be greater than or equal to 1"),
+        (["gan", "--data", "ring8", "--generator-norm", "batch", "--batch", "1"], "batch normalisation needs 2 images"),
+        (["gan", "--data", "ring8", "--rotate-d", "1"], "--rotate-d is for images, and ring8 has points: leave it out"),
         (["began", "--images", "1e99"], "not a number such as 300000, 300k or 1.5M"),
         (["began", "--device", "tpu"], "tpu"),
         (["began", "--device", "cuda"], "no usable cuda device: use --device auto or --device cpu"),

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from equipoise import BEGAN, UsageError
-from equipoise.config.compatibility import check_pairing, check_toy, name_of
-from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, DCGANAutoencoder, MLPAutoencoder
-from equipoise.objectives import OBJECTIVES
+from equipoise.config.compatibility import check_batch, check_pairing, check_toy, name_of
+from equipoise.networks import DCGAN, MLP, NETWORKS, Autoencoder, CompareGAN, DCGANAutoencoder, MLPAutoencoder
+from equipoise.objectives import OBJECTIVES, Tasks
 from equipoise.objectives.bgan import BGANDiscrete
 from equipoise.objectives.boundary_constrained import BCGAN
 from equipoise.objectives.gan import GAN
@@ -45,17 +45,40 @@ def test_networks_that_it_can(objective: Any, network: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "network", "scored", "words"),
+    ("settings", "words"),
     [
-        (BGANDiscrete(), MLP(), False, "--data digits"),
-        (GAN(), DCGAN(), False, "--network mlp"),
-        (BEGAN(), Autoencoder(), False, "--network mlp-autoencoder"),
-        (GAN(), MLP(), True, "--score-every"),
+        ({"objective": BGANDiscrete()}, "--data digits"),
+        ({"network": DCGAN()}, "--network mlp"),
+        ({"objective": BEGAN(), "network": Autoencoder()}, "--network mlp-autoencoder"),
+        ({"scored": True}, "--score-every"),
+        ({"tasks": Tasks(rotate_d=1.0)}, "--rotate-d is for images, and ring8 has points: leave it out"),
+        ({"tasks": Tasks(inpaint=1.0)}, "--inpaint is for images, and ring8 has points: leave it out"),
     ],
 )
-def test_points_need_perceptrons_and_have_no_kid(objective: Any, network: Any, scored: bool, words: str) -> None:
+def test_points_need_perceptrons_and_have_no_kid_and_no_pixels(settings: dict[str, Any], words: str) -> None:
+    usual: dict[str, Any] = {"objective": GAN(), "network": MLP(), "tasks": Tasks(classify_d=1.0), "scored": False}
+    check_toy(**usual, data="ring8")
     with pytest.raises(UsageError, match=words):
-        check_toy(objective, network, "ring8", scored=scored)
+        check_toy(**{**usual, **settings}, data="ring8")
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (MLP(norm="batch"), "needs 2 images or more: use --batch 2 or --norm none --generator-norm none$"),
+        (MLP(generator_norm="batch"), "needs 2 images or more: use --batch 2 or --norm none --generator-norm none$"),
+        (CompareGAN(), "needs 2 images or more: use --batch 2$"),
+    ],
+)
+def test_batch_normalisation_of_vectors_needs_two_images(network: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_batch(network, 1, 1)
+    check_batch(network, 2, 2)  # whose processes normalise together
+
+
+def test_convolutions_normalise_over_the_pixels_of_one_image() -> None:
+    for network in (DCGAN(), DCGANAutoencoder(), MLP(norm="layer")):
+        check_batch(network, 1, 1)
 
 
 def test_names_are_those_of_the_registry() -> None:

@@ -5,6 +5,7 @@ import pytest
 from equipoise import UsageError
 from equipoise.config.numbers import parse_count
 from equipoise.config.train_config import read_yaml
+from equipoise.studies.plan import Study
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,8 @@ def test_a_fraction_of_an_image_is_refused() -> None:
     with pytest.raises(UsageError, match="not a whole number"):
         read_yaml("images: 0.0005k", "it")
     assert read_yaml("images: 20k", "it").images == 20_000
+
+
+def test_truth_values_in_lists_are_no_numbers() -> None:
+    with pytest.raises(UsageError, match="seeds: should be a number, not True"):
+        Study.from_dict({"arms": {"gan": {}}, "budget": 640, "seeds": [True, 2]})

@@ -16,11 +16,13 @@ import yaml
 import equipoise
 from command import Command
 from equipoise import PRESETS, Run, Suggestion, TrainConfig, UsageError
+from equipoise.bench.steps import equipoise_step
 from equipoise.config.changes import flat, with_settings
-from equipoise.objectives import Tasks
+from equipoise.objectives import OBJECTIVES, Tasks
 from equipoise.suggestion.rules import Choice
-from equipoise.suggestion.speed import images_per_second
+from equipoise.suggestion.speed import images_per_second, seconds_per_score
 from equipoise.suggestion.suggest import fill_in, is_chosen_for, open_settings
+from equipoise.training.state import TrainState
 from suggestion.test_facts import drawing, folder, photograph
 
 SMALL = ["--images", "128", "--width", "4", "--batch", "16", "--device", "cpu", "--quiet"]
@@ -157,6 +159,51 @@ def test_timing_leaves_no_trace(objective: str) -> None:
     assert torch.are_deterministic_algorithms_enabled() is False
 
 
+@pytest.mark.parametrize("objective", [OBJECTIVES["magan"](), OBJECTIVES["wgan"](long_phases=True)])
+def test_steps_are_timed_as_they_are_after_a_beginning_of_the_discriminator_alone(
+    objective: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[bool] = []
+
+    def noting(train_state: TrainState, *arguments: Any) -> Any:
+        step = equipoise_step(train_state, *arguments)
+
+        def noted() -> None:
+            moves.append(train_state.generator_moves)
+            step()
+
+        return noted
+
+    monkeypatch.setattr("equipoise.suggestion.speed.equipoise_step", noting)
+    monkeypatch.setattr("equipoise.suggestion.speed.MOST", 2)
+    config = TrainConfig(objective=objective, resolution=16, batch=2, device="cpu", precision="fp32", n_critic=2)
+    config = config.with_changes(network=replace(config.network, width=4))
+    assert images_per_second(config, (1, 16, 16), 0, torch.device("cpu")) > 0
+    assert moves[:4] == [False, True, False, True]
+
+
+def test_a_score_is_timed_and_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    config = with_settings(PRESETS["gan"]["default"], {"resolution": 16, "network.width": 4, "score_count": 20})
+    before = torch.get_rng_state().tolist()
+    assert seconds_per_score(config, (1, 16, 16), 0, torch.device("cpu")) > 0
+    filling_in = with_settings(config, {"tasks.inpaint": 0.999, "tasks.adversarial": 0.001, "tasks.classify_d": 1.0})
+    assert seconds_per_score(filling_in, (1, 16, 16), 3, torch.device("cpu")) > 0
+    assert torch.get_rng_state().tolist() == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_scores_are_part_of_the_minutes(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.suggestion.suggest.images_per_second", lambda *_: 100.0)
+    monkeypatch.setattr("equipoise.suggestion.suggest.seconds_per_score", lambda *_: 2.0)
+    for score_every, images in ((0, 30_000), (1_000, 24_000), (100, 9_000)):
+        found = equipoise.suggest(photos, device="cpu", minutes=5, score_every=score_every)
+        assert found.config.images == images
+        assert found.seconds <= 5 * 60
+    assert found.seconds > 4.5 * 60
+    assert equipoise.suggest(photos, device="cpu", minutes=1e-6, score_every=100).config.images == 1_000
+
+
 def test_classes_are_timed_where_they_are_learnt() -> None:
     gan = PRESETS["gan"]["default"]
     config = with_settings(gan, {"tasks.classify_d": 1.0, "tasks.classify_g": 1.0, "network.width": 4, "batch": 8})
@@ -239,13 +286,16 @@ def test_minutes_of_a_preset_are_its_length_alone(within: Command, tmp_path: Pat
         (["suggest", "few"], "few has 10 images, of which a GAN learns nothing but copies"),
         (["suggest"], "data|DATA"),
         (["suggest", "nowhere"], "there is no file, folder or bundled data named 'nowhere'"),
-        (["suggest", "grid25"], "grid25 is a toy"),
+        (["suggest", "grid25"], "grid25 is a toy, .*`equipoise train began --data grid25`"),
         (["suggest", "few", "--minutes", "0"], "minutes: input should be greater than 0"),
         (["suggest", "few", "--minutes", "nan"], "minutes"),
         (["suggest", "few", "--objective", "begn"], "unknown objective 'begn'"),
         (["suggest", "few", "--gama", "1"], "--gamma"),
         (["train", "began", "--minutes", "1", "--images", "1k"], "leave one of them out"),
-        (["train", "began", "--data", "grid25", "--minutes", "1"], "grid25 is a toy"),
+        (
+            ["train", "began", "--data", "grid25", "--minutes", "1"],
+            "--minutes is for images, .*grid25 is a toy.*--images",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

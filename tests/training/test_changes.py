@@ -3,15 +3,19 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import equipoise
 from command import Command
 from equipoise import BEGAN, Run, TrainConfig, UsageError
 from equipoise.config.changes import CHANGEABLE, forbidden_changes
+from equipoise.devices import SingleProcess
 from equipoise.runs.checkpoint import load
+from equipoise.training.train import resume_if_exists
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -126,3 +130,57 @@ def test_data_are_found_from_everywhere_and_where_they_went(
     assert equipoise.resume("../run", images=80, quiet=True).config.data == "moved.npy"
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert kinds.count("resumed") == 3
+
+
+def test_a_configuration_finds_its_data_from_everywhere(
+    small: TrainConfig, tmp_path: Path, within: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `resume` does, unless others are named."""
+    monkeypatch.setattr("equipoise.training.recorder.write_report", lambda _: None)  # which takes longer than all else
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8)
+    np.save(tmp_path / "photos.npy", images)
+    equipoise.train(small.with_changes(data="photos.npy", images=16), "run", quiet=True, closing_score=False)
+    words = ["--images", "16", "--quiet"]
+    assert within("train", "--config", "run/config.yaml", *words, "--out", "again").returncode == 0
+    assert Run.open("again").config.data == "photos.npy"
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "elsewhere" / "photos.npy", images[::-1])  # others, in the same place from there
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert within("train", "--config", "../run/config.yaml", *words, "--out", "a").returncode == 0
+    assert Run.open("a").config.data == str(tmp_path / "photos.npy")
+    assert (
+        within("train", "--config", "../run/config.yaml", "--data", "photos.npy", *words, "--out", "b").returncode == 0
+    )
+    assert Run.open("b").config.data == "photos.npy"
+
+
+def test_an_unchanged_command_goes_on_with_what_resume_has_changed(
+    small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("equipoise.training.recorder.write_report", lambda _: None)
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8)
+    np.save("photos.npy", images)
+    np.save("others.npy", images[::-1])
+    config = small.with_changes(data="photos.npy", images=16, devices=2)
+    equipoise.train(config.with_changes(devices=1), "run", quiet=True, closing_score=False)
+    monkeypatch.setattr("equipoise.training.train.make_launcher", lambda device, _: SingleProcess(torch.device(device)))
+
+    def go_on(**changes: Any) -> tuple[str, int, int]:
+        run = resume_if_exists(config.with_changes(**changes), "run", quiet=True)
+        return run.config.data, run.config.devices, run.load_checkpoint()[1]["images"]
+
+    assert go_on() == ("photos.npy", 2, 16)
+    shutil.copy("photos.npy", "copy.npy")
+    equipoise.resume("run", data="copy.npy", images=32, devices=1, quiet=True)
+    assert go_on(devices=1) == ("photos.npy", 1, 32), "the number of images is that of resume"
+    shutil.move("photos.npy", "moved.npy")
+    equipoise.resume("run", data="moved.npy", quiet=True)
+    assert go_on(images=48) == ("moved.npy", 2, 48)
+    before = Path("run/config.yaml").read_bytes()
+    for data in ("others.npy", "digits"):
+        with pytest.raises(UsageError, match=f"the images at {data} are not those that run was trained on"):
+            go_on(data=data)
+    with pytest.raises(UsageError, match=r"was made with another seed \(0, not 1\)"):
+        go_on(seed=1)
+    assert Path("run/config.yaml").read_bytes() == before

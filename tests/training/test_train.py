@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 import equipoise
+from command import Command
 from equipoise import Autoencoder, Run, TrainConfig, UsageError
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import read_yaml
@@ -266,7 +267,7 @@ def test_not_finite_names_what_it_saw() -> None:
         assert finding.message.startswith("energy_real ")
 
 
-def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: Path) -> None:
+def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: Path, within: Command) -> None:
     config = small.with_changes(
         images=100_000,
         until_converged=True,
@@ -283,8 +284,20 @@ def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: 
     assert rows[-1]["lr"] == 5e-7
     assert int(run.checkpoints()[-1].stem) == int(run.samples()[-1].stem) == rows[-1]["images"]
     assert any("stalled" in event["message"] for event in run.rows("events.jsonl"))
-    before = contents(run)
+    before, images = contents(run), int(run.checkpoints()[-1].stem)
     assert contents(equipoise.resume(run.path, quiet=True))[1:] == before[1:], "converged is finished"
+    with pytest.raises(
+        UsageError, match=f"has converged after {images:,} images: to train on, put `until_converged: f"
+    ):
+        equipoise.resume(run.path, images=200_000, quiet=True)
+    assert contents(run)[1:] == before[1:]
+    told = within("resume", run.path, "--quiet").stderr
+    assert f"has converged after {images:,} images: to train on" in told
+    file = run.path / "config.yaml"
+    file.write_text(file.read_text().replace("until_converged: true", "until_converged: false"))
+    on = equipoise.resume(run.path, images=images + config.batch, quiet=True)
+    assert on.rows()[-1]["images"] == images + config.batch
+    assert "has seen all of its" in within("resume", run.path, "--quiet").stderr
 
 
 def test_until_converged_goes_by_kid_where_the_rate_is_constant(small: TrainConfig, tmp_path: Path) -> None:
@@ -304,6 +317,8 @@ def test_until_converged_goes_by_kid_where_the_rate_is_constant(small: TrainConf
     assert read_status(run.path).state == "finished"
     before = contents(run)
     assert contents(equipoise.resume(run.path, devices=1, quiet=True))[1:] == before[1:], "converged is finished"
+    with pytest.raises(UsageError, match=f"has converged after {end:,} images"):
+        equipoise.resume(run.path, images=8_000, quiet=True)
 
 
 def test_until_converged_without_a_signal_is_refused(small: TrainConfig) -> None:

@@ -1,5 +1,8 @@
 """TensorBoard's files, whose order is that of their names."""
 
+import errno
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -27,3 +30,21 @@ def test_a_clock_that_jumps_loses_no_curve(jump: int, tmp_path: Path, monkeypatc
         now += jump
     assert shown(tmp_path) == list(range(50))
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_full_disk_is_told_once_and_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever flushes, and not by TensorBoard's thread too."""
+    untold: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", untold.append)
+    board = open_board(tmp_path, purge_step=0)
+    writer = board.file_writer.event_writer._async_writer
+
+    def refuse(_: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer._writer, "write", refuse)
+    writer._byte_queue.put(b"event")
+    writer._worker.join()
+    with pytest.raises(OSError, match="No space left"):
+        board.flush()
+    assert not untold

@@ -9,6 +9,7 @@ from equipoise.cli.flags import parse_and_call
 from equipoise.cli.train import print_paths
 from equipoise.config.numbers import Count, ProcessCount
 from equipoise.runs.listing import read_status
+from equipoise.training.train import converged
 from equipoise.training.train import resume as resume_training
 
 
@@ -42,7 +43,7 @@ def resume(
     finished = read_status(run).state == "finished" and images is None
     done = resume_training(run, images=images, data=data, devices=devices, force_changes=force_changes, quiet=quiet)
     if finished:
-        images_seen = read_status(run).images
-        print(f"{run} has seen all of its {images_seen:,} images: --images trains on to more", file=sys.stderr)
+        complete = f"{run} has seen all of its {read_status(run).images:,} images: --images trains on to more"
+        print(converged(done) or complete, file=sys.stderr)
     print_paths(done)
     return 0

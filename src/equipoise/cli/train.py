@@ -9,12 +9,13 @@ from equipoise.config.changes import flat, with_settings
 from equipoise.config.defaults import network_for
 from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS, default_preset
-from equipoise.config.train_config import TrainConfig, read_yaml
+from equipoise.config.train_config import TrainConfig, read_yaml_made_with
+from equipoise.data import place_of
 from equipoise.devices import is_first_process
 from equipoise.errors import UsageError, as_word, did_you_mean, quoted, reason
 from equipoise.networks import NETWORKS
 from equipoise.reading import read_text
-from equipoise.runs.run import CONFIG, Run
+from equipoise.runs.run import CONFIG, DATA_PATH, Run
 from equipoise.suggestion.suggest import CHOSEN, fill_in, is_chosen_for, open_settings
 from equipoise.training.train import resume_if_exists as resume_or_train
 from equipoise.training.train import train as start_training
@@ -100,7 +101,10 @@ def _read_config(file: str, objective: str | None) -> TrainConfig:
         text = read_text(Path(file))
     except OSError as error:
         raise UsageError(f"cannot read the configuration {file}: {reason(error)}") from error
-    config = read_yaml(text, file)
+    config, made_with = read_yaml_made_with(text, file)
+    place = place_of(made_with.get(DATA_PATH, ""))  # of a run made in another folder, as `resume` finds its data
+    if place and place != place_of(config.data):
+        config = config.with_changes(data=place)
     if objective not in {None, config.objective_name}:
         raise UsageError(f"{file} is for {config.objective_name}, not {objective}: leave one of them out")
     return config

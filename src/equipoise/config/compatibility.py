@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from equipoise.config.defaults import default_network_name
 from equipoise.errors import UsageError
 from equipoise.networks import NETWORKS, Network
-from equipoise.objectives import OBJECTIVES, Objective
+from equipoise.objectives import OBJECTIVES, Objective, Tasks
 
 POINT_NETWORKS = {"mlp", "mlp-autoencoder"}
 
@@ -42,12 +42,26 @@ def check_pairing(objective: Objective, network: Network) -> None:
         )
 
 
-def check_toy(objective: Objective, network: Network, data: str, *, scored: bool) -> None:
+def check_batch(network: Network, batch: int, devices: int) -> None:
+    """Check that a batch can be trained on.
+
+    Raises:
+        UsageError: it is too small for batch normalisation, which is over all processes, or they cannot share it.
+    """
+    if batch < (fewest := network.smallest_batch):
+        way = " or --norm none --generator-norm none" if {network.norm, network.generator_norm} & {"batch"} else ""
+        raise UsageError(f"batch normalisation needs {fewest} images or more: use --batch {fewest}{way}")
+    if batch % devices:
+        raise UsageError(f"--batch {batch} does not divide by --devices {devices}")
+
+
+def check_toy(objective: Objective, network: Network, tasks: Tasks, data: str, *, scored: bool) -> None:
     """Check that a run can be made with the points of the toy called `data`.
 
     Args:
         objective: must not need discrete images.
         network: must be perceptrons.
+        tasks: must not be of pixels; the modes of points are classes.
         data: name of the toy.
         scored: whether KID is to be computed while training, which needs images.
 
@@ -60,6 +74,9 @@ def check_toy(objective: Objective, network: Network, data: str, *, scored: bool
     if (name := name_of(network, NETWORKS)) not in POINT_NETWORKS:
         suitable = default_network_name(objective, toy=True)
         raise UsageError(f"{name} makes images, and toys are of points: use --network {suitable}")
+    if tasks.rotate or tasks.inpaint:
+        flag = "--rotate-d" if tasks.rotate else "--inpaint"
+        raise UsageError(f"{flag} is for images, and {data} has points: leave it out")
     if scored:
         raise UsageError(f"--score-every scores images, and {data} has points, which every sample measures")
 

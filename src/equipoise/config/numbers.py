@@ -23,8 +23,10 @@ def parse_count(text: Any) -> Any:
     """Parse a count: '300k' -> 300000, '1.5M' -> 1500000; anything else is returned unchanged, for pydantic to refuse.
 
     Raises:
-        ValueError: not a whole number, or one of more than MAX_DIGITS digits.
+        ValueError: not a whole number, one of more than MAX_DIGITS digits, or True or False.
     """
+    if isinstance(text, bool):  # which pydantic takes for 1 and 0
+        raise ValueError("should be a number")
     if not isinstance(text, str) or not (match := re.fullmatch(r"(-?\d+(?:\.\d+)?)([kM]?)", text.replace("_", ""))):
         return text
     if len(match[1]) > MAX_DIGITS:

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from equipoise.config.arguments import checked
-from equipoise.config.compatibility import check_pairing, check_toy, name_of
+from equipoise.config.compatibility import check_batch, check_pairing, check_toy, name_of
 from equipoise.config.data_settings import DataSettings
 from equipoise.config.defaults import default_settings, network_for
 from equipoise.config.messages import check_keys, construct
@@ -131,12 +131,11 @@ class TrainConfig(DataSettings):
     def __post_init__(self) -> None:
         check_pairing(self.objective, self.network)
         if self.toy:
-            check_toy(self.objective, self.network, self.data, scored=bool(self.score_every))
+            check_toy(self.objective, self.network, self.tasks, self.data, scored=bool(self.score_every))
         if self.augment and (self.toy or self.objective.needs.levels or self.tasks.inpaint):
             reason = "points" if self.toy else "discrete images" if self.objective.needs.levels else "inpainting"
             raise UsageError(f"--augment changes images at random, which does not go with {reason}: leave it out")
-        if self.batch % self.devices:
-            raise UsageError(f"--batch {self.batch} does not divide by --devices {self.devices}")
+        check_batch(self.network, self.batch, self.devices)
         if self.compile == "always" and self.objective.needs.independent:
             raise UsageError(
                 f"{self.objective_name} with these settings differentiates its penalty twice, which compiled networks "

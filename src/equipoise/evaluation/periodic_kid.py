@@ -1,15 +1,24 @@
 """KID of a run while it trains, which decides on its best checkpoint."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import Dataset
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import extractor_name, image_statistics
 from equipoise.evaluation.image_sets import ImageSet, stored_images
-from equipoise.metrics import METRICS, FeatureBatch, MetricInputs, MetricResult, Statistic, accumulate, compute_metrics
-from equipoise.metrics.features import load_extractor
+from equipoise.metrics import (
+    METRICS,
+    FeatureBatch,
+    MetricInputs,
+    MetricResult,
+    Statistic,
+    Statistics,
+    accumulate,
+    compute_metrics,
+)
+from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.sampling.sample import images_to_fill_in, sample_batches
 
 VECTORS: frozenset[Statistic] = frozenset({"vectors"})
@@ -36,11 +45,22 @@ class PeriodicKID:
 
     def __call__(self, generator: nn.Module) -> MetricResult:
         """KID and its spread, of `config.score_count` samples from latents that are always the same."""
-        config = self.config
-        images = sample_batches(generator, config, range(config.score_count), config.seed, masked=self.masked)
-        batches = (FeatureBatch(batch, self.extractor(batch).vectors) for batch in images)
-        samples = accumulate(batches, VECTORS, total=config.score_count)
-        return compute_metrics(["kid"], MetricInputs(samples, self.reference, seed=config.seed))["kid"]
+        samples = sample_statistics(generator, self.config, self.extractor, self.masked)
+        return compute_kid(samples, self.reference, self.config)
+
+
+def sample_statistics(
+    generator: nn.Module, config: TrainConfig, extractor: Extractor, masked: Tensor | None
+) -> Statistics:
+    """Feature vectors of `config.score_count` samples, of `masked` images filled in if the generator does that."""
+    images = sample_batches(generator, config, range(config.score_count), config.seed, masked=masked)
+    batches = (FeatureBatch(batch, extractor(batch).vectors) for batch in images)
+    return accumulate(batches, VECTORS, total=config.score_count)
+
+
+def compute_kid(samples: Statistics, reference: Statistics, config: TrainConfig) -> MetricResult:
+    """KID and its spread, of samples beside real images."""
+    return compute_metrics(["kid"], MetricInputs(samples, reference, seed=config.seed))["kid"]
 
 
 def kid_reference(config: TrainConfig, dataset: Dataset) -> ImageSet:

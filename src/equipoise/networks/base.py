@@ -1,12 +1,13 @@
 """The interface of every network: a frozen specification that builds both players for images of a shape."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
 from equipoise.networks.norms import Norm
 from equipoise.players import Players
+from equipoise.reading import no_truth_values
 
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
@@ -32,6 +33,12 @@ class Network(ABC):
 
     One that normalises has fields `norm` and `generator_norm`; any other has none, as here.
     """
+
+    _no_truth_values: ClassVar[Any]
+
+    def __init_subclass__(cls) -> None:
+        """Let no setting that is a number be True."""
+        cls._no_truth_values = no_truth_values()
 
     score_kinds: ClassVar[frozenset[str]]
     """Meanings that the discriminator's score can have: logit, critic, loss, energy."""
@@ -68,6 +75,11 @@ class Network(ABC):
     def independent_g(self) -> bool:
         """Whether a generated image does not depend on the rest of the batch of latents."""
         return self.generator_norm != "batch"
+
+    @property
+    def smallest_batch(self) -> int:
+        """Images in the smallest batch: 2 where batch normalisation has but one value of each image and channel."""
+        return 1
 
     @abstractmethod
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008

@@ -52,6 +52,11 @@ class CompareGAN(Network):
         """The generator normalises by batches."""
         return False
 
+    @property
+    def smallest_batch(self) -> int:
+        """2, as the generator normalises vectors by batches."""
+        return 2
+
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of `shape` (C, H, W).
 

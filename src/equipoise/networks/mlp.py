@@ -53,6 +53,11 @@ class MLP(Network):
     spectral: bool = False
     """Spectral normalisation of the discriminator (Miyato et al. 2018, arXiv:1802.05957)."""
 
+    @property
+    def smallest_batch(self) -> int:
+        """2 for batch normalisation, which has one value of each image in a vector's channel."""
+        return 2 if "batch" in (self.norm, self.generator_norm) else 1
+
     def build(self, shape: Shape, options: BuildOptions = BuildOptions()) -> Players:  # noqa: B008
         """Build both players for images of any `shape` (C, H, W)."""
         hidden = [self.width] * self.depth

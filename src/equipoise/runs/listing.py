@@ -122,8 +122,6 @@ def _status(run: Run, free: bool | None) -> RunStatus:
     if running and rows:
         images = rows[-1]["images"]
     health = standing(events)
-    stalled = any(row["kind"] == CONVERGED and row["images"] == images for row in events)
-
     state: State = "interrupted"
     if running:
         state = "running"
@@ -131,7 +129,7 @@ def _status(run: Run, free: bool | None) -> RunStatus:
         state = "unreadable" if damage else "empty"
     elif checkpoint[1].imported:
         state = "imported"
-    elif images >= run.config.images or (run.config.until_converged and (checkpoint[1].plateau.converged or stalled)):
+    elif images >= run.config.images or _has_converged(run, checkpoint[1], images, events):
         state = "finished"
     elif any(event["level"] == "error" and kind != "data" for kind, event in health.items()):
         state = "diverged"
@@ -151,6 +149,20 @@ def _status(run: Run, free: bool | None) -> RunStatus:
         tuple(health),
         "; ".join(filter(None, [note, damage])),
     )
+
+
+def converged_after(run: Run) -> int | None:
+    """Images after which a run that was to stop once converged has converged; None where it has not, or need not."""
+    checkpoint, _ = _newest_checkpoint(run)
+    if checkpoint is None:
+        return None
+    images = images_of(checkpoint[0])
+    return images if _has_converged(run, checkpoint[1], images, jsonl.read_end(run.path / "events.jsonl")) else None
+
+
+def _has_converged(run: Run, facts: _Facts, images: int, events: Sequence[dict[str, Any]]) -> bool:
+    stalled = any(row["kind"] == CONVERGED and row["images"] == images for row in events)
+    return run.config.until_converged and (facts.plateau.converged or stalled)
 
 
 def _newest_checkpoint(run: Run) -> tuple[tuple[Path, _Facts] | None, str]:

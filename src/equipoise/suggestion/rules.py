@@ -149,18 +149,19 @@ def _flip(facts: Facts, kind: str, count: int) -> Choice:
     return Choice("flip", True, f"photographs that are as likely mirrored: an asymmetry of {facts.asymmetry:.1g}")
 
 
-def within(minutes: float, speed: float, length: Choice) -> Choice:
+def within(minutes: float, speed: float, length: Choice, once: float = 0.0) -> Choice:
     """The length of a run for the time there is: as long as `length`, or as the machine gets in `minutes`.
 
     Args:
-        minutes: of training.
+        minutes: of training, its scores among it.
         speed: images a second, as the run will be.
         length: what the images are good for.
+        once: seconds that a run of any length takes beside.
     """
-    possible = max(FEWEST, int(60 * minutes * speed / 1_000) * 1_000)
+    possible = max(FEWEST, int((60 * minutes - once) * speed / 1_000) * 1_000)
     if possible >= length.value:
         return Choice("images", length.value, f"{length.reason}; no better by {minutes:g} minutes")
-    better = math.ceil(length.value / speed / 60)
+    better = math.ceil((length.value / speed + once) / 60)
     short = f", which is short: {better} {'minute is' if better == 1 else 'minutes are'} better"
     short = short if possible < LENGTHS[0] else ""
     most = "as few as are taken" if possible == FEWEST else f"what this machine does in {minutes:g} minutes"

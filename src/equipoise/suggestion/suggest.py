@@ -20,7 +20,7 @@ from equipoise.errors import UsageError, did_you_mean, quoted
 from equipoise.isolation import isolated
 from equipoise.suggestion.facts import Facts, look
 from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
-from equipoise.suggestion.speed import images_per_second
+from equipoise.suggestion.speed import images_per_second, seconds_per_score
 from equipoise.training.contention import BackgroundLoad
 
 CHOSEN = (
@@ -52,6 +52,7 @@ class Suggestion:
         remarks: what else to know, in sentences.
         images_per_second: speed of such a run on this machine, without samples, scores and checkpoints.
         given: names of the settings that were given.
+        seconds_of_scores: about how long its scores take; 0 where that was not asked for.
     """
 
     config: TrainConfig
@@ -60,6 +61,7 @@ class Suggestion:
     remarks: list[str]
     images_per_second: float
     given: frozenset[str] = frozenset()
+    seconds_of_scores: float = 0.0
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -69,7 +71,7 @@ class Suggestion:
     @property
     def seconds(self) -> float:
         """About how long training takes on this machine, once the images are packed."""
-        return self.config.images / self.images_per_second
+        return self.config.images / self.images_per_second + self.seconds_of_scores
 
     @property
     def sentences(self) -> list[str]:
@@ -158,7 +160,10 @@ def suggest(
 def require_images(data: str) -> None:
     """Refuse a toy, with UsageError."""
     if data in TOYS:
-        raise UsageError(f"{data} is a toy, of points and not of images: its preset has all settings")
+        raise UsageError(
+            f"{data} is a toy, of points and not of images: its preset has all settings, as in "
+            f"`equipoise train began --data {data}`"
+        )
 
 
 def is_chosen_for(data: str) -> bool:
@@ -199,6 +204,10 @@ def fill_in(
         raise UsageError(f"minutes must be a number above 0, and at most {MOST_MINUTES:,}, not {quoted(minutes)}")
     if minutes is not None and "images" in given:
         raise UsageError("--minutes and --images both say how long to train: leave one of them out")
+    if config.toy and minutes is not None:
+        raise UsageError(
+            f"--minutes is for images, and {config.data} is a toy, of points: use --images, as in --images 50k"
+        )
     require_images(config.data)
     facts, device = look(config, progress), torch.device(resolve_device(config.device))
     free = open_settings(config, given)
@@ -223,16 +232,25 @@ def fill_in(
     # And how long it takes, on the length
     alike = all(getattr(chosen, name) == getattr(probed, name) for name in ("resolution", "network", "batch"))
     speed = measured if alike and math.isfinite(measured) else _speed(chosen, facts, device)
+    score, every = 0.0, chosen.score_every or math.inf
     if minutes is not None:
-        choices[-1] = within(minutes, speed, choices[-1])
+        if chosen.score_every:
+            score = seconds_per_score(chosen, _shape(chosen, facts), facts.classes, device)
+        pace = 1 / speed + score / every  # seconds an image, its share of a score among it
+        # The real images are looked at once, as long as a score takes, and the last score is beside the regular ones.
+        choices[-1] = within(minutes, 1 / pace, choices[-1], 2 * score)
         chosen = chosen.with_changes(images=choices[-1].value)
+    scores = (chosen.images / every + 2) * score
     said = remarks(facts, chosen.tasks, busy_cores=load.busy_cores() or 0.0)
-    return Suggestion(chosen, facts, choices, said, speed, frozenset(given))
+    return Suggestion(chosen, facts, choices, said, speed, frozenset(given), scores)
 
 
 def _speed(config: TrainConfig, facts: Facts, device: torch.device) -> float:
-    shape = (facts.channels, *parse_resolution(config.resolution))
-    return images_per_second(config, shape, facts.classes, device)
+    return images_per_second(config, _shape(config, facts), facts.classes, device)
+
+
+def _shape(config: TrainConfig, facts: Facts) -> tuple[int, int, int]:
+    return (facts.channels, *parse_resolution(config.resolution))
 
 
 def _is_given(path: str, given: Collection[str]) -> bool:

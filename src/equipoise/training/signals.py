@@ -44,10 +44,12 @@ def noting_signals() -> Iterator[Stop]:
 
     A launcher may forward what the terminal or the scheduler has sent already, so others may come more than once.
     """
-    stop = Stop()
+    stop, interrupts = Stop(), 0
 
     def note(number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and stop.signal == signal.SIGINT:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT  # of their own: whoever presses Ctrl-C twice knows nothing of a SIGTERM
+        if interrupts == 2:
             raise KeyboardInterrupt
         stop.signal = stop.signal or number
         if stop.waiting:

@@ -12,12 +12,13 @@ from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
 from equipoise.config.numbers import Count, ProcessCount
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Dataset
+from equipoise.data import Dataset, is_path, place_of
 from equipoise.devices import SingleProcess, is_first_process, is_out_of_memory, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError, as_word
 from equipoise.evaluation.periodic_kid import kid_reference
 from equipoise.isolation import isolated
 from equipoise.players import Players
+from equipoise.runs.listing import converged_after
 from equipoise.runs.numbered import free_folder, images_of
 from equipoise.runs.run import CONFIG, Run
 from equipoise.training.loop import Outcome
@@ -105,7 +106,8 @@ def resume(
         The run, as if it had never stopped.
 
     Raises:
-        UsageError: there is no run, no readable checkpoint, or its configuration or data has changed or gone.
+        UsageError: there is no run, no readable checkpoint, its configuration or data has changed or gone, or it is to
+            train to more `images` although it has converged, and was to stop there.
         Diverged: training went wrong, and `config.on_divergence` asks for no more than was done.
         Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
@@ -115,15 +117,27 @@ def resume(
     # By a checkpoint that can be read: a damaged one is passed over, whatever its name says.
     if images is not None and images < _images_saved(run) and images < (seen := run.load_checkpoint()[1]["images"]):
         raise UsageError(f"{run.path} has seen {seen:,} images already, and cannot end after {images:,}: ask for more")
+    if images is not None and (told := converged(run)):
+        raise UsageError(told)
     launcher = make_launcher(config.device, config.devices)
     with _reporting_deaths(run):
         folder, outcome = launcher.launch(train_process, run.path, changes, None, quiet)
     return _finish(folder, outcome)
 
 
+def converged(run: Run) -> str:
+    """That a run has converged, and how it trains on all the same, in a sentence; "" where it has not, or need not."""
+    seen = converged_after(run)
+    way = f"to train on, put `until_converged: false` into {as_word(run.path / CONFIG)}"
+    return "" if seen is None else f"{run.path} has converged after {seen:,} images: {way}"
+
+
 @isolated()
 def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train a new run at `out`, or resume the one that is there: one command for a machine that may stop.
+
+    What `resume` can change may differ: the larger number of images is meant, and data and devices of `config`, unless
+    these data have gone.
 
     Raises:
         UsageError: the run at `out` has another configuration; or as `train` and `resume` do.
@@ -131,14 +145,24 @@ def resume_if_exists(config: TrainConfig, out: Path | str, *, quiet: bool = Fals
     """
     if not os.path.lexists(Path(out) / CONFIG):  # which is no error where it may not be looked at
         return train(config, out, quiet=quiet, notes=notes)
-    existing, wanted = Run.open(out).config.to_dict(), config.to_dict()
-    if different := [key for key in wanted if wanted[key] != existing[key]]:
+    run = Run.open(out)
+    existing, wanted = run.config.to_dict(), config.to_dict()
+    different = [key for key in wanted if wanted[key] != existing[key]]
+    if refused := [key for key in different if key not in {"images", "data", "devices"}]:
         raise UsageError(
-            f"the run at {out} was made with another {different[0]} "
-            f"({existing[different[0]]}, not {wanted[different[0]]}): "
+            f"the run at {out} was made with another {refused[0]} "
+            f"({existing[refused[0]]}, not {wanted[refused[0]]}): "
             f"go on with `equipoise resume {as_word(out)}`, or choose another --out"
         )
-    return resume(out, quiet=quiet)
+    place = place_of(config.data)
+    there = place not in {None, place_of(run.place)} or not is_path(config.data)
+    return resume(
+        out,
+        images=config.images if config.images > run.config.images else None,
+        data=config.data if "data" in different and there else None,
+        devices=config.devices if "devices" in different else None,
+        quiet=quiet,
+    )
 
 
 def check(config: TrainConfig, dataset: Dataset, device: torch.device) -> None:

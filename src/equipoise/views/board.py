@@ -1,9 +1,11 @@
 """TensorBoard's files of a run."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tensorboard.summary.writer import event_file_writer
 from torch.utils.tensorboard import SummaryWriter
 
 from equipoise.reading import is_text
@@ -16,6 +18,17 @@ class NoBoard:
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_arguments, **_settings: None
+
+
+class _WritingThread(event_file_writer._AsyncWriterThread):  # type: ignore[misc]  # it has no types
+    """TensorBoard's thread that writes a file, without the traceback that it prints where the disk refuses."""
+
+    def run(self) -> None:
+        with suppress(OSError):  # which it has noted: flush() raises it again, for whoever says it in a sentence
+            super().run()
+
+
+event_file_writer._AsyncWriterThread = _WritingThread
 
 
 def open_board(folder: Path, purge_step: int) -> SummaryWriter | NoBoard:
