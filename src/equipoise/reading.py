@@ -1,4 +1,4 @@
-"""Files that may be anything, read without waiting and within bounds; JSON and settings in them, of a declared form."""
+"""Files that may be anything, read without waiting and within bounds; and JSON in them, of a declared form."""
 
 import errno
 import io
@@ -7,12 +7,10 @@ import stat
 import warnings
 from itertools import chain
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
 import yaml
-from pydantic import TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import TypeAdapter, ValidationError
 
 from equipoise.errors import UsageError, quoted, reason
 
@@ -98,34 +96,6 @@ def parse_json(kind: TypeAdapter[T], text: bytes | str) -> T:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{quoted(place)[1:-1]}: {first['msg']}" if place else first["msg"]) from error
-
-
-def no_truth_values() -> Any:
-    """A validator, to stand in a pydantic class, of all of its fields: True and False are no numbers.
-
-    Python, and pydantic with it, takes them for 1 and 0; but `batch: yes` in YAML is a mistake.
-    """
-
-    def check(cls: Any, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool | np.bool_) and _is_number(cls.__pydantic_fields__[info.field_name].annotation):
-            raise ValueError("should be a number")
-        return value
-
-    return field_validator("*", mode="before", check_fields=False)(classmethod(check))
-
-
-def _is_number(kind: Any) -> bool:
-    """Whether values of this kind are numbers, and nothing that is no number but None."""
-    parts, leaves = [kind], set[Any]()
-    while parts:
-        part = parts.pop()
-        if get_origin(part) is Annotated:
-            parts.append(get_args(part)[0])
-        elif get_origin(part) in (Union, UnionType):
-            parts += get_args(part)
-        else:
-            leaves |= {type(value) for value in get_args(part)} if get_origin(part) is Literal else {part}
-    return bool(leaves) and leaves <= {int, float, type(None)}
 
 
 def parse_yaml(text: str) -> object:

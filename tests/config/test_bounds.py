@@ -6,7 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import equipoise
@@ -16,9 +15,8 @@ from equipoise.config.changes import flat
 from equipoise.config.numbers import MAX_COUNT, MAX_SEED
 from equipoise.config.train_config import read_yaml, write_yaml
 from equipoise.errors import MOST_SHOWN
-from equipoise.evaluation.request import Settings
 from equipoise.networks import NETWORKS
-from equipoise.objectives import OBJECTIVES, Tasks
+from equipoise.objectives import OBJECTIVES
 
 EXTREMES = ["-1", "0", "-9223372036854775808", "9223372036854775808", "nan", "inf", "-inf", "1e308", "1e-320", "1e999"]
 EXTREMES += [
@@ -91,24 +89,6 @@ def test_every_number_of_objectives_and_networks(name: str, kind: type) -> None:
             except UsageError:  # whose length is bounded by itself
                 continue
             check(config)
-
-
-@pytest.mark.parametrize("kind", [TrainConfig, Tasks, Settings, *(kind for _, kind in PARTS)])
-def test_truth_values_are_no_numbers(kind: Any) -> None:
-    """Python takes them for 1 and 0, and YAML yes and on for them."""
-    for name in numbers_of(kind()):
-        if name not in {"held_out", "resolution"}:  # which say what they should be in words of their own
-            for value in (True, np.False_):
-                with pytest.raises(ValueError, match=rf"{name}\n.*should be a number"):
-                    kind(**{name: value})
-
-
-@pytest.mark.parametrize(
-    "text", ["batch: yes", "lr: true", "crop: on", "channels: true", "objective: {name: began, gamma: yes}"]
-)
-def test_truth_values_in_yaml_are_no_numbers(text: str) -> None:
-    with pytest.raises(UsageError, match="it: [a-z]+: should be a number, not True"):
-        read_yaml(text, "it")
 
 
 def castable(text: str, kind: type) -> bool:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from equipoise.config.messages import explain
 from equipoise.errors import UsageError, quoted
-from equipoise.reading import no_truth_values
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +54,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         # A dictionary is not taken for a dataclass: `from_dict` says more of what is wrong in one.
         exact: Any = InstanceOf
         fields: Any = {name: (exact[kind] if is_dataclass(kind) else kind, None) for name, kind in hints.items()}
-        allowing, rules = ConfigDict(arbitrary_types_allowed=True), {"no_truth_values": no_truth_values()}
-        return hints, create_model("Arguments", __config__=allowing, __validators__=rules, **fields)
+        return hints, create_model("Arguments", __config__=ConfigDict(arbitrary_types_allowed=True), **fields)
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -9,7 +9,6 @@ from pydantic.dataclasses import dataclass
 from equipoise.config.numbers import Count, HeldOutShare, Resolution
 from equipoise.data import TOYS, Fit, Toy, parse_resolution
 from equipoise.data.sizes import MAX_SIDE
-from equipoise.reading import no_truth_values
 
 Crop = Annotated[Count, Field(le=MAX_SIDE)]
 """Side of a square in pixels."""
@@ -50,8 +49,6 @@ class DataSettings:
     while training. A search over settings needs them; see docs/studies.md."""
     flip: bool = False
     """Random horizontal flips."""
-
-    _no_truth_values = no_truth_values()
 
     @property
     def toy(self) -> Toy | None:

@@ -10,7 +10,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from equipoise.config.numbers import Count, CountOrZero, Resolution, Seed
 from equipoise.errors import UsageError
-from equipoise.reading import expand_home, no_truth_values
+from equipoise.reading import expand_home
 from equipoise.runs.run import CONFIG, Run
 
 Draws = Annotated[Count, Field(le=100)]
@@ -73,8 +73,6 @@ class Settings:
     """Use the checkpoint with the best KID (train with --score-every), not the last."""
     suspects: Path | None = None
     """Picture (.png) to write of the samples that lie nearest to training images, each beside its nearest one."""
-
-    _no_truth_values = no_truth_values()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,12 @@
 """The interface of every network: a frozen specification that builds both players for images of a shape."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import nn
 
 from equipoise.networks.norms import Norm
 from equipoise.players import Players
-from equipoise.reading import no_truth_values
 
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
@@ -33,12 +32,6 @@ class Network(ABC):
 
     One that normalises has fields `norm` and `generator_norm`; any other has none, as here.
     """
-
-    _no_truth_values: ClassVar[Any]
-
-    def __init_subclass__(cls) -> None:
-        """Let no setting that is a number be True."""
-        cls._no_truth_values = no_truth_values()
 
     score_kinds: ClassVar[frozenset[str]]
     """Meanings that the discriminator's score can have: logit, critic, loss, energy."""

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from equipoise.players import Conditions, DiscriminatorOutput, GeneratorOutput
 from equipoise.randomness import Draws
-from equipoise.reading import no_truth_values
 
 State = dict[str, Tensor]
 """An objective's changing quantities: 0-d tensors by name, saved in every checkpoint."""
@@ -153,16 +152,13 @@ class Objective(ABC):
     """
 
     def __init_subclass__(cls) -> None:
-        """Let no setting that is a number be True; and reset `shared_term_coefficient` where only a loss is overridden.
+        """Reset `shared_term_coefficient` in a subclass that overrides a loss but not the coefficient.
 
         An inherited coefficient describes the parent's losses. Kept, training would take the parent's `real_terms` and
         `fake_terms` and silently never call the new loss.
         """
-        cls._no_truth_values = no_truth_values()
         if "shared_term_coefficient" not in vars(cls) and {"discriminator_loss", "generator_loss"} & vars(cls).keys():
             cls.shared_term_coefficient = Objective.shared_term_coefficient  # type: ignore[method-assign]
-
-    _no_truth_values: ClassVar[Any]
 
     recipe: ClassVar[Mapping[str, Any]] = {}
     """Training settings by default, where they differ from those of `TrainConfig`: ours.

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.objectives.base import Aux, Batch, Loss, Needs, Objective, ReducedAux, State
-from equipoise.reading import no_truth_values
 
 ROTATIONS = 4  # by 0, 90, 180 and 270 degrees
 
@@ -37,8 +36,6 @@ class Tasks:
     """Weight in G's loss of the squared error of masked pixels (context encoder: 0.999)."""
     mask: Mask = "centre"
     """Masked region for inpainting: the central quarter of the image, or a rectangle at random."""
-
-    _no_truth_values = no_truth_values()
 
     def __post_init__(self) -> None:
         for task in ("classify", "rotate"):

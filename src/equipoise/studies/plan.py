@@ -17,7 +17,7 @@ from equipoise.config.messages import check_keys, construct
 from equipoise.config.numbers import Count, ProcessCount, Seed, parse_count
 from equipoise.errors import UsageError, did_you_mean, quoted, reason
 from equipoise.evaluation.request import Draws, Names
-from equipoise.reading import no_truth_values, parse_yaml, read_text
+from equipoise.reading import parse_yaml, read_text
 
 STUDY = "study.yaml"  # first file of a study's folder
 UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
@@ -101,8 +101,6 @@ class Search:
     sampler: Literal["tpe", "random"] = "tpe"
     prune: bool = True
 
-    _no_truth_values = no_truth_values()
-
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True, extra="forbid"))
 class Study:
@@ -138,8 +136,6 @@ class Study:
     """The arm to beat."""
     threads: ProcessCount = 1
     """Processor threads of each trial."""
-
-    _no_truth_values = no_truth_values()
 
     def __post_init__(self) -> None:
         many = len(self.arms) * math.prod(map(len, self.vary.values()))  # before they are all made
