@@ -37,6 +37,7 @@ from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.randomness import random_places
 from equipoise.runs.files import check_picture, save_picture
 from equipoise.runs.run import Run
+from equipoise.sampling.pictures import check_spared
 
 
 @checked
@@ -103,6 +104,7 @@ def score(request: Request, *, device: Device = "auto", devices: int = 1, quiet:
     """
     if request.suspects:
         check_picture(request.suspects)
+        check_spared(request.suspects, request.files)
     if request.reference is None and (run := open_run(request.images)) and run.config.toy:
         return evaluate_toy(run, request)
     # As dictionaries: Fabric looks for tensors in what it passes on and gives back, and refuses frozen dataclasses.
