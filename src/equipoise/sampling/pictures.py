@@ -130,7 +130,9 @@ class PictureReader:
                 f"pictures of this run are uint8 (N, {', '.join(map(str, self.shape))}), not {pictures.dtype} "
                 f"{tuple(pictures.shape)}: bring them to that, or name files"
             )
-        return torch.as_tensor(pictures).cpu()
+        if isinstance(pictures, np.ndarray):  # torch takes no negative strides, and warns of what is read-only
+            return torch.from_numpy(np.require(pictures, requirements=["C", "W"]))
+        return pictures.cpu()
 
 
 def _together(names: list[str], found: list[Prepared]) -> Pictures:
