@@ -342,6 +342,26 @@ REFUSED = {
     "a table and a sheet in one": (("outliers", "began", "--csv", "a.png", "--sheet", "a.png"), "two files at once"),
     "two checkpoints": (("sample", "began", "--at", 64, "--best"), "leave one of them out"),
     "a sheet in the data": (("data", "inspect", "photos", "--out", "photos/0.png"), "is among what is given"),
+    "a table over a run's settings": (("outliers", "began", "--csv", "began/config.yaml"), "is a file of a run"),
+    "a sheet over a picture": (
+        ("outliers", "began", "--data", "photos", "--sheet", "photos/0.png"),
+        "is among what is given",
+    ),
+    "scores over a run's measures": (("evaluate", "began", "--json", "began/metrics.jsonl"), "is a file of a run"),
+    "scores over a picture": (
+        ("evaluate", "began", "--reference", "photos", "--json", "photos/0.png"),
+        "is among what is given",
+    ),
+    "suspects over a picture": (
+        ("evaluate", "began", "--reference", "photos", "--suspects", "photos/0.png"),
+        "is among what is given",
+    ),
+    "figures over a run's settings": (("bench", "--json", "began/config.yaml"), "is a file of a run"),
+    "a pack over its own images": (
+        ("data", "pack", "photos", "--resolution", 16, "--out", "photos/0.png"),
+        "is among what is given",
+    ),
+    "reasons over a picture": (("suggest", "photos", "--json", "photos/0.png"), "is among what is given"),
     "two sheets in one": (("data", "inspect", "photos", "--out", "a.png", "--duplicates", "./a.png"), "at once"),
     "scores and suspects in one": (("evaluate", "began", "--json", "a.png", "--suspects", "a.png"), "at once"),
     "absurd steps": (("invert", "began", "photos", "--steps", "1000M"), "steps"),

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from command import Command
-from equipoise import TrainConfig, train
+from equipoise import Run, TrainConfig, train
 from permissions import run_obeying_permissions
 from zygote import Zygote
 
@@ -110,6 +110,15 @@ def test_in_anothers_folder(run: Path, tmp_path: Path) -> None:
         assert "T/x" in message
         assert "may not be written" in message or "Permission denied" in message
     assert list((tmp_path / "T").iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["outliers RUN --csv data.npy", "evaluate RUN --json ./data.npy"])
+def test_a_runs_own_data_are_not_written_over(words: str, within: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.zeros((4, 16, 16), np.uint8))
+    kept = (tmp_path / "data.npy").read_bytes()
+    Run.create(tmp_path / "run", TrainConfig(data=str(tmp_path / "data.npy"), resolution=16))
+    assert "is among what is given" in refused(within(*words.replace("RUN", "run").split()))
+    assert (tmp_path / "data.npy").read_bytes() == kept
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])

@@ -90,6 +90,39 @@ def test_draws_are_told_and_compared_with_files_that_have_none(tmp_path: Path) -
     assert "±" not in compare([("b", made(kid=0.25)), ("c", made(kid=0.5))])
 
 
+def test_after_plus_minus_stands_what_the_heading_says() -> None:
+    """Over several draws nothing but the deviation over them, which what is not of the samples does not have."""
+    scores = made(kid=0.5, reconstruction=0.2)
+    scores.figures["kid"] |= {"spread": 0.3, "deviation": 0.0625}
+    scores.figures["reconstruction"]["spread"] = 0.1
+    scores.subject["draws"] = 3
+    row = next(row for row in str(scores).splitlines() if "reconstruction" in row)
+    assert "0.2" in row
+    assert "±" not in row
+
+
+def test_damaged_files_are_refused_and_scores_of_another_version_kept(tmp_path: Path) -> None:
+    made("a", kid=0.5, fid=2.0).write(tmp_path / "a.json")
+    contents = json.loads((tmp_path / "a.json").read_text())
+    for part in (contents, contents["details"]):
+        kept = part.pop("fid")
+        (tmp_path / "b.json").write_text(json.dumps(contents))
+        with pytest.raises(UsageError, match=r"b\.json is damaged, it has either a value or details of 'fid'"):
+            Scores.read(tmp_path / "b.json")
+        part["fid"] = kept
+    contents["details"]["novel"], contents["novel"] = {}, 7.5
+    (tmp_path / "b.json").write_text(json.dumps(contents))
+    scores = Scores.read(tmp_path / "b.json")
+    assert scores.figures["novel"] == {"value": 7.5}
+    assert "a score that this version does not know" in str(scores)
+    assert "7.5" in compare([("a", made("a", kid=0.5)), ("b", scores)])
+
+
+def test_the_mark_is_explained_where_there_is_one() -> None:
+    assert "* the better ones" in compare([("a", made(kid=0.5)), ("b", made(kid=0.25))])
+    assert "*" not in compare([("a", made(vendi=3.0)), ("b", made(vendi=4.0))])
+
+
 def test_extractors_have_their_present_names_in_older_files(tmp_path: Path) -> None:
     scores = made(kid=0.5)
     scores.protocol["features"]["name"] = "dinov2"

@@ -55,6 +55,17 @@ def test_other_arrays_are_no_latents(bad: object) -> None:
         checked_latents(bad, "file")
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64, torch.int64])
+def test_latents_of_every_type_and_in_lists(kind: torch.dtype) -> None:
+    rows = torch.tensor([[1, -2, 3], [0, 1, 2]]).to(kind)
+    wanted = rows.float()
+    assert torch.equal(checked_latents(rows, "file"), wanted)
+    if rows.is_floating_point():
+        rows.requires_grad_()
+    assert torch.equal(checked_latents([rows[0], rows[1]], "file"), wanted)
+    assert torch.equal(checked_latents(wanted.numpy().astype(">f8")[::-1], "file"), wanted.flip(0))
+
+
 def test_the_place_of_what_is_not_finite_is_told() -> None:
     values = np.zeros((3, 4))
     values[2, 1] = np.inf

@@ -62,3 +62,13 @@ def test_noise_share_of_edges_in_known_noise(deviation: float) -> None:
 def test_noise_share_of_noise_alone_and_of_plain_images() -> None:
     assert noise_share(noise(100, 3, 32, 32)) == pytest.approx(1, abs=0.02)
     assert noise_share(torch.ones(3, 1, 8, 8)) == 0
+
+
+def test_parts_are_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = noise(7, 3, 20, 24)
+    images = torch.where(drawn > 1.5, 255, 100 + 5 * drawn).to(torch.uint8)  # spots, of which noise is a part only
+    whole = octave_powers(images), noise_share(images)
+    assert 0 < whole[1] < 0.5
+    monkeypatch.setattr("equipoise.metrics.detail.VALUES", 3 * images[0].numel())
+    torch.testing.assert_close(octave_powers(images), whole[0], rtol=1e-13, atol=0)
+    assert noise_share(images) == pytest.approx(whole[1], rel=1e-13)

@@ -1,5 +1,7 @@
 """Fréchet distance: against scipy's matrix root and torchmetrics, at full and at deficient rank."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -69,6 +71,27 @@ def test_fewer_vectors_than_dimensions_is_exact() -> None:
     a[:, :4], b[:, 10:16] = vectors(5, 4, 0), vectors(7, 6, 1)
     expected = (a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum()
     assert distance(a, b) == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("batch", [1, 40, 90])
+def test_few_vectors_of_many_features_equal_their_whole_covariances(batch: int) -> None:
+    """As moments of so many that the covariance is kept are: nothing of (K, K) is made, or factored."""
+    a, b = vectors(90, 100, 0, shift=3), vectors(70, 100, 1)
+    whole = [Moments(len(x), x.mean(0), torch.cov(x.T) * (len(x) - 1)) for x in (a, b)]
+    few = [reduce(Moments.merge, map(Moments.from_vectors, x.split(batch))) for x in (a, b)]
+    assert all(moments.scatter is None for moments in few)
+    assert frechet_distance(*few) == pytest.approx(frechet_distance(*whole), rel=1e-10)
+    assert few[0].covariance_factor is few[0].covariance_factor, "computed once"
+    merged = few[0].merge(few[1])  # more vectors than features
+    torch.testing.assert_close(merged.scatter, torch.cov(torch.cat([a, b]).T) * 159, rtol=1e-11, atol=1e-11)
+    again = Moments.from_tensors(few[0].tensors())
+    assert frechet_distance(again, few[1]) == frechet_distance(*few)
+
+
+def test_the_pixels_of_few_images_in_colour_take_no_time() -> None:
+    """The covariance of 12,288 features would take 1.2 GB."""
+    a, b = (Moments.from_vectors(torch.randn(100, 3 * 64 * 64)) for _ in range(2))
+    assert frechet_distance(a, b) > 0
 
 
 def test_constant_features() -> None:

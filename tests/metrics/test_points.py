@@ -69,7 +69,8 @@ def test_a_curve_has_no_modes_to_count() -> None:
 
 
 def test_refuses_too_few_and_nan() -> None:
-    with pytest.raises(UsageError, match="mmd needs 20 images or more, not 19"):
+    with pytest.raises(UsageError, match="mmd needs 20 points or more, not 19"):
         point_scores(points(19, 0), points(30, 0), TRUTH)
+    assert list(point_scores(points(19, 0), points(30, 0), TRUTH, ["in-modes"])) == ["in-modes"]
     with pytest.raises(UsageError, match="NaN"):
         point_scores(points(30, 0) * torch.nan, points(30, 0), TRUTH)

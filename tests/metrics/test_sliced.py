@@ -90,6 +90,14 @@ def test_patches_depend_on_position_and_seed_alone() -> None:
     assert [level.shape for level in patches(images[:0], [], 5, 1)] == [(0, 3, 7, 7), (0, 3, 7, 7)]
 
 
+def test_patches_are_the_same_however_many_images_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(9, 40)
+    whole = patches(images, list(range(9)), 5, seed=1)
+    monkeypatch.setattr("equipoise.metrics.pyramid.VALUES", 2 * images[0].numel())
+    for one, other in zip(patches(images, list(range(9)), 5, seed=1), whole, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_patches_are_cut_from_the_image() -> None:
     image = pictures(1, 9)  # too small for a second level, so that patches are the pixels
     every = image[0].unfold(1, 7, 1).unfold(2, 7, 1).permute(1, 2, 0, 3, 4).reshape(9, 3, 7, 7).float()

@@ -2,11 +2,13 @@
 
 import os
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -50,6 +52,21 @@ def test_a_digit_is_padded_where_the_runs_own_were(kind: str, digit: tuple[Path,
         open_dataset(str(path.parent), 32, border=border_of(data)).split("all").pixels[0],
     ):
         np.testing.assert_array_equal(np.asarray(seen), own)
+
+
+@pytest.mark.parametrize("kind", ["reversed", "read-only", "channels last", "a tensor"])
+def test_arrays_in_any_layout_are_read(kind: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8)
+    given: Any = {
+        "reversed": np.ascontiguousarray(pixels[:, ::-1])[:, ::-1],
+        "read-only": np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape),
+        "channels last": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+        "a tensor": torch.from_numpy(pixels),
+    }[kind]
+    reader = PictureReader(Run(tmp_path, TrainConfig(resolution=8)), (3, 8, 8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(reader.read_all(given).pixels.numpy(), pixels)
 
 
 def test_data_that_are_gone_or_none_have_no_border(tmp_path: Path) -> None:

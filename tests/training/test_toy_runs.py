@@ -145,9 +145,30 @@ def test_the_command_evaluates_and_compares_toy_runs(
     [
         ({"metrics": ("kid",)}, "grid25 has no score 'kid': choose from modes, in-modes, spread, mmd, wasserstein"),
         ({"features": "pixels"}, "--features is for images, and grid25 has points"),
-        ({"count": 10}, "mmd needs 20 images or more, not 10"),
+        ({"count": 10, "metrics": ("modes", "mmd")}, "mmd needs 20 points or more, not 10: raise --count"),
+        ({"metrics": ()}, "there is no score to compute: choose from modes"),
+        ({"crop": 4}, "--crop is for images"),
+        ({"reference": "digits"}, "is a toy, of points and not of images: evaluate a run on it without --reference"),
+        ({"reference": "ring8"}, "is a toy, of points and not of images"),
     ],
 )
-def test_evaluation_refuses_what_points_do_not_have(run: Run, settings: dict[str, Any], words: str) -> None:
+def test_evaluation_refuses_what_points_do_not_have(
+    run: Run, settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.evaluation.toys.sample", None)  # before any work
     with pytest.raises(UsageError, match=words):
         evaluate(run, **{"count": 50, **settings})
+
+
+def test_few_points_leave_out_what_nobody_asked_for(run: Run) -> None:
+    scores = evaluate(run, count=10, draws=1)
+    assert list(scores.figures) == ["modes", "in-modes", "spread"]
+    assert scores.notes == ("mmd, wasserstein: left out, for there are only 10 points: raise --count",)
+
+
+@pytest.mark.parametrize("names", [("digits", "RUN"), ("ring8", "digits"), ("digits", "ring8"), ("ring8", None)])
+def test_a_toy_is_not_scored_as_images(run: Run, names: tuple[str, str | None]) -> None:
+    images, reference = (str(run.path) if name == "RUN" else name for name in names)
+    assert images is not None
+    with pytest.raises(UsageError, match=r"(grid25|ring8|run.*) is a toy, of points and not of images"):
+        evaluate(images, reference, count=20)

@@ -1,9 +1,21 @@
 """Grids with words: pictures stay where they belong, pixel by pixel, and words are drawn beside them."""
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image, ImageDraw
 
-from equipoise.views.captions import GAP, _font, grid_with_captions, grid_with_headings, heat_map, stacked
+from equipoise.views.captions import (
+    GAP,
+    INK,
+    LINE,
+    MARGIN,
+    _font,
+    grid_with_captions,
+    grid_with_headings,
+    heat_map,
+    stacked,
+)
 
 IMAGES = torch.randint(0, 256, (6, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -50,6 +62,27 @@ def test_captions_stand_below_their_pictures_and_within_them() -> None:
             sheet[top + 6 : top + 6 + side : 6, left + 6 : left + 6 + side : 6, 0] == IMAGES[number, 0].numpy()
         ).all()
     assert not changed[down:, 2 * across :].any()
+
+
+@pytest.mark.parametrize("name", ["short", "a/very/long/path/to/a/picture.png"])
+def test_numbers_below_narrow_pictures_are_whole(name: str) -> None:
+    narrow, number = IMAGES[:2, :, :, :4], "distance 12.3"  # 24 pixels wide where they are shown
+    sheet = grid_with_captions(narrow, [[name, number]] * 2, 2)
+    alone = Image.new("RGB", (sheet.width // 2, LINE), "white")
+    ImageDraw.Draw(alone).text((MARGIN, 2), number, INK, _font())
+    assert alone.width >= _font().getlength(number) + MARGIN
+    for left in (0, alone.width):
+        line = sheet.crop((left, MARGIN + 96 + LINE, left + alone.width, MARGIN + 96 + 2 * LINE))
+        np.testing.assert_array_equal(np.asarray(line)[2:], np.asarray(alone)[2:])  # below the tails of the line above
+
+
+def test_headings_are_whole_above_narrow_pictures() -> None:
+    part = grid_with_captions(IMAGES[:1], [["1"]], 1)
+    heading = "a heading that is much longer than the one picture below it is wide, 24 of 312"
+    sheet = np.asarray(stacked([(heading, part)]))
+    dark = (sheet[:32] < 100).any(axis=(0, 2))
+    assert dark[-20:].any(), "it reaches to the end"
+    assert not dark[-6:].any(), "and is not cut there"
 
 
 def test_parts_are_stacked_below_their_headings() -> None:

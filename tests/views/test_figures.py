@@ -111,6 +111,26 @@ def test_theory_is_drawn_beside_practice():
     np.testing.assert_allclose(lowest.get_ydata(), [3, 1, 1])
 
 
+@pytest.mark.parametrize("gamma", [0.5, 1.5])
+def test_what_the_legend_names_lies_on_the_axes(gamma):
+    flat = series([0.2] * 50)
+    figure = curves({"energy_real": flat, "balance": flat, "grain": series([0.4] * 50)}, gamma=gamma)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        for line in axes.lines:
+            assert low <= np.atleast_1d(line.get_ydata())[0] <= high, (axes.get_title("left"), line.get_label())
+
+
+@pytest.mark.parametrize("letters", [5, 60, 80, 250])
+def test_a_long_title_leaves_room_for_the_legend_of_marks(letters):
+    figure = curves({"k": series([0.5])}, marks=[Mark(1000, "warning"), Mark(2000, "error")], title="m" * letters)
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    legends = [text.get_window_extent() for text in figure.texts if text.get_text().startswith("|")]
+    assert len(legends) == 2
+    assert title.x1 < min(legend.x0 for legend in legends)
+
+
 def test_the_first_spike_does_not_flatten_the_rest_but_a_late_one_is_seen():
     values = np.full(300, 0.1)
     values[0] = 50

@@ -90,6 +90,12 @@ def test_a_summary_reads_what_is_there_and_passes_over_a_half_written_line(folde
     assert len(summary.pictures) == 40
 
 
+@pytest.mark.parametrize(("resolution", "size"), [("32", "32×32"), ("16x48", "16×48"), ("'16x48'", "16×48")])
+def test_the_title_says_width_and_height(tmp_path, resolution, size):
+    (tmp_path / "config.yaml").write_text(f"objective: began\ndata: photos\nresolution: {resolution}\n")
+    assert read_summary(tmp_path).title == f"BEGAN on photos, {size}"
+
+
 def test_what_was_measured_twice_counts_once_and_what_is_not_finite_not_at_all(tmp_path):
     rows = [{"images": 2, "k": 1.0}, {"images": 1, "k": 0.5}, {"images": 2, "k": 0.25, "m": float("nan")}, [], {"k": 3}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -17,6 +17,7 @@ from equipoise.config.presets import PRESETS
 from equipoise.devices import Device, Launcher, Precision, make_launcher
 from equipoise.errors import UsageError, quoted
 from equipoise.runs.files import check_place, to_json, write_where_asked
+from equipoise.sampling.pictures import check_spared
 
 BATCHES = {"began": 16}  # default batch size by objective; others 64
 LOADED = 0.15  # cores kept busy by other processes, above which timings are doubtful
@@ -66,6 +67,8 @@ def bench(
     if objective not in PRESETS:
         raise UsageError(f"unknown objective {quoted(objective)}: use one of {', '.join(PRESETS)}")
     check_place(json)
+    if json is not None:
+        check_spared(json)
     torch.set_num_threads(threads or torch.get_num_threads())
     launcher = make_launcher(device, 1)
     case = Case(objective, resolution, width, batch or BATCHES.get(objective, 64), precision, channels, compiled)

@@ -13,7 +13,7 @@ from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
 from equipoise.errors import UsageError, quoted
 from equipoise.runs.files import check_place, save_picture
-from equipoise.sampling.pictures import check_output
+from equipoise.sampling.pictures import check_spared
 from equipoise.views.terminal import progress_bar
 
 
@@ -54,7 +54,7 @@ def inspect(
     """
     check_place(out, duplicates)
     for place in filter(None, (out, duplicates)):
-        check_output(place, [data])
+        check_spared(place, [data])
     with progress_bar(f"reading {data}") as count:
         inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)
     print(inspection)
@@ -94,6 +94,8 @@ def pack(
         label: Column of labels, where the data has several.
     """
     check_place(out)
+    if out is not None:
+        check_spared(out, [data])
     with progress_bar(f"packing {data}") as count:
         images = pack_data(
             data,

@@ -13,6 +13,7 @@ from equipoise.errors import UsageError
 from equipoise.evaluation.evaluate import score
 from equipoise.evaluation.request import Request, Settings
 from equipoise.runs.files import check_place
+from equipoise.sampling.pictures import check_spared
 
 DEFAULTS = plain_dataclass(Settings())
 
@@ -56,6 +57,8 @@ def evaluate(
         raise UsageError("give a run's folder, or --images and --reference: `equipoise evaluate --help` shows both")
     check_place(json, settings.suspects)
     request = construct(Request, {"images": str(run or images), "reference": reference, **asdict(settings)})
+    if json is not None:
+        check_spared(json, request.files)
     scores = score(request, device=device, devices=devices, quiet=quiet)
     if not is_first_process():  # of the processes that torchrun has started, one prints
         return 0

@@ -10,6 +10,7 @@ from equipoise.devices import Device
 from equipoise.runs.files import check_picture, check_place
 from equipoise.runs.run import Run
 from equipoise.sampling.outliers import outliers as compute
+from equipoise.sampling.pictures import check_spared
 from equipoise.sampling.save_latents import outlier_lines, save_outlier_sheet, save_outlier_table
 from equipoise.views.terminal import progress_bar
 
@@ -49,6 +50,8 @@ def outliers(
     """
     check_picture(sheet)
     check_place(csv, sheet)
+    for place in (csv, sheet):
+        check_spared(place, [run, *([] if data is None else [data])])
     with progress_bar("looking", quiet=quiet) as progress:
         result = compute(
             Run.open(run),

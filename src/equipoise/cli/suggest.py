@@ -12,6 +12,7 @@ from equipoise.config.numbers import Minutes
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.runs.files import check_place, to_json, write_where_asked
+from equipoise.sampling.pictures import check_spared
 from equipoise.suggestion.suggest import fill_in, require_images
 from equipoise.views.streams import LossyStream
 from equipoise.views.terminal import progress_bar
@@ -52,6 +53,8 @@ def main(words: list[str]) -> int:
         """
         require_images(data)
         check_place(json)
+        if json is not None:
+            check_spared(json, [data])
         values = asdict(settings) | {"data": data}
         values["objective"]["name"], values["network"]["name"] = base.objective_name, base.network_name
         with progress_bar(f"looking at {data}") as progress:

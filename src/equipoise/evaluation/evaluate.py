@@ -16,10 +16,10 @@ from equipoise.devices import Device, Launcher, end_with_parent, leaving_togethe
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import extractor_name, image_statistics
 from equipoise.evaluation.image_sets import ImageSets, open_sets
-from equipoise.evaluation.request import Request, Split, open_run
+from equipoise.evaluation.request import Request, Split
 from equipoise.evaluation.scores import PROTOCOL, Scores, over_draws
 from equipoise.evaluation.suspects import suspects_sheet
-from equipoise.evaluation.toys import evaluate_toy
+from equipoise.evaluation.toys import evaluate_toy, run_on_toy
 from equipoise.isolation import isolated
 from equipoise.metrics import (
     METRICS,
@@ -37,6 +37,7 @@ from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.randomness import random_places
 from equipoise.runs.files import check_picture, save_picture
 from equipoise.runs.run import Run
+from equipoise.sampling.pictures import check_spared
 
 
 @checked
@@ -103,7 +104,8 @@ def score(request: Request, *, device: Device = "auto", devices: int = 1, quiet:
     """
     if request.suspects:
         check_picture(request.suspects)
-    if request.reference is None and (run := open_run(request.images)) and run.config.toy:
+        check_spared(request.suspects, request.files)
+    if run := run_on_toy(request):
         return evaluate_toy(run, request)
     # As dictionaries: Fabric looks for tensors in what it passes on and gives back, and refuses frozen dataclasses.
     result = cast(Any, make_launcher(device, devices)).launch(_evaluate_in_process, vars(request), quiet)
@@ -259,7 +261,7 @@ def _compute_scores(share: _Share, statistics: dict[str, Statistics], request: R
     results = [compute_metrics(of_samples if number else metrics, each) for number, each in enumerate(inputs)]
     computed = over_draws(results)
     figures = {name: result for name, result in computed.items() if not math.isnan(result["value"])}
-    if undefined := ", ".join(computed.keys() - figures.keys()):
+    if undefined := ", ".join(name for name in computed if name not in figures):
         notes = [*notes, f"{undefined}: left out, for these images it is no number"]
     if request.suspects and sets.training:
         sheet = suspects_sheet(sets.samples, sets.training, (draws[0], statistics["training"]))

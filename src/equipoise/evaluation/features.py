@@ -1,8 +1,10 @@
 """Features and statistics of a set of images, from one pass over it; of stored images they are cached on the disk."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from equipoise.metrics import FeatureBatch, Statistic, Statistics, accumulate, p
 from equipoise.metrics.features import Extractor
 from equipoise.runs.files import write_atomically
 from equipoise.views.terminal import progress_bar
+
+FEATURES: frozenset[Statistic] = frozenset({"vectors", "moments", "probabilities"})
+MOST_BYTES = 2**31  # of the cache of statistics
 
 
 def extractor_name(name: str, data: str) -> str:
@@ -39,7 +44,9 @@ def image_statistics(
     *,
     quiet: bool = True,
 ) -> Statistics:
-    """Statistics of a process's part of a set of images, from the cache folder where they were computed before.
+    """Statistics of a process's part of a set of images; its features from the cache where they were computed before.
+
+    Patches and pictures are taken anew: they cost little beside features, and would be other ones for every seed.
 
     Args:
         images: the whole set.
@@ -53,12 +60,16 @@ def image_statistics(
     Raises:
         UsageError: as for `metrics.accumulate`.
     """
-    # Everything that decides on the statistics. Another version of this protocol computes others.
+    # Samples of a generator are hardly ever scored twice, and pixels are no work.
+    stored = images.generator is None and extractor.name != "pixels"
+    features = required & FEATURES if stored else frozenset[Statistic]()
+    # Everything that decides on the features. Another version of this protocol computes others.
     inputs = [PROTOCOL, images.identity, images.count, extractor.name, extractor.identity, extractor.preprocessing]
-    key = hashlib.sha256(repr([*inputs, sorted(required), seed, rank, world_size]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr([*inputs, sorted(features), seed, rank, world_size]).encode()).hexdigest()[:32]
     file = cache_folder() / "references" / f"{key}.safetensors"
-    stored = images.generator is None  # samples of a generator are hardly ever scored twice
-    if stored and (cached := load_statistics(file)):
+    cached = load_statistics(file) if features else None
+    rest = required - features if cached else required
+    if cached and not rest:
         return cached
     positions = partition(images.count, rank, world_size)
     with progress_bar(f"scoring {images.name}", quiet=quiet or rank > 0) as progress:
@@ -66,14 +77,15 @@ def image_statistics(
         def batches() -> Iterator[FeatureBatch]:
             done = 0
             for batch in images.read(positions):
-                features = extractor(batch) if required & {"vectors", "moments", "probabilities"} else None
-                yield FeatureBatch(batch, *features) if features else FeatureBatch(batch)
+                yield FeatureBatch(batch, *extractor(batch)) if rest & FEATURES else FeatureBatch(batch)
                 done += len(batch)
                 progress(done, len(positions))
 
-        statistics = accumulate(batches(), required, total=images.count, first=positions.start, seed=seed)
-    if stored:
-        save_statistics(file, statistics)
+        statistics = accumulate(batches(), rest, total=images.count, first=positions.start, seed=seed)
+    if cached:
+        return replace(cached, patches=statistics.patches, pictures=statistics.pictures)
+    if features:
+        save_statistics(file, replace(statistics, patches=(), pictures=None))
     return statistics
 
 
@@ -86,18 +98,33 @@ def load_statistics(file: Path) -> Statistics | None:
         with safe_open(file, framework="pt") as contents:
             tensors = {name: contents.get_tensor(name) for name in contents.keys()}  # noqa: SIM118
             checksum = (contents.metadata() or {}).get("checksum")
-        return Statistics.from_tensors(tensors) if checksum == _checksum(tensors) else None
+        if checksum != _checksum(tensors):
+            return None
+        with suppress(OSError):
+            os.utime(file)  # those that were not used for longest are removed
+        return Statistics.from_tensors(tensors)
     except (OSError, SafetensorError, LookupError, RuntimeError, ValueError):
         return None
 
 
 def save_statistics(file: Path, statistics: Statistics) -> None:
-    """Write statistics to a file of the cache, whole or not at all."""
+    """Write statistics to a file of the cache, whole or not at all, and remove the least used for it."""
     tensors = {name: tensor.contiguous() for name, tensor in statistics.tensors().items()}
     with suppress(OSError):  # a full disk costs no more than computing them again
         file.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(file.parent, file.name)
         write_atomically(file, to_bytes(tensors, {"checksum": _checksum(tensors)}))
+        _remove_unused(file.parent)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove the statistics that were not used for longest, as far as there are more than MOST_BYTES."""
+    files = [(path, path.stat()) for path in folder.glob("*.safetensors")]
+    total = 0
+    for path, stat in sorted(files, key=lambda each: each[1].st_mtime_ns, reverse=True):
+        total += stat.st_size
+        if total > MOST_BYTES:
+            path.unlink(missing_ok=True)
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

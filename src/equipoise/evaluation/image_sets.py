@@ -108,20 +108,14 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
     runs = (open_run(names[0]), None if names[1] in BUNDLED else open_run(names[1]))
     framing = _framing(request, names, runs)
 
-    def open_one(name: str, run: Run | None, request: Request) -> tuple[ImageSet, ...]:
-        if run:
-            return generated_draws(run, request, device)
-        images = _open_images(name, framing)
-        enough_for = max(1, min(request.draws, len(images) // request.count))
-        return tuple(
-            stored_images(images, name, request.count, request.seed, draw=number) for number in range(enough_for)
-        )
-
-    draws = open_one(names[0], runs[0], request)
-    samples = draws[0]
+    stored = [None if run else _open_images(name, framing) for name, run in zip(names, runs, strict=True)]
     # Another seed for a run as the reference: beside itself, a run would otherwise be compared with the same samples.
     settings = replace(request, ema=True, best=False, draws=1, seed=(request.seed + bool(runs[1])) % (MAX_SEED + 1))
-    (reference,) = open_one(names[1], runs[1], settings)
+    reference, *_ = _draws(runs[1] or stored[1], names[1], settings, device)
+    # Of the same images draws that share none with the reference, where there are enough; else copies, which is said.
+    alike = stored[0] and stored[1] and stored[0].fingerprint == stored[1].fingerprint
+    draws = _draws(runs[0] or stored[0], names[0], request, device, first=bool(alike))
+    samples = draws[0]
     if samples.shape != reference.shape:
         size, reference_size = _size_text(samples.shape), _size_text(reference.shape)
         raise UsageError(
@@ -130,6 +124,20 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
         )
     data = runs[1].config.data if runs[1] else names[1]
     return ImageSets(draws, reference, None, data, "all", runs[0].config if runs[0] else None)
+
+
+def _draws(
+    source: Run | Images | None, name: str, request: Request, device: torch.device, *, first: bool = False
+) -> tuple[ImageSet, ...]:
+    """As many draws as are asked for and as images suffice for; without the first one, if there are others."""
+    assert source is not None  # noqa: S101
+    if isinstance(source, Run):
+        return generated_draws(source, request, device)
+    enough_for = len(source) // request.count
+    numbers = range(1, enough_for) if first and enough_for > 1 else range(max(1, enough_for))
+    return tuple(
+        stored_images(source, name, request.count, request.seed, draw=number) for number in numbers[: request.draws]
+    )
 
 
 def stored_images(images: Images, name: str, count: int, seed: int, *, batch: int = BATCH, draw: int = 0) -> ImageSet:

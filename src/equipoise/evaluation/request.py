@@ -87,6 +87,11 @@ class Request(Settings):
     images: str
     reference: str | None = None
 
+    @property
+    def files(self) -> list[Path | str]:
+        """What is read, by name."""
+        return [each for each in (self.images, self.reference, self.weights) if each is not None]
+
 
 def open_run(name: str) -> Run | None:
     """The run in the folder `name`, or None if that is no run's folder.

@@ -11,13 +11,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, model_validator
 
 from equipoise.config.arguments import checked
-from equipoise.errors import MOST_QUOTED, UsageError, one_line, reason
+from equipoise.errors import MOST_QUOTED, UsageError, one_line, quoted, reason
 from equipoise.metrics import METRICS, POINT_METRICS, MetricResult
 from equipoise.reading import parse_json, read_bytes
 from equipoise.runs.files import to_json, write_where_asked
 
 ALL_METRICS = METRICS | POINT_METRICS
 FORMER_NAMES = {"dinov2": "dinov2-vits14"}  # of extractors, in older files
+UNKNOWN = "a score that this version does not know"
 PROTOCOL = 3  # raise it when the same images would be scored differently
 
 
@@ -93,11 +94,12 @@ class Scores:
             f"{self.subject['name']}: {self.subject['count']:,} {'images' if features else 'points'} beside "
             f"{real['count']:,} of {self.subject['beside']} ({real['split']})"
         ]
-        if (draws := self.subject.get("draws", 1)) > 1:
+        draws = self.subject.get("draws", 1)
+        if draws > 1:
             lines[0] += f", mean ± standard deviation over {draws} draws"
         if features:
             lines.append(f"  features {features['name']}, images {'x'.join(map(str, self.protocol['shape'][:0:-1]))}")
-        lines += [f"  {name:20}{_row(name, result)}" for name, result in self.figures.items()]
+        lines += [f"  {one_line(name, 20):20}{_row(name, result, draws)}" for name, result in self.figures.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
     def to_json(self) -> str:
@@ -121,7 +123,7 @@ class Scores:
         """Scores from a file that `write` wrote.
 
         Raises:
-            UsageError: the file is missing, or holds no scores.
+            UsageError: the file is missing, is damaged, or holds no scores.
         """
         try:
             contents = parse_json(SCORES_FILE, read_bytes(path))
@@ -129,8 +131,14 @@ class Scores:
             raise UsageError(f"cannot read {path}: {reason(error)}; give a file of scores") from error
         except ValueError as error:
             raise UsageError(f"{path} holds no scores: make them with `equipoise evaluate RUN --json FILE`") from error
-        values = {name: contents.__pydantic_extra__.get(name) for name in ALL_METRICS if name in contents.details}
-        results = {name: {"value": value, **contents.details[name]} for name, value in values.items()}
+        values = contents.__pydantic_extra__
+        if alone := sorted(values.keys() ^ contents.details.keys()):
+            raise UsageError(
+                f"{path} is damaged, it has either a value or details of {quoted(alone[0])}, not both: score anew"
+            )
+        known = [name for name in ALL_METRICS if name in values]
+        names = known + [name for name in values if name not in ALL_METRICS]  # of another version, and kept
+        results = {name: {"value": values[name], **contents.details[name]} for name in names}
         figures = {
             name: {key: math.inf if x is None else x for key, x in result.items()} for name, result in results.items()
         }
@@ -180,22 +188,30 @@ def compare(named: Sequence[tuple[str, Scores]]) -> str:
     (first, reference), *others = named
     for name, scores in others:
         if text := difference(reference.protocol, scores.protocol):
-            raise UsageError(f"{first} and {name} cannot be compared, they differ in {text}: score one of them anew")
-    results = {metric: [scores.figures.get(metric) for _, scores in named] for metric in ALL_METRICS}
+            same = ", the images, their order or their labels" if text.startswith("reference identity") else ""
+            raise UsageError(
+                f"{first} and {name} cannot be compared, they differ in {text}{same}: score one of them anew"
+            )
+    names = [*ALL_METRICS, *sorted({name for _, scores in named for name in scores.figures} - ALL_METRICS.keys())]
+    results = {metric: [scores.figures.get(metric) for _, scores in named] for metric in names}
     cells = {metric: _cells(metric, row) for metric, row in results.items() if any(row)}
     width = max(12, *(len(name) + 2 for name, _ in named), *(len(cell) + 1 for row in cells.values() for cell in row))
     rows = [" " * 22 + "".join(f"{name:>{width}} " for name, _ in named)]
-    rows += [f"  {metric:20}" + "".join(f"{cell:>{width + 1}}" for cell in row) for metric, row in cells.items()]
-    legend = "* the better ones"
+    rows += [
+        f"  {one_line(metric, 20):20}" + "".join(f"{cell:>{width + 1}}" for cell in row)
+        for metric, row in cells.items()
+    ]
+    legend = ["* the better ones"] if any("*" in cell for row in cells.values() for cell in row) else []
     if any(result and "deviation" in result for row in results.values() for result in row):
-        legend += "; ± standard deviation over draws of samples"
-    return "\n".join(row.rstrip() for row in [*rows, legend])
+        legend.append("± standard deviation over draws of samples")
+    return "\n".join(row.rstrip() for row in [*rows, *(["; ".join(legend)] if legend else [])])
 
 
 def _cells(metric: str, results: Sequence[MetricResult | None]) -> list[str]:
     """Cells of one row of the table: the best value is marked, where they differ and one direction is better."""
     distinct = {result["value"] for result in results if result}
-    best = {"lower": min, "higher": max}.get(ALL_METRICS[metric].better)
+    known = ALL_METRICS.get(metric)  # a metric of another version may be none of this one's
+    best = {"lower": min, "higher": max}.get(known.better if known else "")
     marked = best(distinct) if best and len(distinct) > 1 else None
     return [
         f"{result['value']:.4g}{_deviation(result)}{'*' if result['value'] == marked else ' '}" if result else "- "
@@ -207,11 +223,13 @@ def _deviation(result: MetricResult) -> str:
     return f" ± {result['deviation']:.2g}" if "deviation" in result else ""
 
 
-def _row(name: str, result: MetricResult) -> str:
+def _row(name: str, result: MetricResult, draws: int) -> str:
     """Value, direction and description of one metric."""
-    metric = ALL_METRICS[name]
     value = f"{result['value']:.4g}" + (f" of {result['of']:.0f}" if "of" in result else "")
-    value += _deviation(result) or (f" ± {result['spread']:.2g}" if "spread" in result else "")
+    # Of several draws ± is the deviation over them: what has none is of the generator itself.
+    value += _deviation(result) or (f" ± {result['spread']:.2g}" if "spread" in result and draws == 1 else "")
+    if (metric := ALL_METRICS.get(name)) is None:
+        return f"{value:22}{UNKNOWN}"
     better = {"lower": "lower is better", "higher": "higher is better", "reference": "as the real ones"}[metric.better]
     better += f" ({result['real']:.3g})" if "real" in result else ""
     return f"{value:22}{better:27}{metric.description}"

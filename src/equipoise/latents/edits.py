@@ -22,7 +22,7 @@ def checked_latents(latents: Latents, where: str) -> Tensor:
         UsageError: it is no array (N, K) of finite numbers.
     """
     try:
-        array = latents.detach().cpu().numpy() if isinstance(latents, Tensor) else np.asarray(latents)
+        array = _as_array([_as_array(row) for row in latents] if isinstance(latents, list | tuple) else latents)
     except ValueError as error:
         raise UsageError(f"{where}: rows of different lengths are no latents (N, K)") from error
     if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
@@ -33,6 +33,13 @@ def checked_latents(latents: Latents, where: str) -> Tensor:
         row, column = bad[0].tolist()
         raise UsageError(f"{where}: value {column} of latent {row} is not finite: correct it")
     return values
+
+
+def _as_array(values: object) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.is_floating_point() else values).numpy()  # numpy knows no bfloat16
+    return np.asarray(values)
 
 
 def check_length(latents: Tensor, size: int) -> None:

@@ -41,16 +41,14 @@ class Estimate:
         return {"value": self.value, "spread": self.spread}
 
 
-def require(metric: str, minimum: int, *counts: int) -> None:
-    """Refuse sets of `counts` images, if one of them is smaller than `minimum`.
+def require(metric: str, minimum: int, *counts: int, of: str = "images") -> None:
+    """Refuse sets of `counts` images, or of something else, if one of them is smaller than `minimum`.
 
     Raises:
         UsageError: a set is too small.
     """
     if min(counts) < minimum:
-        raise UsageError(
-            f"{metric} needs {minimum} images or more, not {min(counts)}: give more, or leave {metric} out"
-        )
+        raise UsageError(f"{metric} needs {minimum} {of} or more, not {min(counts)}: give more, or leave {metric} out")
 
 
 def check_finite(rows: Tensor) -> None:

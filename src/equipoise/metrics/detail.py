@@ -5,7 +5,7 @@ autoencoder cannot reconstruct paints grain. Both at once can have the data's po
 and grain everywhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from equipoise.metrics.base import MetricResult
 from equipoise.metrics.metric import Metric, MetricInputs
 from equipoise.metrics.statistics import Statistic
 
+VALUES = 2**20  # of images in float64 at once
 MEDIAN = 0.6745  # of the absolute value of N(0, 1)
 
 
@@ -32,10 +33,11 @@ def octave_powers(images: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     window = _hann(height)[:, None] * _hann(width)
-    values = images.double().cpu()
-    means = (values * window).sum(dim=(2, 3), keepdim=True) / window.sum()
-    transformed = torch.fft.fft2((values - means) * window)
-    spectrum = transformed.abs().square().mean(dim=(0, 1)) / (height * width * window.square().sum())
+    spectrum = torch.zeros(height, width, dtype=torch.float64)
+    for values in _parts(images):
+        means = (values * window).sum(dim=(2, 3), keepdim=True) / window.sum()
+        spectrum += torch.fft.fft2((values - means) * window).abs().square().sum(dim=(0, 1))
+    spectrum /= len(images) * images.shape[1] * height * width * window.square().sum()
     radii = torch.hypot(*torch.meshgrid(torch.fft.fftfreq(height), torch.fft.fftfreq(width), indexing="ij")).double()
     octaves = (-radii.clamp(min=1 / (2 * max(height, width))).log2().ceil() - 1).clamp(min=0).long()
     return torch.zeros(int(octaves.max()) + 1, dtype=torch.float64).index_add_(0, octaves.flatten(), spectrum.flatten())
@@ -58,12 +60,19 @@ def noise_share(images: Tensor) -> float:
     Args:
         images: (N, C, H, W), H and W at least 2.
     """
-    values = images.double().cpu()
-    rows = values[..., 1:, :] - values[..., :-1, :]
-    diagonal = ((rows[..., 1:] - rows[..., :-1]) / 2).flatten(1)  # of variance 1 where the pixels' noise has that
-    noise = (diagonal.abs().median(dim=1).values / MEDIAN).square().mean()
-    variance = diagonal.square().mean()
-    return min(1.0, float(noise / variance)) if variance > 0 else 0.0
+    noise = variance = 0.0
+    for values in _parts(images):
+        rows = values[..., 1:, :] - values[..., :-1, :]
+        diagonal = ((rows[..., 1:] - rows[..., :-1]) / 2).flatten(1)  # of variance 1 where the pixels' noise has that
+        noise += float((diagonal.abs().median(dim=1).values / MEDIAN).square().sum())
+        variance += float(diagonal.square().mean(dim=1).sum())
+    return min(1.0, noise / variance) if variance > 0 else 0.0
+
+
+def _parts(images: Tensor) -> Iterator[Tensor]:
+    """Images (n, C, H, W) in float64 on the CPU, some at a time: of all at once every value would take 60 bytes."""
+    for part in torch.split(images, max(1, VALUES // images[0].numel())):
+        yield part.double().cpu()
 
 
 def _hann(length: int) -> Tensor:

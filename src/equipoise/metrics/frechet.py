@@ -27,12 +27,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         UsageError: a set has fewer than two images.
     """
     require("fid", 2, a.count, b.count)
-    return _distance(a, _covariance_factor(a), b, _covariance_factor(b))
-
-
-def _distance(a: Moments, factor_a: Tensor, b: Moments, factor_b: Tensor) -> float:
-    cross = torch.linalg.svdvals(factor_a.T @ factor_b).sum()
-    traces = sum(moments.scatter.trace() / (moments.count - 1) for moments in (a, b))
+    factors = a.covariance_factor, b.covariance_factor  # (K, N) of N vectors, where these are fewer than features
+    cross = torch.linalg.svdvals(factors[0].T @ factors[1]).sum()
+    traces = sum(factor.square().sum() for factor in factors)
     return max(0.0, float((a.mean - b.mean).square().sum() + traces - 2 * cross))
 
 
@@ -57,22 +54,12 @@ def extrapolated_distance(samples: Tensor, reference: Moments, *, sizes: int = S
     """
     require("fid-infinity", 20, len(samples))
     numbers = torch.linspace(len(samples) // 10, len(samples), sizes).long().tolist()
-    factor, distances = _covariance_factor(reference), []
+    distances = []
     for number in numbers:
         order = torch.randperm(len(samples), generator=keyed_generator(seed, "fid-infinity", number))
-        subset = Moments.from_vectors(samples[order[:number]])
-        distances.append(_distance(reference, factor, subset, _covariance_factor(subset)))
+        distances.append(frechet_distance(reference, Moments.from_vectors(samples[order[:number]])))
     line = torch.tensor([[1.0, 1 / number] for number in numbers], dtype=torch.float64)
     return float(torch.linalg.lstsq(line, torch.tensor(distances, dtype=torch.float64)[:, None]).solution[0])
-
-
-def _covariance_factor(moments: Moments) -> Tensor:
-    """L, (K, rank), with L L^T the covariance."""
-    values, vectors = torch.linalg.eigh(moments.scatter / (moments.count - 1))
-    # Cholesky needs full rank. Eigenvalues below K times the machine's precision, relative to the largest, are rounding
-    # (the same threshold as numpy.linalg.matrix_rank), and their directions are dropped.
-    significant = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-    return torch.as_tensor(vectors[:, significant] * values[significant].sqrt())
 
 
 def _is_biased(inputs: MetricInputs) -> bool:

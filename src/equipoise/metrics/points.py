@@ -1,6 +1,6 @@
 """Metrics of points in the plane: the modes that they reach, and their distances from new points of the data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,7 +14,7 @@ from equipoise.metrics.modes import MODES, ToyModes, toy_modes
 from equipoise.metrics.sliced import wasserstein_1d
 
 BANDWIDTH_POINTS = 2000  # points whose distances decide on the kernel's bandwidth
-MIN_POINTS = 20  # of the samples, and of the reference
+MIN_POINTS = 20  # of each set, for distances between two sets
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class PointMetric:
         ideal: value of new points of the data; None where it depends on the data.
         needs_modes: whether it applies only where the truth has modes.
         needs_reference: whether it compares with other points; else the truth alone suffices.
+        minimum: number of points that the samples must have, and the reference where that is compared with.
         description: one line.
     """
 
@@ -77,6 +78,7 @@ class PointMetric:
     description: str
     needs_modes: bool = False
     needs_reference: bool = False
+    minimum: int = 1
 
 
 def median_distance(points: Tensor) -> float:
@@ -124,6 +126,7 @@ POINT_METRICS: dict[str, PointMetric] = {
         better="lower",
         ideal=0.0,
         needs_reference=True,
+        minimum=MIN_POINTS,
         description="squared maximum mean discrepancy, Gaussian kernel, unbiased",
     ),
     "wasserstein": PointMetric(
@@ -131,10 +134,16 @@ POINT_METRICS: dict[str, PointMetric] = {
         better="lower",
         ideal=0.0,
         needs_reference=True,
+        minimum=MIN_POINTS,
         description="exact Wasserstein-1 distance along an axis, their mean",
     ),
 }
 """The metrics of toys by name, in the order in which they are reported."""
+
+
+def applicable(truth: Truth) -> list[str]:
+    """Names of the metrics in POINT_METRICS that mean something of points that follow `truth`."""
+    return [name for name, metric in POINT_METRICS.items() if truth.modal or not metric.needs_modes]
 
 
 def point_figures(samples: Tensor, truth: Truth) -> dict[str, MetricResult]:
@@ -147,29 +156,28 @@ def point_figures(samples: Tensor, truth: Truth) -> dict[str, MetricResult]:
     Raises:
         UsageError: there is no sample, or one is not finite.
     """
-    return _compute(PointInputs(samples, truth))
+    inputs = PointInputs(samples, truth)
+    names = [name for name in applicable(truth) if not POINT_METRICS[name].needs_reference]
+    return {name: POINT_METRICS[name].compute(inputs) for name in names}
 
 
-def point_scores(samples: Tensor, reference: Tensor, truth: Truth) -> dict[str, MetricResult]:
-    """Results of all metrics in POINT_METRICS that apply.
+def point_scores(
+    samples: Tensor, reference: Tensor, truth: Truth, names: Collection[str] | None = None
+) -> dict[str, MetricResult]:
+    """Results of metrics in POINT_METRICS, in their order.
 
     Args:
-        samples: (N, D), 20 or more.
-        reference: (M, D) points that follow the truth and were not trained on, 20 or more.
+        samples: (N, D).
+        reference: (M, D) points that follow the truth and were not trained on.
         truth: the distribution that both should follow.
+        names: some of `applicable`; by default all of them.
 
     Raises:
-        UsageError: there are fewer, or one is not finite.
+        UsageError: there are fewer points than a metric takes, or one is not finite.
     """
-    require("mmd", MIN_POINTS, len(samples), len(reference))
+    names = applicable(truth) if names is None else names
+    for name in names:
+        require(name, POINT_METRICS[name].minimum, len(samples), len(reference), of="points")
     check_finite(samples)
-    return _compute(PointInputs(samples, truth, reference))
-
-
-def _compute(inputs: PointInputs) -> dict[str, MetricResult]:
-    return {
-        name: metric.compute(inputs)
-        for name, metric in POINT_METRICS.items()
-        if (inputs.truth.modal or not metric.needs_modes)
-        and (inputs.reference is not None or not metric.needs_reference)
-    }
+    inputs = PointInputs(samples, truth, reference)
+    return {name: metric.compute(inputs) for name, metric in POINT_METRICS.items() if name in names}

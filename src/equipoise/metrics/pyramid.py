@@ -1,5 +1,7 @@
 """Patches from the levels of images' Laplacian pyramids, which the sliced Wasserstein distance compares."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,6 +10,7 @@ from equipoise.errors import UsageError
 from equipoise.randomness import keyed_generator
 
 SIDE = 7  # of a patch, in pixels
+VALUES = 2**20  # of images in float64 at once
 SMALLEST = 16  # side of the smallest level, in pixels
 
 
@@ -66,9 +69,19 @@ def patches(images: Tensor, positions: list[int], count: int, seed: int) -> tupl
     """
     if min(images.shape[-2:]) < SIDE:
         raise UsageError(f"sliced-wasserstein needs images of {SIDE} x {SIDE} pixels or more: leave it out")
+    size = max(1, VALUES // max(1, math.prod(images.shape[1:])))  # of a pyramid every value takes 65 bytes
+    parts = [
+        _cut(images[start : start + size], positions[start : start + size], count, seed)
+        for start in range(0, max(1, len(images)), size)  # no images give no patches, of the right shape
+    ]
+    return tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+def _cut(images: Tensor, positions: list[int], count: int, seed: int) -> list[Tensor]:
+    """The patches of a few images, as `patches` returns them."""
     levels = []
     for depth, level in enumerate(laplacian_pyramid(images.double())):
-        cut = [torch.empty(0, level.shape[1], SIDE, SIDE)]  # so that no images give no patches, of the right shape
+        cut = [torch.empty(0, level.shape[1], SIDE, SIDE)]
         for image, position in zip(level, positions, strict=True):
             generator = keyed_generator(seed, f"patches {depth}", position)
             everywhere = image.unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (C, rows, columns, 7, 7), a view
@@ -76,4 +89,4 @@ def patches(images: Tensor, positions: list[int], count: int, seed: int) -> tupl
             x = torch.randint(everywhere.shape[2], (count,), generator=generator)
             cut.append(everywhere[:, y, x].transpose(0, 1).float())
         levels.append(torch.cat(cut))
-    return tuple(levels)
+    return levels

@@ -19,7 +19,8 @@ from equipoise.metrics.pyramid import patches, patches_per_image
 from equipoise.randomness import random_places
 
 Statistic = Literal["vectors", "moments", "probabilities", "patches", "pictures"]
-"""Memory: K float32 an image, (K, K) float64 in all, T float32 an image, and two random samples of bounded size."""
+"""Memory: K float32 an image, K float64 an image but (K, K) at most, T float32 an image, and two random samples of
+bounded size."""
 
 
 @dataclass(frozen=True)

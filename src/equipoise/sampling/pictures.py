@@ -22,11 +22,12 @@ from equipoise.errors import UsageError, printable, reason
 from equipoise.networks.base import Shape
 from equipoise.reading import check_name, expand_home
 from equipoise.runs.files import check_kind, check_place
-from equipoise.runs.run import Run
+from equipoise.runs.run import CHECKPOINT, CONFIG, Run
 
 Named = Path | str
 Given = Named | Sequence[Named] | Tensor | np.ndarray
 """One name or several of files, folders or other data; or uint8 pictures (N, C, H, W) themselves."""
+OWN_FOLDERS = ("checkpoints", "samples")  # of a run
 
 
 @dataclass
@@ -129,7 +130,9 @@ class PictureReader:
                 f"pictures of this run are uint8 (N, {', '.join(map(str, self.shape))}), not {pictures.dtype} "
                 f"{tuple(pictures.shape)}: bring them to that, or name files"
             )
-        return torch.as_tensor(pictures).cpu()
+        if isinstance(pictures, np.ndarray):  # torch takes no negative strides, and warns of what is read-only
+            return torch.from_numpy(np.require(pictures, requirements=["C", "W"]))
+        return pictures.cpu()
 
 
 def _together(names: list[str], found: list[Prepared]) -> Pictures:
@@ -154,7 +157,7 @@ def check_output(out: Path, images: Iterable[Named] = (), what: str = "pictures"
         kinds: suffixes that it may have, "" for a folder; by default any.
 
     Raises:
-        UsageError: it cannot be written, is of another kind, or is one of `images`.
+        UsageError: it cannot be written, is of another kind, is one of `images`, or as `check_spared`.
     """
     if kinds:
         check_kind(out, what, kinds)
@@ -168,9 +171,32 @@ def check_output(out: Path, images: Iterable[Named] = (), what: str = "pictures"
             raise UsageError(f"{out} is not empty: choose another --out")
         return
     check_place(place)
-    for image in map(expand_home, images):
+    check_spared(place, images)
+
+
+def check_spared(out: Path, given: Iterable[Named] = ()) -> None:
+    """Refuse a place that is there and would be missed: a file of a run, or what is read, in a folder of it too.
+
+    Args:
+        out: the place of a new file.
+        given: files and folders that are read; of a run, its data are.
+
+    Raises:
+        UsageError: it is one of these.
+    """
+    place = expand_home(out)
+    above = place.absolute().parent
+    own = place.name == CONFIG or place.suffix in (".jsonl", CHECKPOINT)
+    if place.is_file() and ((own and _is_run(above)) or (above.name in OWN_FOLDERS and _is_run(above.parent))):
+        raise UsageError(f"{printable(str(out))} is a file of a run: choose another place")
+    for each in map(expand_home, given):
         same = False
         with suppress(OSError, ValueError):  # what is not there is told where it is read
-            same = place.samefile(image) or (image.is_dir() and place.resolve().is_relative_to(image.resolve()))
+            data = expand_home(Run.open(each).place) if _is_run(each) else each
+            same = place.samefile(data) or (data.is_dir() and place.resolve().is_relative_to(data.resolve()))
         if same:
-            raise UsageError(f"{printable(str(out))} is among what is given: choose another --out")
+            raise UsageError(f"{printable(str(out))} is among what is given: choose another place")
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG).is_file()

@@ -15,6 +15,7 @@ from equipoise.views.figures import CELL, INK, grid
 SIZE, LINE, MARGIN = 12, 16, 6  # of letters, of a line, and around them, in pixels
 CAPTIONED = 96  # pixels at least of a picture with a caption below
 GAP = 2
+WORDS = 140  # pixels: up to this length a caption is whole, as words with a number are, and only longer names are cut
 
 
 def grid_with_headings(images: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Image.Image:
@@ -43,7 +44,9 @@ def grid_with_headings(images: Tensor, rows: Sequence[str], columns: Sequence[st
 
 
 def grid_with_captions(images: Tensor, captions: Sequence[Sequence[str]], columns: int) -> Image.Image:
-    """Pictures (N, 1 or 3, H, W) uint8 in rows of `columns`, with lines of text below each, cut to the picture's width.
+    """Pictures (N, 1 or 3, H, W) uint8 in rows of `columns`, with lines of text below each.
+
+    What is no longer than WORDS is whole, beside narrow pictures too; longer lines are cut to the width of their cells.
 
     Args:
         images: row after row.
@@ -51,10 +54,12 @@ def grid_with_captions(images: Tensor, captions: Sequence[Sequence[str]], column
         columns: pictures in a row.
     """
     cells = [grid(image[None], gap=0, scale=_scale(image)).convert("RGB") for image in images]
-    width, height, lines = cells[0].width, cells[0].height, max(map(len, captions))
+    font, height, lines = _font(), cells[0].height, max(map(len, captions))
+    lengths = [font.getlength(words) for text in captions for words in text]
+    width = max([cells[0].width, *(math.ceil(length) for length in lengths if length <= WORDS)])
     across, down = width + 2 * MARGIN, height + lines * LINE + 2 * MARGIN
     sheet = Image.new("RGB", (min(columns, len(cells)) * across, -(-len(cells) // columns) * down), "white")
-    draw, font = ImageDraw.Draw(sheet), _font()
+    draw = ImageDraw.Draw(sheet)
     for number, (cell, text) in enumerate(zip(cells, captions, strict=True)):
         left, top = number % columns * across + MARGIN, number // columns * down + MARGIN
         sheet.paste(cell, (left, top))
@@ -65,12 +70,13 @@ def grid_with_captions(images: Tensor, captions: Sequence[Sequence[str]], column
 
 
 def stacked(parts: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Pictures one below the other, each with a heading."""
-    width = max(part.width for _, part in parts)
+    """Pictures one below the other, each with a heading, on a sheet as wide as the widest of all."""
+    font = _font(SIZE + 3)
+    width = max(max(part.width, math.ceil(font.getlength(heading)) + 2 * MARGIN) for heading, part in parts)
     sheet = Image.new("RGB", (width, sum(part.height + 2 * LINE for _, part in parts)), "white")
     draw, top = ImageDraw.Draw(sheet), 0
     for heading, part in parts:
-        draw.text((MARGIN, top + LINE), heading, INK, _font(SIZE + 3), anchor="lm")
+        draw.text((MARGIN, top + LINE), heading, INK, font, anchor="lm")
         sheet.paste(part, (0, top + 2 * LINE))
         top += part.height + 2 * LINE
     return sheet

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, one_line
 from equipoise.views.labels import PANELS, REAL, Measure, Panel
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ LEFT, RIGHT = 0.78, 0.16  # inches beside each panel: its unit and numbers; half
 TOP, ABOVE, BOTTOM = 0.18, 0.56, 0.46  # inches over all, for the title; over each panel, for its own; below all
 # Okabe and Ito's palette, told apart by the colour-blind
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+TITLE, LEAST_TITLE = 12.5, 8.0  # points
 INK, FAINT = "#333333", "#8a8a8a"
 COLOURS = {"m_global": GREEN, "k": PURPLE, "balance": VERMILION, "lr": FAINT}
 LEVELS = {"warning": "#e69f00", "error": "#c1272d"}
@@ -110,9 +111,11 @@ def curves(
     rows = max(1, math.ceil(len(panels) / 2))
     height = TOP + ROW * rows + BOTTOM
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
+    levels = [level for level in ("error", "warning") if any(mark.level == level for mark in marks)]
     if title:
+        text, size = _fitted(title, WIDTH * (0.93 - 0.075 * len(levels)))  # drawn letters are up to 5 % wider
         figure.suptitle(
-            _without_maths(title), x=0.012, y=1 - 0.08 / height, ha="left", size=12.5, weight="bold", color=INK
+            _without_maths(text), x=0.012, y=1 - 0.08 / height, ha="left", size=size, weight="bold", color=INK
         )
     if not panels:
         figure.text(0.5, 0.45, "no measures yet", ha="center", color=FAINT, size=12)
@@ -139,12 +142,24 @@ def curves(
         _draw_panel(axes, panel, own, gamma, bottom=index >= len(panels) - 2 or row == rows - 1)
         for mark in marks:
             axes.axvline(mark.images, color=LEVELS[mark.level], linewidth=1, alpha=0.55, zorder=0.5)
-    x = 0.99
-    for level in ("error", "warning"):  # a legend for the marks, from the right
-        if any(mark.level == level for mark in marks):
-            figure.text(x, 0.992, f"| {level}", color=LEVELS[level], size=9, ha="right", va="top", weight="bold")
-            x -= 0.07
+    for number, level in enumerate(levels):  # a legend for the marks, from the right
+        place = 0.99 - 0.07 * number
+        figure.text(place, 0.992, f"| {level}", color=LEVELS[level], size=9, ha="right", va="top", weight="bold")
     return figure
+
+
+def _fitted(title: str, room: float) -> tuple[str, float]:
+    """A title, and the size of its bold letters with which it takes no more than `room` in inches.
+
+    They are no smaller than LEAST_TITLE: of a longer title the middle is left out.
+    """
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    path = TextPath((0, 0), _without_maths(title), size=TITLE, prop=FontProperties(weight="bold"))
+    share = room * 72 / max(path.get_extents().width, 1e-6)
+    most = int(len(title) * share * TITLE / LEAST_TITLE)
+    return one_line(title, most), max(LEAST_TITLE, TITLE * min(1.0, share))
 
 
 def thinned(series: Series, limit: int) -> Series:
@@ -200,11 +215,15 @@ def _draw_panel(
         smoothed[name] = values
 
     # Dashed: where theory wants a measure to be, or the best it has been
+    guides = [] if panel.ideal is None else [panel.ideal]
     dashed: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1.5}
     if gamma is not None and "energy_real" in measures:
         target = gamma * smoothed["energy_real"]
-        axes.plot(measures["energy_real"].images, target, label=rf"$\gamma\,${REAL}", **dashed)
+        images = measures["energy_real"].images
+        guides.append(float(target[images >= images[-1] * 0.03].max()))
+        axes.plot(images, target, label=rf"$\gamma\,${REAL}", **dashed)
     if gamma is not None and "balance" in measures:
+        guides.append(gamma)
         axes.axhline(gamma, label=rf"$\gamma = {gamma:g}$", **dashed)
     if "m_global" in measures:
         lowest = np.minimum.accumulate(smoothed["m_global"])
@@ -212,11 +231,13 @@ def _draw_panel(
     if panel.ideal is not None:
         axes.axhline(panel.ideal, label=f"ideal {panel.ideal:g}", **dashed)
 
-    # Limits: the panel's own, or those of the values after the first 3 % of the images, when networks find their feet
+    # Limits: the panel's own, or those of the values after the first 3 % of the images, when networks find their feet;
+    # and what is drawn to compare them with
     late = [series.values[series.images >= series.images[-1] * 0.03] for series in measures.values()]
     low, high = min(part.min() for part in late), max(part.max() for part in late)
     if panel.limits:
-        low, high = panel.limits[0], panel.limits[1] or max(high, panel.ideal or 0)
+        low, high = panel.limits[0], panel.limits[1] or high
+    low, high = min([low, *guides]), max([high, *guides])
     margin = 0.06 * (high - low) or 1.0
     axes.set_ylim(low - (0 if panel.limits else margin), high + margin)
 

@@ -90,7 +90,8 @@ class RunSummary:
         """Objective, data and, of images, the resolution, such as `BEGAN on digits, 32×32`."""
         name, data, side = self.config.objective.name, printable(self.config.data), self.config.resolution
         title = f"{name.upper()} on {Path(data).name or data}" if name and data else "A training run"
-        return f"{title}, {side}×{side}" if side and data not in TOYS else title
+        size = str(side).replace("x", "×") if "x" in str(side) else f"{side}×{side}"
+        return f"{title}, {size}" if side and data not in TOYS else title
 
 
 def read_summary(folder: Path) -> RunSummary:
