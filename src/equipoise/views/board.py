@@ -1,5 +1,6 @@
 """TensorBoard's files of a run."""
 
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,10 @@ class NoBoard:
         return lambda *_arguments, **_settings: None
 
 
-class _WritingThread(event_file_writer._AsyncWriterThread):  # type: ignore[misc]  # it has no types
+_THREAD = "_AsyncWriterThread"  # a private name, which may go: then a full disk is told with a traceback again
+
+
+class _WritingThread(getattr(event_file_writer, _THREAD, threading.Thread)):  # type: ignore[misc]  # it has no types
     """TensorBoard's thread that writes a file, without the traceback that it prints where the disk refuses."""
 
     def run(self) -> None:
@@ -28,7 +32,7 @@ class _WritingThread(event_file_writer._AsyncWriterThread):  # type: ignore[misc
             super().run()
 
 
-event_file_writer._AsyncWriterThread = _WritingThread
+setattr(event_file_writer, _THREAD, _WritingThread)
 
 
 def open_board(folder: Path, purge_step: int) -> SummaryWriter | NoBoard:
