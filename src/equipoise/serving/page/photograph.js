@@ -57,10 +57,10 @@ export function openPhotograph(explorer) {
       [answer.reconstruction, "Redrawn by D", "what D, an autoencoder, makes of it"],
       [answer.energy_map, "Energy map", "bright: where D is far off"],
     ].filter(([image]) => image);
-    found.replaceChildren(
+    found.replaceChildren(h("div", {},
       h("div", { class: "row" }, pictures.map(([image, name, note]) => h("figure", {}, h("img", { src: png(image), alt: name }), h("figcaption", {}, h("b", {}, name), h("small", {}, note))))),
       answer.energy !== undefined && answer.energy !== null && h("p", {}, verdict(answer)),
-      h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent, answer.image, answer.label) }, "Walk on from its latent"));
+      h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent, answer.image, { label: answer.label }) }, "Walk on from its latent")));
   }
 
   function verdict({ energy, typical }) {
