@@ -14,6 +14,7 @@ from PIL import Image
 
 import equipoise
 from equipoise import Run, TrainConfig
+from equipoise.runs.lock import sole_writer
 from equipoise.serving.settings import Limits
 from serving.conftest import Client, Serve
 
@@ -132,6 +133,67 @@ def test_a_new_run_shows_up_by_itself(serve: Serve, empty_run: Run, small: Train
         assert next_of("status", found)[1]["name"] == "later"
 
 
+def test_a_place_in_another_runs_files_is_rewound(serve: Serve, empty_run: Run) -> None:
+    """Though they have come to be longer."""
+    client = serve(empty_run.path.parent)
+    path = f"runs/{client.id('live')}/events"
+    empty_run.append("metrics.jsonl", {"images": 16, "k": 0.1})
+    place = client.get(f"runs/{client.id('live')}/metrics").json()["place"]
+    with stream(client, path, headers={"Last-Event-ID": place}) as found:
+        empty_run.append("metrics.jsonl", {"images": 32, "k": 0.2})
+        place = next_of("metrics", found)[2]
+    rows = [{"images": 8 * row, "k": 0.9} for row in range(20)]
+    (empty_run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with stream(client, path, headers={"Last-Event-ID": place}) as found:
+        next_of("rewound", found)
+        (empty_run.path / "metrics.jsonl").write_text(2 * "".join(json.dumps(row) + "\n" for row in rows[1:]))
+        next_of("rewound", found)  # as it is listened to, too
+    for absurd in ("1-2", f"-{10**17}-0-5", f"x-{10**40}-0-5", "x-0-0--2"):
+        with stream(client, path, headers={"Last-Event-ID": absurd}) as found:
+            next_of("status", found)
+
+
+def test_a_stream_that_breaks_before_its_first_event_loses_nothing(serve: Serve, empty_run: Run) -> None:
+    client = serve(empty_run.path.parent)
+    for path in (f"runs/{client.id('live')}/events", f"live?runs={client.id('live')}"):
+        with closing(requests.get(client.url(path), stream=True, timeout=20)) as response:
+            first = next(line for line in response.iter_lines(decode_unicode=True) if line.startswith("id: "))
+        empty_run.append("metrics.jsonl", {"images": 16, "k": 0.1})
+        with stream(client, path, headers={"Last-Event-ID": first.removeprefix("id: ")}) as found:
+            assert next(event for event in found if event[0].endswith("metrics"))[1] == {"images": 16, "k": 0.1}
+
+
+def test_one_stream_follows_several_runs(serve: Serve, empty_run: Run, small: TrainConfig) -> None:
+    other = Run.create(empty_run.path.parent / "other", small)
+    other.append("metrics.jsonl", {"images": 0, "k": 0.0})
+    client = serve(empty_run.path.parent)
+    ids = [client.id("live"), client.id("other")]
+    followed = [("runs", run_id) for run_id in (*ids, "0123456789ab")]
+    with stream(client, "live", params=followed) as found:
+        assert next(found)[0] == "runs"
+        empty_run.append("metrics.jsonl", {"images": 16, "k": 0.1})
+        next_of(f"{ids[0]}/metrics", found)
+        other.append("metrics.jsonl", {"images": 16, "k": 0.2})
+        _, row, places = next_of(f"{ids[1]}/metrics", found)
+        assert row == {"images": 16, "k": 0.2}
+    empty_run.append("metrics.jsonl", {"images": 32, "k": 0.3})
+    other.rewind(0)
+    with stream(client, "live", params=followed, headers={"Last-Event-ID": places}) as found:
+        changes = (event for event in found if "/" in event[0] or event[0] == "newest")
+        told = {kind: row for kind, row, _ in (next(changes) for _ in range(3)) if kind != "newest"}
+    assert told == {f"{ids[0]}/metrics": {"images": 32, "k": 0.3}, f"{ids[1]}/rewound": {}}
+
+
+def test_whichever_is_the_newest_is_told(serve: Serve, empty_run: Run, small: TrainConfig) -> None:
+    client = serve(empty_run.path.parent)
+    with stream(client, "live") as found:
+        assert next_of("newest", found)[1] == {"id": client.id("live")}
+        Run.create(empty_run.path.parent / "later", small).append("metrics.jsonl", {"images": 0, "k": 0.0})
+        assert next_of("newest", found)[1] == {"id": client.id("later")}
+        with sole_writer(empty_run.path):  # it is resumed
+            assert next_of("newest", found)[1] == {"id": client.id("live")}
+
+
 def test_ten_thousand_rows_reach_one_who_asks_for_all(serve: Serve, empty_run: Run) -> None:
     rows = [{"images": row + 1, "k": 0.5, "energy_real": 1 / (row + 1)} for row in range(10_000)]
     with (empty_run.path / "metrics.jsonl").open("w") as file:
@@ -174,7 +236,7 @@ def test_who_reads_slowly_holds_up_nobody_and_is_sent_away(serve: Serve, empty_r
 def test_streams_end_with_the_server(serve: Serve, empty_run: Run) -> None:
     client = serve(empty_run.path.parent)
     with stream(client, "live") as found:
-        next(found)
+        next_of("newest", found)
         client.server.should_exit = True
         assert [kind for kind, _, _ in found if kind != "status"] == []
 

@@ -1,6 +1,7 @@
 """Addresses of the page: they name what they show, can be gone back from, and say so where nothing is there."""
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import equipoise
 from browsing import Open, Serve, Server
 from equipoise import Run
 from equipoise.config.train_config import TrainConfig
+from equipoise.runs.lock import sole_writer
 from equipoise.serving.catalogue import id_of
 from zygote import Zygote
 
@@ -84,6 +86,22 @@ def test_a_run_that_comes_later_is_shown_at_its_address(
     page.get_by_role("heading", name="new").wait_for()
 
 
+def test_several_that_come_later_are_shown_at_their_address(
+    tmp_path: Path, runs: Path, serving: Serve, visit: Open
+) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    address = f"live/{id_of(folder / 'one')}+{id_of(folder / 'two')}"
+    page = (opened := visit(f"{serving(folder).address}#{address}")).page
+    page.get_by_text("2 runs of this address are not here").wait_for()
+    for name in ("two", "one"):
+        shutil.copytree(runs / "first", folder / name)
+        page.get_by_role("heading", name=name, level=2).wait_for()
+    names = "[...document.querySelectorAll('article h2')].map(name => name.textContent.split(' ')[0]).join()"
+    opened.until(f"{names} === 'one,two'")
+    assert page.url.endswith(address)
+
+
 def test_a_long_name_makes_nothing_wider(runs: Path, server: Server, visit: Open) -> None:
     page = visit(server.address, viewport={"width": 1400, "height": 900}).page
     for view in (f"explore/{id_of(runs / 'first')}", f"explore/{id_of(runs / LONG)}", f"live/{id_of(runs / LONG)}"):
@@ -101,14 +119,26 @@ def test_the_printed_address_logs_in(zygote: Zygote, tmp_path: Path, runs: Path,
     opened.page.locator("article").wait_for()
 
 
-def test_runs_that_are_over_need_no_stream_of_their_own(runs: Path, serving: Serve, visit: Open) -> None:
+def test_however_many_runs_are_watched_one_stream_has_them(
+    tmp_path: Path, runs: Path, serving: Serve, visit: Open
+) -> None:
     """A browser has six connections: two windows with three runs each would take them all."""
-    server = serving(runs)
-    ids = "+".join(id_of(runs / name) for name in ("first", LONG, "toy"))
-    page = visit(f"{server.address}#live/{ids}").page
-    page.locator("article").nth(2).wait_for()
-    page.wait_for_timeout(500)
-    assert "equipoise_watchers 1.0" in page.request.get(f"{server.address}metrics").text()
+    names = ("one", "two", "three")
+    for name in names:
+        shutil.copytree(runs / "first", tmp_path / "runs" / name)
+    server = serving(tmp_path / "runs")
+    ids = "+".join(id_of(tmp_path / "runs" / name) for name in names)
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(sole_writer(tmp_path / "runs" / name))  # as a training has it
+        opened = visit(f"{server.address}#live/{ids}")
+        opened.until("document.querySelectorAll('.chart .readout b').length > 2")
+        opened.page.wait_for_timeout(500)
+        assert "equipoise_watchers 1.0" in opened.page.request.get(f"{server.address}metrics").text()
+        for name in names:
+            Run.open(tmp_path / "runs" / name).append("metrics.jsonl", {"images": 240, "kid": 0.125})
+        told = "[...document.querySelectorAll('.scores dd b')].filter(score => score.textContent === '0.125')"
+        opened.until(f"{told}.length === 3")
 
 
 def test_what_is_wrong_with_a_run_stands_first(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:

@@ -45,7 +45,7 @@ def saved(visit: Visit) -> tuple[list[float], np.ndarray]:
     return [float(value) for value in rows[0]], np.asarray(Image.open(picture.value.path()).convert("L"))
 
 
-def generated(run: Run, latents: list[float], **options: bool) -> np.ndarray:
+def generated(run: Run, latents: list[float], **options: Any) -> np.ndarray:
     return equipoise.sample(run, latents=np.array([latents], np.float32), **options)[0, 0].numpy().astype(int)
 
 

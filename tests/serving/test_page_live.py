@@ -264,7 +264,7 @@ def test_a_run_that_is_deleted_while_it_is_watched(short_lived: tuple[Visit, Pat
 def test_a_run_that_is_deleted_before_the_folder_is_followed(short_lived: tuple[Visit, Path]) -> None:
     """After the list of runs was read, and before the stream begins that says what has gone."""
     opened, folder = short_lived
-    delete_before(opened.page, "**/live", folder)
+    delete_before(opened.page, "**/live*", folder)
     opened.page.reload()
     opened.page.get_by_role("heading", name="No run yet").wait_for()
     assert not folder.exists(), "the page followed the folder"
@@ -294,7 +294,7 @@ def test_a_run_that_is_deleted_while_the_list_is_on_its_way(short_lived: tuple[V
     shutil.rmtree(folder)
     opened.page.get_by_role("heading", name="No run yet").wait_for()
     route, answer = held.pop()
-    with opened.page.expect_request("**/live"):
+    with opened.page.expect_request("**/live*"):
         route.fulfill(response=answer)
     opened.page.get_by_role("heading", name="Runs (0)", include_hidden=True).wait_for(state="attached")
     opened.page.get_by_role("heading", name="No run yet").wait_for()

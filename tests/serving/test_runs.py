@@ -171,3 +171,15 @@ def _only(run: equipoise.Run) -> str:
     from equipoise.serving.catalogue import id_of
 
     return id_of(run.path)
+
+
+def test_a_picture_is_sent_again_only_once_it_has_changed(serve: Serve, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "began", tmp_path / "began")
+    client = serve(tmp_path)
+    path = f"runs/{client.id('began')}/samples/64.png"
+    tag = client.get(path).headers["ETag"]
+    assert client.get(path).headers["Cache-Control"] == "private, no-cache"
+    answer = client.get(path, headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.content) == (304, b"")
+    (tmp_path / "began/samples/000000000064.png").write_bytes(b"another")
+    assert client.get(path, headers={"If-None-Match": tag}).content == b"another"

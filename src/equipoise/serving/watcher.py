@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,24 +22,41 @@ BEAT_SECONDS = 15.0  # between two signs of life, so that nobody in between clos
 
 @dataclass(eq=False)
 class Client:
-    """Somebody who watches one run, or all of them where there is no follower.
+    """Somebody who watches one run, or all of them.
 
     Attributes:
+        run_id: of the one; None if it is all.
+        followers: of the runs whose files are followed, by id.
         events: that wait to be sent, as they were found together; None at the end.
+        begun: the place before the first of them.
     """
 
     run_id: str | None
-    follower: Follower | None
+    followers: Mapping[str, Follower]
     loop: asyncio.AbstractEventLoop
     events: "asyncio.Queue[list[Event] | None]" = field(default_factory=asyncio.Queue)
     known: dict[str, str] = field(default_factory=dict)  # statuses that were told, as text, by run
     told: bool = False  # of the runs there are
+    newest: str | None = None  # that was told
+    begun: str = field(init=False)
     open: bool = True
+
+    def __post_init__(self) -> None:
+        self.begun = self.place()
 
     @property
     def keeps_up(self) -> bool:
         """Whether it takes what it is told; else nothing more is read for it, and it gets the rest later."""
         return self.open and self.events.qsize() < BACKLOG
+
+    def place(self, **earlier: str) -> str:
+        """From which to go on: of one run as it is, of several by their ids; `earlier` than they were read, of some."""
+        places = {run_id: str(follower.place) for run_id, follower in self.followers.items()} | earlier
+        return places[self.run_id] if self.run_id else ",".join(map(":".join, places.items()))
+
+    def named(self, run_id: str, event: Event) -> Event:
+        """An event of a run, as the stream of all has it: named by the run, with the places of others too."""
+        return Event(f"{run_id}/{event.kind}", event.data, event.place and self.place(**{run_id: event.place}))
 
     def tell(self, events: list[Event]) -> None:
         """Put events in line, from any thread."""
@@ -71,13 +88,13 @@ class Watcher:
         """Clients that watch now."""
         return len(self._clients)
 
-    def join(self, run_id: str | None, follower: Follower | None = None) -> Client:
-        """A new client; of one run with its follower, or of all.
+    def join(self, run_id: str | None, followers: Mapping[str, Follower]) -> Client:
+        """A new client; of one run with its follower, or of all, with those of some.
 
         Raises:
             Refusal: too many watch already.
         """
-        client = Client(run_id, follower, asyncio.get_running_loop())
+        client = Client(run_id, followers, asyncio.get_running_loop())
         with self._lock:
             if self._ending:
                 raise busy("the server is about to end", 5)
@@ -101,7 +118,7 @@ class Watcher:
             client.end()
 
     def _follow(self) -> None:
-        """Tell everybody the new lines and samples of the run that he watches."""
+        """Tell everybody the new lines and samples of the runs that he watches."""
         while clients := self._next_clients():
             for client in clients:
                 self._look(client)
@@ -130,14 +147,18 @@ class Watcher:
         return []
 
     def _look(self, client: Client) -> None:
-        if client.follower is None or not client.keeps_up:
-            return
-        with contextlib.suppress(OSError):  # a shared folder that is away for a moment
-            events = list(client.follower.look())
-            if events:
-                client.tell(events)
-            if any(event.kind == "gone" for event in events):
-                client.end()
+        for run_id, follower in client.followers.items():
+            if not client.keeps_up:
+                return
+            with contextlib.suppress(OSError):  # a shared folder that is away for a moment
+                if client.run_id is not None:
+                    events = list(follower.look())
+                else:  # it is said of a run that is gone by those who look at all; it may come back
+                    events = [client.named(run_id, event) for event in follower.look() if event.kind != "gone"]
+                if events:
+                    client.tell(events)
+                if any(event.kind == "gone" for event in events):
+                    client.end()
 
     def _tell_statuses(self, clients: list[Client]) -> None:
         """Tell each client the statuses that it does not know yet, and which runs are new or gone."""
@@ -159,6 +180,9 @@ class Watcher:
             for run_id in client.known.keys() - texts.keys():
                 del client.known[run_id]
                 events.append(Event("gone", {"id": run_id}))
+            if client.run_id is None and client.newest != newest:
+                client.newest = newest
+                events.append(Event("newest", {"id": newest}))
             client.told = True
             if events:
                 client.tell(events)
@@ -174,7 +198,8 @@ class Watcher:
 async def stream(watcher: Watcher, client: Client) -> AsyncIterator[str]:
     """A client's events in the form of server-sent events (HTML Living Standard, section 9.2)."""
     try:
-        yield f"retry: 1000\n: {' ' * 2048}\n\n"  # which makes proxies and old browsers begin
+        begun = f"id: {client.begun}\n" if client.followers else ""  # it may break before its first event
+        yield f"retry: 1000\n{begun}: {' ' * 2048}\n\n"  # which makes proxies and old browsers begin
         while True:
             try:
                 events = await asyncio.wait_for(client.events.get(), BEAT_SECONDS)

@@ -58,7 +58,8 @@ export const post = (path, json, options) => ask(path, { method: "POST", json, .
 export const picture = (id, name) => `${BASE}runs/${id}/${name}`;
 
 /**
- * Call handlers[kind](data) for every event of a stream after `since`, however often it breaks; returns what ends it.
+ * Call handlers[kind](data, place) for every event of a stream after the place `since`, however often it breaks; returns
+ * what ends it.
  * A tab that nobody sees lets go of its streams: a browser has six connections for all tabs of a server.
  */
 export function follow(path, handlers, since = "") {
@@ -67,11 +68,11 @@ export function follow(path, handlers, since = "") {
   let ended = false;
   let last = since; // a new EventSource does not know it by itself
   const open = () => {
-    source = new EventSource(BASE + path + (last && `?last_event_id=${encodeURIComponent(last)}`));
+    source = new EventSource(BASE + path + (last && `${path.includes("?") ? "&" : "?"}last_event_id=${encodeURIComponent(last)}`));
     for (const [kind, handler] of Object.entries(handlers)) {
       source.addEventListener(kind, (event) => {
         last = event.lastEventId || last;
-        handler(JSON.parse(event.data));
+        handler(JSON.parse(event.data), last);
       });
     }
     source.onopen = () => connection.there();

@@ -19,7 +19,7 @@ export async function openDifference(place, [a, b], signal) {
   const table = (title, rows, name = (row) => row.name) => rows.length > 0 && h("table", {},
     h("caption", {}, title),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What"), names.map((name, index) => h("th", { scope: "col", class: `key run-${index + 1}` }, name)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, name(row)), h("td", {}, value(row.a)), h("td", {}, value(row.b))))));
+    h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, name(row)), cell(row.a), cell(row.b)))));
   const called = (row) => store.called(row.name).label;
   const scores = FIRST.map((name) => found.scores.find((row) => row.name === name)).filter(Boolean);
   const measures = found.scores.filter((row) => !FIRST.includes(row.name));
@@ -31,8 +31,8 @@ export async function openDifference(place, [a, b], signal) {
     measures.length > 0 && h("details", {}, h("summary", {}, `${measures.length} other measures`), table("The last of each", measures, called))));
 }
 
-function value(given) {
-  if (given === null || given === undefined) return "–";
-  if (typeof given === "number") return number(given);
-  return typeof given === "object" ? JSON.stringify(given) : String(given);
+function cell(given) {
+  if (given === null || given === undefined) return h("td", {}, "–");
+  if (typeof given === "number") return h("td", { class: "number" }, number(given));
+  return h("td", {}, typeof given === "object" ? JSON.stringify(given) : String(given));
 }

@@ -54,6 +54,8 @@ class Explorer {
     this.base = null;
     this.directions = [];
     this.offsets = [];
+    this.turn = 0; // how often the image was replaced by that of other latents
+    this.changes = 0; // of checkpoint, weights or class: what was made before one is stale
     this.drawing = newest(() => this.draw());
     this.fill = newest(() => this.drawWall());
   }
@@ -116,6 +118,7 @@ class Explorer {
   /** Another checkpoint, other weights, another class: the same latents, made by them. */
   change(settings) {
     Object.assign(this, settings);
+    this.changes += 1;
     this.pins.refresh();
     this.wanted = this.latents;
     this.fill();
@@ -131,7 +134,7 @@ class Explorer {
     return { ...at, ema: this.ema };
   }
 
-  /** Images of these latents: {images, latents}. */
+  /** Images of these latents: {images, latents, made}, the last of which tells after how many changes of the weights. */
   generate(latents) {
     return this.make("generate", latents.length, { labels: this.label ?? undefined, format: "json" }, (first, count) => ({ latents: latents.slice(first, first + count) }));
   }
@@ -150,7 +153,7 @@ class Explorer {
   /** Ask for images, in as many requests as the server's pace wants; `part` is what each of them says. */
   async make(route, number, asked, part) {
     const whole = { ...this.weights(), ...asked };
-    const found = { images: [], latents: [] };
+    const found = { images: [], latents: [], made: this.changes };
     for (let most = number; found.images.length < number; ) {
       const first = found.images.length;
       try {
@@ -171,15 +174,20 @@ class Explorer {
     return this.run.prior === "uniform" ? latents.map((value) => Math.min(1, Math.max(-1, value))) : latents;
   }
 
-  /** Show the image of some latents, with all directions at 0. */
-  show(latents, image, label) {
-    if (label !== undefined && label !== null && this.classes) this.classes.value = this.label = label;
+  /** Show the image of some latents, with all directions at 0; one by other weights only until theirs is there. */
+  show(latents, image, { label, made = this.changes } = {}) {
+    if (this.classes && Number.isInteger(label) && label !== this.label) {
+      this.classes.value = label;
+      this.change({ label });
+    }
+    this.turn += 1;
     this.base = [...latents];
     this.offsets = this.directions.map(() => 0);
     this.sliders.sync();
     this.nearest.clear();
     this.image.src = png(image);
     for (const button of Object.values(this.actions)) button.disabled = false;
+    if (made !== this.changes) this.redraw();
   }
 
   /** The image again, of other latents or by other weights. */
@@ -191,8 +199,9 @@ class Explorer {
   async draw() {
     if (!this.base) return;
     await this.trying(async () => {
+      const { turn } = this;
       const { images } = await this.generate([this.shown()]);
-      this.image.src = png(images[0]);
+      if (turn === this.turn) this.image.src = png(images[0]); // else another is shown by now
     });
   }
 
@@ -207,17 +216,17 @@ class Explorer {
     await this.trying(async () => {
       const found = await (this.wanted ? this.generate(this.wanted) : this.sample(WALL));
       this.latents = found.latents;
-      this.tiles(found.images);
+      this.tiles(found);
     }, this.wall);
   }
 
-  tiles(images) {
+  tiles({ images, latents, made }) {
     while (this.wall.children.length < images.length) { // those there are stay, and with them the focus
       this.wall.append(h("button", { type: "button", "aria-label": `Sample ${this.wall.children.length + 1}` }, h("img", { alt: "" })));
     }
     images.forEach((image, index) => {
       const tile = this.wall.children[index];
-      tile.onclick = () => this.show(this.latents[index], image);
+      tile.onclick = () => this.show(latents[index], image, { made });
       tile.firstChild.src = png(image);
     });
   }
@@ -225,8 +234,8 @@ class Explorer {
   async draw_new() {
     this.pins.stop();
     await this.trying(async () => {
-      const { images, latents } = await this.sample(1);
-      this.show(latents[0], images[0]);
+      const { images, latents, made } = await this.sample(1);
+      this.show(latents[0], images[0], { made });
     });
   }
 

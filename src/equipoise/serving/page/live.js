@@ -1,20 +1,20 @@
 // Live: the runs of the folder, and those that are watched side by side.
 
-import { ask, follow } from "./api.js";
+import { ask } from "./api.js";
 import { Charts } from "./charts.js";
 import { openDifference } from "./difference.js";
-import { h, say } from "./dom.js";
-import { RunCard, WRITTEN } from "./run_card.js";
+import { h, newest, say } from "./dom.js";
+import { RunCard } from "./run_card.js";
 import { openRunList } from "./run_list.js";
 import { store } from "./store.js";
 
-const MOST = 3; // runs side by side, each with a stream of its own while it trains: a browser has six connections
+const MOST = 3; // runs side by side
 const POINTS = 1000; // of a curve, when it is fetched; it may grow to thrice that until it is fetched again
 
 export function open(place, argument, signal) {
   const wanted = argument.split("+").filter(Boolean);
   const asked = wanted.filter((id) => store.runs.has(id));
-  let missing = asked.length ? "" : argument; // what the address names, and is not there, or not yet
+  let missing = asked.length ? [] : wanted; // what the address names, where nothing of it is there, or not yet
   const watched = new Map(); // id -> {card, columns, end}
   let following = !argument; // the newest run, whichever that is
   let comparison = null;
@@ -50,7 +50,7 @@ export function open(place, argument, signal) {
 
   /** Watch these runs, and no others; those that somebody has chosen are a step that he can go back from. */
   function show(ids, { chosen = false, why = "" } = {}) {
-    if (ids.length) missing = "";
+    if (chosen) missing = [];
     say(said, why);
     for (const [id, run] of watched) {
       if (ids.includes(id)) continue;
@@ -61,7 +61,7 @@ export function open(place, argument, signal) {
     cards.replaceChildren(...ids.map((id) => watched.get(id).card.element));
     cards.dataset.count = ids.length;
     ids.forEach((id, index) => watched.get(id).card.place(index, ids.length));
-    if (location.hash === address && !missing) { // else someone is on his way to another view, which opens after this
+    if (location.hash === address && !missing.length) { // else someone is on his way to another view, which opens after this
       const named = following || !ids.length ? "#live" : `#live/${ids.join("+")}`;
       if (named !== (address || "#live")) history[chosen ? "pushState" : "replaceState"](null, "", named);
       address = location.hash;
@@ -81,34 +81,26 @@ export function open(place, argument, signal) {
       card: new RunCard(store.runs.get(id), { onmark: (images) => charts.mark(images), signal: control.signal }),
       end: () => control.abort(),
     };
-    const fetchAll = async () => {
-      const [facts, metrics] = await Promise.all([ask(`runs/${id}`), ask(`runs/${id}/metrics?points=${POINTS}`)]);
+    const read = async () => {
+      const asked = [`runs/${id}`, `runs/${id}/metrics?points=${POINTS}`];
+      const [facts, metrics] = await Promise.all(asked.map((path) => ask(path, { signal: control.signal })));
       run.columns = table(metrics.columns.images ? metrics.columns : { images: [] });
       run.card.load(facts, latest(run.columns));
       draw();
-      return metrics.place;
-    };
-    const failed = (error) => control.signal.aborted || run.card.failed(error.message); // it may be deleted by now
-    const fetchAgain = () => fetchAll().catch(failed);
-    const begin = async () => {
-      const place = await fetchAll();
-      await written(id, control.signal);
-      if (control.signal.aborted) return;
-      const stop = follow(`runs/${id}/events`, {
+      store.watch(id, metrics.place, {
         metrics: (row) => {
           append(run.columns, row);
           run.card.measures(latest(run.columns));
-          if (run.columns.images.length > 3 * POINTS) fetchAgain();
+          if (run.columns.images.length > 3 * POINTS) run.read();
           else draw();
         },
         sample: ({ images }) => run.card.sample(images),
-        status: (status) => run.card.status(status),
         health: (event) => run.card.event(event),
-        rewound: fetchAgain, // the run went back to a checkpoint
-      }, place);
-      control.signal.addEventListener("abort", stop);
+        rewound: run.read, // it went back to a checkpoint, or another run is in its place
+      }, control.signal);
     };
-    begin().catch(failed);
+    run.read = newest(() => read().catch((error) => control.signal.aborted || run.card.failed(error.message))); // it may be deleted
+    run.read();
     return run;
   }
 
@@ -122,13 +114,21 @@ export function open(place, argument, signal) {
 
   store.on("runs", () => {
     const alive = [...watched.keys()].filter((id) => store.runs.has(id));
-    if (missing && store.runs.has(missing)) return choose(missing);
+    if (missing.some((id) => store.runs.has(id))) {
+      missing = missing.filter((id) => !store.runs.has(id));
+      return show(wanted.filter((id) => store.runs.has(id)).slice(0, MOST), { why: unknown(missing.length) });
+    }
     if (alive.length < watched.size) {
       const gone = [...watched].filter(([id]) => !alive.includes(id)).map(([, run]) => run.card.run.name);
       show(alive, { why: `${gone.join(", ")}: deleted, or renamed.` });
     }
     else if (following && store.runs.has(store.newest) && !(watched.size === 1 && watched.has(store.newest))) show([store.newest]);
-    for (const [id, run] of watched) run.card.status(store.runs.get(id));
+    for (const [id, run] of watched) {
+      const status = store.runs.get(id);
+      const mended = run.card.broken && status.state !== run.card.run.state;
+      run.card.status(status);
+      if (mended) run.read();
+    }
     list.update([...watched.keys()], following);
     return undefined;
   }, signal);
@@ -145,16 +145,6 @@ export function open(place, argument, signal) {
   show(asked.length ? asked.slice(0, MOST) : following && store.newest ? [store.newest] : [], {
     why: unknown(wanted.length - asked.length),
   });
-}
-
-/** Wait until somebody may write into a run. */
-async function written(id, signal) {
-  while (!signal.aborted && !WRITTEN.includes(store.runs.get(id)?.state)) {
-    await new Promise((resolve) => {
-      store.addEventListener("runs", resolve, { once: true, signal });
-      signal.addEventListener("abort", resolve, { once: true });
-    });
-  }
 }
 
 /** What is said of so many runs that an address names, and that are not here. */
@@ -177,17 +167,17 @@ function empty() {
     h("p", {}, "Leave this page open: it will follow the run by itself. Meanwhile, the ", h("a", { href: "#lab" }, "GAN Lab"), " shows in seconds how such a training goes."));
 }
 
+/** A row among those there are: measures and scores of one moment come apart, and what came amidst a break comes again. */
 function append(columns, row) {
-  if (row.images === columns.images.at(-1)) { // measures and scores of one moment come apart
-    for (const [name, value] of Object.entries(row)) {
-      columns[name] ??= Array(columns.images.length).fill(null);
-      columns[name][columns.images.length - 1] = value;
-    }
-    return;
+  let index = columns.images.findLastIndex((images) => images <= row.images);
+  if (columns.images[index] !== row.images) {
+    index += 1;
+    for (const values of Object.values(columns)) values.splice(index, 0, null);
   }
-  const length = columns.images.length;
-  for (const name of Object.keys(row)) columns[name] ??= Array(length).fill(null);
-  for (const [name, values] of Object.entries(columns)) values.push(row[name] ?? null);
+  for (const [name, value] of Object.entries(row)) {
+    columns[name] ??= Array(columns.images.length).fill(null);
+    columns[name][index] = value;
+  }
 }
 
 /** The last value of every measure, and after how many images: {value, images}. */

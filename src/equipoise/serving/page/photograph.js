@@ -13,11 +13,10 @@ export function openPhotograph(explorer) {
   const drop = h("label", { class: "drop" }, h("span", {}, "Choose a picture, or drop or paste one here"), input);
   const element = h("section", {}, h("h2", {}, "Your own picture ", h("small", {}, "which latent makes it, and what D thinks of it")), drop, said, found);
 
-  drop.ondragover = (event) => event.preventDefault();
-  drop.ondrop = (event) => {
-    event.preventDefault();
-    send(event.dataTransfer.files[0]);
-  };
+  drop.ondrop = (event) => send(event.dataTransfer.files[0]);
+  for (const name of ["dragover", "drop"]) { // beside the place for it, too: the browser would leave the page
+    addEventListener(name, (event) => event.preventDefault(), { signal: explorer.signal });
+  }
   addEventListener("paste", (event) => send(event.clipboardData.files[0]), { signal: explorer.signal });
 
   let sending = null; // AbortController of the picture that is looked for: a newer one takes its place
@@ -57,10 +56,10 @@ export function openPhotograph(explorer) {
       [answer.reconstruction, "Redrawn by D", "what D, an autoencoder, makes of it"],
       [answer.energy_map, "Energy map", "bright: where D is far off"],
     ].filter(([image]) => image);
-    found.replaceChildren(
+    found.replaceChildren(h("div", {},
       h("div", { class: "row" }, pictures.map(([image, name, note]) => h("figure", {}, h("img", { src: png(image), alt: name }), h("figcaption", {}, h("b", {}, name), h("small", {}, note))))),
       answer.energy !== undefined && answer.energy !== null && h("p", {}, verdict(answer)),
-      h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent, answer.image, answer.label) }, "Walk on from its latent"));
+      h("button", { type: "button", class: "primary", onclick: () => explorer.show(answer.latent, answer.image, { label: answer.label }) }, "Walk on from its latent")));
   }
 
   function verdict({ energy, typical }) {

@@ -8,7 +8,7 @@ const SPEED = 60; // milliseconds of a frame while it plays
 
 export function openPins(explorer) {
   const pins = { a: null, b: null };
-  let frames = []; // {image, latents}
+  let frames = []; // {image, latents, made}
   let timer = 0;
 
   const image = (name) => h("img", { alt: "", class: "tile", hidden: true, "data-pin": name });
@@ -32,14 +32,14 @@ export function openPins(explorer) {
     shown.hidden = false;
     buttons[name].lastChild.textContent = `${name.toUpperCase()}, pinned`;
     mix.value = name === "a" ? 0 : FRAMES - 1;
-    load();
+    refresh(); // the image on the stage may still be of a moment ago
   }
 
   const load = newest(async () => {
     if (!pins.a || !pins.b) return;
     await explorer.trying(async () => {
       const found = await explorer.between(pins.a, pins.b, FRAMES);
-      frames = found.images.map((each, index) => ({ image: each, latents: found.latents[index] }));
+      frames = found.images.map((each, index) => ({ image: each, latents: found.latents[index], made: found.made }));
       mix.disabled = play.disabled = false;
       hint.textContent = "";
       const every = (frames.length - 1) / (STRIP - 1);
@@ -54,7 +54,7 @@ export function openPins(explorer) {
 
   function go(index) {
     mix.setAttribute("aria-valuetext", `${Math.round((100 * index) / (FRAMES - 1))} % of the way from A to B`);
-    if (frames[index]) explorer.show(frames[index].latents, frames[index].image);
+    if (frames[index]) explorer.show(frames[index].latents, frames[index].image, { made: frames[index].made });
   }
 
   function toggle() {
@@ -76,14 +76,17 @@ export function openPins(explorer) {
     play.textContent = "Play";
   }
 
-  /** Other weights: the pins' latents stay, their images change. */
+  /** Other weights, or another pin: the latents stay, their images change. */
   async function refresh() {
     stop();
-    const names = ["a", "b"].filter((name) => pins[name]);
-    if (!names.length) return;
+    const pinned = Object.entries(pins).filter(([, latents]) => latents);
+    if (!pinned.length) return;
     await explorer.trying(async () => {
-      const { images } = await explorer.generate(names.map((name) => pins[name]));
-      names.forEach((name, index) => (buttons[name].querySelector("img").src = png(images[index])));
+      const { images, made } = await explorer.generate(pinned.map(([, latents]) => latents));
+      pinned.forEach(([name, latents], index) => {
+        const stale = made !== explorer.changes || latents !== pins[name]; // whose image comes by another answer
+        if (!stale) buttons[name].querySelector("img").src = png(images[index]);
+      });
     });
     load();
   }

@@ -8,7 +8,8 @@ import { store } from "./store.js";
 const GRACE = 0.1; // share of a run in which it may still find its way; the server warns of nothing before
 const FRAME = 160; // milliseconds of a picture when the whole run is played
 const AGAIN = 1000; // milliseconds after which a picture that did not come is asked for once more
-export const WRITTEN = ["running", "empty"]; // states in which somebody may write
+const WRITTEN = ["running", "empty"]; // states in which somebody may write
+let reads = 0; // of runs, by which pictures are told that stood at one address
 
 export class RunCard {
   constructor(run, { onmark, signal }) {
@@ -38,7 +39,7 @@ export class RunCard {
     this.explore = h("a", { class: "button" }, "Explore this generator");
     this.pictures = h("div", { class: "pictures" },
       h("figure", {}, h("div", { class: "frame" }, this.generated, this.waiting), h("figcaption", {}, h("b", {}, "Generated "), this.when)),
-      (this.beside = h("figure", {}, h("div", { class: "frame" }, this.real), h("figcaption", {}, h("b", {}, "Real "), "from its data"))));
+      (this.beside = h("figure", {}, h("div", { class: "frame" }, this.real), h("figcaption"))));
     this.time = h("div", { class: "time" }, this.play, this.slider);
     this.element = h("article", { class: "card run" }, h("header", {}, this.title, this.state, this.bar), this.health, this.pictures, this.time, this.scores, this.explore);
   }
@@ -91,15 +92,23 @@ export class RunCard {
 
   /** All that the server knows of the run. */
   load(facts, measures) {
+    this.broken = false;
+    this.healthKey = ""; // what is said may be of another run that was in its place
+    this.version = ++reads;
     this.samples = facts.samples ?? [];
     this.pictures.classList.toggle("toy", Boolean(facts.toy));
     this.beside.hidden = Boolean(facts.toy); // a toy's picture shows its data too
     this.status(facts);
+    for (const shown of [...this.scores.children]) if (!measures[shown.dataset.name]) shown.remove();
     this.measures(measures);
-    if (!facts.toy && !this.real.src) this.showReal();
+    this.showReal(facts);
     this.reach();
     if (this.latest) this.newest();
-    if (!this.samples.length) this.wait(WRITTEN.includes(facts.state) ? "The first samples come with the first pictures of the run." : "It wrote no samples.");
+    else this.show(Number(this.slider.value));
+    if (this.samples.length) return;
+    this.generated.removeAttribute("src");
+    this.when.textContent = "";
+    this.wait(WRITTEN.includes(facts.state) ? "The first samples come with the first pictures of the run." : "It wrote no samples.");
   }
 
   /** Say why there is no picture. */
@@ -114,17 +123,25 @@ export class RunCard {
     this.slider.disabled = this.play.disabled = this.samples.length < 2;
   }
 
-  async showReal() {
+  /** Real images, once for each configuration: another run may come to be in its place. */
+  async showReal({ toy, config }) {
+    const text = JSON.stringify(config);
+    if (toy || text === this.config) return;
+    this.config = text;
+    this.beside.lastChild.replaceChildren(h("b", {}, "Real "), "from its data");
     try {
       const found = await ask(`runs/${this.run.id}/real.png?count=64`, { signal: this.signal, patience: LONG });
-      this.real.src = URL.createObjectURL(found);
+      if (text === this.config) this.real.src = URL.createObjectURL(found);
     } catch (error) {
-      if (error.status) this.beside.lastChild.replaceChildren(error.message); // the data may be elsewhere by now
+      if (error.status && text === this.config) this.beside.lastChild.replaceChildren(error.message); // the data may be elsewhere by now
     }
   }
 
   sample(images) {
-    if (this.samples.at(-1) >= images) this.samples = this.samples.filter((each) => each < images); // gone back
+    if (this.samples.at(-1) >= images) { // gone back
+      this.samples = this.samples.filter((each) => each < images);
+      this.version = ++reads;
+    }
     this.samples.push(images);
     this.reach();
     if (this.latest) this.newest();
@@ -168,7 +185,7 @@ export class RunCard {
         this.wait("This picture cannot be read.");
       }
     };
-    next.src = picture(this.run.id, `samples/${images}.png`);
+    next.src = picture(this.run.id, `samples/${images}.png?version=${this.version}`); // a browser asks for none twice
   }
 
   toggle() {

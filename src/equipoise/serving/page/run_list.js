@@ -49,7 +49,9 @@ export function openRunList({ choose, add, followNewest, signal }) {
     }
     const wanted = ids.map((id) => rows.get(id).item);
     if (wanted.some((item, index) => items.children[index] !== item) || items.children.length !== wanted.length) {
+      const focused = items.contains(document.activeElement) && document.activeElement; // which loses that as it moves
       items.replaceChildren(...wanted);
+      if (focused) focused.focus({ preventScroll: true });
     }
   }
 

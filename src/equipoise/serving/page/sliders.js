@@ -22,10 +22,16 @@ export function openSliders(explorer) {
     return h("label", {}, h("span", {}, name), input, shown);
   }
 
+  let loading = null; // AbortController of the directions that are looked for: those of other weights take their place
+
   async function load() {
+    loading?.abort();
+    loading = new AbortController();
+    const signal = AbortSignal.any([explorer.signal, loading.signal]);
     say(said, "Looking for directions …");
     try {
-      const found = await ask(`runs/${explorer.run.id}/directions?${new URLSearchParams(explorer.weights())}`, { signal: explorer.signal, patience: LONG });
+      const found = await ask(`runs/${explorer.run.id}/directions?${new URLSearchParams(explorer.weights())}`, { signal, patience: LONG });
+      if (signal.aborted) return;
       if (explorer.base) explorer.base = explorer.shown(); // where the old directions led
       explorer.directions = found.directions;
       explorer.offsets = found.directions.map(() => 0);
@@ -33,7 +39,7 @@ export function openSliders(explorer) {
         slider(each.name ?? `${index + 1}`, each.range ?? [-reach, reach], 0, (value) => (explorer.offsets[index] = value))));
       say(said, "");
     } catch (error) {
-      if (!explorer.signal.aborted) say(said, error.message, "failed");
+      if (!signal.aborted) say(said, error.message, "failed");
     }
   }
 

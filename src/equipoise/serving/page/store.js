@@ -10,7 +10,9 @@ class Store extends EventTarget {
   canTrain = false;
   panels = []; // what is measured, and what it is called
   loaded = false;
+  #watched = new Map(); // id -> {place, handlers} of the runs whose files are followed
   #end = null;
+  #due = 0;
 
   async load() {
     const [list, measures] = await Promise.all([ask("runs"), this.panels.length ? null : ask("measures")]);
@@ -21,25 +23,55 @@ class Store extends EventTarget {
     if (measures) this.panels = measures.panels;
     this.loaded = true;
     this.#changed();
-    this.#end?.(); // a stream that began before the list came may have said already that a run of it has gone
-    this.#end = follow("live", {
+    this.#follow(); // a stream that began before the list came may have said already that a run of it has gone
+  }
+
+  /** Hear what is new in a run's files after `place`, as handlers[kind](data), until `signal` says so. */
+  watch(id, place, handlers, signal) {
+    const watched = { place, handlers };
+    this.#watched.set(id, watched);
+    this.#follow();
+    signal.addEventListener("abort", () => {
+      if (this.#watched.get(id) !== watched) return; // watched anew since
+      this.#watched.delete(id);
+      this.#follow();
+    });
+  }
+
+  /** One stream has all runs: a browser has six connections for all windows of a server. */
+  #follow() {
+    this.#end?.();
+    this.#end = null;
+    clearTimeout(this.#due);
+    this.#due = setTimeout(() => this.#open()); // once, for all that comes and goes together
+  }
+
+  #open() {
+    const watched = [...this.#watched];
+    const found = watched.flatMap(([id, { handlers }]) => Object.entries(handlers).map(([kind, handler]) => [`${id}/${kind}`, (data, places) => {
+      for (const [each, place] of places.split(",").map((part) => part.split(":"))) if (this.#watched.has(each)) this.#watched.get(each).place = place;
+      handler(data);
+    }]));
+    const path = ["live", watched.map(([id]) => `runs=${id}`).join("&")].filter(Boolean).join("?");
+    this.#end = follow(path, {
       runs: ({ ids }) => this.#gone([...this.runs.keys()].filter((id) => !ids.includes(id))), // before this stream began
       status: (run) => {
         this.runs.set(run.id, { ...this.runs.get(run.id), ...run });
         this.#changed();
       },
-      "new-run": ({ id, newest }) => {
-        this.newest = newest ?? id; // its status is what comes next
+      newest: ({ id }) => {
+        this.newest = id;
+        this.#changed();
       },
       gone: ({ id }) => this.#gone([id]),
-    });
+      ...Object.fromEntries(found),
+    }, watched.map(([id, { place }]) => `${id}:${place}`).join(","));
   }
 
   #gone(ids) {
     if (!ids.length) return;
     for (const id of ids) this.runs.delete(id);
     this.#changed();
-    if (ids.includes(this.newest)) this.load().catch(() => {}); // another is the newest now
   }
 
   #changed() {

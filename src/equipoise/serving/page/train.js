@@ -28,10 +28,10 @@ export async function open(place, _argument, signal) {
     say(said, "Starting …");
     try {
       const { id } = await post("train", { data: chosen.value, objective: objective.value, minutes: Number(minutes.value), resolution: resolution.value ? Number(resolution.value) : undefined });
-      await shown(id, (seconds) => say(said, `Reading the data and choosing settings, since ${seconds} s: then the run shows itself …`));
+      await shown(id, signal, (seconds) => say(said, `Reading the data and choosing settings, since ${seconds} s: then the run shows itself …`));
       if (!signal.aborted) location.hash = `#live/${id}`; // unless another view was opened meanwhile
     } catch (error) {
-      say(said, error.message, "failed");
+      if (!signal.aborted) say(said, error.message, "failed");
     }
     button.disabled = false;
   } },
@@ -41,22 +41,22 @@ export async function open(place, _argument, signal) {
     field("Size in pixels", resolution, "empty: as fits the data"),
     h("p", {}, h("small", {}, `It trains on the machine of this server${limits.runs ? `, ${limits.runs === 1 ? "one" : limits.runs} at a time` : ""}. All else is chosen from the images.`)),
     button);
-  if (choices.running) said.before(inProgress(choices.run, form));
+  if (choices.running) said.before(inProgress(choices.run, form, signal));
   else said.before(form);
 }
 
 /** What trains already, which may be stopped, and then `form`. */
-function inProgress(id, form) {
+function inProgress(id, form, signal) {
   const said = h("p", { class: "says", role: "status" }, "A run that was started here is training: one at a time.");
   const stop = h("button", { type: "button", onclick: async () => {
     stop.disabled = true;
     try {
       say(said, "It writes its checkpoint; equipoise resume goes on with it …");
       await ask("train", { method: "DELETE" });
-      while ((await ask("train")).running) await new Promise((resolve) => setTimeout(resolve, 500));
+      while ((await ask("train", { signal })).running) await new Promise((resolve) => setTimeout(resolve, 500));
       place.replaceWith(form);
     } catch (error) {
-      say(said, error.message, "failed");
+      if (!signal.aborted) say(said, error.message, "failed");
       stop.disabled = false;
     }
   } }, "Stop it");
@@ -64,15 +64,15 @@ function inProgress(id, form) {
   return place;
 }
 
-/** Wait until the run is in the list; it throws what kept it from beginning. */
-async function shown(id, waited) {
+/** Wait until the run is in the list, or the view is left; it throws what kept the run from beginning. */
+async function shown(id, signal, waited) {
   const began = performance.now();
-  for (;;) {
+  while (!signal.aborted) {
     waited(Math.round((performance.now() - began) / 1000));
-    await store.load();
+    const { running, failed } = await ask("train", { signal });
+    await store.load(); // after that: it may have begun, and ended, meanwhile
     if (store.runs.has(id)) return;
-    const { running, failed } = await ask("train");
-    if (!running && failed) throw new Error(failed);
+    if (!running) throw new Error(failed ?? "It was stopped before it began.");
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
 from equipoise.errors import UsageError, reason
@@ -139,14 +139,21 @@ def history(run_id: RunId, service: Served) -> Response:
 
 
 @router.get("/runs/{run_id}/samples/{images}.png", responses=PNG, response_class=Response)
-def sample_grid(run_id: RunId, images: Images, service: Served) -> Response:
+def sample_grid(
+    run_id: RunId, images: Images, service: Served, if_none_match: Annotated[str, Header()] = ""
+) -> Response:
     """The run's own grid of samples after so many images."""
     path = service.catalogue.run(run_id).path / "samples" / numbered_name(images, GRID)
     try:
+        stat = path.stat()
+        # Whoever has it asks again each time: a run that went back, or another one in its folder, writes another.
+        headers = {"Cache-Control": "private, no-cache", "ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'}
+        if headers["ETag"] in if_none_match:
+            return Response(status_code=304, headers=headers)
         data = read_bytes(path, MOST_PICTURE)
     except OSError as error:
         raise Refusal(404, f"there are no samples after {images:,} images ({reason(error)})") from error
-    return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+    return Response(data, media_type="image/png", headers=headers)
 
 
 @router.get("/runs/{run_id}/difference/{other}")
