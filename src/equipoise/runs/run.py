@@ -229,8 +229,7 @@ class Run:
                 return *self._load(path), [f"{problem}; using the one before it" for problem in problems]
             except CheckpointError as error:
                 if go_on and not isinstance(error, DamagedCheckpoint):
-                    remedy = "mend that, or move it away to go on with the one before it"
-                    raise CheckpointError(f"{error}; {remedy}") from error
+                    raise CheckpointError(f"{error}; mend that, or move it away to go on before it") from error
                 problems.append(str(error))
         remedy = f" ({problems[-1]}): mend that, or train it anew" if problems else ": train it anew"
         raise CheckpointError(f"{self.path} has no checkpoint that can be read{remedy}")
@@ -240,10 +239,8 @@ class Run:
         if near and abs(images_of(near) - images) < self.config.batch:
             return near
         there = ", ".join(f"{images_of(path):,}" for path in self.checkpoints()) or "no number of"
-        raise CheckpointError(
-            f"{self.path} has checkpoints after {there} images, not {images:,}: take one of these, and train with "
-            "--keep-every to keep more"
-        )
+        way = "take one of these, and train with --keep-every to keep more"
+        raise CheckpointError(f"{self.path} has checkpoints after {there} images, not {images:,}: {way}")
 
     def _load(self, path: Path) -> checkpoint.Contents:
         """Read a checkpoint of this run, and make sure that it is: one of other images could ask for huge networks.
