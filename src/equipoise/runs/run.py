@@ -229,7 +229,8 @@ class Run:
                 return *self._load(path), [f"{problem}; using the one before it" for problem in problems]
             except CheckpointError as error:
                 if go_on and not isinstance(error, DamagedCheckpoint):
-                    raise CheckpointError(f"{error}; mend that, or move it away to go on with the one before") from error
+                    way = "mend that, or move it away to go on with the one before it"
+                    raise CheckpointError(f"{error}; {way}") from error
                 problems.append(str(error))
         remedy = f" ({problems[-1]}): mend that, or train it anew" if problems else ": train it anew"
         raise CheckpointError(f"{self.path} has no checkpoint that can be read{remedy}")
