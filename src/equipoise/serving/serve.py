@@ -132,11 +132,14 @@ def serve(
     )
     with listen(host, port) as listening:
         server = make_server(settings, access_log=log)
-        _say_where(host, listening.getsockname()[1], token)
-        if not server.service.catalogue.entries():
-            print(f"no runs in {', '.join(map(str, folders))} yet: they show up as training makes them")
-        sys.stdout.flush()
-        server.run(sockets=[listening])
+        try:
+            _say_where(host, listening.getsockname()[1], token)
+            if not server.service.catalogue.entries():
+                print(f"no runs in {', '.join(map(str, folders))} yet: they show up as training makes them")
+            sys.stdout.flush()
+            server.run(sockets=[listening])
+        finally:
+            server.service.close()  # a second time where all went well: Ctrl-C may have come before uvicorn heeds it
 
 
 def _token(given: str | None, host: str) -> str | None:
