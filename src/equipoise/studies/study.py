@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,14 @@ def study(
         configs = checked_configs(plan, quiet=quiet)
         with places_of(plan, jobs, ray) as places:
             _make(folder, plan)
-            with sole_writer(folder), _writing(folder):
-                _claim(plan, folder)
-                lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
-                _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
-                write_report(folder)
+            with sole_writer(folder):
+                with writing(folder, then="start the study again"):
+                    _claim(plan, folder)
+                with writing(folder, then=f"go on with `equipoise study {as_word(folder)}`"):
+                    lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
+                    _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
+                    write_report(folder)
     return folder
-
-
-def _writing(folder: Path) -> AbstractContextManager[None]:
-    """`writing` into a study, with which another command goes on than with a run."""
-    return writing(folder, then=f"go on with `equipoise study {as_word(folder)}`")
 
 
 def _located(plan: Study | Path | str, out: Path | str | None) -> tuple[Study, Path]:
