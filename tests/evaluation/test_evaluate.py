@@ -288,6 +288,7 @@ def test_metrics_are_named_alone_together_or_all_of_them(tmp_path: Path) -> None
     assert set(names(["kid", "coverage"])) < set(names("all"))
 
 
+@pytest.mark.long  # test_statistics.py has what each of them counts
 def test_two_processes_equal_one(run: Run) -> None:
     how: dict[str, Any] = {"count": 131, "quiet": True, "device": "cpu", "metrics": (*FAST, "memorisation", "modes")}
     close(evaluate(run, devices=2, draws=2, **how), evaluate(run, draws=2, **how))

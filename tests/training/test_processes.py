@@ -38,6 +38,7 @@ def test_a_script_without_a_main_guard_is_refused(small: TrainConfig, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_script_with_a_main_guard_trains(small: TrainConfig, tmp_path: Path) -> None:
     place(tmp_path, small.with_changes(images=32))
     (tmp_path / "script.py").write_text(SCRIPT.format(call="if __name__ == '__main__':\n    go()"))
