@@ -187,7 +187,7 @@ SYMPTOMS = (
         lines=1,
         means="the rest of the data lies in clusters which the samples hardly reach, so whole kinds of images are "
         "missing",
-        remedy="train longer, raise --match or --gamma where there is one, lower --lr, or take another --seed",
+        remedy="train longer, raise --pull, --match or --gamma where there is one, lower --lr, or take another --seed",
     ),
 )
 """Everything that is wrong where a measure stays there; what a single line shows is no symptom."""
