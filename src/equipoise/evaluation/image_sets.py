@@ -108,13 +108,13 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
     runs = (open_run(names[0]), None if names[1] in BUNDLED else open_run(names[1]))
     framing = _framing(request, names, runs)
 
-    stored = [None if run else _open_images(name, framing) for name, run in zip(names, runs, strict=True)]
+    first, second = (run or _open_images(name, framing) for name, run in zip(names, runs, strict=True))
     # Another seed for a run as the reference: beside itself, a run would otherwise be compared with the same samples.
     settings = replace(request, ema=True, best=False, draws=1, seed=(request.seed + bool(runs[1])) % (MAX_SEED + 1))
-    reference, *_ = _draws(runs[1] or stored[1], names[1], settings, device)
+    reference, *_ = _draws(second, names[1], settings, device)
     # Of the same images draws that share none with the reference, where there are enough; else copies, which is said.
-    alike = stored[0] and stored[1] and stored[0].fingerprint == stored[1].fingerprint
-    draws = _draws(runs[0] or stored[0], names[0], request, device, first=bool(alike))
+    alike = isinstance(first, Images) and isinstance(second, Images) and first.fingerprint == second.fingerprint
+    draws = _draws(first, names[0], request, device, without_first=alike)
     samples = draws[0]
     if samples.shape != reference.shape:
         size, reference_size = _size_text(samples.shape), _size_text(reference.shape)
@@ -127,14 +127,13 @@ def _open_pair(request: Request, names: tuple[str, str], device: torch.device) -
 
 
 def _draws(
-    source: Run | Images | None, name: str, request: Request, device: torch.device, *, first: bool = False
+    source: Run | Images, name: str, request: Request, device: torch.device, *, without_first: bool = False
 ) -> tuple[ImageSet, ...]:
     """As many draws as are asked for and as images suffice for; without the first one, if there are others."""
-    assert source is not None  # noqa: S101
     if isinstance(source, Run):
         return generated_draws(source, request, device)
     enough_for = len(source) // request.count
-    numbers = range(1, enough_for) if first and enough_for > 1 else range(max(1, enough_for))
+    numbers = range(1, enough_for) if without_first and enough_for > 1 else range(max(1, enough_for))
     return tuple(
         stored_images(source, name, request.count, request.seed, draw=number) for number in numbers[: request.draws]
     )
