@@ -78,6 +78,7 @@ def test_the_image_is_that_of_pytorch(make_run: MakeRun, tmp_path: Path, browser
     page.context.close()
 
 
+@pytest.mark.long
 def test_a_graphics_card_makes_the_same_image(make_run: MakeRun, tmp_path: Path, browser: Any, chromium: str) -> None:
     """By WebGPU, on a card that Chromium emulates."""
     run = make_run("skips")

@@ -40,7 +40,7 @@ def saved(folder: Path, name: str, count: int) -> Path:
     return folder / f"{name}.npy"
 
 
-@pytest.mark.parametrize("objective", ["began", "gan"])
+@pytest.mark.parametrize("objective", ["began", pytest.param("gan", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", ["black", "equal", "one-pixel"])
 def test_images_that_hardly_differ_train(objective: str, name: str, small: TrainConfig, tmp_path: Path) -> None:
     network = Autoencoder(width=4, latent=8) if objective == "began" else "dcgan"
@@ -63,8 +63,14 @@ def test_images_that_hardly_differ_train(objective: str, name: str, small: Train
     assert any("the images are all equal" in message for message in said) == (name != "one-pixel")
 
 
-@pytest.mark.parametrize("reference", DEGENERATE)
-@pytest.mark.parametrize("images", DEGENERATE)
+@pytest.mark.parametrize(
+    ("images", "reference"),
+    [
+        pytest.param(images, reference, marks=[] if reference in (images, "random") else pytest.mark.long)
+        for images in DEGENERATE
+        for reference in DEGENERATE
+    ],
+)
 def test_every_metric_is_defined_for_images_that_hardly_differ(images: str, reference: str, tmp_path: Path) -> None:
     for features in ("pixels", "digits"):
         scores = equipoise.evaluate(

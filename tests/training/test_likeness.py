@@ -12,7 +12,7 @@ from equipoise.networks.players import EnergyDiscriminator
 from equipoise.training.health import diagnose
 from equipoise.training.likeness import Likeness, codes_of, thumbnails
 
-KINDS = ["digits", "faces:count=1500", "photographs"]
+KINDS = ["digits", pytest.param("faces:count=1500", marks=pytest.mark.long), "photographs"]
 
 
 def dead_leaves(count: int) -> Tensor:

@@ -61,7 +61,13 @@ def children(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes as Linux lists them")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 2), (signal.SIGTERM, 143)], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGKILL, 2, id="killed"),
+        pytest.param(signal.SIGTERM, 143, id="stopped", marks=pytest.mark.long),
+    ],
+)
 def test_a_process_that_dies_is_told_in_a_sentence(small: TrainConfig, tmp_path: Path, number: int, code: int) -> None:
     """One is killed, as by a system without memory; or all are stopped while they still start."""
     place(tmp_path, small.with_changes(images=10_000_000))
@@ -88,14 +94,9 @@ def test_a_process_that_dies_is_told_in_a_sentence(small: TrainConfig, tmp_path:
     assert not children(process.pid)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes as Linux lists them")
-@pytest.mark.parametrize(
-    "ignoring",
-    [
-        pytest.param(False, id="while-they-start"),
-        pytest.param(True, id="in-the-background-of-a-script", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("ignoring", [False, True], ids=["while-they-start", "in-the-background-of-a-script"])
 def test_no_process_outlives_the_one_that_started_it(small: TrainConfig, tmp_path: Path, *, ignoring: bool) -> None:
     """Killed, that can tell them nothing; nor does SIGINT reach them where a script has it ignored."""
     place(tmp_path, small.with_changes(images=10_000_000))

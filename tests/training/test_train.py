@@ -221,6 +221,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.long  # test_elastic.py starts its processes as torchrun does
 def test_torchrun_starts_the_processes_too(small: TrainConfig, tmp_path: Path) -> None:
     from equipoise.config.train_config import write_yaml
 
@@ -300,10 +301,13 @@ def test_until_converged_stops_at_the_lowest_rate(small: TrainConfig, tmp_path: 
     assert "has seen all of its" in within("resume", run.path, "--quiet").stderr
 
 
-def test_until_converged_goes_by_kid_where_the_rate_is_constant(small: TrainConfig, tmp_path: Path) -> None:
-    """The lowest KID comes at some time; once it is old it ends, in both processes."""
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_until_converged_goes_by_kid_where_the_rate_is_constant(
+    small: TrainConfig, tmp_path: Path, devices: int
+) -> None:
+    """The lowest KID comes at some time; once it is old it ends, in every process."""
     intervals = {"score_every": 16, "score_count": 20, "sample_every": 4_000, "checkpoint_every": 4_000}
-    config = small.with_changes(images=4_000, until_converged=True, lr_patience=0, devices=2, **intervals)
+    config = small.with_changes(images=4_000, until_converged=True, lr_patience=0, devices=devices, **intervals)
     run = equipoise.train(config, tmp_path / "run", quiet=True)
     scores = [(int(row["images"]), row["kid"]) for row in run.rows() if "kid" in row]
     end, best = scores[-1][0], min(scores, key=lambda score: score[1])
