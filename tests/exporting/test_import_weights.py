@@ -181,6 +181,7 @@ def test_images_of_another_range(tmp_path: Path) -> None:
         ({"shape": [3, 60, 64]}, "divide"),
         ({"shapes": [3, 64, 64]}, "shapes"),
         ({"range": [0, 1]}, "only for networks with a linear output"),
+        ({"range": [0, float("inf")]}, "range.*finite"),
         ({"within": "generator"}, "holds no state dict"),
         ({"prior": "cauchy"}, "prior"),
         ({"objective": "began"}, "needs a discriminator"),
@@ -229,6 +230,30 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "g.pth")
     with pytest.raises(UsageError, match=r"not finite.*decoder\.1\.weight"):
         equipoise.import_weights(tmp_path / "g.pth", written(tmp_path / "map.yaml"), tmp_path / "run")
+
+
+def test_two_tensors_for_one_of_ours(tmp_path: Path) -> None:
+    """As of a generator and its moving average: neither is taken for the other."""
+    state = dcgan(5, 4).state_dict()
+    both = {f"{kind}.{name}": each for kind in ("net", "ema") for name, each in state.items()}
+    torch.save(both, tmp_path / "g.pth")
+    keys = bundled("dcgan-pytorch")["keys"]
+    named = {kind: {f"{kind}.{name}": ours for name, ours in keys.items()} for kind in ("net", "ema")}
+    path = written(tmp_path / "map.yaml", keys=named["net"] | named["ema"])
+    with pytest.raises(UsageError, match=r"has 'ema\.main\.0\.weight' for our 'decoder\.1\.weight'.*`ignore`"):
+        equipoise.import_weights(tmp_path / "g.pth", path, tmp_path / "run")
+    equipoise.import_weights(tmp_path / "g.pth", written(path, keys=named["net"], ignore=["ema"]), tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
+def test_weights_that_are_no_real_numbers(tmp_path: Path, kind: torch.dtype) -> None:
+    """They would be cast, without the scale of what was quantised, or without an imaginary part."""
+    state = dcgan(5, 4).state_dict()
+    state["main.0.weight"] = (40 * state["main.0.weight"]).to(kind)
+    torch.save(state, tmp_path / "g.pth")
+    with pytest.raises(UsageError, match=r"holds torch\.\w+ at our 'decoder\.1\.weight'"):
+        equipoise.import_weights(tmp_path / "g.pth", written(tmp_path / "map.yaml"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_maps(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from torch import Tensor
 
 from equipoise.config.arguments import checked
@@ -42,7 +42,7 @@ class WeightsMap(BaseModel):
     objective: str | None = None
     """Name of the objective; by default began for autoencoders, else gan."""
     prior: Prior = "normal"
-    range: tuple[float, float] = (-1, 1)
+    range: tuple[FiniteFloat, FiniteFloat] = (-1, 1)
     """Values of black and white in their images; another than ours is taken up by the last layer, if it is linear."""
     classes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     ignore: tuple[str, ...] = ()
@@ -78,6 +78,11 @@ def import_weights(weights: Path | str, map: Path | str, out: Path | str) -> Run
             raise UsageError(
                 f"{weights} does not fit the map: our {quoted(name)} {_described(shapes[0])}, theirs "
                 f"{_described(shapes[1])}; correct the map's network, shape or keys"
+            )
+        if own[name].is_floating_point() and not tensors[name].is_floating_point():
+            raise UsageError(
+                f"{weights} holds {tensors[name].dtype} at our {quoted(name)}, and weights are real numbers: give them "
+                "as they were before, not quantised"
             )
         if not tensors[name].isfinite().all():
             raise UsageError(f"{weights} holds weights that are not finite, at our {quoted(name)}: give another file")
@@ -181,6 +186,11 @@ def _renamed(state: Mapping[str, Tensor], wanted: WeightsMap, origin: str) -> di
         part = max(known, key=len)
         if part in wanted.keys:
             ours = wanted.keys[part] + name.removeprefix(part)
+            if ours in tensors:
+                raise UsageError(
+                    f"{origin} has {quoted(name)} for our {quoted(ours)}, for which the map has another name too: move "
+                    "one of them to `ignore`"
+                )
             tensors[ours] = (tensor.float() if tensor.is_floating_point() else tensor).clone()  # not shared with others
     return tensors
 
