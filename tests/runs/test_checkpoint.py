@@ -119,7 +119,7 @@ def test_format_1_counted_the_generators_steps_in_its_optimiser() -> None:
 
 def rewritten(path: Path, facts: str | None, tensors: dict[str, torch.Tensor], written: str = "1") -> None:
     """A file whose checksum is right, whatever else is wrong with it."""
-    metadata = {"format": written, "digest": checkpoint._digest(tensors, facts or "")}
+    metadata = {"format": written, "digest": checkpoint.digest(tensors, facts or "")}
     save_file(tensors, path, metadata if facts is None else metadata | {"facts": facts})
 
 

@@ -44,7 +44,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     """
     # safetensors has no strides: channels-last weights are written in the default layout, and laid out when restored.
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": str(FORMAT), "facts": json.dumps(facts), "digest": _digest(flat, json.dumps(facts))}
+    metadata = {"format": str(FORMAT), "facts": json.dumps(facts), "digest": digest(flat, json.dumps(facts))}
     with writing(path):
         write_atomically(path, to_bytes(flat, metadata))
 
@@ -90,7 +90,7 @@ def load(path: Path) -> Contents:
             f"{path} has checkpoint format {written}, this version reads {min((*UPGRADES, FORMAT))} to {FORMAT}: "
             "use the version of equipoise named in the run's config.yaml"
         )
-    if metadata.get("digest") != _digest(tensors, text):
+    if metadata.get("digest") != digest(tensors, text):
         raise DamagedCheckpoint(f"{path} is damaged: its contents do not match its checksum")
     try:
         facts = json.loads(text)
@@ -169,11 +169,11 @@ UPGRADES = {1: _count_generator_steps, 2: _open_a_window, 3: _name_processes}
 """What turns each older format into the next."""
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
-    """SHA-256 over names, types, shapes, values and facts."""
-    digest = hashlib.sha256(facts.encode())
+def digest(tensors: Mapping[str, Tensor], facts: str = "") -> str:
+    """SHA-256 over names, types, shapes and values of tensors on the CPU, and facts, in hexadecimal digits."""
+    found = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

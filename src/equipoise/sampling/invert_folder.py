@@ -15,6 +15,7 @@ from equipoise.data.packed.workers import ProgressCallback
 from equipoise.data.sources.arrays import read_npz
 from equipoise.errors import UsageError, reason
 from equipoise.isolation import isolated
+from equipoise.runs.checkpoint import digest
 from equipoise.runs.files import LEFTOVER, check_above, file_where_asked, save_picture, to_json, write_where_asked
 from equipoise.sampling.invert import Inversion, Inverter, Search
 from equipoise.sampling.pictures import Given, PictureReader
@@ -73,12 +74,13 @@ def invert_into(
         What is in the folder then, and name and reason of the pictures that could not be read.
 
     Raises:
-        UsageError: a picture cannot be used, or `out` cannot be written or is of another run or other settings.
+        UsageError: a picture cannot be used, or `out` cannot be written or is of another checkpoint or other settings.
     """
     facts = {
         "run": str(players.run.path),
         "images_seen": players.images_seen,
         "ema": players.ema,
+        "checkpoint": _digest_of(players),  # a run may have been trained anew in its folder, for as many images
         "search": {name: value for name, value in asdict(settings).items() if name != "batch"},
     }
     reader = PictureReader(players.run, players.shape)
@@ -121,6 +123,19 @@ def inversion_page(inversion: Inversion) -> Image.Image:
     return grid_with_captions(made.flatten(0, 1), captions, COLUMNS * made.shape[1])
 
 
+def _digest_of(players: TrainedPlayers) -> str:
+    """Digest of the weights of both players."""
+    networks = {"generator": players.generator, "discriminator": players.trained_discriminator}
+    return digest(
+        {
+            f"{part}.{name}": tensor.cpu()
+            for part, network in networks.items()
+            if network is not None
+            for name, tensor in network.state_dict().items()
+        }
+    )
+
+
 def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
     """What is in the folder already."""
     check_above(out)
@@ -147,8 +162,8 @@ def _opened(out: Path, facts: Mapping[str, Any]) -> Done:
         whole = False
     if not whole:
         raise UsageError(f"{out / LATENTS} holds no inversion: remove {out} to begin anew, or choose another --out")
-    if before != facts:
-        other = [name for name in facts if before.get(name) != facts[name]]
+    # Whose these are is decided by the weights: the same run may be named by another path.
+    if other := [name for name in facts if name != "run" and before.get(name) != facts[name]]:
         raise UsageError(f"{out} holds an inversion by another {' and '.join(other)}: choose another --out")
     return Done(dict(facts), rows)
 
