@@ -255,7 +255,12 @@ def test_latents_with_labels(within: Command, tmp_path: Path) -> None:
     assert within("sample", "classes", "--latents", "z.npz", *moving).returncode == 0
     refused = within("sample", "classes", "--latents", "z.npz", "--count", 9, *moving)
     assert (refused.returncode, "4 latents given, not 9" in refused.stderr) == (2, True)
-    with pytest.raises(UsageError, match=r"labels are \(4,\), one a latent, not \(3,\)"):
+    small = torch.from_numpy(labels).to(torch.uint8)
+    assert torch.equal(sample(run, latents=z, labels=small)[:3], few)
+    assert torch.equal(traverse(run, [0], latents=z, labels=small, frames=3, device="cpu").images, rows.images)
+    with pytest.raises(UsageError, match=r"labels are whole numbers \(4,\), one a latent, not torch.float32 \(4,\)"):
+        traverse(run, [0], latents=z, labels=torch.zeros(4), device="cpu")
+    with pytest.raises(UsageError, match=r"labels are whole numbers \(4,\), one a latent, not torch.int64 \(3,\)"):
         traverse(run, [0], latents=z, labels=torch.zeros(3, dtype=torch.int64), device="cpu")
     with pytest.raises(UsageError, match="labels are whole numbers"):
         sample(run, 3, labels=torch.ones(3, dtype=torch.bool))

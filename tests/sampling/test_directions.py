@@ -5,7 +5,7 @@ import torch
 from latent_players import KINDS, players_of
 
 from equipoise.errors import UsageError
-from equipoise.sampling.directions import data_latents, directions_of, parse_directions
+from equipoise.sampling.directions import class_direction, data_latents, directions_of, parse_directions
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -35,3 +35,8 @@ def test_names_of_directions() -> None:
     for text in ("", "a", "-1", "1:", "1:2:3", "1.5"):
         with pytest.raises(UsageError, match="3:7"):
             parse_directions(text)
+
+
+def test_from_a_class_to_itself_there_is_no_direction() -> None:
+    with pytest.raises(UsageError, match="from class 3 to itself"):
+        class_direction(players_of("autoencoder"), 3, 3)

@@ -88,6 +88,7 @@ def test_bad_images_and_masks(inpainter: Command, tmp_path: Path) -> None:
         (["missing.png"], "there is no"),
         (["photo.png", "--mask", "0,0,99,4"], "within 16x16"),
         (["photo.png", "--mask", "-1,0,4,4"], "within 16x16"),
+        (["photo.png", "--mask", f"0,0,4,{'9' * 5_000}"], "cannot read"),  # of more digits than Python reads
         (["photo.png", "--out", "/dev/full"], "is no file"),
         (["photo.png", "--mask", "dark.png"], "hides nothing"),
         (["text.png"], "cannot read"),

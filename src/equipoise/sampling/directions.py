@@ -73,8 +73,10 @@ def class_direction(players: TrainedPlayers, a: int, b: int, seed: int = 0) -> D
     """The direction from the data's class a to class b: the difference of their mean latents, as its strength too.
 
     Raises:
-        UsageError: the data have no labels, or no images of a class.
+        UsageError: the classes are one, the data have no labels, or no images of a class.
     """
+    if a == b:
+        raise UsageError(f"from class {a} to itself there is no direction: name two classes, as in 3:7")
     latents, labels = data_latents(players, seed, (a, b))
     difference = latents[labels == b].mean(dim=0) - latents[labels == a].mean(dim=0)
     length = difference.norm().clamp_min(1e-30)

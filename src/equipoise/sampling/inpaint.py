@@ -1,5 +1,6 @@
 """Inpainting: what a mask hides of an image, filled in by a run that was trained for it (`--inpaint`)."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def _read_mask(mask: Path | str | None, config: TrainConfig, seed: int, framing:
     if mask is None:
         return inpainting_masks(config.tasks.mask, Draws(seed, 0, 1, slice(None)), height, width)
     numbers = str(mask).split(",")
-    if len(numbers) == 4 and all(number.strip().removeprefix("-").isdecimal() for number in numbers):
+    if len(numbers) == 4 and all(re.fullmatch(r"\s*-?\d{1,99}\s*", number) for number in numbers):
         left, top, right, bottom = map(int, numbers)
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise UsageError(f"the mask {mask} must be left,top,right,bottom within {width}x{height} pixels")

@@ -85,9 +85,7 @@ def sample(
 
     if labels is None and label is not None:
         labels = torch.full((count,), label)
-    unfit = labels is not None and (labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex())
-    if labels is not None and (tuple(labels.shape) != (count,) or unfit):
-        raise UsageError(f"labels are whole numbers ({count},), one a sample, not {labels.dtype} {tuple(labels.shape)}")
+    labels = None if labels is None else whole_labels(labels, count, "sample")
     settings: dict[str, Any] = {"labels": labels, "masked": masked, "draw": block}
     return _gathered(sample_batches(generator, run.config, range(count), seed, **settings), count)
 
@@ -158,6 +156,18 @@ def sample_batches(
         block = generate(generator, config, z, conditions)
         block = block if config.toy else to_uint8(block)
         yield block[max(0, positions.start - start) : positions.stop - start]
+
+
+def whole_labels(labels: Tensor, count: int, each: str) -> Tensor:
+    """`labels` (count,) of any whole numbers as int64, the one kind that torch takes for an index.
+
+    Raises:
+        UsageError: they are no whole numbers, or not one for each of `count` things called `each`.
+    """
+    kind = labels.dtype
+    if tuple(labels.shape) != (count,) or kind == torch.bool or kind.is_floating_point or kind.is_complex:
+        raise UsageError(f"labels are whole numbers ({count},), one a {each}, not {kind} {tuple(labels.shape)}")
+    return labels.long()
 
 
 def check_labels(labels: Tensor | None, classes: int) -> None:

@@ -15,7 +15,7 @@ from equipoise.latents.edits import Latents, check_length, checked_latents, edit
 from equipoise.runs.run import Run
 from equipoise.sampling.directions import Kind, class_direction, directions_of
 from equipoise.sampling.players import TrainedPlayers, open_players
-from equipoise.sampling.sample import check_labels, draw_latents
+from equipoise.sampling.sample import check_labels, draw_latents, whole_labels
 
 REACH = {"uniform": 1.0, "normal": 3.0}  # how far to either side a traversal goes, by prior
 
@@ -107,8 +107,7 @@ def _classes_of(starts: int, times: int, label: int | None, labels: Tensor | Non
     Raises:
         UsageError: there is no such class, or `labels` are not one a latent.
     """
-    if labels is not None and tuple(labels.shape) != (starts,):
-        raise UsageError(f"labels are ({starts},), one a latent, not {tuple(labels.shape)}")
+    labels = None if labels is None else whole_labels(labels, starts, "latent")
     if labels is None and (classes or label is not None):
         labels = torch.full((starts,), label or 0)
     check_labels(labels, classes)
