@@ -110,7 +110,11 @@ def test_what_is_imported_is_exported(tmp_path: Path) -> None:
     folder = equipoise.export(run, tmp_path / "hub", format="hub").path
     z = torch.randn(4, 5)
     assert torch.equal(equipoise.load(folder)(z), equipoise.load_generator(run)(z))
-    assert "`unknown`" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert card.count("Not known here, as the weights come from elsewhere.") == 2, "of data, and of training"
+    for settings_by_default in ("images seen", "Adam", "minimax", "resized", "- gan\n- gan"):
+        assert settings_by_default not in card
+    assert "Latents of length 5 from the normal prior" in card
 
 
 def test_what_a_generator_alone_can_do(tmp_path: Path) -> None:

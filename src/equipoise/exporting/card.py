@@ -37,7 +37,7 @@ def model_card(
     header = {
         "library_name": "equipoise",
         "pipeline_tag": "unconditional-image-generation",
-        "tags": ["gan", config.objective, "image-generation", "pytorch_model_hub_mixin"],
+        "tags": [*dict.fromkeys(["gan", config.objective, "image-generation", "pytorch_model_hub_mixin"])],
         **({"license": licence} if licence else {}),
     }
     sections = {
@@ -50,24 +50,28 @@ def model_card(
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return (
-        f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n# {title}\n\n{_summary(config)}\n\n"
+        f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n# {title}\n\n{_summary(trained)}\n\n"
         f"![samples]({SAMPLES})\n\n{body}\n"
     )
 
 
-def _summary(config: GeneratorConfig) -> str:
+def _summary(trained: Trained) -> str:
+    config = trained.config
     channels, height, width = config.shape
     classes = f", of {config.classes} classes" if config.classes else ""
     task = " It fills in the masked part of an image." if config.inpainting else ""
+    made = f"trained on `{config.data}` as a GAN with the objective `{config.objective}`"
     return (
-        f"A generator of {'colour' if channels == 3 else 'gray'} images of {width}x{height} pixels{classes}, trained "
-        f"on `{config.data}` as a GAN with the objective `{config.objective}` by equipoise {config.equipoise}.{task} "
+        f"A generator of {'colour' if channels == 3 else 'gray'} images of {width}x{height} pixels{classes}, "
+        f"{'trained elsewhere, and imported' if trained.imported else made} by equipoise {config.equipoise}.{task} "
         "The samples below are not selected."
     )
 
 
 def _data(trained: Trained) -> str:
     settings, images = trained.run.config, trained.images
+    if trained.imported:
+        return "Not known here, as the weights come from elsewhere."
     if images is None:
         count = "They were not at hand when this card was written, so that their number is not known here."
     else:
@@ -90,17 +94,20 @@ def _training(trained: Trained) -> str:
     settings, facts = trained.run.config, trained.facts
     network = ", ".join(f"{key} {value}" for key, value in settings.to_dict()["network"].items() if key != "name")
     paper = PAPERS.get(settings.objective_name)
-    return "\n".join(
-        [
-            f"- {facts['images']:,} images seen in batches of {settings.batch}. The weights: {trained.weights_text}.",
-            f"- Objective `{settings.objective_name}`{f', {paper}' if paper else ''}: `{settings.objective}`.",
-            f"- Network `{settings.network_name}`: {network}. "
-            f"{sum(each.numel() for each in trained.generator.parameters()):,} weights in the generator.",
-            f"- {settings.optimizer.capitalize()}, learning rate {settings.lr:g}; seed {settings.seed}.",
-            f"- Latents of length {trained.generator.latent} from the {settings.prior} prior"
-            f" ({'N(0, 1)' if settings.prior == 'normal' else 'U[-1, 1]'}).",
-        ]
-    )
+    history = [
+        f"{facts['images']:,} images seen in batches of {settings.batch}. The weights: {trained.weights_text}.",
+        f"Objective `{settings.objective_name}`{f', {paper}' if paper else ''}: `{settings.objective}`.",
+        f"{settings.optimizer.capitalize()}, learning rate {settings.lr:g}; seed {settings.seed}.",
+    ]
+    if trained.imported:  # the run's settings are those by default, and say nothing of how the weights came to be
+        history = ["Not known here, as the weights come from elsewhere."]
+    built = [
+        f"Network `{settings.network_name}`: {network}. "
+        f"{sum(each.numel() for each in trained.generator.parameters()):,} weights in the generator.",
+        f"Latents of length {trained.generator.latent} from the {settings.prior} prior"
+        f" ({'N(0, 1)' if settings.prior == 'normal' else 'U[-1, 1]'}).",
+    ]
+    return "\n".join(f"- {line}" for line in [*history, *built])
 
 
 def _scores(trained: Trained, scores: Scores | None) -> str:

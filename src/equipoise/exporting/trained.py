@@ -82,8 +82,15 @@ class Trained:
             return None
 
     @property
+    def imported(self) -> bool:
+        """Whether the weights come from elsewhere, so that the run's settings do not say how they were trained."""
+        return bool(self.facts.get("imported"))
+
+    @property
     def weights_text(self) -> str:
         """Which weights these are, in words."""
+        if self.imported:
+            return "weights that were imported"
         which = "the moving average of the weights" if self.ema else "the weights"
         return f"{which} after {self.facts['images']:,} images seen{', the best by KID' if self.best else ''}"
 

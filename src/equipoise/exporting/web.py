@@ -54,6 +54,7 @@ def write_web(folder: Path, trained: Trained, title: str) -> float:
         "directions": rounded(found.vectors[:DIRECTIONS]),
         "strengths": rounded(found.strengths[:DIRECTIONS]),
         "weights": trained.weights_text,
+        "imported": trained.imported,
     }
     (folder / "runtime").mkdir()
     for name, script in runtime_scripts().items():

@@ -335,9 +335,10 @@ function describe() {
   document.title = about.title;
   $("title").textContent = about.title;
   $("latent-count").textContent = about.sliders === about.latent ? about.latent : `first ${about.sliders}`;
-  $("about").textContent =
-    `A generator of ${size} images of ${about.data}, trained as a GAN with the objective ${about.objective} by ` +
-    `equipoise ${about.equipoise}; here is ${about.weights}.`;
+  $("about").textContent = about.imported
+    ? `A generator of ${size} images, trained elsewhere, and imported by equipoise ${about.equipoise}.`
+    : `A generator of ${size} images of ${about.data}, trained as a GAN with the objective ${about.objective} by ` +
+      `equipoise ${about.equipoise}; here is ${about.weights}.`;
   document.documentElement.style.setProperty("--ratio", `${width} / ${height}`);
   for (const canvas of document.querySelectorAll("canvas")) Object.assign(canvas, { width, height });
   if (!about.classes) {
