@@ -165,6 +165,36 @@ def test_what_people_do_with_it(served: tuple[Run, str], browser: Any, tmp_path:
     opened.context.close()
 
 
+def test_what_is_picked_while_it_plays_stays(served: tuple[Run, str], browser: Any) -> None:
+    opened = Opened(browser, served[1])
+    page = opened.page
+    page.evaluate("newSample().then(() => pin('a')).then(newSample).then(() => pin('b'))")
+    page.wait_for_function("!document.querySelector('#play').disabled")
+    for pick in (lambda: page.locator("#samples button").nth(3).click(), lambda: page.keyboard.press("ArrowRight")):
+        page.keyboard.press("p")
+        page.wait_for_function("document.querySelector('#play').textContent === 'Stop'")
+        pick()
+        picked = opened.shown()
+        page.wait_for_timeout(300)
+        assert np.array_equal(opened.shown(), picked)
+        assert page.inner_text("#play") == "Play"
+    page.context.close()
+
+
+def test_a_pin_shows_its_own_latents(served: tuple[Run, str], browser: Any) -> None:
+    """Pinned before the image of a new sample is there."""
+    run, address = served
+    page = Opened(browser, address).page
+    page.evaluate("newSample(), pin('a')")
+    latents = page.evaluate("[...state.pins.a]")
+    page.evaluate("redraw().then(() => run(state.base, [0]))")  # after which all is done that was asked for before
+    shown = page.evaluate(
+        "[...document.querySelector('#pin-a canvas').getContext('2d').getImageData(0, 0, 16, 16).data]"
+    )
+    assert np.abs(np.array(shown).reshape(16, 16, 4)[..., :3] - pytorch_image(run, latents, 0)).max() <= 2
+    page.context.close()
+
+
 def test_the_other_prior_goes_straight_and_stays_within(make_run: MakeRun, tmp_path: Path, browser: Any) -> None:
     run = make_run("autoencoder")
     tensors, facts, _ = run.load_checkpoint()

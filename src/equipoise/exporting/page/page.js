@@ -168,7 +168,10 @@ async function fillGallery() {
       button.setAttribute("aria-label", `Sample ${row + 1}`);
       paint(canvas, images, row);
       button.append(canvas);
-      button.onclick = () => show(each);
+      button.onclick = () => {
+        stop();
+        return show(each);
+      };
       return button;
     }),
   );
@@ -189,12 +192,14 @@ function newSample() {
   return show(draw());
 }
 
+/** Pin what is asked for now. Its picture is computed for itself, as that of the image may be of latents before. */
 function pin(name) {
-  state.pins[name] = shown();
-  const canvas = $(`pin-${name}`).querySelector("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d").drawImage($("image"), 0, 0);
+  const latents = (state.pins[name] = shown());
+  run(latents, [state.label])
+    .then((images) => {
+      if (state.pins[name] === latents) paint($(`pin-${name}`).querySelector("canvas"), images);
+    })
+    .catch(failed);
   const both = Boolean(state.pins.a && state.pins.b);
   $("mix").disabled = $("play").disabled = !both;
   $("mix").value = name === "a" ? 0 : 1;
@@ -206,17 +211,23 @@ function mix(share) {
   return show(interpolate(state.pins.a, state.pins.b, Number($("mix").value)));
 }
 
+/** Move a little from where the slider between the pins stands. */
+function step(share) {
+  stop();
+  return mix(Number($("mix").value) + share);
+}
+
 /** Move between the pins and back, until stopped. */
 function play() {
   if (playing) return stop();
   if ($("play").disabled) return undefined;
   $("play").textContent = "Stop";
   const began = performance.now();
-  const step = async () => {
+  const frame = async () => {
     await mix((1 - Math.cos((performance.now() - began) / 1500)) / 2);
-    if (playing) playing = requestAnimationFrame(step);
+    if (playing) playing = requestAnimationFrame(frame);
   };
-  playing = requestAnimationFrame(step);
+  playing = requestAnimationFrame(frame);
   return undefined;
 }
 
@@ -303,8 +314,8 @@ const keys = {
   p: play,
   r: reset,
   s: saveImage,
-  ArrowLeft: () => mix(Number($("mix").value) - 0.05),
-  ArrowRight: () => mix(Number($("mix").value) + 0.05),
+  ArrowLeft: () => step(-0.05),
+  ArrowRight: () => step(0.05),
 };
 
 function bind() {
