@@ -38,6 +38,14 @@ def test_a_gif_has_every_frame_and_gray_exactly(tmp_path: Path) -> None:
             assert (np.asarray(film.convert("L"))[::10, ::10] == FRAMES[number, 0].numpy()).all()
 
 
+@pytest.mark.parametrize(("rate", "milliseconds"), [(24, 40), (18, 60), (60, 20), (100, 20)])
+def test_a_gif_is_as_fast_as_browsers_let_it_be(tmp_path: Path, rate: int, milliseconds: int) -> None:
+    """They show a frame of 10 ms or none for 100."""
+    save_film(tmp_path / "film.gif", FRAMES, rate)
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.info["duration"] == milliseconds
+
+
 def test_an_mp4_needs_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="ffmpeg"):

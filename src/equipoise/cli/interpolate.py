@@ -58,7 +58,7 @@ def interpolate(
         along: Straight (linear), or on great circles (spherical); auto is spherical where the latents are normal.
         out: Strip (.png, .jpg): a picture, the frames, the next picture, a row each; film (.gif, .webp, or .mp4 where
             ffmpeg is installed); array (.npz: `frames`, `latents`); or folder of PNGs.
-        frames_per_second: Speed of a film.
+        frames_per_second: Speed of a film; a .gif has 50 at most.
         search: How pictures are inverted.
         ema: Use the moving average of the generator's weights.
         best: Use the checkpoint with the best KID (train with --score-every), not the last.

@@ -32,14 +32,17 @@ def save_film(path: Path, frames: Tensor, frames_per_second: float) -> None:
     if kind == ".mp4":
         _save_mp4(path, pictures, frames_per_second)
         return
-    options: dict[str, Any] = {"disposal": 1} if kind == ".gif" else {"lossless": True}
+    milliseconds = max(1, round(1000 / frames_per_second))
+    options: dict[str, Any] = {"lossless": True}
+    if kind == ".gif":  # in hundredths of a second, of which browsers take a single one, or none, for ten
+        milliseconds, options = 10 * max(2, round(100 / frames_per_second)), {"disposal": 1}
     with file_where_asked(path) as file:
         pictures[0].save(
             file,
             kind[1:].upper(),
             save_all=True,
             append_images=pictures[1:],
-            duration=max(1, round(1000 / frames_per_second)),
+            duration=milliseconds,
             loop=0,
             **options,
         )
