@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-TOKEN = "hf_standin"  # of nobody
+TOKEN, READER = "hf_standin", "hf_reader"  # of nobody, the latter without the right to write
 COMMIT = "c" * 40
 
 
@@ -21,6 +21,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/api/validate-yaml":  # of a card's first lines
             assert json.loads(body)["content"].startswith("---\nlibrary_name: equipoise\n")
             return self.answer(200, {"errors": [], "warnings": []})
+        if self.headers.get("Authorization") == f"Bearer {READER}":
+            return self.answer(403, {"error": "Forbidden: you must use a write token"})
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.answer(401, {"error": "Invalid credentials"})
         path = self.path.split("?")[0]
@@ -70,9 +72,11 @@ class Handler(BaseHTTPRequestHandler):
         server: Any = self.server
         server.asked.append(f"{self.command} {self.path}")
         name, _, place = self.path.split("?")[0].lstrip("/").partition("/resolve/")
-        data = server.repositories.get(name, {}).get(place.partition("/")[2])
+        revision, _, path = place.partition("/")
+        data = server.repositories.get(name, {}).get(path) if revision in ("main", COMMIT) else None
         if data is None:
-            kind = "EntryNotFound" if name in server.repositories else "RepoNotFound"
+            missing = "EntryNotFound" if revision in ("main", COMMIT) else "RevisionNotFound"
+            kind = missing if name in server.repositories else "RepoNotFound"
             return self.answer(404, {}, {"X-Error-Code": kind})
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(data).hexdigest()}"'}
         return self.answer(200, data, headers)

@@ -13,7 +13,7 @@ import torch
 import equipoise
 from command import Command
 from equipoise import Run, UsageError
-from exporting.hub_server import TOKEN, hub_server
+from exporting.hub_server import READER, TOKEN, hub_server
 
 pytest.importorskip("huggingface_hub")
 MakeRun = Callable[..., Run]
@@ -73,16 +73,18 @@ import equipoise
 from equipoise.exporting.hub import HubGenerator
 generators = equipoise.load("me/faces"), HubGenerator.from_pretrained("me/faces")
 print(*(generator.sample(4).sum().item() for generator in generators))
-try:
-    equipoise.load("me/missing")
-except equipoise.UsageError as error:
-    print(error)
+for name, revision in (("me/missing", None), ("me/faces", "v9")):
+    try:
+        equipoise.load(name, revision=revision)
+    except equipoise.UsageError as error:
+        print(error)
 """
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
-    sums, refusal = loaded.stdout.strip().split("\n")
+    sums, refusal, other = loaded.stdout.strip().split("\n")
     assert sums.split() == [str(int(__import__("equipoise").sample(run, 4).sum()))] * 2
     assert "there is no model me/missing" in refusal
+    assert "does not exist in that revision: check `revision`" in other
 
 
 @pytest.mark.parametrize("name", ["me/a b", "photos", "me/a--b", "a/b/c", "me/it.git", ".me/a", "me/" + "a" * 99])
@@ -105,13 +107,15 @@ def test_without_a_token_nothing_is_begun(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("token", ["hf_wrong", READER])
 def test_a_push_that_is_refused_leaves_the_folder(
-    run: Run, hub: Any, equipoise: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, hub: Any, equipoise: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    monkeypatch.setenv("HF_TOKEN", token)
     done = equipoise("export", run.path, "--format", "hub", "--out", "out", "--push", "me/faces")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+    assert "does not let you read or write me/faces" in done.stderr
     assert "hf auth login" in done.stderr
     assert hub.repositories == {}
     assert (tmp_path / "out" / "model.safetensors").is_file()

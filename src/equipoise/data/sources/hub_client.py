@@ -124,11 +124,13 @@ def _explain(error: Exception, name: str, kind: str) -> UsageError | None:
         case errors.GatedRepoError():
             return UsageError(f"{name} is gated: accept its conditions on its page on the hub, then {LOG_IN}")
         case errors.RevisionNotFoundError():
-            return MissingRevisionError(f"{name} does not exist in that revision: check what stands behind the @")
+            where = "`revision`" if kind == "model" else "what stands behind the @"
+            return MissingRevisionError(f"{name} does not exist in that revision: check {where}")
         case errors.RepositoryNotFoundError():
             return UsageError(f"there is no {kind} {name} on the hub, or it is private: check its name, or {LOG_IN}")
         case errors.HfHubHTTPError() if error.response.status_code in (401, 403):
-            return UsageError(f"the hub does not let you read {name}: {LOG_IN}")
+            what = "read or write" if kind == "model" else "read"
+            return UsageError(f"the hub does not let you {what} {name}: {LOG_IN}")
         case errors.HfHubHTTPError() if error.response.status_code not in BUSY:
             return UsageError(f"the hub refuses {name} ({str(error).splitlines()[0]}): check its name")
         case errors.HFValidationError():
