@@ -17,6 +17,7 @@ from equipoise.errors import UsageError, printable, quoted, reason
 from equipoise.reading import check_name, is_text
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # kinds by suffix
+LARGEST_JPEG = 65_500  # pixels of a side, that libjpeg writes
 LEFTOVER = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}", re.DOTALL)  # as `atomic_file` names it
 
 
@@ -166,8 +167,13 @@ def save_picture(path: Path, picture: Image.Image) -> None:
     """Write a picture to a file that the user has named, of a kind in PICTURES.
 
     Raises:
-        UsageError: it is of another kind, or cannot be written.
+        UsageError: it is of another kind, too large for that, or cannot be written.
     """
     check_picture(path)
+    if PICTURES[path.suffix.lower()] == "JPEG" and max(picture.size) > LARGEST_JPEG:
+        raise UsageError(
+            f"{path} would have {picture.width:,}x{picture.height:,} pixels, and a JPEG has {LARGEST_JPEG:,} a side at "
+            "most: write a .png"
+        )
     with file_where_asked(path) as file:
         picture.save(file, PICTURES[path.suffix.lower()])
