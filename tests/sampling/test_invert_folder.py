@@ -43,3 +43,13 @@ def test_a_run_by_another_path_is_the_same(tmp_path: Path, pictures: list[Path])
     done, _ = invert_into(tmp_path / "out", moved, pictures, QUICK)
     assert len(done) == 2
     assert np.array_equal(done.rows["latents"][0], found)
+
+
+def test_its_pages_are_no_pictures(tmp_path: Path, pictures: list[Path]) -> None:
+    """Else the same call, a second time, would invert the pages of the first."""
+    players = players_of("autoencoder")
+    for out in (tmp_path / "out", tmp_path / "deep" / "out"):
+        with pytest.raises(UsageError, match="its pages would be among the pictures: choose another --out"):
+            invert_into(out, players, [tmp_path], QUICK)
+        assert not out.exists()
+    assert len(invert_into(tmp_path / "out", players, pictures, QUICK)[0]) == 2, "named one by one, pages are none"

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from equipoise.data.packed.workers import ProgressCallback
 from equipoise.data.sources.arrays import read_npz
 from equipoise.errors import UsageError, reason
 from equipoise.isolation import isolated
+from equipoise.reading import expand_home
 from equipoise.runs.checkpoint import digest
 from equipoise.runs.files import LEFTOVER, check_above, file_where_asked, save_picture, to_json, write_where_asked
 from equipoise.sampling.invert import Inversion, Inverter, Search
@@ -74,7 +77,8 @@ def invert_into(
         What is in the folder then, and name and reason of the pictures that could not be read.
 
     Raises:
-        UsageError: a picture cannot be used, or `out` cannot be written or is of another checkpoint or other settings.
+        UsageError: a picture cannot be used, or `out` cannot be written, is of another checkpoint or other settings, or
+            lies among the pictures.
     """
     facts = {
         "run": str(players.run.path),
@@ -83,6 +87,7 @@ def invert_into(
         "checkpoint": _digest_of(players),  # a run may have been trained anew in its folder, for as many images
         "search": {name: value for name, value in asdict(settings).items() if name != "batch"},
     }
+    _check_apart(out, images)
     reader = PictureReader(players.run, players.shape)
     done = _opened(out, facts)
     pictures = reader.read_all(images)
@@ -121,6 +126,19 @@ def inversion_page(inversion: Inversion) -> Image.Image:
         for words in ([name], *([f"{what} {each.residues[number]:.4f}"] for each, what in found))
     ]
     return grid_with_captions(made.flatten(0, 1), captions, COLUMNS * made.shape[1])
+
+
+def _check_apart(out: Path, images: Given) -> None:
+    """Refuse an `out` within the pictures, whose pages would be taken for some of them the next time."""
+    if isinstance(images, Tensor | np.ndarray):
+        return
+    for each in [images] if isinstance(images, str | Path) else images:
+        within = False
+        with suppress(OSError, ValueError):  # what is not there is told where it is read
+            folder = expand_home(each)
+            within = folder.is_dir() and out.resolve().is_relative_to(folder.resolve())
+        if within:
+            raise UsageError(f"{out} lies in {each}, and its pages would be among the pictures: choose another --out")
 
 
 def _digest_of(players: TrainedPlayers) -> str:
