@@ -39,6 +39,8 @@ def test_the_mixin_loads_and_saves(make_run: MakeRun, tmp_path: Path, kind: str)
     generator = HubGenerator.from_pretrained(str(folder))
     assert not generator.training
     assert torch.equal(generator.sample(5, seed=1), equipoise.sample(run, 5, seed=1))
+    elsewhere = HubGenerator.from_pretrained(str(folder), map_location="meta")
+    assert {weight.device.type for weight in elsewhere.parameters()} == {"meta"}
     generator.save_pretrained(tmp_path / "again")
     again = json.loads((tmp_path / "again" / "config.json").read_text())
     assert again == json.loads((folder / "config.json").read_text())

@@ -60,6 +60,7 @@ class HubGenerator(
         force_download: bool,
         local_files_only: bool,
         token: str | bool | None,
+        map_location: str | torch.device = "cpu",
         **settings: Any,
     ) -> "HubGenerator":
         """Ours instead of the mixin's: sizes in a file take no memory until its weights are seen to have them."""
@@ -78,7 +79,7 @@ class HubGenerator(
             )
         with torch.device("meta"):
             generator = cls(**settings)
-        return filled(generator, path)
+        return filled(generator, path).to(map_location)
 
 
 def check_push(name: str, token: str | None = None) -> None:
