@@ -74,9 +74,13 @@ def test_one_that_fills_in_is_called_with_images(make_run: MakeRun, tmp_path: Pa
         generator.sample(1)
 
 
-def test_in_another_type_it_samples_too(exported: Path) -> None:
-    double = equipoise.load(exported).double()
-    assert (double.sample(8).int() - equipoise.load(exported).sample(8).int()).abs().max() <= 1
+@pytest.mark.parametrize("kind", ["autoencoder", "classes", "dcgan", "layers", "perceptrons"])
+def test_in_another_type_it_samples_too(make_run: MakeRun, tmp_path: Path, kind: str) -> None:
+    exported = equipoise.export(make_run(kind), tmp_path / "out").path
+    samples = equipoise.load(exported).sample(8).int()
+    for dtype, most in ((torch.float64, 1), (torch.float16, 3), (torch.bfloat16, 12)):
+        other = equipoise.load(exported).to(dtype).sample(8).int()
+        assert (other - samples).abs().max() <= most
 
 
 def changed(folder: Path, **values: Any) -> Path:

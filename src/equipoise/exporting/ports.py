@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from equipoise.networks.outputs import FullPrecision
 from equipoise.networks.players import EnergyDiscriminator
 from equipoise.sampling.load import ImageGenerator
 
@@ -32,11 +31,7 @@ class Ports(NamedTuple):
 
     def half(self) -> "Ports":
         """The same in fp16 inside, but for the layers that compute in full precision in training too."""
-        network = deepcopy(self.network).half()
-        for module in network.modules():
-            if isinstance(module, FullPrecision):
-                module.float()
-        return self._replace(network=network)
+        return self._replace(network=deepcopy(self.network).half())
 
 
 class GeneratorPorts(nn.Module):

@@ -4,7 +4,8 @@ For points, images, scores and logits. In bf16's 8 bits of mantissa points coinc
 become one, and a score keeps three digits.
 """
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,16 @@ CELL = 2  # pixels of the side of a cell of an image
 
 
 class FullPrecision(nn.Module):
-    """Mix-in before a layer class: its forward pass is in fp32 (or fp64), also under autocast."""
+    """Mix-in before a layer class: its weights and forward pass are in fp32 or fp64, despite autocast or `half()`."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert the weights, as torch does for `half()` and `to()`, but to no less than full precision."""
+
+        def converted(values: Tensor) -> Tensor:
+            values = fn(values)
+            return to_full_precision(values) if values.is_floating_point() else values
+
+        return cast(Self, super()._apply(converted, recurse))  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's forward pass, for features of any precision."""
