@@ -16,7 +16,7 @@ from equipoise import Run, TrainConfig
 from equipoise.config.datasets import picture_framing
 from equipoise.data import open_dataset, open_images, read_image
 from equipoise.data.sources import border_of
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, UsageWarning
 from equipoise.sampling.pictures import PictureReader
 from equipoise.serving.uploads import read_picture
 
@@ -67,6 +67,17 @@ def test_arrays_in_any_layout_are_read(kind: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(reader.read_all(given).pixels.numpy(), pixels)
+
+
+def test_what_of_a_folder_cannot_be_read_is_told(digit: tuple[Path, NDArray[np.uint8]]) -> None:
+    folder = digit[0].parent
+    reader = PictureReader(Run(folder / "run", TrainConfig(resolution=32)), SHAPE)
+    with warnings.catch_warnings(action="error"):
+        assert reader.read_all(folder).names == [f"{folder}/digit.png"]
+    for name in ("a.png", "b.png"):
+        (folder / name).write_text("no picture")
+    with pytest.warns(UsageWarning, match="left out, .*a.png: not an image of a known kind, and 1 more"):
+        assert len(reader.read_all(folder)) == 1
 
 
 def test_data_that_are_gone_or_none_have_no_border(tmp_path: Path) -> None:

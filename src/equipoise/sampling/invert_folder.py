@@ -90,7 +90,7 @@ def invert_into(
     _check_apart(out, images)
     reader = PictureReader(players.run, players.shape)
     done = _opened(out, facts)
-    pictures = reader.read_all(images)
+    pictures = reader.read_all(images, warn=False)
     known = set(zip(done.rows["names"], done.rows["digests"], strict=True))
     left = [number for number, key in enumerate(zip(pictures.names, pictures.digests, strict=True)) if key not in known]
     inverter = Inverter(players, settings) if left else None

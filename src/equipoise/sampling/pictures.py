@@ -1,5 +1,6 @@
 """Pictures to look at through a run: files, folders and data of any kind, brought to the run's shape, by name."""
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from equipoise.data.packed.workers import ProgressCallback, prepare_each
 from equipoise.data.sources import Contents, find_source
 from equipoise.data.sources.base import source_errors
 from equipoise.data.sources.files import read_file
-from equipoise.errors import UsageError, printable, reason
+from equipoise.errors import UsageError, UsageWarning, printable, reason
 from equipoise.networks.base import Shape
 from equipoise.reading import check_name, expand_home
 from equipoise.runs.files import check_kind, check_place
@@ -87,9 +88,13 @@ class PictureReader:
             reasons = f" ({self.skipped[0][0]}: {self.skipped[0][1]})" if self.skipped else ""
             raise UsageError(f"there is no picture that can be read{reasons}: give files or folders of images")
 
-    def read_all(self, given: Given) -> Pictures:
-        """All of a few pictures at once."""
+    def read_all(self, given: Given, *, warn: bool = True) -> Pictures:
+        """All of a few pictures at once; a warning tells what could not be read, unless the caller does."""
         parts = list(self.read(given, 1024))
+        if warn and self.skipped:
+            (name, why), more = self.skipped[0], len(self.skipped) - 1
+            others = f", and {more:,} more" if more else ""
+            warnings.warn(f"left out, as it cannot be read: {name}: {why}{others}", UsageWarning, stacklevel=2)
         return Pictures(
             [name for part in parts for name in part.names],
             torch.cat([part.pixels for part in parts]),
