@@ -87,9 +87,9 @@ def invert_into(
         "checkpoint": _digest_of(players),  # a run may have been trained anew in its folder, for as many images
         "search": {name: value for name, value in asdict(settings).items() if name != "batch"},
     }
-    _check_apart(out, images)
     reader = PictureReader(players.run, players.shape)
     done = _opened(out, facts)
+    _check_apart(out, images)
     pictures = reader.read_all(images, warn=False)
     known = set(zip(done.rows["names"], done.rows["digests"], strict=True))
     left = [number for number, key in enumerate(zip(pictures.names, pictures.digests, strict=True)) if key not in known]
