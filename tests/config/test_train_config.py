@@ -61,6 +61,7 @@ def test_yaml_there_and_back(config: TrainConfig) -> None:
         ("held_out: [0.1]", r"held-out: should be a share from 0 to 0.5, or auto, not \[0.1\]"),
         ("held_out: true", "held-out: should be a share from 0 to 0.5, or auto, not True"),
         ("tasks: {adversarial: 0}", "leaves nothing to learn: give one a weight$"),
+        ("augment: colour", r"augment: input should be a list, as \[a, b\], not 'colour'"),
         ("lr: fast", "lr: input should be a valid number.*not 'fast'"),
         ("images: 1.5", "images: "),
         ("device: tpu", "device: input should be 'auto', 'cpu', 'cuda' or 'mps', not 'tpu'"),

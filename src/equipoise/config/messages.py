@@ -39,7 +39,8 @@ def explain(error: ValidationError) -> str:
     first = error.errors()[0]
     # Besides fields, `loc` names validators and union members, with capital letters: these mean nothing to a user.
     setting = ".".join(str(part) for part in first["loc"] if isinstance(part, str) and not part[:1].isupper())
-    problem = one_line(first["msg"].removeprefix("Value error, "), MOST_REASON)
+    known = {"tuple_type": "Input should be a list, as [a, b]"}  # as it stands in a file or in a flag
+    problem = known.get(first["type"], one_line(first["msg"].removeprefix("Value error, "), MOST_REASON))
     if not setting:
         return problem
     of_one_value = first["type"] != "missing" and not isinstance(first["input"], Mapping | ArgsKwargs)
