@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from command import Command
 from equipoise.errors import UsageError
@@ -168,6 +170,20 @@ def test_the_report_says_by_what_its_runs_were_made(studied: Path, tmp_path: Pat
     assert text.count("trained with equipoise ") == 2
     assert "trained with equipoise 0.0.9+" in text
     assert "data_path" not in text
+
+
+def test_the_report_is_made_anew_without_what_was_deleted_of_runs(studied: Path, tmp_path: Path) -> None:
+    """Of the first seed of one arm the checkpoints, and of the other arm all runs: outcomes lie beside them."""
+    folder = tmp_path / "study"
+    shutil.copytree(studied, folder)
+    shutil.rmtree(folder / "trials/began/digits/seed-0/checkpoints")
+    for run in folder.glob("trials/gan/digits/seed-?"):
+        shutil.rmtree(run)
+    before = (studied / "figures/samples-0.png").read_bytes()
+    write_report(folder)
+    assert "| gan | 2 of 2 |" in (folder / "report.md").read_text()
+    with Image.open(folder / "figures/samples-0.png") as grids, Image.open(BytesIO(before)) as whole:
+        assert grids.height < whole.height
 
 
 def test_the_report_is_made_anew_with_another_baseline(studied: Path, within: Command) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from equipoise.errors import UsageError
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample
 from equipoise.studies.plan import varied_name
@@ -212,10 +214,12 @@ def sample_grids(results: Results, data: str) -> bytes | None:
     """Samples of each arm's first seed at its end, of equal latents where latents are of one kind."""
     parts = []
     for arm in results.arms:
-        finished = [trial for trial, outcome in results.of(arm, data) if outcome.final]
-        if finished and not finished[0].config.toy:
-            images = sample(Run.open(results.folder / finished[0].name), SHOWN, seed=0)
-            parts.append((f"{arm}, seed {finished[0].seed}", grid(images, columns=12)))
+        finished = [trial for trial, outcome in results.of(arm, data) if outcome.final and not trial.config.toy]
+        for trial in finished:
+            with suppress(UsageError):  # of a run that was deleted since, or its checkpoints were
+                images = sample(Run.open(results.folder / trial.name), SHOWN, seed=0)
+                parts.append((f"{arm}, seed {trial.seed}", grid(images, columns=12)))
+                break
     return captioned_png(parts) if parts else None
 
 
