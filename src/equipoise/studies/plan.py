@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -152,7 +152,7 @@ class Study:
                 raise UsageError(f"the study needs {name}, each once: correct {name} in study.yaml")
         if self.baseline is not None and self.baseline not in self.expanded:
             near = did_you_mean(self.baseline, self.expanded)
-            names = ", ".join(self.expanded)
+            names = arm_names(self.expanded)
             raise UsageError(f"there is no arm {quoted(self.baseline)}{near} to be the baseline: use one of {names}")
         if self.search and not self.test:
             object.__setattr__(self, "test", 0.1)
@@ -207,6 +207,12 @@ class Study:
 def varied_name(arm: str, setting: str, value: Any) -> str:
     """Name of an arm whose setting varies, at one of its values."""
     return f"{arm} {setting}={value}"
+
+
+def arm_names(arms: Iterable[str]) -> str:
+    """Names of arms in a row, which may have commas themselves."""
+    names = list(arms)
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _arm(name: str, arm: Any) -> dict[str, Any]:
