@@ -65,6 +65,14 @@ def test_scores_and_diversity_are_drawn_against_the_setting_that_varies(tmp_path
     assert list(lines["gan"].get_ydata()) == pytest.approx([(n + n + 6) / 200 for n in (3, 4, 5)])
 
 
+def test_values_that_yaml_takes_for_text_are_drawn_in_their_order(tmp_path: Path) -> None:
+    figure = against(results(tmp_path, {"lr": ["1e-2", "1e-4", 1e-3]}))
+    assert figure is not None
+    (line, _) = figure.axes[0].lines
+    assert list(line.get_xdata()) == [1e-4, 1e-3, 1e-2]
+    assert list(line.get_ydata()) == pytest.approx([(1 / (n + 1) + 1 / (n + 7)) / 2 for n in (1, 2, 0)])
+
+
 @pytest.mark.parametrize(
     "vary", [{}, {"lr": [1e-3]}, {"flip": [True, False]}, {"lr": [1e-3, 1e-2], "width": [4, 8]}], ids=str
 )

@@ -14,7 +14,7 @@ from PIL import Image
 from equipoise.errors import UsageError
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample
-from equipoise.studies.plan import varied_name
+from equipoise.studies.plan import as_number, varied_name
 from equipoise.studies.results import Pair, Results, Summary
 from equipoise.studies.statistics import best_of, interquartile_mean_interval, performance_profile
 from equipoise.views.captions import stacked
@@ -90,7 +90,8 @@ def against(results: Results) -> "Figure | None":
     if len(results.plan.vary) != 1 or results.plan.search:  # whose arms are called otherwise
         return None
     ((setting, values),) = results.plan.vary.items()
-    if len(values) < 2 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    names = {number: value for value in values if (number := as_number(value)) is not None}
+    if len(values) < 2 or len(names) < len(values):
         return None
     figure, panels = _panels(2, 3.6)
     measures: list[Callable[[str], list[NDArray[np.float64]]]] = [results.scaled, partial(_diversity, results)]
@@ -98,9 +99,9 @@ def against(results: Results) -> "Figure | None":
     for index, base in enumerate(results.plan.arms):
         style = style_of(index, len(results.plan.arms))
         for axes, scores_of, heights in zip(panels, measures, shown, strict=True):
-            rows = {value: scores_of(varied_name(base, setting, value)) for value in values}
-            spread = {value: interquartile_mean_interval(row) for value, row in rows.items() if all(map(len, row))}
-            spread = {value: each for value, each in spread.items() if all(map(math.isfinite, each))}
+            rows = {number: scores_of(varied_name(base, setting, names[number])) for number in sorted(names)}
+            spread = {number: interquartile_mean_interval(row) for number, row in rows.items() if all(map(len, row))}
+            spread = {number: each for number, each in spread.items() if all(map(math.isfinite, each))}
             heights += [each.value for each in spread.values()]
             axes.plot(list(spread), [each.value for each in spread.values()], marker="o", label=base, lw=1.8, **style)
             low, high = [each.low for each in spread.values()], [each.high for each in spread.values()]
