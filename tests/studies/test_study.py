@@ -398,6 +398,22 @@ def test_a_signal_is_heeded_while_speeds_are_measured(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("s/trials/speed-1.log"))
 
 
+def test_an_interrupt_ends_the_packing_of_data_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one photograph by thousands of names, which takes a minute or more."""
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((1000, 1000), 99).save(tmp_path / "first.jpg")
+    for number in range(6000):
+        os.link(tmp_path / "first.jpg", tmp_path / "photos" / f"{number}.jpg")
+    process = start(tmp_path, "--objectives", "gan", "--data", "photos", *WORDS, "--seeds", "1", "--out", "s")
+    wait_for(lambda: list((tmp_path / "cache").rglob("*")))
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "stopped at once" in told
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -74,17 +74,17 @@ def study(
     plan, folder = _located(plan, out)
     check_above(folder)
     jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
-    with noting_signals() as stop:
-        configs = checked_configs(plan, quiet=quiet)
-        with places_of(plan, jobs, ray) as places:
-            _make(folder, plan)
-            with sole_writer(folder):
-                with writing(folder, then="start the study again"):
-                    _claim(plan, folder)
-                with writing(folder, then=f"go on with `equipoise study {as_word(folder)}`"):
-                    lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
-                    _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
-                    write_report(folder)
+    configs = checked_configs(plan, quiet=quiet)  # in which data may be packed for long, and nothing can be lost
+    # A cluster sets handlers of its own as it is connected to.
+    with places_of(plan, jobs, ray) as places, noting_signals() as stop:
+        _make(folder, plan)
+        with sole_writer(folder):
+            with writing(folder, then="start the study again"):
+                _claim(plan, folder)
+            with writing(folder, then=f"go on with `equipoise study {as_word(folder)}`"):
+                lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
+                _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
+                write_report(folder)
     return folder
 
 
