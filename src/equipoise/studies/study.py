@@ -222,7 +222,7 @@ def measured_lengths(
             progress(done, len(missing))
             job = {"config": configs[cell].to_dict(), "seconds": plan.budget.seconds, "threads": plan.threads}
             place, line = folder / TRIALS / f"speed-{done}", f"{json.dumps(job)}\n".encode()
-            images = measure(place, line, plan.threads, lambda: bool(stop.signal))
+            images = measure(f"{cell.arm} on {cell.data}", place, line, plan.threads, lambda: bool(stop.signal))
             if images is None:
                 raise StudyInterrupted(str(folder), 0, len(configs) * len(plan.seeds), stop.signal)
             lengths.setdefault(cell.arm, {})[cell.data] = images
