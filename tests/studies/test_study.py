@@ -422,6 +422,7 @@ def test_an_interrupt_ends_the_packing_of_data_at_once(tmp_path: Path, monkeypat
         ("arms: {began: }", "budget"),
         ("budget: 1k\narms: {began: }\nseeds: []", "seeds"),
         ("budget: 1k\narms: {a b: began, a-b: gan}", "share a folder"),
+        ('budget: 1k\narms: {"": began, data: gan}', "'' and 'data' would share a folder"),
         ("- 1", "mapping"),
         ("budget: 1k\narms: {began: }\nvary: {gamma: []}", "arm"),
     ],

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from equipoise.studies.figures import against, captioned_png, intervals, scale_of
+from equipoise.studies.pages import Findings, markdown
 from equipoise.studies.plan import STUDY, Study
 from equipoise.studies.report import write_report
 from equipoise.studies.results import Pair, Results, compare_pairs, summarise
@@ -98,6 +99,20 @@ def test_a_study_of_nothing_but_failures_is_reported_with_their_reasons(tmp_path
         write_outcome(tmp_path / name, Outcome(state="failed", message="no space left"))
     write_report(tmp_path)
     assert "no space left" in (tmp_path / "report.md").read_text()
+
+
+def test_names_with_line_breaks_leave_the_lines_of_a_report_whole(tmp_path: Path) -> None:
+    some = results(tmp_path, {})
+    names = {"began": "began", "gan": "g\nan"}
+    arms = {names[name]: arm for name, arm in some.plan.arms.items()}
+    trials = [replace(trial, arm=names[trial.arm], place=trial.name) for trial in some.trials]
+    some = replace(some, plan=replace(some.plan, arms=arms), trials=trials)
+    summaries = [summary for arm in some.arms if (summary := summarise(some, arm))]
+    lines = markdown(Findings(some, summaries, compare_pairs(some), {}, [])).splitlines()
+    assert lines[0].startswith("# began, g\\nan on digits")
+    assert lines[1] == ""
+    assert lines[2].startswith("- ")
+    assert any(line.startswith("| g\\nan | 2 of 2 |") for line in lines)
 
 
 def test_of_many_pairs_those_that_an_arm_wins_by_every_trial_are_one_sentence(tmp_path: Path) -> None:
