@@ -30,7 +30,7 @@ class Case:
     """A configuration to measure, one row of the table.
 
     Attributes:
-        objective: name of the objective, at its published settings; BEGAN by its preset `paper`.
+        objective: name of the objective, at its published settings.
         resolution: side of the images.
         width: width of the networks.
         batch: batch size.
@@ -54,8 +54,7 @@ class Case:
 
     def config(self, device: str) -> TrainConfig:
         """Training configuration on a type of device, which decides what precision `auto` means."""
-        presets = PRESETS[self.objective]
-        published = presets.get("paper", presets["default"])
+        published = PRESETS[self.objective]["published"]
         if self.objective == "began":  # one draw of latents for both losses, as most public code has it
             published = published.with_changes(separate_latents=False)
         values = published.to_dict()
@@ -173,7 +172,9 @@ def _step_builders(case: Case, config: TrainConfig, launcher: Launcher) -> dict[
 
     def textbook(*, autocast: bool = False) -> Step:
         players = Players(*(player.to(device) for player in config.build(case.shape)))
-        return textbook_step(Textbook(config, players), feed, launcher, autocast=autocast)
+        return textbook_step(
+            Textbook(config.with_changes(precision="fp32"), players), feed, launcher, autocast=autocast
+        )
 
     builders: dict[str, Callable[[], Step]] = {"equipoise": equipoise}
     if case.objective in TEXTBOOK:
