@@ -15,6 +15,7 @@ from equipoise.bench.timing import cost_of_step, count_flops, peak_memory, profi
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, Precision, resolve_precision
+from equipoise.errors import UsageError
 from equipoise.players import Players
 from equipoise.training.compile import NOT_COMPILED
 from equipoise.training.contention import BackgroundLoad
@@ -101,9 +102,13 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         The figures, by their names in `bench --json`.
 
     Raises:
-        UsageError: the networks cannot make images of that size.
+        UsageError: the networks cannot make images of that size, or be compiled for this objective.
     """
     device, config = launcher.device, case.config(launcher.device.type)
+    if case.compiled and config.objective.needs.independent:
+        raise UsageError(
+            f"{case.objective} differentiates its penalty twice, which compiled networks cannot: leave --compiled out"
+        )
     with torch.device("meta"):  # refused here, if networks cannot make such images, before so many images are made
         config.build(case.shape)
     dtype, cycle = DTYPES[config.precision], config.n_critic
