@@ -168,11 +168,11 @@ def _rates_by_ranks(ranks: NDArray[np.float64], others: int) -> NDArray[np.float
     return np.asarray((ranks.sum(axis=1) - count * (count + 1) / 2) / (count * others))
 
 
-def _all_win_rates(a: NDArray[np.float64], b: NDArray[np.float64]) -> list[float]:
-    """The win rate of every choice of len(a) of all scores over the rest."""
+def _all_win_rates(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The win rate of every choice of len(a) of all scores over the rest: (choices,)."""
     ranks = _midranks(np.concatenate([a, b]))
     choices = np.array(list(itertools.combinations(ranks, len(a))))
-    return _rates_by_ranks(choices, len(b)).tolist()
+    return _rates_by_ranks(choices, len(b))
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
