@@ -110,8 +110,9 @@ def did_you_mean(unknown: str, known: Iterable[str]) -> str:
 
 
 def as_word(path: Path | str) -> str:
-    """`path` as one word of a command that a message says to run."""
-    return shlex.quote(str(path))
+    """`path` as one word of a command that a message says to run; no word of it is taken for a flag."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,13 @@ def test_train_says_where_everything_lies(equipoise: Command, within: Command, t
     assert (tmp_path / "runs" / "began-digits-16-001").is_dir()
     assert within("train", "began", *TINY).returncode == 0
     assert (tmp_path / "runs" / "began-digits-16-002").is_dir()
+
+
+def test_the_command_that_is_told_works_whatever_the_folder_is_called(within: Command) -> None:
+    done = within("train", "began", *TINY, "--out=-a b's")
+    (told,) = (line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("more:"))
+    _, *words = shlex.split(told)
+    assert within(*words).returncode == 0
 
 
 def test_flags_win_over_a_configuration_and_a_configuration_makes_its_run_again(

@@ -1,5 +1,6 @@
 """A study on a real Ray cluster of two nodes on this machine, one of which is killed."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -69,3 +70,18 @@ def test_trials_of_a_killed_node_go_on_elsewhere_from_their_checkpoints(cluster:
     (resumed,) = [event for event in Run.open(moved).rows("events.jsonl") if event["kind"] == "resumed"]
     assert resumed["images"] >= 2560
     assert (tmp_path / "s/report.html").exists()
+
+
+def test_a_signal_is_heeded_on_the_cluster(cluster: Any, tmp_path: Path) -> None:
+    """Ray, as it connects, sets a handler of its own for SIGTERM."""
+    study = start_study(["--objectives", "gan", "--budget", "256k", "--seeds", "1"], cluster, tmp_path)
+    folder, until = tmp_path / "s/trials/gan/digits/seed-0", time.monotonic() + 120
+    while read_progress(folder).images < 2560:
+        assert study.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    study.send_signal(signal.SIGTERM)
+    _, errors = study.communicate(timeout=120)
+    assert study.returncode == 143
+    assert "stopped with 0 of 1 trials done, nothing is lost: go on with `equipoise study s`" in errors
+    assert Run.open(folder).checkpoints()

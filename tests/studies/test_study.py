@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -9,17 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from command import Command
+from equipoise.cli.study import Plan, asked_study
 from equipoise.errors import UsageError
 from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import Run
-from equipoise.studies.plan import Study, read_study
+from equipoise.studies.plan import Search, Study, read_study
 from equipoise.studies.report import write_report
 from equipoise.studies.study import checked_configs, scoring_of
 from equipoise.studies.trials import all_trials, arm_config, read_lengths, read_outcome, read_progress, trial_config
@@ -170,6 +174,20 @@ def test_the_report_says_by_what_its_runs_were_made(studied: Path, tmp_path: Pat
     assert "data_path" not in text
 
 
+def test_the_report_is_made_anew_without_what_was_deleted_of_runs(studied: Path, tmp_path: Path) -> None:
+    """Of the first seed of one arm the checkpoints, and of the other arm all runs: outcomes lie beside them."""
+    folder = tmp_path / "study"
+    shutil.copytree(studied, folder)
+    shutil.rmtree(folder / "trials/began/digits/seed-0/checkpoints")
+    for run in folder.glob("trials/gan/digits/seed-?"):
+        shutil.rmtree(run)
+    before = (studied / "figures/samples-0.png").read_bytes()
+    write_report(folder)
+    assert "| gan | 2 of 2 |" in (folder / "report.md").read_text()
+    with Image.open(folder / "figures/samples-0.png") as grids, Image.open(BytesIO(before)) as whole:
+        assert grids.height < whole.height
+
+
 def test_the_report_is_made_anew_with_another_baseline(studied: Path, within: Command) -> None:
     done = within("study", "report", studied, "--baseline", "gan")
     assert done.returncode == 0
@@ -256,6 +274,8 @@ def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path,
         ([*BAD, "--set", "keep=9"], "alike for all trials"),
         ([*BAD, "--search", "4", "--of", "seed"], "--seeds"),
         ([*BAD, "--vary", "gamma=0.5,0.50"], "a value twice"),
+        ([*BAD, "--vary", "lr=1e-3,0.001"], "a value twice"),
+        ([*BAD, "--vary", f"n_critic=1,1{400 * '0'}"], "n-critic: "),
         ([*BAD, "--vary", "gamma=0.5,7"], "gamma"),
         ([*BAD, "--metric", "ms-ssim"], "--metric"),
         ([*BAD, "--metric", "cmmd"], "clip"),
@@ -263,6 +283,10 @@ def test_a_trial_that_fails_or_diverges_is_counted_and_not_fatal(tmp_path: Path,
         ([*BAD, "--data", "swissroll", "--metric", "modes"], "'modes'"),
         ([*BAD, "--search", "4", "--of", "n_critic", "--range", "n_critic=1.2:1.9"], "two whole numbers"),
         ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=0.1:0.001"], "upside down"),
+        (
+            [*BAD, "--search", "4", "--of", "n_critic", "--range", "n_critic=1:inf"],
+            "should be a finite number, not inf",
+        ),
         ([*BAD, "--search", "4", "--of", "lr", "--range", "lr=a:b"], "LOW:HIGH"),
         ([*BAD, "--search", "4", "--of", "nonsense"], "nonsense"),
         ([*BAD, "--search", "4", "--of", "batch"], "--range batch"),
@@ -299,6 +323,22 @@ def test_a_file_is_read_and_flags_override_it(tmp_path: Path, within: Command) -
     assert again.seeds == (3, 5)
     assert again.baseline == "tuned"
     assert again.arms["tuned"].settings == {"lr": 1e-3}
+
+
+def test_flags_of_a_search_override_those_of_the_file_and_no_others(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "budget: 2k\narms: {gan: }\nsearch: {trials: 4, of: [lr], ranges: {lr: [1e-4, 1e-2]}, prune: false}\n"
+    )
+    shorter, random = asked_study(file, Plan(search=3)).search, asked_study(file, Plan(sampler="random")).search
+    assert shorter == Search(trials=3, of=("lr",), ranges={"lr": (1e-4, 1e-2)}, prune=False)
+    assert random == Search(trials=4, of=("lr",), ranges={"lr": (1e-4, 1e-2)}, prune=False, sampler="random")
+
+
+@pytest.mark.parametrize("budget", [math.inf, math.nan, 1.5, 0.0])
+def test_a_number_that_is_no_budget_is_refused(budget: float) -> None:
+    with pytest.raises(UsageError, match="budget: should be images such as 200k, or time"):
+        Study.from_dict({"arms": {"gan": {}}, "budget": budget})
 
 
 @pytest.mark.parametrize("budget", ["200k", "90s", "300h", "100001.25s", "0.00005s"])
@@ -358,6 +398,22 @@ def test_a_signal_is_heeded_while_speeds_are_measured(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("s/trials/speed-1.log"))
 
 
+def test_an_interrupt_ends_the_packing_of_data_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one photograph by thousands of names, which takes a minute or more."""
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((1000, 1000), 99).save(tmp_path / "first.jpg")
+    for number in range(6000):
+        os.link(tmp_path / "first.jpg", tmp_path / "photos" / f"{number}.jpg")
+    process = start(tmp_path, "--objectives", "gan", "--data", "photos", *WORDS, "--seeds", "1", "--out", "s")
+    wait_for(lambda: list((tmp_path / "cache").rglob("*")))
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "stopped at once" in told
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -366,6 +422,7 @@ def test_a_signal_is_heeded_while_speeds_are_measured(tmp_path: Path) -> None:
         ("arms: {began: }", "budget"),
         ("budget: 1k\narms: {began: }\nseeds: []", "seeds"),
         ("budget: 1k\narms: {a b: began, a-b: gan}", "share a folder"),
+        ('budget: 1k\narms: {"": began, data: gan}', "'' and 'data' would share a folder"),
         ("- 1", "mapping"),
         ("budget: 1k\narms: {began: }\nvary: {gamma: []}", "arm"),
     ],

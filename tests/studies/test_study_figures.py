@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from equipoise.studies.figures import against, captioned_png, intervals, scale_of
+from equipoise.studies.pages import Findings, markdown
 from equipoise.studies.plan import STUDY, Study
 from equipoise.studies.report import write_report
 from equipoise.studies.results import Pair, Results, compare_pairs, summarise
@@ -65,6 +66,14 @@ def test_scores_and_diversity_are_drawn_against_the_setting_that_varies(tmp_path
     assert list(lines["gan"].get_ydata()) == pytest.approx([(n + n + 6) / 200 for n in (3, 4, 5)])
 
 
+def test_values_that_yaml_takes_for_text_are_drawn_in_their_order(tmp_path: Path) -> None:
+    figure = against(results(tmp_path, {"lr": ["1e-2", "1e-4", 1e-3]}))
+    assert figure is not None
+    (line, _) = figure.axes[0].lines
+    assert list(line.get_xdata()) == [1e-4, 1e-3, 1e-2]
+    assert list(line.get_ydata()) == pytest.approx([(1 / (n + 1) + 1 / (n + 7)) / 2 for n in (1, 2, 0)])
+
+
 @pytest.mark.parametrize(
     "vary", [{}, {"lr": [1e-3]}, {"flip": [True, False]}, {"lr": [1e-3, 1e-2], "width": [4, 8]}], ids=str
 )
@@ -90,6 +99,20 @@ def test_a_study_of_nothing_but_failures_is_reported_with_their_reasons(tmp_path
         write_outcome(tmp_path / name, Outcome(state="failed", message="no space left"))
     write_report(tmp_path)
     assert "no space left" in (tmp_path / "report.md").read_text()
+
+
+def test_names_with_line_breaks_leave_the_lines_of_a_report_whole(tmp_path: Path) -> None:
+    some = results(tmp_path, {})
+    names = {"began": "began", "gan": "g\nan"}
+    arms = {names[name]: arm for name, arm in some.plan.arms.items()}
+    trials = [replace(trial, arm=names[trial.arm], place=trial.name) for trial in some.trials]
+    some = replace(some, plan=replace(some.plan, arms=arms), trials=trials)
+    summaries = [summary for arm in some.arms if (summary := summarise(some, arm))]
+    lines = markdown(Findings(some, summaries, compare_pairs(some), {}, [])).splitlines()
+    assert lines[0].startswith("# began, g\\nan on digits")
+    assert lines[1] == ""
+    assert lines[2].startswith("- ")
+    assert any(line.startswith("| g\\nan | 2 of 2 |") for line in lines)
 
 
 def test_of_many_pairs_those_that_an_arm_wins_by_every_trial_are_one_sentence(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from equipoise.config.changes import flat
 from equipoise.config.presets import PRESETS
+from equipoise.errors import UsageError
 from equipoise.studies.found import Found
 from equipoise.studies.groups import Group
 from equipoise.studies.pages import _sections
 from equipoise.studies.plan import Study
+from equipoise.studies.report import write_report
 from equipoise.studies.results import Results
 from equipoise.studies.search import Searches
 from equipoise.studies.trials import Cell, Outcome, arm_config, write_outcome
@@ -181,6 +183,37 @@ def test_the_arms_own_settings_are_shown_once_where_they_are_the_best(tmp_path: 
     found = Found(source.searches)
     assert [trial.arm for trial in found.finalists()] == ["began, as it was"] * 2
     assert found.lines()[1].endswith("these are its own settings")
+
+
+def test_a_report_leaves_what_has_failed_and_counts_it(tmp_path: Path) -> None:
+    """Only who goes on with the search tries it again, and then deletes its outcome."""
+    trial = finished_search(tmp_path, (0.3, 0.2, 0.1, 0.25)).searches[0].groups[3].trials[0]
+    write_outcome(tmp_path / trial.name, Outcome(state="failed", message="no space left"))
+    (tmp_path / "study.yaml").write_text(plan(trials=4).to_yaml())
+    write_report(tmp_path)  # of runs of which there are outcomes and lines alone, and no samples
+    assert (tmp_path / f"{trial.name}.json").exists()
+    assert "4 of 4 settings tried by tpe, 1 of them given up" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("baseline", ["began", "began, as it was", "began, best found"])
+def test_the_arm_to_beat_is_of_those_that_a_search_reports(tmp_path: Path, baseline: str) -> None:
+    finished_search(tmp_path, (0.3, 0.2, 0.1, 0.25))
+    (tmp_path / "study.yaml").write_text(plan(trials=4).to_yaml())
+    write_report(tmp_path, baseline)
+    first, _ = (arm["arm"] for arm in json.loads((tmp_path / "report.json").read_text())["arms"])
+    assert first == ("began, as it was" if baseline == "began" else baseline)
+    with pytest.raises(UsageError, match=r"no arm 'began, best'.*: use one of began, as it was; began, best found$"):
+        write_report(tmp_path, "began, best")
+
+
+def test_what_is_best_on_one_data_set_alone_is_reported_beside_the_arms_own_on_the_other(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    better, worse = finished_search(tmp_path / "a", (0.3, 0.2)), finished_search(tmp_path / "b", (0.2, 0.3))
+    worse.searches[0].cell = Cell("began", "faces")
+    found = Found([*better.searches, *worse.searches]).finalists()
+    assert [trial.arm for trial in found] == [*["began, as it was"] * 2, *["began, best found"] * 2] * 2
+    assert found[4].name == found[6].name
 
 
 def test_a_whole_number_stays_one(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Against scipy, rliable's figures, and closed forms."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -112,12 +113,23 @@ def test_many_seeds_are_permuted_at_random_to_about_the_same_p_value() -> None:
     assert permutation_p_value([x], [y]) == pytest.approx(expected, abs=0.015)
 
 
-def test_many_seeds_are_permuted_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = drawn(0, 40), drawn(1, 40)
-    whole = permutation_p_value(x, y)
-    monkeypatch.setattr(statistics, "MOST_PAIRS", 40 * 40 * 7)
-    assert permutation_p_value(x, y) == pytest.approx(whole, abs=0.02)
-    assert 0 < whole < 1
+@pytest.mark.parametrize("counts", [(3, 4), (40, 30)])
+def test_failed_trials_and_ties_are_permuted_as_scores_are(counts: tuple[int, int]) -> None:
+    """Of which only the order counts."""
+    x, y = (np.round(each, 1) for each in drawn(3, *counts))
+    failed = [np.where(each < each.max(), each, np.inf) for each in (x, y)]
+    large = [np.where(np.isfinite(each), each, 99.0) for each in failed]
+    assert permutation_p_value([failed[0]], [failed[1]]) == permutation_p_value([large[0]], [large[1]])
+
+
+def test_many_seeds_are_compared_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = drawn(0, 400), drawn(1, 400)
+    tracemalloc.start()
+    interval = probability_interval(x, y, repetitions=500)
+    assert tracemalloc.get_traced_memory()[1] < 300e6  # all pairs at once take 800 MB
+    tracemalloc.stop()
+    monkeypatch.setattr(statistics, "MOST_PAIRS", 400 * 400 * 7)
+    assert probability_interval(x, y, repetitions=500) == interval
 
 
 def test_holms_correction_by_hand() -> None:
@@ -139,3 +151,9 @@ def test_the_best_of_k_is_the_mean_over_all_choices() -> None:
     (scores,) = drawn(7, 6)
     expected = [np.mean([min(each) for each in itertools.combinations(scores, k)]) for k in range(1, 7)]
     assert best_of(scores) == pytest.approx(expected)
+
+
+def test_the_best_of_many_is_told_at_once() -> None:
+    """Of n even numbers the expected lowest of k is (n + 1) / (k + 1)."""
+    expected = best_of(np.arange(1.0, 3001.0))
+    assert expected == pytest.approx(3001 / (np.arange(1, 3001) + 1), rel=1e-9)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from equipoise import Run, TrainConfig
+from equipoise import Diverged, Run, TrainConfig, UsageError, train
+from equipoise.config.changes import with_settings
 from equipoise.config.presets import PRESETS
 from equipoise.networks import DCGAN
 from equipoise.studies import budget
+from equipoise.studies.scheduler import measure
 from equipoise.studies.trials import read_progress
 from equipoise.studies.worker import Heartbeat, job_line
 
@@ -64,6 +66,23 @@ def test_a_budget_is_measured_over_runs_long_enough(small: TrainConfig, monkeypa
     monkeypatch.setattr(budget, "train", run)
     assert budget.images_in(small, 60.0, lambda: now) == pytest.approx(60_000 * small.batch, rel=1e-3)
     assert 0.001 * (lengths[-1] - budget.WARM_UP) >= budget.LEAST > 0.001 * (lengths[-2] - budget.WARM_UP)
+
+
+def test_the_speed_of_what_diverges_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a trial it is scored at its last good checkpoint; here it would stop all arms of the study."""
+    monkeypatch.setattr(budget, "LEAST", 0.1)
+    wild = {"network.width": 4, "resolution": 16, "lr": 1.0, "objective.lambda_k": 1.0, "objective.clip_k": False}
+    config = with_settings(PRESETS["began"]["paper"], wild | {"device": "cpu"})
+    with pytest.raises(Diverged):
+        train(config.with_changes(images=640, log_every=64), tmp_path / "run", quiet=True)
+    assert budget.images_in(config, 1.0) >= config.batch
+
+
+def test_what_cannot_be_measured_is_told_by_its_name(small: TrainConfig, tmp_path: Path) -> None:
+    config = small.with_changes(data=str(tmp_path / "gone")).to_dict()
+    job = json.dumps({"config": config, "seconds": 1.0, "threads": 1}).encode() + b"\n"
+    with pytest.raises(UsageError, match=r"^the speed of wild on photos cannot be measured: [^:]*gone"):
+        measure("wild on photos", tmp_path / "speed-0", job, 1, lambda: False)
 
 
 def test_the_pace_of_what_goes_on_is_counted_from_its_checkpoint(tmp_path: Path) -> None:

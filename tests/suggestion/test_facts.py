@@ -71,6 +71,19 @@ def test_gray_labels_and_a_crop(tmp_path: Path) -> None:
     assert "in 2 classes" in str(facts)
 
 
+def test_images_that_the_data_itself_holds_out_do_not_count(tmp_path: Path) -> None:
+    """Unless another share is asked for, and unless none would be left."""
+    images = np.stack([np.asarray(photograph(number)) for number in range(60)])
+    for name, own in (("some", np.arange(60) >= 20), ("all", np.ones(60, np.bool_))):
+        np.savez(tmp_path / f"{name}.npz", images=images, held_out=own)
+    facts = seen(tmp_path / "some.npz")
+    assert (facts.count, facts.held_out, facts.looked_at) == (20, 40, 60)
+    assert str(facts).endswith(", beside 40 that the data itself holds out")
+    for other in (seen(tmp_path / "some.npz", held_out=0.2), seen(tmp_path / "all.npz")):
+        assert (other.count, other.held_out) == (60, 0)
+        assert "holds out" not in str(other)
+
+
 def test_images_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
     place = folder(tmp_path / "some", [photograph(n) for n in range(24)])
     for number in range(6):

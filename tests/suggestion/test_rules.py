@@ -138,6 +138,8 @@ def test_batches_of_few_images_are_small_enough_for_an_epoch_to_have_two() -> No
     assert "batch" not in settings(replace(CARS, count=144))
     for count, batch in ((143, 32), (72, 32), (71, 16), (50, 16)):
         assert settings(replace(CARS, count=count))["batch"] == batch
+    assert settings(replace(CARS, count=300), held_out=0.5, test=0.3)["batch"] == 16
+    assert settings(replace(CARS, count=250), held_out=0.5)["batch"] == 32
 
 
 def test_few_images_are_augmented() -> None:

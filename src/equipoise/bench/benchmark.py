@@ -15,6 +15,7 @@ from equipoise.bench.timing import cost_of_step, count_flops, peak_memory, profi
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import Launcher, Precision, resolve_precision
+from equipoise.errors import UsageError
 from equipoise.players import Players
 from equipoise.training.compile import NOT_COMPILED
 from equipoise.training.contention import BackgroundLoad
@@ -30,7 +31,7 @@ class Case:
     """A configuration to measure, one row of the table.
 
     Attributes:
-        objective: name of the objective, at its published settings; BEGAN by its preset `paper`.
+        objective: name of the objective, at its published settings.
         resolution: side of the images.
         width: width of the networks.
         batch: batch size.
@@ -54,8 +55,7 @@ class Case:
 
     def config(self, device: str) -> TrainConfig:
         """Training configuration on a type of device, which decides what precision `auto` means."""
-        presets = PRESETS[self.objective]
-        published = presets.get("paper", presets["default"])
+        published = PRESETS[self.objective]["published"]
         if self.objective == "began":  # one draw of latents for both losses, as most public code has it
             published = published.with_changes(separate_latents=False)
         values = published.to_dict()
@@ -102,9 +102,13 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         The figures, by their names in `bench --json`.
 
     Raises:
-        UsageError: the networks cannot make images of that size.
+        UsageError: the networks cannot make images of that size, or be compiled for this objective.
     """
     device, config = launcher.device, case.config(launcher.device.type)
+    if case.compiled and config.objective.needs.independent:
+        raise UsageError(
+            f"{case.objective} differentiates its penalty twice, which compiled networks cannot: leave --compiled out"
+        )
     with torch.device("meta"):  # refused here, if networks cannot make such images, before so many images are made
         config.build(case.shape)
     dtype, cycle = DTYPES[config.precision], config.n_critic
@@ -173,7 +177,9 @@ def _step_builders(case: Case, config: TrainConfig, launcher: Launcher) -> dict[
 
     def textbook(*, autocast: bool = False) -> Step:
         players = Players(*(player.to(device) for player in config.build(case.shape)))
-        return textbook_step(Textbook(config, players), feed, launcher, autocast=autocast)
+        return textbook_step(
+            Textbook(config.with_changes(precision="fp32"), players), feed, launcher, autocast=autocast
+        )
 
     builders: dict[str, Callable[[], Step]] = {"equipoise": equipoise}
     if case.objective in TEXTBOOK:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -33,7 +33,7 @@ def bench(
     resolution: Count = 64,
     width: Count = 64,
     batch: BatchSize | None = None,
-    channels: Annotated[Count, Field(le=64)] = 3,
+    channels: Literal[1, 3] = 3,
     compiled: bool = False,
     precision: Precision = "auto",
     table: bool = False,

@@ -133,11 +133,13 @@ def asked_study(plan: Path | None, flags: Plan) -> Study:
     merged = base | {name: value for name in PLAIN if (value := getattr(flags, name)) is not None}
     if flags.objectives:
         merged["arms"] = {name: {} for name in flags.objectives}
-    if flags.search is not None:
-        merged["search"] = {"trials": flags.search, "of": flags.of, "ranges": _ranges(flags.range)}
-        merged["search"] |= {"sampler": flags.sampler} if flags.sampler else {}
-    elif flags.of or flags.range or flags.sampler:
-        raise UsageError("--of, --range and --sampler say how to search: add --search, the number of settings to try")
+    search = {"trials": flags.search, "of": flags.of, "ranges": _ranges(flags.range), "sampler": flags.sampler}
+    if given := {name: value for name, value in search.items() if value not in (None, (), {})}:
+        merged["search"] = {"of": (), **base.get("search", {}), **given}
+        if "trials" not in merged["search"]:
+            raise UsageError(
+                "--of, --range and --sampler say how to search: add --search, the number of settings to try"
+            )
     lists = {name: _values(name, value) for name, value in assignments(flags.vary, "--vary").items()}
     for name, more in (("settings", assignments(flags.set, "--set")), ("vary", lists)):
         if more:

@@ -12,6 +12,7 @@ from equipoise.devices import resolve_device
 from equipoise.training.train import train
 
 WARM_UP, MEASURED = 10, 60  # steps of the short run, and by how many more the long one begins
+STILL = 1e-12  # learning rate by which weights stay as they are
 LEAST = 4.0  # seconds between the two: each has some tenths of its own, beside its steps, which scatter
 
 
@@ -37,8 +38,9 @@ def _duration(config: TrainConfig, steps: int, clock: Callable[[], float]) -> fl
     """Seconds that a run of so many steps takes."""
     images = steps * config.batch
     every = {"log_every": images, "sample_every": images, "checkpoint_every": images, "score_every": 0}
+    config = config.with_changes(images=images, lr=STILL, **every)  # what would diverge takes as long
     with tempfile.TemporaryDirectory() as folder:
         started = clock()
         # Without the score at the end, which takes as long for any arm.
-        train(config.with_changes(images=images, **every), Path(folder) / "run", quiet=True, closing_score=False)
+        train(config, Path(folder) / "run", quiet=True, closing_score=False)
         return clock() - started

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from equipoise.errors import UsageError
 from equipoise.runs.run import Run
 from equipoise.sampling.sample import sample
-from equipoise.studies.plan import varied_name
+from equipoise.studies.plan import as_number, varied_name
 from equipoise.studies.results import Pair, Results, Summary
 from equipoise.studies.statistics import best_of, interquartile_mean_interval, performance_profile
 from equipoise.views.captions import stacked
@@ -88,7 +90,8 @@ def against(results: Results) -> "Figure | None":
     if len(results.plan.vary) != 1 or results.plan.search:  # whose arms are called otherwise
         return None
     ((setting, values),) = results.plan.vary.items()
-    if len(values) < 2 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    names = {number: value for value in values if (number := as_number(value)) is not None}
+    if len(values) < 2 or len(names) < len(values):
         return None
     figure, panels = _panels(2, 3.6)
     measures: list[Callable[[str], list[NDArray[np.float64]]]] = [results.scaled, partial(_diversity, results)]
@@ -96,9 +99,9 @@ def against(results: Results) -> "Figure | None":
     for index, base in enumerate(results.plan.arms):
         style = style_of(index, len(results.plan.arms))
         for axes, scores_of, heights in zip(panels, measures, shown, strict=True):
-            rows = {value: scores_of(varied_name(base, setting, value)) for value in values}
-            spread = {value: interquartile_mean_interval(row) for value, row in rows.items() if all(map(len, row))}
-            spread = {value: each for value, each in spread.items() if all(map(math.isfinite, each))}
+            rows = {number: scores_of(varied_name(base, setting, names[number])) for number in sorted(names)}
+            spread = {number: interquartile_mean_interval(row) for number, row in rows.items() if all(map(len, row))}
+            spread = {number: each for number, each in spread.items() if all(map(math.isfinite, each))}
             heights += [each.value for each in spread.values()]
             axes.plot(list(spread), [each.value for each in spread.values()], marker="o", label=base, lw=1.8, **style)
             low, high = [each.low for each in spread.values()], [each.high for each in spread.values()]
@@ -212,10 +215,12 @@ def sample_grids(results: Results, data: str) -> bytes | None:
     """Samples of each arm's first seed at its end, of equal latents where latents are of one kind."""
     parts = []
     for arm in results.arms:
-        finished = [trial for trial, outcome in results.of(arm, data) if outcome.final]
-        if finished and not finished[0].config.toy:
-            images = sample(Run.open(results.folder / finished[0].name), SHOWN, seed=0)
-            parts.append((f"{arm}, seed {finished[0].seed}", grid(images, columns=12)))
+        finished = [trial for trial, outcome in results.of(arm, data) if outcome.final and not trial.config.toy]
+        for trial in finished:
+            with suppress(UsageError):  # of a run that was deleted since, or its checkpoints were
+                images = sample(Run.open(results.folder / trial.name), SHOWN, seed=0)
+                parts.append((f"{arm}, seed {trial.seed}", grid(images, columns=12)))
+                break
     return captioned_png(parts) if parts else None
 
 

@@ -1,20 +1,19 @@
 """What searches found, for the report of a study."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.config.train_config import TrainConfig
 from equipoise.studies import figures
-from equipoise.studies.plan import Study
-from equipoise.studies.search import Search, Searches
+from equipoise.studies.search import Search
 from equipoise.studies.statistics import best_of
-from equipoise.studies.trials import Cell, Trial
+from equipoise.studies.trials import Trial
+
+AS_IT_WAS = "as it was"  # what the report calls an arm by its own settings
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,17 @@ class Found:
     searches: Sequence[Search] = ()
 
     def finalists(self) -> list[Trial]:
-        """The trials of each arm's own settings, and of the best that were found if these are others, named so."""
+        """The trials of each arm's own settings, and of the best that were found if these are others, named so.
+
+        Where an arm's own are the best on one data set alone, they stand for the best found there.
+        """
+        best = {search.cell: group for search in self.searches if (group := search.best())}
+        bettered = {cell.arm for cell, group in best.items() if group.number != 0}
         trials = []
         for search in self.searches:
-            chosen = {"as it was": search.groups[0]} if search.groups else {}
-            ranked = [group for value, group in search.ranked() if math.isfinite(value)]
-            if ranked and ranked[0].number != 0:
-                chosen["best found"] = ranked[0]
+            chosen = {AS_IT_WAS: search.groups[0]} if search.groups else {}
+            if search.cell.arm in bettered and search.cell in best:
+                chosen["best found"] = best[search.cell]
             for word, group in chosen.items():
                 arm = f"{search.cell.arm}, {word}"
                 trials += [replace(trial, arm=arm, place=trial.name) for trial in group.trials]
@@ -96,10 +99,3 @@ def _worst_for_infinite(values: Sequence[float]) -> NDArray[np.float64]:
     array = np.array(values, np.float64)
     finite = array[np.isfinite(array)]
     return np.where(np.isfinite(array), array, finite.max() if len(finite) else 0.0)
-
-
-def read_searches(
-    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], lengths: Mapping[str, Mapping[str, int]]
-) -> Found:
-    """The searches in a study's folder."""
-    return Found(Searches(plan, folder, configs, lengths).searches) if plan.search else Found()

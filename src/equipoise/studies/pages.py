@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equipoise.errors import printable
 from equipoise.metrics.ranking import Interval
 from equipoise.studies.results import Pair, Results, Summary
 from equipoise.studies.statistics import interquartile_mean
@@ -117,9 +118,9 @@ def markdown(found: Findings) -> str:
         *(f"- {line}" for line in _health(results) or ["No trial ended badly or under a warning"]),
     ]
     lines += ["", "## Protocol", "", *(f"- {line}" for line in protocol_lines(results)), ""]
-    lines += ["```yaml", results.plan.to_yaml().rstrip(), "```", "", "Each run again:", "", "```sh"]
+    lines += ["```yaml", *results.plan.to_yaml().splitlines(), "```", "", "Each run again:", "", "```sh"]
     lines += [*(command_of(results.folder / trial.name) for trial in results.trials), "```", ""]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))  # names of arms and data may have line breaks
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:

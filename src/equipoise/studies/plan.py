@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, FiniteFloat
 from pydantic.dataclasses import dataclass
 
 from equipoise.config.changes import flat
@@ -51,7 +51,8 @@ def parse_budget(text: Any) -> Any:
         return text
     number = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|sec|min|h)", str(text))
     value = float(number[1]) * UNITS[number[2]] if number else parse_count(text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    whole = number or (isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0)
+    if not whole or value <= 0:
         raise ValueError("should be images such as 200k, or time such as 90s, 10min or 1h")
     return Budget(seconds=value) if number else Budget(images=int(value))
 
@@ -97,7 +98,7 @@ class Search:
 
     trials: Annotated[Count, Field(le=100_000)]
     of: Names
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
     sampler: Literal["tpe", "random"] = "tpe"
     prune: bool = True
 
@@ -144,7 +145,7 @@ class Study:
         if not self.expanded:
             raise UsageError("a study needs an arm: name --objectives, or arms in study.yaml")
         for name, choices in self.vary.items():
-            known = {float(each) if isinstance(each, int | float) else str(each) for each in choices}
+            known = {str(each) if (number := as_number(each)) is None else number for each in choices}
             if len(known) < len(choices):
                 raise UsageError(f"{quoted(name)[1:-1]} is to vary, and has a value twice: name each value once")
         for name, values in (("data", self.data), ("seeds", self.seeds)):
@@ -152,7 +153,7 @@ class Study:
                 raise UsageError(f"the study needs {name}, each once: correct {name} in study.yaml")
         if self.baseline is not None and self.baseline not in self.expanded:
             near = did_you_mean(self.baseline, self.expanded)
-            names = ", ".join(self.expanded)
+            names = arm_names(self.expanded)
             raise UsageError(f"there is no arm {quoted(self.baseline)}{near} to be the baseline: use one of {names}")
         if self.search and not self.test:
             object.__setattr__(self, "test", 0.1)
@@ -207,6 +208,21 @@ class Study:
 def varied_name(arm: str, setting: str, value: Any) -> str:
     """Name of an arm whose setting varies, at one of its values."""
     return f"{arm} {setting}={value}"
+
+
+def as_number(value: Any) -> float | None:
+    """A value that varies as a number, also of text, which YAML takes 1e-3 for; None where it is none."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def arm_names(arms: Iterable[str]) -> str:
+    """Names of arms in a row, which may have commas themselves."""
+    names = list(arms)
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _arm(name: str, arm: Any) -> dict[str, Any]:

@@ -3,19 +3,18 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from equipoise.config.messages import construct
-from equipoise.errors import UsageError, as_word
+from equipoise.errors import UsageError, as_word, did_you_mean, quoted
 from equipoise.runs.files import to_json, write_atomically, writing
 from equipoise.studies import figures
-from equipoise.studies.found import read_searches
+from equipoise.studies.found import AS_IT_WAS, Found
 from equipoise.studies.pages import FIGURES, Findings, markdown, page
-from equipoise.studies.plan import STUDY, Study, read_study
+from equipoise.studies.plan import STUDY, Study, arm_names, read_study
 from equipoise.studies.results import Pair, Results, Summary, compare_pairs, read_results, summarise
+from equipoise.studies.search import read_searches
 from equipoise.studies.trials import Cell, all_trials, arm_config, metric_of, read_lengths
 from equipoise.studies.words import pair_sentences
 
@@ -28,7 +27,7 @@ def write_report(folder: Path, baseline: str | None = None) -> Path:
 
     Args:
         folder: of the study.
-        baseline: the arm to beat, from now on; by default the study's.
+        baseline: the arm to beat; by default the study's. Of a search, an arm is that by its own settings.
 
     Returns:
         The file `report.html`, beside which the others lie.
@@ -58,7 +57,7 @@ def write_report(folder: Path, baseline: str | None = None) -> Path:
     return folder / REPORT
 
 
-def open_results(folder: Path, baseline: str | None = None) -> tuple[Results, Any]:
+def open_results(folder: Path, baseline: str | None = None) -> tuple[Results, Found]:
     """The results in a study's folder, and its searches.
 
     Raises:
@@ -73,13 +72,17 @@ def open_results(folder: Path, baseline: str | None = None) -> tuple[Results, An
     }
     metric, lengths = metric_of(plan, next(iter(configs.values()))), read_lengths(plan, folder)
     known = {cell: config for cell, config in configs.items() if cell.data in lengths.get(cell.arm, {})}
-    search = read_searches(plan, folder, known, lengths)
+    search = Found(read_searches(plan, folder, known, lengths)) if plan.search else Found()
     trials = search.finalists() if plan.search else all_trials(plan, known, lengths)
-    if baseline is not None:
-        if plan.search and baseline not in {trial.arm for trial in trials}:
-            raise UsageError(f"there is no arm {baseline!r}: use one of {', '.join(trial.arm for trial in trials)}")
-        plan = plan if plan.search else construct(partial(replace, plan), {"baseline": baseline})
-    return read_results(folder, plan, metric, trials), search
+    baseline = baseline or plan.baseline
+    arms = dict.fromkeys(trial.arm for trial in trials) if plan.search else plan.expanded
+    if plan.search and baseline in plan.expanded:
+        baseline = f"{baseline}, {AS_IT_WAS}"
+    elif baseline is not None and baseline not in arms:
+        raise UsageError(
+            f"there is no arm {quoted(baseline)}{did_you_mean(baseline, arms)}: use one of {arm_names(arms)}"
+        )
+    return read_results(folder, plan, metric, trials, baseline), search
 
 
 def _pictures(results: Results, summaries: Sequence[Summary], pairs: Sequence[Pair]) -> dict[str, bytes]:

@@ -37,6 +37,7 @@ class Results:
         trials: all, of which some may have no outcome yet.
         outcomes: by the trial's name.
         made_with: versions that its runs were made with, each once.
+        baseline: the arm to beat, if there is one.
     """
 
     folder: Path
@@ -45,12 +46,13 @@ class Results:
     trials: Sequence[Trial]
     outcomes: dict[str, Outcome]
     made_with: Sequence[Mapping[str, str]] = ()
+    baseline: str | None = None
 
     @property
     def arms(self) -> list[str]:
         """Names of the arms, the baseline first."""
         names = list(dict.fromkeys(trial.arm for trial in self.trials))
-        return sorted(names, key=lambda name: name != self.plan.baseline)
+        return sorted(names, key=lambda name: name != self.baseline)
 
     @property
     def lower_is_better(self) -> bool:
@@ -86,7 +88,9 @@ class Results:
         return [arm for arm in self.arms if all(len(row) >= FEWEST for row in self.scores(arm))]
 
 
-def read_results(folder: Path, plan: Study, metric: str, trials: Sequence[Trial]) -> Results:
+def read_results(
+    folder: Path, plan: Study, metric: str, trials: Sequence[Trial], baseline: str | None = None
+) -> Results:
     """The outcomes of a study's trials.
 
     Raises:
@@ -111,7 +115,7 @@ def read_results(folder: Path, plan: Study, metric: str, trials: Sequence[Trial]
             _refuse_others(opened, trial)
             if opened.made_with not in made_with:
                 made_with.append(opened.made_with)
-    return Results(folder, plan, metric, trials, found, made_with)
+    return Results(folder, plan, metric, trials, found, made_with, baseline)
 
 
 def _refuse_others(run: Run, trial: Trial) -> None:
@@ -150,7 +154,7 @@ class Pair(NamedTuple):
 
 def compare_pairs(results: Results) -> list[Pair]:
     """All pairs of arms, or with a baseline those of it, by the final score."""
-    arms, base = results.comparable, results.plan.baseline
+    arms, base = results.comparable, results.baseline
     names = [(a, b) for index, a in enumerate(arms) for b in arms[index + 1 :]]
     names = [(b, a) for a, b in names if base == a] if base in arms else names
     low = results.lower_is_better

@@ -178,8 +178,15 @@ class Scheduler:
                 time.sleep(POLL)
 
 
-def measure(folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]) -> int | None:
+def measure(name: str, folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]) -> int | None:
     """The images that a job with `seconds` gets through, measured in a process of its own; None if a signal comes.
+
+    Args:
+        name: of what is measured.
+        folder: beside which the process writes its log.
+        job: of the worker.
+        threads: of the process.
+        stopping: whether a signal has come.
 
     Raises:
         UsageError: it could not be measured.
@@ -195,5 +202,5 @@ def measure(folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]
         return None
     words = handle.log.read_text(errors="replace").split()
     if code or not words or not words[-1].isdigit():
-        raise UsageError(f"the speed of {folder.name} cannot be measured: {handle.error() or f'exit code {code}'}")
+        raise UsageError(f"the speed of {name} cannot be measured: {handle.error() or f'exit code {code}'}")
     return int(words[-1])

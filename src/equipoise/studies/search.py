@@ -195,22 +195,30 @@ class Search:
         found = [(group.value(self.folder), group) for group in self.groups if group.done(self.folder)]
         return sorted(found, key=lambda pair: pair[0])
 
+    def best(self) -> Group | None:
+        """The best of the groups that have finished."""
+        return next((group for value, group in self.ranked() if math.isfinite(value)), None)
+
+
+def read_searches(
+    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], lengths: Mapping[str, Mapping[str, int]]
+) -> list[Search]:
+    """All searches of a study, with the groups that lie in its folder."""
+    stored = read_groups(folder)
+    return [
+        Search(plan, folder, cell, config, lengths[cell.arm][cell.data], stored.get(cell.arm, {}).get(cell.data, []))
+        for cell, config in configs.items()
+    ]
+
 
 class Searches:
-    """All searches of a study, as a source of trials for the scheduler."""
+    """All searches of a study, as a source of trials for the scheduler; those that have failed are tried again."""
 
     def __init__(
         self, plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], lengths: Mapping[str, Mapping[str, int]]
     ) -> None:
         assert plan.search is not None  # noqa: S101
-        self.folder = folder
-        stored = read_groups(folder)
-        self.searches = [
-            Search(
-                plan, folder, cell, config, lengths[cell.arm][cell.data], stored.get(cell.arm, {}).get(cell.data, [])
-            )
-            for cell, config in configs.items()
-        ]
+        self.folder, self.searches = folder, read_searches(plan, folder, configs, lengths)
         self.total = plan.search.trials * len(plan.seeds) * len(self.searches)
         begun = [group for search in self.searches for group in search.groups]
         for group in begun:  # what has failed is tried once more, and what was given up for it

@@ -74,11 +74,8 @@ def permutation_p_value(x: Scores, y: Scores, seed: int = 0) -> float:
         random = np.random.default_rng(seed)
         total = np.zeros(PERMUTATIONS)
         for a, b in zip(x, y, strict=True):
-            block = max(1, MOST_PAIRS // (len(a) * len(b)))
-            for start in range(0, PERMUTATIONS, block):
-                pooled = np.tile(np.concatenate([a, b]), (min(block, PERMUTATIONS - start), 1))
-                mixed = random.permuted(pooled, axis=1)
-                total[start : start + block] += _win_rate(mixed[:, : len(a)], mixed[:, len(a) :])
+            ranks = np.tile(_midranks(np.concatenate([a, b])), (PERMUTATIONS, 1))
+            total += _rates_by_ranks(random.permuted(ranks, axis=1)[:, : len(a)], len(b))
         distances = np.append(np.abs(total / len(x) - 0.5), np.inf)  # what was seen is one of the ways
     seen = abs(probability_of_improvement(x, y) - 0.5)
     return float(np.mean(distances >= seen - 1e-12))
@@ -132,8 +129,9 @@ def best_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     ordered, count = np.sort(np.asarray(scores, np.float64)), len(scores)
     expected = np.empty(count)
     for k in range(1, count + 1):
-        # The i-th lowest is the lowest of k with probability C(n - 1 - i, k - 1) / C(n, k).
-        weights = np.array([math.comb(count - 1 - i, k - 1) / math.comb(count, k) for i in range(count - k + 1)])
+        # The i-th lowest is the lowest of k with probability C(n - 1 - i, k - 1) / C(n, k), each by the one before.
+        others = count - 1.0 - np.arange(count - k)
+        weights = k / count * np.append(1.0, np.cumprod((others - k + 1) / others))
         expected[k - 1] = weights @ ordered[: count - k + 1]
     return expected
 
@@ -151,19 +149,30 @@ def _bootstrap(scores: Scores, repetitions: int, random: np.random.Generator) ->
 
 def _win_rate(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of pairs in which x (r, n) is above y (r, m), ties halved: (r,)."""
-    a, b = x[:, :, None], y[:, None, :]
-    return np.asarray(((a > b) + 0.5 * (a == b)).mean(axis=(1, 2)))
+    rates, block = np.empty(len(x)), max(1, MOST_PAIRS // (x.shape[1] * y.shape[1]))
+    for start in range(0, len(x), block):
+        a, b = x[start : start + block, :, None], y[start : start + block, None, :]
+        rates[start : start + block] = ((a > b) + 0.5 * (a == b)).mean(axis=(1, 2))
+    return rates
 
 
-def _all_win_rates(a: NDArray[np.float64], b: NDArray[np.float64]) -> list[float]:
-    """The win rate of every choice of len(a) of all scores over the rest."""
-    pooled, size = np.concatenate([a, b]), len(a) + len(b)
-    choices = np.array(list(itertools.combinations(range(size), len(a))))
-    chosen = np.zeros((len(choices), size), bool)
-    np.put_along_axis(chosen, choices, values=True, axis=1)
-    rows = np.broadcast_to(pooled, chosen.shape)
-    rates = _win_rate(rows[chosen].reshape(-1, len(a)), rows[~chosen].reshape(-1, len(b)))
-    return [float(rate) for rate in rates]
+def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks of values (n,) from 1, ties sharing the mean of theirs: (n,)."""
+    ordered = np.sort(values)
+    return np.asarray((np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2)
+
+
+def _rates_by_ranks(ranks: NDArray[np.float64], others: int) -> NDArray[np.float64]:
+    """The win rate of scores over so many others, by their ranks (r, n) among all: (r,)."""
+    count = ranks.shape[1]
+    return np.asarray((ranks.sum(axis=1) - count * (count + 1) / 2) / (count * others))
+
+
+def _all_win_rates(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The win rate of every choice of len(a) of all scores over the rest: (choices,)."""
+    ranks = _midranks(np.concatenate([a, b]))
+    choices = np.array(list(itertools.combinations(ranks, len(a))))
+    return _rates_by_ranks(choices, len(b))
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:

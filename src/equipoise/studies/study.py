@@ -74,17 +74,17 @@ def study(
     plan, folder = _located(plan, out)
     check_above(folder)
     jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
-    with noting_signals() as stop:
-        configs = checked_configs(plan, quiet=quiet)
-        with places_of(plan, jobs, ray) as places:
-            _make(folder, plan)
-            with sole_writer(folder):
-                with writing(folder, then="start the study again"):
-                    _claim(plan, folder)
-                with writing(folder, then=f"go on with `equipoise study {as_word(folder)}`"):
-                    lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
-                    _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
-                    write_report(folder)
+    configs = checked_configs(plan, quiet=quiet)  # in which data may be packed for long, and nothing can be lost
+    # A cluster sets handlers of its own as it is connected to.
+    with places_of(plan, jobs, ray) as places, noting_signals() as stop:
+        _make(folder, plan)
+        with sole_writer(folder):
+            with writing(folder, then="start the study again"):
+                _claim(plan, folder)
+            with writing(folder, then=f"go on with `equipoise study {as_word(folder)}`"):
+                lengths = measured_lengths(plan, folder, configs, stop, quiet=quiet)
+                _run(plan, folder, configs, lengths, places, stop, quiet=quiet)
+                write_report(folder)
     return folder
 
 
@@ -222,7 +222,7 @@ def measured_lengths(
             progress(done, len(missing))
             job = {"config": configs[cell].to_dict(), "seconds": plan.budget.seconds, "threads": plan.threads}
             place, line = folder / TRIALS / f"speed-{done}", f"{json.dumps(job)}\n".encode()
-            images = measure(place, line, plan.threads, lambda: bool(stop.signal))
+            images = measure(f"{cell.arm} on {cell.data}", place, line, plan.threads, lambda: bool(stop.signal))
             if images is None:
                 raise StudyInterrupted(str(folder), 0, len(configs) * len(plan.seeds), stop.signal)
             lengths.setdefault(cell.arm, {})[cell.data] = images

@@ -288,6 +288,7 @@ def check_slugs(names: Mapping[str, Any] | tuple[str, ...], what: str) -> None:
     """Refuse names that would share a folder, with UsageError."""
     seen: dict[str, str] = {}
     for name in names:
-        if other := seen.get(slug(name).lower()):
-            raise UsageError(f"the {what} {quoted(other)} and {quoted(name)} would share a folder: name them otherwise")
-        seen[slug(name).lower()] = name
+        if (part := slug(name).lower()) in seen:
+            both = f"{quoted(seen[part])} and {quoted(name)}"
+            raise UsageError(f"the {what} {both} would share a folder: name them otherwise")
+        seen[part] = name

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 
+from equipoise.studies.plan import arm_names
 from equipoise.studies.results import LEVEL, Pair, Results
 from equipoise.views.report import STYLE
 
@@ -14,8 +15,7 @@ MANY = 12  # pairs from which on a sentence for each is too much to read
 def opening(results: Results) -> str:
     """What is compared, on what."""
     arms, plan = results.arms, results.plan
-    separator = "; " if any("," in arm for arm in arms) else ", "  # as several varied settings have
-    names = separator.join(arms) if len(arms) <= 6 else f"{len(arms)} arms"
+    names = arm_names(arms) if len(arms) <= 6 else f"{len(arms)} arms"
     return (
         f"{names} on {', '.join(plan.data)}: {plan.budget}, {len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
     )
@@ -23,7 +23,7 @@ def opening(results: Results) -> str:
 
 def pair_sentences(results: Results, pairs: Sequence[Pair]) -> list[str]:
     """What is significant first, then what is not; and where nothing could be, why."""
-    done, wanted = len(results.outcomes), len(results.trials)
+    done, wanted = sum(trial.name in results.outcomes for trial in results.trials), len(results.trials)
     sentences = [f"{done} of {wanted} trials have an outcome, so all of this may change"] if done < wanted else []
     if len(results.arms) == 1:
         return [*sentences, "there is one arm, and nothing to compare it with"]

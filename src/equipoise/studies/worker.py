@@ -52,7 +52,11 @@ def main() -> int:
     job = json.loads(line)
     torch.set_num_threads(job["threads"])
     if "seconds" in job:
-        print(images_in(TrainConfig.from_dict(job["config"]), job["seconds"]), flush=True)
+        try:
+            print(images_in(TrainConfig.from_dict(job["config"]), job["seconds"]), flush=True)
+        except (UsageError, Diverged) as error:
+            print(error, flush=True)
+            return 1
         return 0
     return run_trial(Path(job["folder"]), TrainConfig.from_dict(job["config"]), job["scoring"])
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from equipoise.config.data_settings import DataSettings
 from equipoise.data import ProgressCallback, indices, normalise
 from equipoise.data.decode import Pixels, quiet_pillow
+from equipoise.data.digests import usable_partition
 from equipoise.data.framing import Framing, parse_framing
 from equipoise.data.packed.workers import ReadReport, prepare_all
 from equipoise.data.shards import is_stream, open_stream
@@ -32,8 +33,8 @@ class Facts:
 
     Attributes:
         name: of the data, as the user gave it.
-        count: how many images there are, as far as those that were looked at can be read; None of shards with more than
-            MOST, of which only the first were.
+        count: how many images there are, as far as those that were looked at can be read, and without those that the
+            data itself holds out; None of shards with more than MOST, of which only the first were.
         looked_at: how many of them were decoded for what follows.
         size: their median (width, height) in the files, or of the square that is cropped.
         channels: 1 or 3.
@@ -41,6 +42,7 @@ class Facts:
         dimension: intrinsic, by the pixels; None where too few differ.
         asymmetry: of the images and their mirror images, as a set; see `metrics.symmetry.mirror_asymmetry`.
         classes: number of labels, or 0.
+        held_out: how many images the data itself holds out.
     """
 
     name: str
@@ -52,15 +54,18 @@ class Facts:
     dimension: float | None
     asymmetry: float
     classes: int
+    held_out: int = 0
 
     def __str__(self) -> str:
         """In one line."""
         count = f"more than {self.looked_at:,}" if self.count is None else f"{self.count:,}"
+        held_out = f", beside {self.held_out:,} that the data itself holds out" if self.held_out else ""
         dimension = f", of about {self.dimension:.0f} dimensions" if self.dimension else ""
         classes = f", in {self.classes} classes" if self.classes else ""
         colour = "gray" if self.channels == 1 else "colour"
         width, height = self.size
-        return f"{self.name}: {count} images in {colour}, {width}x{height} in the median{dimension}{classes}"
+        median = f"{width}x{height} in the median"
+        return f"{self.name}: {count} images in {colour}, {median}{dimension}{classes}{held_out}"
 
 
 def look(settings: DataSettings, progress: ProgressCallback | None = None) -> Facts:
@@ -93,14 +98,15 @@ def _read(settings: DataSettings, side: int, progress: ProgressCallback | None) 
     border = border_of(settings.data)
     framing = parse_framing(side, settings.channels, settings.fit, settings.background, settings.crop, border)
     read = _read_stream if is_stream(settings.data) else _read_source
-    count, classes, report, pixels = read(settings, framing, progress)
+    count, held_out, classes, report, pixels = read(settings, framing, progress)
     report.require_any(settings.data)
     size = (settings.crop,) * 2 if settings.crop else summarise(report.sizes).median
     channels = settings.channels or max(map(len, pixels))
-    return Facts(settings.data, count, len(pixels), size, channels, 0.0, None, 1.0, classes), pixels
+    return Facts(settings.data, count, len(pixels), size, channels, 0.0, None, 1.0, classes, held_out), pixels
 
 
-Reading = tuple[int | None, int, ReadReport, list[Pixels]]  # images, classes, what was read of them, pixels
+# Images, those that are held out beside, classes, what was read of some, pixels
+Reading = tuple[int | None, int, int, ReadReport, list[Pixels]]
 
 
 def _read_source(settings: DataSettings, framing: Framing, progress: ProgressCallback | None) -> Reading:
@@ -114,8 +120,10 @@ def _read_source(settings: DataSettings, framing: Framing, progress: ProgressCal
         )
         report = prepare_all(some, framing, pixels.append, progress)
         classes = 0 if contents.labels is None else len(np.unique(contents.labels))
-        count -= round(count * len(report.skipped) / max(len(chosen), 1))
-    return count, classes, report, pixels
+        own = usable_partition(contents.held_out) if settings.held_out == "auto" else None
+        readable = 1 - len(report.skipped) / max(len(chosen), 1)
+        held_out = 0 if own is None else round(int(own.sum()) * readable)
+    return round(count * readable) - held_out, held_out, classes, report, pixels
 
 
 def _read_stream(settings: DataSettings, framing: Framing, progress: ProgressCallback | None) -> Reading:
@@ -141,4 +149,4 @@ def _read_stream(settings: DataSettings, framing: Framing, progress: ProgressCal
             if progress is not None:
                 progress(len(pixels), MOST)
         whole = next(samples, None) is None
-    return len(pixels) if whole else None, len(labels) if stream.labelled else 0, report, pixels
+    return len(pixels) if whole else None, 0, len(labels) if stream.labelled else 0, report, pixels

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from equipoise.data import parse_resolution
+from equipoise.data.digests import AUTO_SHARE
 from equipoise.errors import UsageError
 from equipoise.objectives import Tasks
 from equipoise.suggestion.facts import Facts
@@ -99,7 +100,9 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     if count < AUGMENT_BELOW[kind]:
         kinds = ["translation", "scale"] if few and photographs_by_began else ["translation"]
         choices.append(Choice("augment", kinds, f"{images} are soon learnt by heart"))
-    batch = next((batch for batch in BATCHES if count >= 2.25 * batch), BATCHES[-1])  # a tenth is held out
+    held_out = given.get("held_out", "auto")
+    share = 1 - (AUTO_SHARE if held_out == "auto" else held_out) - given.get("test", 0.0)  # that is trained on
+    batch = next((batch for batch in BATCHES if count >= 2.25 * batch * (1 - AUTO_SHARE) / share), BATCHES[-1])
     if batch < BATCHES[0]:
         choices.append(Choice("batch", batch, f"two batches an epoch, of {images}"))
     limits = {LENGTHS[0]: ", the least that a run needs", LENGTHS[1]: ", the most that is taken"}
