@@ -84,6 +84,7 @@ def test_an_unreadable_image_takes_its_label_along(labelled: Path) -> None:
         ({"labels": [[["a"], 1]]}, "with integers from 0"),
         ({"labels": [1, 2, 3]}, "with integers from 0"),
         ({"labels": 3}, "with integers from 0"),
+        ({"labels": [["00000/1.png", 0], ["./00000/1.png", 1]]}, r"names \./00000/1\.png twice, with different labels"),
     ],
 )
 def test_labels_that_do_not_match_are_refused(labelled: Path, content: object, message: str) -> None:

@@ -81,6 +81,11 @@ def test_metadata_of_nothing_is_told(folder: Path) -> None:
         ("metadata.csv", b'file_name,label\n"1.png,a\n', r"is damaged: .*; mend or remove it"),
         ("metadata.csv", b"file_name,label\n1.png," + b"a" * 200_000, r"is damaged: .*; mend or remove it"),
         ("metadata.csv", b"\xff\xfe", r"is damaged: .*; mend or remove it"),
+        (
+            "metadata.csv",
+            b"file_name,label\n1.png,a\n2.png,a\n./1.png,b\ndeep/3.png,b\n",
+            r"names ./1.png twice, with different labels: mend or remove it",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(folder: Path, name: str, content: bytes, message: str) -> None:
@@ -110,3 +115,11 @@ def test_it_may_lie_in_a_folder_whose_name_is_no_text(folder: Path) -> None:
     top.mkdir()
     folder.rename(top / "\udcff")
     assert labels(top) == ["1", "1", "1"]
+
+
+def test_an_image_may_be_named_again_where_its_label_is_the_same(folder: Path) -> None:
+    rows = [{"file_name": name, "label": place, "text": "a"} for place, name in enumerate(NAMES)]
+    write_jsonl(folder, *rows, rows[0] | {"text": "b"})
+    assert labels(folder) == ["0", "1", "2"]
+    with pytest.raises(UsageError, match=r"names 1.png twice, with different labels"):
+        labels(folder, "text")

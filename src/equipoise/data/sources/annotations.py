@@ -16,7 +16,7 @@ import numpy as np
 
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
-from equipoise.data.sources.labels import listed, one_hot, plain_name, require_all
+from equipoise.data.sources.labels import by_plain_name, listed, one_hot, require_all
 from equipoise.errors import UsageError, counted, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
@@ -143,12 +143,12 @@ def _merged(parts: Sequence[Annotations]) -> Annotations:
 
 def _label_by_name(pairs: Any, where: str) -> dict[str, Any]:
     try:
-        by_name = dict(pairs)
+        listed_pairs = [(name, label) for name, label in (pairs.items() if isinstance(pairs, dict) else pairs)]
     except (TypeError, ValueError) as error:
         raise UsageError(EXPECTED.format(where)) from error
-    if not by_name or not all(isinstance(name, str) for name in by_name):
+    if not listed_pairs or not all(isinstance(name, str) for name, _ in listed_pairs):
         raise UsageError(EXPECTED.format(where))
-    return {plain_name(name): label for name, label in by_name.items()}
+    return by_plain_name(listed_pairs, where)
 
 
 def _as_numbers(labels: list[Any], where: str) -> Labels:
