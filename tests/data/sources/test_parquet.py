@@ -68,6 +68,20 @@ def test_images_and_labels(tmp_path: Path, name: str, compression: str | None) -
     assert "cat 4, dog 3, eel 3" in str(inspect(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "dictionary"), [("a.parquet", False), ("a.arrow", False), ("a.arrow", True), ("a.feather", True)]
+)
+def test_views_as_polars_writes_them(tmp_path: Path, name: str, dictionary: bool) -> None:
+    labels = pa.array(["dog", "cat", "dog"], pa.string_view())
+    images = pa.array([png(pixels) for pixels in PIXELS[:3]], pa.binary_view())
+    data = pa.table({"image": images, "label": labels.dictionary_encode() if dictionary else labels})
+    opened = open_images(write(tmp_path / name, data), 8)
+    np.testing.assert_array_equal(opened.pixels, PIXELS[:3].transpose(0, 3, 1, 2))
+    assert opened.labels is not None
+    assert opened.labels.tolist() == [1, 0, 1]
+    assert opened.class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize("column", ["img", "picture", "pixel_values", "jpg", "whatever"])
 def test_columns_without_notes(tmp_path: Path, column: str) -> None:
     data = pa.table({"text": ["a"] * 3, column: [png(pixels) for pixels in PIXELS[:3]]})
