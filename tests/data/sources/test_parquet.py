@@ -167,6 +167,20 @@ def test_paths_are_read_inside_of_the_folder_only(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_files_that_are_named_are_read_again_once_they_change(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a.png").write_bytes(png(PIXELS[0]))
+    data = pa.table({"image": [{"bytes": None, "path": path} for path in ("a.png", "b.png")]})
+    data = data.cast(pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})}))
+    path = write(tmp_path / f"a{suffix}", data)
+    first = open_images(path, 8)
+    np.testing.assert_array_equal(first.pixels, PIXELS[:1].transpose(0, 3, 1, 2))
+    assert open_images(path, 8).path == first.path
+    (tmp_path / "a.png").write_bytes(png(PIXELS[1]))
+    (tmp_path / "b.png").write_bytes(png(PIXELS[2]))
+    np.testing.assert_array_equal(open_images(path, 8).pixels, PIXELS[1:3].transpose(0, 3, 1, 2))
+
+
 @pytest.mark.parametrize(
     "columns",
     [{"text": ["a"]}, {"a": [b"x"], "b": [b"y"]}, {"image": ["a.png"]}, {"image": [[1, 2]]}, {"image": [[[1.5]]]}],
@@ -313,8 +327,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_each_batch_is_decoded_once_while_threads_read_in_order(
     tmp_path: Path, decoded: list[tuple[int, int]], rows: int
 ) -> None:
-    path = write(tmp_path / "a.parquet", table(300), row_group_size=rows)
-    with find_source(path).contents() as contents, ThreadPoolExecutor(8) as pool:
+    source = find_source(write(tmp_path / "a.parquet", table(300), row_group_size=rows))
+    decoded.clear()  # the first images were looked at
+    with source.contents() as contents, ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(contents.read, range(300)))
     assert stored == [png(pixels) for pixels in PIXELS]
     assert len(decoded) == len(set(decoded)) > 1
