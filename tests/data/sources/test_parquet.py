@@ -168,6 +168,19 @@ def test_paths_are_read_inside_of_the_folder_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("place", ["label", "path"])
+def test_text_that_is_not_utf_8_is_damage(tmp_path: Path, suffix: str, place: str) -> None:
+    ends = pa.array([0, 1, 2], pa.int32()).buffers()[1]
+    text = pa.StringArray.from_buffers(2, ends, pa.py_buffer(b"\xffb"))
+    images = [png(pixels) if place == "label" else None for pixels in PIXELS[:2]]
+    image = pa.StructArray.from_arrays([pa.array(images, pa.binary()), text], ["bytes", "path"])
+    data = pa.table({"image": pa.array(images) if place == "label" else image, "label": text})
+    write(tmp_path / f"test{suffix}", data)
+    with pytest.raises(UsageError, match=rf"test{suffix} is damaged or not what its name says"):
+        open_images(f"{tmp_path}#test", 8)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 def test_files_that_are_named_are_read_again_once_they_change(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "a.png").write_bytes(png(PIXELS[0]))
     data = pa.table({"image": [{"bytes": None, "path": path} for path in ("a.png", "b.png")]})

@@ -118,7 +118,8 @@ def _named_files(paths: Sequence[Path], name: str) -> tuple[str, ...]:
     """Digest of names, sizes and dates of the image files that the rows name, where the first holds no image itself."""
     tables = open_tables(paths)
     column = image_column(tables.schemas[0], name)
-    first = tables.column(column)(0).as_py() if sum(tables.counts) else None
+    with source_errors(paths[0]):
+        first = tables.column(column)(0).as_py() if sum(tables.counts) else None
     if not isinstance(first, dict) or first["bytes"] is not None:
         return ()
     listing, folders = hashlib.sha256(), chain.from_iterable(map(repeat, (p.parent for p in paths), tables.counts))

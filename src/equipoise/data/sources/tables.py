@@ -70,6 +70,7 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
             with source_errors(path), pq.ParquetFile(path) as file:
                 known = schema.names.count(name) == 1
                 parts.append(file.read(columns=[name]).column(name) if known else pa.nulls(count))
+                parts[-1].validate(full=True)  # text that is not UTF-8 would show only where it is read
         return _joined(parts, name)
 
     return Tables(schemas, counts, lambda name: _SequentialColumn(groups, name).value, whole)
