@@ -209,6 +209,17 @@ def test_names_of_strangers_are_shown_escaped_and_cut(save: Saver, tmp_path: Pat
     assert str(refused.value).isprintable()
 
 
+def test_names_of_classes_are_shown_escaped_and_cut(save: Saver, tmp_path: Path) -> None:
+    names = ("\x1b[2Jx", "a\nb", "y" * 250)
+    archive = zipped({f"{name}/1.png": save("a.png") for name in names}, tmp_path / "a\n.zip")
+    report = inspect(archive)
+    assert report.labels == {"\\x1b[2Jx": 1, "a\\nb": 1, "y" * 250: 1}
+    assert report.labels.keys() == set(open_images(archive, 8).class_names or ())
+    head, *lines = str(report).splitlines()
+    assert head.endswith("a\\n.zip: 3 of 3 images can be read")
+    assert any(line.startswith("  classes   3 (\\x1b[2Jx 1, a\\nb 1, yyyy") and "y" * 81 not in line for line in lines)
+
+
 def test_labels_beyond_63_bits_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8), np.uint8), labels=np.array([2**64 - 1, 0], np.uint64))
     with pytest.raises(UsageError, match=r"labels in .*a\.npz must be below 2\^63, but reach 18446744073709551615"):
