@@ -65,6 +65,11 @@ def image_column(schema: Schema, name: str) -> str:
     )
 
 
+def holds_names(type_: Any) -> bool:
+    """Whether an image column of this type may name files in place of images."""
+    return _kind(type_) == "struct"
+
+
 def opener(type_: Any, root: Path) -> Opener:
     """Function that reads values of an image column; files that they name must lie in `root`."""
     kind = _kind(type_)

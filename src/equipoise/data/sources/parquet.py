@@ -18,9 +18,9 @@ from typing import NoReturn
 from equipoise.data.digests import Stored
 from equipoise.data.formats import is_image
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.data.sources.columns import annotate, image_column, opener
+from equipoise.data.sources.columns import annotate, holds_names, image_column, opener
 from equipoise.data.sources.extras import extra
-from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
+from equipoise.data.sources.tables import ARROW, PARQUET, open_tables, read_schema
 from equipoise.errors import UsageError, quoted
 from equipoise.reading import expand_home
 
@@ -102,7 +102,7 @@ def split_of(name: str) -> str:
     return ""
 
 
-def source_of(paths: Sequence[Path], root: Path, name: str, identity: tuple[str, ...] | None = None) -> Source:
+def source_of(paths: Sequence[Path], root: Path, name: str) -> Source:
     """Source of files below `root`, identified by their content and by what is known of the image files that they name.
 
     Raises:
@@ -116,8 +116,11 @@ def source_of(paths: Sequence[Path], root: Path, name: str, identity: tuple[str,
 
 def _named_files(paths: Sequence[Path], name: str) -> tuple[str, ...]:
     """Digest of names, sizes and dates of the image files that the rows name, where the first holds no image itself."""
+    schema = read_schema(paths[0])
+    column = image_column(schema, name)
+    if not holds_names(schema.field(column).type):
+        return ()
     tables = open_tables(paths)
-    column = image_column(tables.schemas[0], name)
     with source_errors(paths[0]):
         first = tables.column(column)(0).as_py() if sum(tables.counts) else None
     if not isinstance(first, dict) or first["bytes"] is not None:
