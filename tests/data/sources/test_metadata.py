@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +124,21 @@ def test_an_image_may_be_named_again_where_its_label_is_the_same(folder: Path) -
     assert labels(folder) == ["0", "1", "2"]
     with pytest.raises(UsageError, match=r"names 1.png twice, with different labels"):
         labels(folder, "text")
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "dataset.json", "alone"])
+def test_accents_may_be_written_in_either_way(save: Saver, forms: tuple[str, str], name: str) -> None:
+    here, there = ([unicodedata.normalize(form, f"{word}.png") for word in ("caf\xe9", "gar\xe7on")] for form in forms)
+    assert here != there
+    folder = {save(each).parent for each in here}.pop()
+    table = "".join(f"{each},{place}\n" for place, each in enumerate(there))
+    content = {
+        "metadata.csv": f"file_name,label\n{table}",
+        "metadata.jsonl": "".join(json.dumps({"file_name": each, "label": i}) + "\n" for i, each in enumerate(there)),
+        "dataset.json": json.dumps({"labels": [[each, place] for place, each in enumerate(there)]}),
+        "alone": json.dumps({each: place for place, each in enumerate(there)}),
+    }[name]
+    (folder / ("dataset.json" if name == "alone" else name)).write_text(content, "utf-8")
+    assert labels(folder) == ["0", "1"]
+    assert open_images(folder, 8).notes == []

@@ -16,7 +16,7 @@ import numpy as np
 
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
-from equipoise.data.sources.labels import by_plain_name, listed, one_hot, require_all
+from equipoise.data.sources.labels import by_plain_name, composed, listed, one_hot, require_all
 from equipoise.errors import UsageError, counted, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
@@ -94,10 +94,11 @@ def read_dataset(content: bytes, images: Sequence[str], where: str) -> Annotatio
         known = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is damaged: {reason(error)}; mend or remove it") from error
+    images = [composed(image) for image in images]
     pairs = known["labels"] if isinstance(known, dict) and "labels" in known else known
     if pairs is None:
         return Annotations(label=DATASET, notes=(f"{where} says that there are no labels",))
-    if isinstance(known, dict) and pairs is known and not any(name in known for name in images):
+    if isinstance(known, dict) and pairs is known and {composed(name) for name in known}.isdisjoint(images):
         return Annotations(notes=(f"{where} has no labels, and is not used",))
     by_name = _label_by_name(pairs, where)
     numbers = dict(zip(by_name, _as_numbers(list(by_name.values()), where).tolist(), strict=True))

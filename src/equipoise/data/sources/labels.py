@@ -1,6 +1,7 @@
 """Labels of any source: columns to choose from, and class numbers that run from 0 without a gap."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -78,15 +79,20 @@ def plain_name(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
+def composed(name: str) -> str:
+    """An image's name with each letter and its accent as one character: macOS has them as two, most others do not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def by_plain_name(pairs: Iterable[tuple[str, Value]], where: str) -> dict[str, Value]:
-    """What is said of images, by their plain names.
+    """What is said of images, by their plain names, `composed`.
 
     Raises:
         UsageError: of one image two different things are said.
     """
     known: dict[str, Value] = {}
     for name, value in pairs:
-        first = known.setdefault(plain_name(name), value)
+        first = known.setdefault(composed(plain_name(name)), value)
         if first is not value and first != value:  # the first alone would do for NaN
             raise UsageError(f"{where} names {listed([name])} twice, with different labels: mend or remove it")
     return known
