@@ -347,6 +347,15 @@ REFUSED = {
     "a table and a sheet in one": (("outliers", "began", "--csv", "a.png", "--sheet", "a.png"), "two files at once"),
     "two checkpoints": (("sample", "began", "--at", 64, "--best"), "leave one of them out"),
     "a sheet in the data": (("data", "inspect", "photos", "--out", "photos/0.png"), "is among what is given"),
+    "a sheet of another kind, before the data": (
+        ("data", "inspect", "gone", "--duplicates", "pairs.tif"),
+        "cannot write a picture as 'pairs.tif'",
+    ),
+    "a new sheet in the data": (("data", "inspect", "photos", "--out", "photos/new.png"), "among the images of photos"),
+    "a new sheet among pictures": (
+        ("outliers", "began", "--data", "photos", "--sheet", "./photos/deep/sheet.jpg"),
+        "among the images of photos",
+    ),
     "a table over a run's settings": (("outliers", "began", "--csv", "began/config.yaml"), "is a file of a run"),
     "a sheet over a picture": (
         ("outliers", "began", "--data", "photos", "--sheet", "photos/0.png"),

@@ -274,11 +274,14 @@ def test_cmyk_is_not_inverted(tmp_path: Path, name: str) -> None:
     assert np.abs(pixels - np.array([255, 0, 0])[:, None, None]).max() <= 3
 
 
-def test_lab_is_converted_to_rgb(tmp_path: Path) -> None:
+def test_lab_is_converted_to_rgb_and_gray(tmp_path: Path) -> None:
     red = Image.new("LAB", (8, 8), (136, 80 + 128, 67 + 128))  # L = 53 of 100, a = 80, b = 67
     pixels = load(stored(tmp_path, red, "a.tif"))
     assert pixels[0].min() > 230
     assert pixels[1:].max() < 40
+    gray = load(tmp_path / "a.tif", channels=1)  # 0.299 of 255, as of any red
+    assert gray.shape == (1, 8, 8)
+    assert np.abs(gray.astype(int) - 76).max() <= 3
 
 
 def test_sixteen_bit_colour_keeps_its_high_bytes(tmp_path: Path) -> None:

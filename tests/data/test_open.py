@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from equipoise import TrainConfig
 from equipoise.data import Images, open_dataset, place_of
 from equipoise.data.inspection.inspect import inspect
 from equipoise.data.shards import Stream
@@ -125,6 +126,22 @@ def test_what_lies_here_under_a_name_is_not_taken_for_the_data_of_that_name(
     (tmp_path / name).mkdir(parents=True)
     assert place_of(name) is None
     assert place_of(f"./{name}") == place_of(f"{tmp_path}/{name}") == str(tmp_path / Path(name))
+
+
+@pytest.mark.parametrize("name", ["digits", "faces", "faces:count=3", "ring8"])
+def test_a_path_that_is_called_like_data_with_a_name_is_a_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    for number in range(3):
+        (tmp_path / name / f"{number}.png").write_bytes(png(number))
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(data=Path(f"./{name}"), resolution=4)  # type: ignore[arg-type]  # as a user may
+    assert config.data == f"./{name}"
+    for dataset in (open_dataset(Path(name), 4), open_dataset(config.data, 4)):
+        assert numbers(dataset.split("all").pixels) == [0, 1, 2]
+    assert open_dataset(Path("/tmp") / name, 4).name == f"/tmp/{name}"
+    assert open_dataset("digits", 4).name == "digits"
 
 
 def test_the_place_of_data_is_absolute(pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

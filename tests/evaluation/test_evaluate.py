@@ -527,3 +527,13 @@ def test_too_few_images_to_score_by_are_refused_before_anything_is_written(tmp_p
     ):
         train(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_path_that_is_called_like_bundled_data_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "others"):
+        Path(name).mkdir()
+        for number, image in enumerate(np.random.default_rng(len(name)).integers(0, 256, (20, 8, 8), np.uint8)):
+            Image.fromarray(image).save(f"{name}/{number}.png")
+    scores = evaluate("others", Path("digits"), features="pixels", metrics="kid", quiet=True)
+    assert scores.protocol["reference"]["count"] == 20

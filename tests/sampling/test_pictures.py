@@ -17,7 +17,7 @@ from equipoise.config.datasets import picture_framing
 from equipoise.data import open_dataset, open_images, read_image
 from equipoise.data.sources import border_of
 from equipoise.errors import UsageError, UsageWarning
-from equipoise.sampling.pictures import PictureReader
+from equipoise.sampling.pictures import PictureReader, check_spared
 from equipoise.serving.uploads import read_picture
 
 SHAPE = (1, 32, 32)
@@ -93,3 +93,15 @@ def test_arrays_that_are_no_pictures_are_refused(given: NDArray[Any], tmp_path: 
     reader = PictureReader(Run(tmp_path, TrainConfig(data="digits", resolution=32)), SHAPE)
     with pytest.raises(UsageError, match=r"pictures of this run are uint8 \(N, 1, 32, 32\), not"):
         reader.read_all(given)
+
+
+def test_a_new_picture_may_lie_beside_data_but_not_among_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    check_spared(Path("digits/sheet.png"), ["digits"])  # the bundled ones
+    check_spared(Path("sheet.png"), ["./digits"])
+    check_spared(Path("digits/scores.json"), ["./digits"])
+    check_spared(Path("digits/.sheets/sheet.png"), ["./digits"])  # what is hidden is no image of a folder
+    for folder in ("./digits", Path("digits"), "."):
+        with pytest.raises(UsageError, match=r"digits/new/sheet.png would lie among the images of"):
+            check_spared(Path("digits/new/sheet.png"), [folder])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import equipoise
 from command import Command
@@ -130,6 +131,20 @@ def test_data_are_found_from_everywhere_and_where_they_went(
     assert equipoise.resume("../run", images=80, quiet=True).config.data == "moved.npy"
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert kinds.count("resumed") == 3
+
+
+def test_data_may_move_to_a_path_that_is_called_like_others(
+    small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("equipoise.training.recorder.write_report", lambda _: None)
+    Path("photos").mkdir()
+    np.save("photos.npy", np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8))
+    for number, image in enumerate(np.load("photos.npy")):
+        Image.fromarray(image).save(f"photos/{number}.png")
+    equipoise.train(small.with_changes(data="photos", images=16), "run", quiet=True, closing_score=False)
+    shutil.move("photos", "digits")
+    assert equipoise.resume("run", data=Path("digits"), images=32, quiet=True).config.data == "./digits"
 
 
 def test_a_configuration_finds_its_data_from_everywhere(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from equipoise.objectives import BEGAN, EBGAN
 from equipoise.training.health import in_balance
-from equipoise.views.terminal import PLAIN_SECONDS, Display, duration, number, short, sparkline
+from equipoise.views.terminal import PLAIN_SECONDS, Display, duration, number, progress_bar, short, sparkline
 
 MEASURES = {"lr": 1e-4, "energy_real": 0.0612, "energy_fake": 0.03, "k": 0.07, "m_global": 0.064, "balance": 0.49}
 
@@ -168,6 +168,15 @@ def test_what_is_said_stays_above_and_is_not_read_as_markup(level, prefix, termi
         display.message(level, "halved [bold]to[/bold] [0, 1]")
         display.update(10, MEASURES)
     assert f"{prefix}halved [bold]to[/bold] [0, 1]\n" in console.file.getvalue()
+
+
+def test_a_progress_bar_names_its_task_as_it_is(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stderr", stream := io.StringIO())
+    with progress_bar("reading [/old] [red]photos[/red]\n") as update:
+        update(3, 7)
+    assert "reading [/old] [red]photos[/red]\\n" in stream.getvalue()
+    assert "3/7" in stream.getvalue()
 
 
 def test_health_in_words():

@@ -12,7 +12,7 @@ from equipoise.data import Fit, contact_sheet, duplicates_sheet
 from equipoise.data import inspect as inspect_data
 from equipoise.data import pack as pack_data
 from equipoise.errors import UsageError, quoted
-from equipoise.runs.files import check_place, save_picture
+from equipoise.runs.files import check_picture, check_place, save_picture
 from equipoise.sampling.pictures import check_spared
 from equipoise.views.terminal import progress_bar
 
@@ -49,11 +49,12 @@ def inspect(
         crop: Side in pixels of the centred square that is taken of each image first.
         label: Column of labels, where the data has several.
         held_out: Share of the images that is held out; auto holds out what the data itself does, else 0.1.
-        out: Contact sheet of 64 images to write, as a PNG.
-        duplicates: Sheet of pairs of equal or nearly equal images to write, as a PNG.
+        out: File (.png, .jpg) for a contact sheet of 64 images.
+        duplicates: File (.png, .jpg) for a sheet of pairs of equal or nearly equal images.
     """
     check_place(out, duplicates)
     for place in filter(None, (out, duplicates)):
+        check_picture(place)
         check_spared(place, [data])
     with progress_bar(f"reading {data}") as count:
         inspection = inspect_data(data, resolution, crop=crop, label=label, share=held_out, progress=count)

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from equipoise.config.numbers import Count, HeldOutShare, Resolution
-from equipoise.data import TOYS, Fit, Toy, parse_resolution
+from equipoise.data import TOYS, Fit, Toy, as_text, parse_resolution
 from equipoise.data.sizes import MAX_SIDE
 
 Crop = Annotated[Count, Field(le=MAX_SIDE)]
@@ -15,7 +15,7 @@ Crop = Annotated[Count, Field(le=MAX_SIDE)]
 
 
 def _path_as_text(data: Any) -> Any:
-    return os.fspath(data) if isinstance(data, os.PathLike) else data
+    return as_text(data) if isinstance(data, os.PathLike) else data
 
 
 DataName = Annotated[str, BeforeValidator(_path_as_text)]

@@ -19,7 +19,7 @@ from equipoise.data.feed import Feed, FeedBatch
 from equipoise.data.framing import Fit
 from equipoise.data.inspection.inspect import Inspection, Values, inspect
 from equipoise.data.inspection.sheets import contact_sheet, duplicates_sheet, sheet
-from equipoise.data.open import Dataset, Part, is_path, open_dataset, place_of
+from equipoise.data.open import Dataset, Part, as_text, is_path, open_dataset, place_of
 from equipoise.data.order import flips, indices
 from equipoise.data.packed.images import Images
 from equipoise.data.packed.pack import open_images, pack
@@ -48,6 +48,7 @@ __all__ = [
     "StreamBroken",
     "Toy",
     "Values",
+    "as_text",
     "augment",
     "cache_folder",
     "channels_last",

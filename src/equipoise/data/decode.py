@@ -209,6 +209,8 @@ def _flatten(image: Image.Image, framing: Framing) -> Image.Image:
         canvas = Image.new("RGBA", image.size, (*framing.background, 255))
         canvas.alpha_composite(image.convert("RGBA"))
         image = canvas.convert("RGB")
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # Pillow converts it to nothing else
     mode = framing.mode or ("L" if image.mode in GRAY_MODES else "RGB")
     return image if image.mode == mode else image.convert(mode)
 

@@ -76,12 +76,18 @@ def open_dataset(
         "label": label,
         "cache": cache,
     }
-    return Dataset(os.fspath(data), resolution, options, held_out, progress, test)
+    return Dataset(as_text(data), resolution, options, held_out, progress, test)
 
 
 def is_path(data: str) -> bool:
     """Whether `find_source` takes `data` for a path, and not for a name, though a file of that name may lie here."""
     return not (data in {*BUNDLED, *TOYS} or data.partition(":")[0] == FACES or data.startswith(HUB) or is_url(data))
+
+
+def as_text(data: str | os.PathLike[str]) -> str:
+    """Name of `data` as text: of a path that is called like data with a name, with ./ before it."""
+    text = os.fspath(data)
+    return text if isinstance(data, str) or is_path(text) else f".{os.sep}{text}"
 
 
 def place_of(data: str) -> str | None:

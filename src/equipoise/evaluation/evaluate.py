@@ -11,7 +11,7 @@ from torch import Tensor
 from equipoise.config.arguments import checked
 from equipoise.config.messages import construct
 from equipoise.config.numbers import ProcessCount
-from equipoise.data import normalise
+from equipoise.data import as_text, normalise
 from equipoise.devices import Device, Launcher, end_with_parent, leaving_together, make_launcher
 from equipoise.errors import UsageError
 from equipoise.evaluation.features import extractor_name, image_statistics
@@ -90,8 +90,8 @@ def evaluate(
     settings = {"features": features, "weights": weights, "metrics": metrics, "count": count, "split": split}
     settings |= {"resolution": resolution, "crop": crop, "seed": seed, "ema": ema, "best": best}
     settings |= {"draws": draws, "suspects": suspects}
-    sets = {"images": images, "reference": reference}
-    names = {name: str(each.path if isinstance(each, Run) else each) for name, each in sets.items() if each is not None}
+    sets = {"images": images} | ({} if reference is None else {"reference": reference})
+    names = {name: as_text(each.path if isinstance(each, Run) else each) for name, each in sets.items()}
     return score(construct(Request, {**names, **settings}), device=device, devices=devices, quiet=quiet)
 
 

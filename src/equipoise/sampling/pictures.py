@@ -15,6 +15,7 @@ from equipoise.data.decode import Prepared
 from equipoise.data.digests import content_digest
 from equipoise.data.formats import is_image
 from equipoise.data.framing import Framing
+from equipoise.data.open import is_path
 from equipoise.data.packed.workers import ProgressCallback, prepare_each
 from equipoise.data.sources import Contents, find_source
 from equipoise.data.sources.base import source_errors
@@ -180,7 +181,7 @@ def check_output(out: Path, images: Iterable[Named] = (), what: str = "pictures"
 
 
 def check_spared(out: Path, given: Iterable[Named] = ()) -> None:
-    """Refuse a place that is there and would be missed: a file of a run, or what is read, in a folder of it too.
+    """Refuse a place that would be missed: a file of a run, or what is read; and a new picture among images that are.
 
     Args:
         out: the place of a new file.
@@ -194,13 +195,19 @@ def check_spared(out: Path, given: Iterable[Named] = ()) -> None:
     own = place.name == CONFIG or place.suffix in (".jsonl", CHECKPOINT)
     if place.is_file() and ((own and _is_run(above)) or (above.name in OWN_FOLDERS and _is_run(above.parent))):
         raise UsageError(f"{printable(str(out))} is a file of a run: choose another place")
-    for each in map(expand_home, given):
-        same = False
+    for name in given:
+        each, same, new = expand_home(name), False, False
         with suppress(OSError, ValueError):  # what is not there is told where it is read
-            data = expand_home(Run.open(each).place) if _is_run(each) else each
-            same = place.samefile(data) or (data.is_dir() and place.resolve().is_relative_to(data.resolve()))
+            run = Run.open(each) if _is_run(each) else None
+            data = each if run is None else expand_home(run.place)
+            inside = data.is_dir() and place.resolve().is_relative_to(data.resolve())
+            same = place.exists() and (inside or place.samefile(data))
+            new = inside and run is None and is_image(str(place.resolve().relative_to(data.resolve())))
         if same:
             raise UsageError(f"{printable(str(out))} is among what is given: choose another place")
+        if new and (isinstance(name, Path) or is_path(name)):  # not where a folder is named like bundled data
+            where = f"{printable(str(out))} would lie among the images of {printable(str(name))}"
+            raise UsageError(f"{where}: choose a place outside of it")
 
 
 def _is_run(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from equipoise.config.changes import flat, with_settings
 from equipoise.config.numbers import MOST_MINUTES
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import BUNDLED, TOYS, ProgressCallback, parse_resolution
+from equipoise.data import BUNDLED, TOYS, ProgressCallback, as_text, parse_resolution
 from equipoise.devices import resolve_device
 from equipoise.errors import UsageError, did_you_mean, quoted
 from equipoise.isolation import isolated
@@ -152,9 +152,9 @@ def suggest(
             raise UsageError(
                 f"unknown setting {quoted(name)}{did_you_mean(name, paths)}: see `equipoise train {objective} --help`"
             )
-    require_images(os.fspath(data))
+    require_images(as_text(data))
     given = {paths[name]: value for name, value in settings.items()}
-    return fill_in(with_settings(default, {"data": os.fspath(data), **given}), given, minutes)
+    return fill_in(with_settings(default, {"data": as_text(data), **given}), given, minutes)
 
 
 def require_images(data: str) -> None:

@@ -12,7 +12,7 @@ from equipoise.config.arguments import checked
 from equipoise.config.datasets import open_dataset
 from equipoise.config.numbers import Count, ProcessCount
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Dataset, is_path, place_of
+from equipoise.data import Dataset, as_text, is_path, place_of
 from equipoise.devices import SingleProcess, is_first_process, is_out_of_memory, make_launcher, memory_of
 from equipoise.errors import Diverged, Interrupted, UsageError, as_word
 from equipoise.evaluation.periodic_kid import kid_reference
@@ -112,7 +112,7 @@ def resume(
         Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP; a checkpoint was written.
     """
     run = Run.open(path)
-    changes = Changes(images, None if data is None else str(data), devices, force_changes)
+    changes = Changes(images, None if data is None else as_text(data), devices, force_changes)
     config = changes.applied(run.config)  # what cannot work is refused before anything is started
     # By a checkpoint that can be read: a damaged one is passed over, whatever its name says.
     if images is not None and images < _images_saved(run) and images < (seen := run.load_checkpoint()[1]["images"]):

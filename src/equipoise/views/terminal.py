@@ -15,11 +15,12 @@ from typing import Self, TextIO, cast
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, OverflowMethod, RenderableType, RenderResult
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
 
+from equipoise.errors import printable
 from equipoise.views.characters import ASCII, PLAIN
 from equipoise.views.labels import MEASURES
 from equipoise.views.streams import LossyStream
@@ -230,7 +231,9 @@ def progress_bar(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
 
     The bar appears with the first call, so that a task that was already done shows nothing.
     """
-    bar = Progress("{task.description}", BarColumn(), MofNCompleteColumn(), console=error_console(), transient=True)
+    # As plain text: brackets in the name of a folder are no styles.
+    name = TextColumn("{task.description}", markup=False)
+    bar = Progress(name, BarColumn(), MofNCompleteColumn(), console=error_console(), transient=True)
     shown: TaskID | None = None
     ended = quiet
 
@@ -240,7 +243,7 @@ def progress_bar(task: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
             return  # nobody would stop a bar that begins now
         if shown is None:
             bar.start()
-            shown = bar.add_task(task, total=total)
+            shown = bar.add_task(printable(task), total=total)
         bar.update(shown, completed=done)
 
     try:

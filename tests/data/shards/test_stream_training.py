@@ -17,6 +17,7 @@ import equipoise
 from equipoise import Run, TrainConfig, UsageError
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import write_yaml
+from equipoise.data import pack
 from equipoise.data.shards import open_stream
 from equipoise.objectives import MAGAN
 from equipoise.runs.checkpoint import load
@@ -51,6 +52,17 @@ def assert_same(one: Run, other: Run) -> None:
     ours, theirs = weights(one), weights(other)
     assert ours.keys() == theirs.keys()
     assert all(tensor.equal(theirs[name]) for name, tensor in ours.items())
+
+
+def test_classes_of_shards_are_said_to_be_unknown_and_are_there_once_packed(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    told = config.with_changes(tasks={"classify_d": 1.0})
+    with pytest.raises(UsageError, match="how many classes there are shows only once all are read.*data pack --out"):
+        equipoise.train(told, tmp_path / "run", quiet=True)
+    pack(config.data, config.resolution, tmp_path / "packed.npz")
+    packed = told.with_changes(data=str(tmp_path / "packed.npz"), images=32)
+    assert equipoise.train(packed, tmp_path / "run", quiet=True).path.is_dir()
 
 
 def test_a_run_outlives_its_server(

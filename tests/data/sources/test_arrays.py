@@ -186,3 +186,13 @@ def test_a_damaged_header_is_refused_without_a_warning(tmp_path: Path, recwarn: 
     with pytest.raises(UsageError, match="header is damaged"):
         open_images(tmp_path / "a.npy", 8)
     assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("mask", [np.ones(4, np.bool_), np.arange(5) % 2, np.ones((5, 1))])
+def test_a_partition_that_does_not_fit_is_refused(tmp_path: Path, mask: np.ndarray) -> None:
+    with pytest.raises(UsageError, match=r"'held_out' in .* must be 5 truth values, one an image, not .*: mend or"):
+        open_images(npz(tmp_path, images=GRAY, held_out=mask), 8)
+
+
+def test_an_array_of_images_named_held_out_is_no_partition(tmp_path: Path) -> None:
+    assert open_images(npz(tmp_path, images=GRAY, held_out=GRAY), 8).partition is None

@@ -94,3 +94,18 @@ def test_labels_of_another_set(tmp_path: Path) -> None:
     write(tmp_path / "train-labels-idx1-ubyte", LABELS[:-1])
     with pytest.raises(UsageError, match="must be 6 integers"):
         open_images(path, 28)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08", b"5, 0, 4"])
+def test_labels_that_are_none_are_told(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path / "train-images-idx3-ubyte.gz", IMAGES)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(content)
+    images = open_images(path, 28)
+    assert images.labels is None
+    assert images.notes == ["not used, as it holds no labels in the form of IDX: train-labels-idx1-ubyte"]
+
+
+def test_a_file_of_the_same_name_unpacked_is_none_of_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "digits.gz", IMAGES)
+    write(tmp_path / "digits", IMAGES)
+    assert find_source(path).notes == ()

@@ -84,6 +84,7 @@ def test_an_unreadable_image_takes_its_label_along(labelled: Path) -> None:
         ({"labels": [[["a"], 1]]}, "with integers from 0"),
         ({"labels": [1, 2, 3]}, "with integers from 0"),
         ({"labels": 3}, "with integers from 0"),
+        ({"labels": [["00000/1.png", 0], ["./00000/1.png", 1]]}, r"names \./00000/1\.png twice, with different labels"),
     ],
 )
 def test_labels_that_do_not_match_are_refused(labelled: Path, content: object, message: str) -> None:
@@ -206,6 +207,17 @@ def test_names_of_strangers_are_shown_escaped_and_cut(save: Saver, tmp_path: Pat
         open_images(archive, 8, label="none")
     assert len(str(refused.value)) < 400
     assert str(refused.value).isprintable()
+
+
+def test_names_of_classes_are_shown_escaped_and_cut(save: Saver, tmp_path: Path) -> None:
+    names = ("\x1b[2Jx", "a\nb", "y" * 250)
+    archive = zipped({f"{name}/1.png": save("a.png") for name in names}, tmp_path / "a\n.zip")
+    report = inspect(archive)
+    assert report.labels == {"\\x1b[2Jx": 1, "a\\nb": 1, "y" * 250: 1}
+    assert report.labels.keys() == set(open_images(archive, 8).class_names or ())
+    head, *lines = str(report).splitlines()
+    assert head.endswith("a\\n.zip: 3 of 3 images can be read")
+    assert any(line.startswith("  classes   3 (\\x1b[2Jx 1, a\\nb 1, yyyy") and "y" * 81 not in line for line in lines)
 
 
 def test_labels_beyond_63_bits_are_refused(tmp_path: Path) -> None:

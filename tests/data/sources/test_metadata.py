@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,11 @@ def test_metadata_of_nothing_is_told(folder: Path) -> None:
         ("metadata.csv", b'file_name,label\n"1.png,a\n', r"is damaged: .*; mend or remove it"),
         ("metadata.csv", b"file_name,label\n1.png," + b"a" * 200_000, r"is damaged: .*; mend or remove it"),
         ("metadata.csv", b"\xff\xfe", r"is damaged: .*; mend or remove it"),
+        (
+            "metadata.csv",
+            b"file_name,label\n1.png,a\n2.png,a\n./1.png,b\ndeep/3.png,b\n",
+            r"names ./1.png twice, with different labels: mend or remove it",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(folder: Path, name: str, content: bytes, message: str) -> None:
@@ -110,3 +116,29 @@ def test_it_may_lie_in_a_folder_whose_name_is_no_text(folder: Path) -> None:
     top.mkdir()
     folder.rename(top / "\udcff")
     assert labels(top) == ["1", "1", "1"]
+
+
+def test_an_image_may_be_named_again_where_its_label_is_the_same(folder: Path) -> None:
+    rows = [{"file_name": name, "label": place, "text": "a"} for place, name in enumerate(NAMES)]
+    write_jsonl(folder, *rows, rows[0] | {"text": "b"})
+    assert labels(folder) == ["0", "1", "2"]
+    with pytest.raises(UsageError, match=r"names 1.png twice, with different labels"):
+        labels(folder, "text")
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "dataset.json", "alone"])
+def test_accents_may_be_written_in_either_way(save: Saver, forms: tuple[str, str], name: str) -> None:
+    here, there = ([unicodedata.normalize(form, f"{word}.png") for word in ("caf\xe9", "gar\xe7on")] for form in forms)
+    assert here != there
+    folder = {save(each).parent for each in here}.pop()
+    table = "".join(f"{each},{place}\n" for place, each in enumerate(there))
+    content = {
+        "metadata.csv": f"file_name,label\n{table}",
+        "metadata.jsonl": "".join(json.dumps({"file_name": each, "label": i}) + "\n" for i, each in enumerate(there)),
+        "dataset.json": json.dumps({"labels": [[each, place] for place, each in enumerate(there)]}),
+        "alone": json.dumps({each: place for place, each in enumerate(there)}),
+    }[name]
+    (folder / ("dataset.json" if name == "alone" else name)).write_text(content, "utf-8")
+    assert labels(folder) == ["0", "1"]
+    assert open_images(folder, 8).notes == []

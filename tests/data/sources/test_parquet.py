@@ -68,6 +68,20 @@ def test_images_and_labels(tmp_path: Path, name: str, compression: str | None) -
     assert "cat 4, dog 3, eel 3" in str(inspect(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "dictionary"), [("a.parquet", False), ("a.arrow", False), ("a.arrow", True), ("a.feather", True)]
+)
+def test_views_as_polars_writes_them(tmp_path: Path, name: str, dictionary: bool) -> None:
+    labels = pa.array(["dog", "cat", "dog"], pa.string_view())
+    images = pa.array([png(pixels) for pixels in PIXELS[:3]], pa.binary_view())
+    data = pa.table({"image": images, "label": labels.dictionary_encode() if dictionary else labels})
+    opened = open_images(write(tmp_path / name, data), 8)
+    np.testing.assert_array_equal(opened.pixels, PIXELS[:3].transpose(0, 3, 1, 2))
+    assert opened.labels is not None
+    assert opened.labels.tolist() == [1, 0, 1]
+    assert opened.class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize("column", ["img", "picture", "pixel_values", "jpg", "whatever"])
 def test_columns_without_notes(tmp_path: Path, column: str) -> None:
     data = pa.table({"text": ["a"] * 3, column: [png(pixels) for pixels in PIXELS[:3]]})
@@ -151,6 +165,33 @@ def test_paths_are_read_inside_of_the_folder_only(tmp_path: Path) -> None:
         f"its file {tmp_path}/outside.png lies outside of {tmp_path}/set",
         "No such file or directory",
     ]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("place", ["label", "path"])
+def test_text_that_is_not_utf_8_is_damage(tmp_path: Path, suffix: str, place: str) -> None:
+    ends = pa.array([0, 1, 2], pa.int32()).buffers()[1]
+    text = pa.StringArray.from_buffers(2, ends, pa.py_buffer(b"\xffb"))
+    images = [png(pixels) if place == "label" else None for pixels in PIXELS[:2]]
+    image = pa.StructArray.from_arrays([pa.array(images, pa.binary()), text], ["bytes", "path"])
+    data = pa.table({"image": pa.array(images) if place == "label" else image, "label": text})
+    write(tmp_path / f"test{suffix}", data)
+    with pytest.raises(UsageError, match=rf"test{suffix} is damaged or not what its name says"):
+        open_images(f"{tmp_path}#test", 8)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_files_that_are_named_are_read_again_once_they_change(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a.png").write_bytes(png(PIXELS[0]))
+    data = pa.table({"image": [{"bytes": None, "path": path} for path in ("a.png", "b.png")]})
+    data = data.cast(pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()})}))
+    path = write(tmp_path / f"a{suffix}", data)
+    first = open_images(path, 8)
+    np.testing.assert_array_equal(first.pixels, PIXELS[:1].transpose(0, 3, 1, 2))
+    assert open_images(path, 8).path == first.path
+    (tmp_path / "a.png").write_bytes(png(PIXELS[1]))
+    (tmp_path / "b.png").write_bytes(png(PIXELS[2]))
+    np.testing.assert_array_equal(open_images(path, 8).pixels, PIXELS[1:3].transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -299,8 +340,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_each_batch_is_decoded_once_while_threads_read_in_order(
     tmp_path: Path, decoded: list[tuple[int, int]], rows: int
 ) -> None:
-    path = write(tmp_path / "a.parquet", table(300), row_group_size=rows)
-    with find_source(path).contents() as contents, ThreadPoolExecutor(8) as pool:
+    source = find_source(write(tmp_path / "a.parquet", table(300), row_group_size=rows))
+    decoded.clear()  # the first images were looked at
+    with source.contents() as contents, ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(contents.read, range(300)))
     assert stored == [png(pixels) for pixels in PIXELS]
     assert len(decoded) == len(set(decoded)) > 1

@@ -18,8 +18,8 @@ from equipoise.data.packed.images import MAX_HELD_OUT
 from equipoise.data.packed.workers import ProgressCallback, ReadReport, prepare_all
 from equipoise.data.sizes import Sizes, summarise
 from equipoise.data.sources import Contents, find_source
-from equipoise.data.sources.labels import COLUMNS, listed, open_labelled
-from equipoise.errors import UsageError, printable
+from equipoise.data.sources.labels import COLUMNS, LONG, listed, open_labelled
+from equipoise.errors import UsageError, one_line, printable
 
 NAMED = 20  # classes and skipped images that the report names
 GROUPS = 5  # of duplicates that the report names, and as many members of each
@@ -79,7 +79,7 @@ class Inspection:
     pairs: list[tuple[Pixels, Pixels]] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.readable:,} of {self.count:,} images can be read"]
+        lines = [f"{printable(self.name)}: {self.readable:,} of {self.count:,} images can be read"]
         if self.sizes is not None:
             sizes = (self.sizes.smallest, self.sizes.median, self.sizes.largest)
             smallest, median, largest = (f"{width}x{height}" for width, height in sizes)
@@ -94,7 +94,8 @@ class Inspection:
             spread = f"mean {v.mean:.1f}, standard deviation {v.std:.1f}, from {v.minimum} to {v.maximum}"
             lines.append(f"  {name:<9} {spread}")
         if self.labels is not None:
-            counts = ", ".join(f"{name} {count:,}" for name, count in list(self.labels.items())[:NAMED])
+            shown = islice(self.labels.items(), NAMED)
+            counts = ", ".join(f"{one_line(name, LONG)} {count:,}" for name, count in shown)
             more = ", ..." if len(self.labels) > NAMED else ""
             lines.append(f"  classes   {len(self.labels)} ({counts}{more})")
         if len(self.columns) > 1:
@@ -198,7 +199,7 @@ def _count_labels(contents: Contents, readable: NDArray[np.int64]) -> dict[str, 
     values, counts = np.unique(contents.labels[readable], return_counts=True)
     classes: Counter[str] = Counter()  # of one name there may be several
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        classes[contents.classes[value] if contents.classes else str(value)] += count
+        classes[printable(contents.classes[value]) if contents.classes else str(value)] += count
     return dict(classes)
 
 

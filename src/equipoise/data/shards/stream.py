@@ -31,6 +31,10 @@ FORMAT = 1  # part of the fingerprint: raise it when the same shards would be re
 LANES = 4  # shards read side by side
 BLOCK = 2048  # images shuffled together, or as many as MAX_BLOCK_BYTES holds
 PROBED = 64  # images that decide on colour and labels
+UNCOUNTED = (
+    "the class numbers of shards are not trained on, as how many classes there are shows only once all are read: "
+    "to train on classes, make a file of them by `equipoise data pack --out`"
+)
 
 
 @dataclass
@@ -244,6 +248,8 @@ def open_stream(
     facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block, *([] if label is None else [label]))
     fingerprint = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
     notes = [printable(f"of the first {len(first):,} samples, {note}") for note in left_out_note(first)]
+    if labelled:
+        notes.append(UNCOUNTED)
     return Stream(plan, fingerprint, retry, notes)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
-from equipoise.data.sources.labels import listed, one_hot, plain_name, require_all
+from equipoise.data.sources.labels import by_plain_name, composed, listed, one_hot, require_all
 from equipoise.errors import UsageError, counted, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
@@ -94,10 +94,11 @@ def read_dataset(content: bytes, images: Sequence[str], where: str) -> Annotatio
         known = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is damaged: {reason(error)}; mend or remove it") from error
+    images = [composed(image) for image in images]
     pairs = known["labels"] if isinstance(known, dict) and "labels" in known else known
     if pairs is None:
         return Annotations(label=DATASET, notes=(f"{where} says that there are no labels",))
-    if isinstance(known, dict) and pairs is known and not any(name in known for name in images):
+    if isinstance(known, dict) and pairs is known and {composed(name) for name in known}.isdisjoint(images):
         return Annotations(notes=(f"{where} has no labels, and is not used",))
     by_name = _label_by_name(pairs, where)
     numbers = dict(zip(by_name, _as_numbers(list(by_name.values()), where).tolist(), strict=True))
@@ -143,12 +144,12 @@ def _merged(parts: Sequence[Annotations]) -> Annotations:
 
 def _label_by_name(pairs: Any, where: str) -> dict[str, Any]:
     try:
-        by_name = dict(pairs)
+        listed_pairs = [(name, label) for name, label in (pairs.items() if isinstance(pairs, dict) else pairs)]
     except (TypeError, ValueError) as error:
         raise UsageError(EXPECTED.format(where)) from error
-    if not by_name or not all(isinstance(name, str) for name in by_name):
+    if not listed_pairs or not all(isinstance(name, str) for name, _ in listed_pairs):
         raise UsageError(EXPECTED.format(where))
-    return {plain_name(name): label for name, label in by_name.items()}
+    return by_plain_name(listed_pairs, where)
 
 
 def _as_numbers(labels: list[Any], where: str) -> Labels:

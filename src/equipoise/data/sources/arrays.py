@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from equipoise.data.decode import Pixels
 from equipoise.data.packed.rows import Array, Rows
@@ -89,10 +90,8 @@ def open_npz(path: Path) -> Iterator[Contents]:
         label = next((key for key in LABEL_KEYS if key in keys), None)
         named = [*_columns(members, keys, len(images)), *([] if label is None else [label])]
         columns = {key: partial(_column, path, key, len(images)) for key in named}
-        held_out = read_all(_member(path, members, HELD_OUT)) if HELD_OUT in columns else None
-    contents = contents_of(images, str(path))
-    if held_out is not None and held_out.dtype == np.bool_:
-        contents = replace(contents, held_out=held_out.reshape(-1))
+        held_out = _partition(path, members, len(images)) if HELD_OUT in keys else None
+    contents = replace(contents_of(images, str(path)), held_out=held_out)
     yield replace(contents, columns={key: columns[key] for key in columns if key != HELD_OUT}, label=label)
 
 
@@ -153,6 +152,25 @@ def _columns(members: zipfile.ZipFile, keys: Sequence[str], count: int) -> Itera
             shape, _, dtype = _header(file, info.file_size)
         if shape in ((count,), (count, 1)) and dtype.kind in "biu":
             yield key
+
+
+def _partition(path: Path, members: zipfile.ZipFile, count: int) -> NDArray[np.bool_] | None:
+    """The images that an .npz holds out; None where the array of that name is no list.
+
+    Raises:
+        UsageError: it is one, but not of truth values, one an image.
+    """
+    info = members.getinfo(f"{HELD_OUT}.npy")
+    with members.open(info) as file:
+        shape, _, dtype = _header(file, info.file_size)
+    if len(shape) != 1 and shape[1:] != (1,):
+        return None
+    if shape[0] != count or dtype != np.bool_:
+        found = f"{one_line(str(dtype), MOST_QUOTED)} {quoted(shape)}"
+        raise UsageError(
+            f"{HELD_OUT!r} in {path} must be {count} truth values, one an image, not {found}: mend or remove it"
+        )
+    return read_all(_member(path, members, HELD_OUT)).reshape(-1)
 
 
 def _column(path: Path, key: str, count: int) -> LabelsAndClasses:

@@ -65,6 +65,11 @@ def image_column(schema: Schema, name: str) -> str:
     )
 
 
+def holds_names(type_: Any) -> bool:
+    """Whether an image column of this type may name files in place of images."""
+    return _kind(type_) == "struct"
+
+
 def opener(type_: Any, root: Path) -> Opener:
     """Function that reads values of an image column; files that they name must lie in `root`."""
     kind = _kind(type_)
@@ -103,11 +108,9 @@ def _read_labels(column: str, schema: Schema, whole: Callable[[str], Any], name:
     import pyarrow as pa
 
     values = whole(column)
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
     if values.null_count == len(values):
         return None, None
-    if values.null_count or not pa.types.is_integer(values.type):
+    if values.null_count or not pa.types.is_integer(values.type):  # dictionaries too, which not all can be cast
         return number_values(values.to_pylist(), column, name)
     labels = values.to_numpy().astype(np.int64)
     if (labels == UNLABELLED).all():
@@ -140,7 +143,7 @@ def _kind(type_: Any) -> str | None:
     import pyarrow as pa
 
     types = pa.types
-    if types.is_binary(type_) or types.is_large_binary(type_):
+    if types.is_binary(type_) or types.is_large_binary(type_) or str(type_) == "binary_view":  # as Polars has it
         return "binary"
     if types.is_struct(type_):
         fields = {field.name: field.type for field in type_}
@@ -156,7 +159,8 @@ def _can_be_labels(schema: Schema, column: str) -> bool:
 
     types, type_ = pa.types, schema.field(column).type
     type_ = type_.value_type if types.is_dictionary(type_) else type_
-    return any(is_(type_) for is_ in (types.is_integer, types.is_boolean, types.is_string, types.is_large_string))
+    known = (types.is_integer, types.is_boolean, types.is_string, types.is_large_string)
+    return any(is_(type_) for is_ in known) or str(type_) == "string_view"
 
 
 def _pixels(value: Sequence[Any]) -> Stored:

@@ -41,13 +41,14 @@ def idx(path: Path) -> Source | None:
         raise UsageError(
             f"{path} holds labels or single values: give the file of the images, and these are found by name"
         )
-    labels = _plain_or_gzipped(
-        path.with_name(path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1"))
-    )
+    name = path.name.removesuffix(".gz")
+    beside_it = name.replace("images", "labels").replace("idx3", "idx1")
+    labels = None if beside_it == name else _plain_or_gzipped(path.with_name(beside_it))
+    notes: tuple[str, ...] = ()
     if labels is not None and _dimensions(labels) != 1:
-        labels = None  # the name of the images has none of those words, so this is the same file, or another kind
+        notes, labels = (f"not used, as it holds no labels in the form of IDX: {labels.name}",), None
     beside = () if labels is None else ("labelled", labels)
-    return Source(str(path), ("idx", path, *beside), partial(_open, path, labels), border="black")
+    return Source(str(path), ("idx", path, *beside), partial(_open, path, labels), notes, border="black")
 
 
 @contextmanager

@@ -1,16 +1,19 @@
 """Labels of any source: columns to choose from, and class numbers that run from 0 without a gap."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from equipoise.data.sources.base import Contents, Labels, LabelsAndClasses, Source
 from equipoise.errors import UsageError, printable
+
+Value = TypeVar("Value")
 
 COLUMNS = 64  # columns that a refusal names
 LONG = 80  # characters of a name in a message
@@ -74,6 +77,25 @@ def number_values(values: Sequence[Any], name: str, where: str) -> LabelsAndClas
 def plain_name(name: str) -> str:
     """An image's name with / between folders, where some programs write a backslash or begin with a dot."""
     return PurePosixPath(name.replace("\\", "/")).as_posix()
+
+
+def composed(name: str) -> str:
+    """An image's name with each letter and its accent as one character: macOS has them as two, most others do not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def by_plain_name(pairs: Iterable[tuple[str, Value]], where: str) -> dict[str, Value]:
+    """What is said of images, by their plain names, `composed`.
+
+    Raises:
+        UsageError: of one image two different things are said.
+    """
+    known: dict[str, Value] = {}
+    for name, value in pairs:
+        first = known.setdefault(composed(plain_name(name)), value)
+        if first is not value and first != value:  # the first alone would do for NaN
+            raise UsageError(f"{where} names {listed([name])} twice, with different labels: mend or remove it")
+    return known
 
 
 def require_all(known: Mapping[str, object], images: Sequence[str], where: str) -> None:

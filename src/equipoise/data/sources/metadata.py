@@ -12,7 +12,15 @@ from functools import partial
 from typing import Any
 
 from equipoise.data.sources.base import Annotations, LabelsAndClasses
-from equipoise.data.sources.labels import LABELS, listed, number_values, plain_name, require_all
+from equipoise.data.sources.labels import (
+    LABELS,
+    by_plain_name,
+    composed,
+    listed,
+    number_values,
+    plain_name,
+    require_all,
+)
 from equipoise.errors import UsageError, counted, reason
 
 NAME = "file_name"
@@ -58,16 +66,18 @@ def _annotate(rows: Sequence[Row], images: Sequence[str], where: str) -> Annotat
     names = dict.fromkeys(key for row in rows for key in row)
     if NAME not in names:
         return Annotations(notes=(f"{where} has no column {NAME!r}, and is not used",))
-    by_name = {plain_name(row[NAME]): row for row in rows if isinstance(row.get(NAME), str)}
-    columns = {name: partial(_column, by_name, name, images, where) for name in names if name != NAME}
-    gone = sorted(by_name.keys() - set(images))
+    named = [row for row in rows if isinstance(row.get(NAME), str)]
+    columns = {name: partial(_column, named, name, images, where) for name in names if name != NAME}
+    gone = sorted({composed(plain_name(row[NAME])) for row in named} - set(map(composed, images)))
     notes = (f"{where} names {counted(len(gone), 'image')} that cannot be found: {listed(gone)}",) if gone else ()
     return Annotations(columns=columns, label=next((name for name in LABELS if name in columns), None), notes=notes)
 
 
-def _column(rows: Mapping[str, Row], name: str, images: Sequence[str], where: str) -> LabelsAndClasses:
-    require_all(rows, images, where)
-    values: list[Any] = [rows[image].get(name) for image in images]
+def _column(rows: Sequence[Row], name: str, images: Sequence[str], where: str) -> LabelsAndClasses:
+    known = by_plain_name(((row[NAME], row.get(name)) for row in rows), where)
+    images = [composed(image) for image in images]
+    require_all(known, images, where)
+    values: list[Any] = [known[image] for image in images]
     if all(isinstance(value, str) and _is_whole(value) for value in values):
         values = [int(value) for value in values]
     return number_values(values, name, where)

@@ -4,22 +4,23 @@ Splits are read from the names: `data/train-00000-of-00004.parquet`, `test/data-
 training images these are taken; `folder#test` takes another split.
 """
 
+import hashlib
 import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from equipoise.data.digests import Stored
 from equipoise.data.formats import is_image
 from equipoise.data.sources.base import Contents, Source, source_errors
-from equipoise.data.sources.columns import annotate, image_column, opener
+from equipoise.data.sources.columns import annotate, holds_names, image_column, opener
 from equipoise.data.sources.extras import extra
-from equipoise.data.sources.tables import ARROW, PARQUET, open_tables
+from equipoise.data.sources.tables import ARROW, PARQUET, open_tables, read_schema
 from equipoise.errors import UsageError, quoted
 from equipoise.reading import expand_home
 
@@ -101,16 +102,36 @@ def split_of(name: str) -> str:
     return ""
 
 
-def source_of(paths: Sequence[Path], root: Path, name: str, identity: tuple[str, ...] | None = None) -> Source:
-    """Source of files below `root`, identified by `identity` or else by their content.
+def source_of(paths: Sequence[Path], root: Path, name: str) -> Source:
+    """Source of files below `root`, identified by their content and by what is known of the image files that they name.
 
     Raises:
-        UsageError: the extra is missing.
+        UsageError: the extra is missing, or a file is damaged or has no images.
     """
     with extra("hub", name):
         import pyarrow.parquet  # noqa: F401
     content = [part for path in paths for part in (path.name, path)]
-    return Source(name, identity or ("table", *content), partial(open_files, paths, root, name))
+    return Source(name, ("table", *content, *_named_files(paths, name)), partial(open_files, paths, root, name))
+
+
+def _named_files(paths: Sequence[Path], name: str) -> tuple[str, ...]:
+    """Digest of names, sizes and dates of the image files that the rows name, where the first holds no image itself."""
+    schema = read_schema(paths[0])
+    column = image_column(schema, name)
+    if not holds_names(schema.field(column).type):
+        return ()
+    tables = open_tables(paths)
+    with source_errors(paths[0]):
+        first = tables.column(column)(0).as_py() if sum(tables.counts) else None
+    if not isinstance(first, dict) or first["bytes"] is not None:
+        return ()
+    listing, folders = hashlib.sha256(), chain.from_iterable(map(repeat, (p.parent for p in paths), tables.counts))
+    for folder, value in zip(folders, tables.whole(column).to_pylist(), strict=True):
+        named = str((value or {}).get("path"))
+        with suppress(OSError, ValueError):  # what is not there is told where it is read
+            stat = (folder / named).stat()
+            listing.update(f"\0{named}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+    return (listing.hexdigest(),)
 
 
 @contextmanager

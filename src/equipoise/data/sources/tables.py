@@ -70,6 +70,7 @@ def _open_parquet(paths: Sequence[Path]) -> Tables:
             with source_errors(path), pq.ParquetFile(path) as file:
                 known = schema.names.count(name) == 1
                 parts.append(file.read(columns=[name]).column(name) if known else pa.nulls(count))
+                parts[-1].validate(full=True)  # text that is not UTF-8 would show only where it is read
         return _joined(parts, name)
 
     return Tables(schemas, counts, lambda name: _SequentialColumn(groups, name).value, whole)
@@ -123,20 +124,33 @@ def _joined(parts: Sequence[Any], name: str) -> Any:
 
 def _record_batches(path: Path) -> tuple[ArrowSchema, list[Any]]:
     """Map the record batches of a file, whether it is of the file format or the stream format."""
-    import pyarrow as pa
-
-    with path.open("rb") as file:
-        magic = file.read(6)
-    source = pa.memory_map(str(path))
-    if magic == b"ARROW1":
-        opened = pa.ipc.open_file(source)
-        batches = [opened.get_batch(index) for index in range(opened.num_record_batches)]
-    else:
-        opened = pa.ipc.open_stream(source)
-        batches = list(opened)
+    opened, is_stream = _open_ipc(path)
+    batches = list(opened) if is_stream else [opened.get_batch(index) for index in range(opened.num_record_batches)]
     for batch in batches:
         batch.validate(full=True)
     return opened.schema, [batch for batch in batches if batch.num_rows]
+
+
+def _open_ipc(path: Path) -> tuple[Any, bool]:
+    """Reader of an Arrow file, and whether it is of the stream format."""
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        is_stream = file.read(6) != b"ARROW1"
+    source = pa.memory_map(str(path))
+    return (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(source), is_stream
+
+
+def read_schema(path: Path) -> ArrowSchema:
+    """Schema of a file, of which no rows are read.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with source_errors(path):
+        return pq.read_schema(path) if path.suffix.lower() in PARQUET else _open_ipc(path)[0].schema
 
 
 @dataclass(frozen=True)
