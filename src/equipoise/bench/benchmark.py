@@ -54,8 +54,16 @@ class Case:
         return self.channels, self.resolution, self.resolution
 
     def config(self, device: str) -> TrainConfig:
-        """Training configuration on a type of device, which decides what precision `auto` means."""
+        """Training configuration on a type of device, which decides what precision `auto` means.
+
+        Raises:
+            UsageError: the objective's networks cannot be compiled.
+        """
         published = PRESETS[self.objective]["published"]
+        if self.compiled and published.objective.needs.independent:
+            raise UsageError(
+                f"{self.objective} differentiates its penalty twice, which compiled networks cannot: leave --compiled out"
+            )
         if self.objective == "began":  # one draw of latents for both losses, as most public code has it
             published = published.with_changes(separate_latents=False)
         values = published.to_dict()
@@ -102,13 +110,9 @@ def measure(case: Case, launcher: Launcher, *, limit: float, rounds: int = ROUND
         The figures, by their names in `bench --json`.
 
     Raises:
-        UsageError: the networks cannot make images of that size, or be compiled for this objective.
+        UsageError: the networks cannot make images of that size, or be compiled.
     """
     device, config = launcher.device, case.config(launcher.device.type)
-    if case.compiled and config.objective.needs.independent:
-        raise UsageError(
-            f"{case.objective} differentiates its penalty twice, which compiled networks cannot: leave --compiled out"
-        )
     with torch.device("meta"):  # refused here, if networks cannot make such images, before so many images are made
         config.build(case.shape)
     dtype, cycle = DTYPES[config.precision], config.n_critic

@@ -248,9 +248,7 @@ def open_stream(
     facts = (FORMAT, names, stored, framing, labelled, held_out, lanes, block, *([] if label is None else [label]))
     fingerprint = hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()
     notes = [printable(f"of the first {len(first):,} samples, {note}") for note in left_out_note(first)]
-    if labelled:
-        notes.append(UNCOUNTED)
-    return Stream(plan, fingerprint, retry, notes)
+    return Stream(plan, fingerprint, retry, [*notes, UNCOUNTED] if labelled else notes)
 
 
 def _all_labelled(samples: list[Sample], label: str | None, pattern: str) -> bool:
