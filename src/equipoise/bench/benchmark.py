@@ -62,7 +62,7 @@ class Case:
         published = PRESETS[self.objective]["published"]
         if self.compiled and published.objective.needs.independent:
             raise UsageError(
-                f"{self.objective} differentiates its penalty twice, which compiled networks cannot: leave --compiled out"
+                f"{self.objective} differentiates its penalty twice, as no compiled network can: leave --compiled out"
             )
         if self.objective == "began":  # one draw of latents for both losses, as most public code has it
             published = published.with_changes(separate_latents=False)
