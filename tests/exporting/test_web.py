@@ -59,7 +59,9 @@ def web(run: Run, tmp_path: Path, **options: Any) -> Path:
     return equipoise.export(run, tmp_path / "page", format="web", **options).path
 
 
-@pytest.mark.parametrize("kind", ["skips", "classes", "dcgan", "discrete"])
+@pytest.mark.parametrize(
+    "kind", ["skips", "classes", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("dcgan", "discrete"))]
+)
 def test_the_image_is_that_of_pytorch(make_run: MakeRun, tmp_path: Path, browser: Any, kind: str) -> None:
     run = make_run(kind)
     page = Opened(browser, (web(run, tmp_path) / "index.html").as_uri())

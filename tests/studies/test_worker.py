@@ -35,6 +35,7 @@ def test_a_budget_is_of_training_alone(small: TrainConfig, monkeypatch: pytest.M
     assert not any(scored)
 
 
+@pytest.mark.long  # every study on a budget of time does so too
 def test_a_worker_ends_well_while_its_input_is_open() -> None:
     """A study keeps it open until the end; a thread of the worker waits there."""
     config = PRESETS["gan"]["default"].with_changes(resolution=16, network=DCGAN(width=4))
