@@ -187,7 +187,8 @@ SYMPTOMS = (
         lines=1,
         means="the rest of the data lies in clusters which the samples hardly reach, so whole kinds of images are "
         "missing",
-        remedy="train longer, raise --pull, --match or --gamma where there is one, lower --lr, or take another --seed",
+        remedy="train longer, --augment few images by translation, raise --pull, --match or --gamma if there is one, "
+        "lower --lr, or take another --seed",
     ),
 )
 """Everything that is wrong where a measure stays there; what a single line shows is no symptom."""
