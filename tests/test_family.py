@@ -318,6 +318,7 @@ def compare_processes(launcher: Launcher, steps: int = STEPS, rows: int = ROWS, 
     return EVERY
 
 
+@pytest.mark.long  # tests/training has those of one run
 def test_two_processes_equal_one() -> None:
     """Each has half of every batch; gradients, statistics and states are reduced to those of the whole batch."""
     assert make_launcher("cpu", 2).launch(compare_processes) == EVERY
