@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from equipoise.reading import expand_home
 from equipoise.runs.checkpoint import digest
 from equipoise.runs.files import LEFTOVER, check_above, file_where_asked, save_picture, to_json, write_where_asked
 from equipoise.sampling.invert import Inversion, Inverter, Search
-from equipoise.sampling.pictures import Given, PictureReader
+from equipoise.sampling.pictures import Given, PictureReader, lies_within
 from equipoise.sampling.players import TrainedPlayers
 from equipoise.views.captions import grid_with_captions
 
@@ -133,11 +132,7 @@ def _check_apart(out: Path, images: Given) -> None:
     if isinstance(images, Tensor | np.ndarray):
         return
     for each in [images] if isinstance(images, str | Path) else images:
-        within = False
-        with suppress(OSError, ValueError):  # what is not there is told where it is read
-            folder = expand_home(each)
-            within = folder.is_dir() and out.resolve().is_relative_to(folder.resolve())
-        if within:
+        if lies_within(out, expand_home(each)):
             raise UsageError(f"{out} lies in {each}, and its pages would be among the pictures: choose another --out")
 
 

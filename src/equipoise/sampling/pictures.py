@@ -200,7 +200,7 @@ def check_spared(out: Path, given: Iterable[Named] = ()) -> None:
         with suppress(OSError, ValueError):  # what is not there is told where it is read
             run = Run.open(each) if _is_run(each) else None
             data = each if run is None else expand_home(run.place)
-            inside = data.is_dir() and place.resolve().is_relative_to(data.resolve())
+            inside = lies_within(place, data)
             same = place.exists() and (inside or place.samefile(data))
             new = inside and run is None and is_image(str(place.resolve().relative_to(data.resolve())))
         if same:
@@ -208,6 +208,13 @@ def check_spared(out: Path, given: Iterable[Named] = ()) -> None:
         if new and (isinstance(name, Path) or is_path(name)):  # not where a folder is named like bundled data
             where = f"{printable(str(out))} would lie among the images of {printable(str(name))}"
             raise UsageError(f"{where}: choose a place outside of it")
+
+
+def lies_within(place: Path, folder: Path) -> bool:
+    """Whether a place is a folder that is there or lies below it, whatever links lead to either."""
+    with suppress(OSError, ValueError):  # what is not there is told where it is read
+        return folder.is_dir() and place.resolve().is_relative_to(folder.resolve())
+    return False
 
 
 def _is_run(folder: Path) -> bool:

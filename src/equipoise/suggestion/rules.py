@@ -33,6 +33,7 @@ EPOCHS, EPOCHS_OF_PHOTOGRAPHS = 100, 60  # up to which runs were better the long
 FEWEST = 1_000  # images seen, however little time there is
 LENGTHS = (80_000, 1_000_000)  # images seen in a run, at least and at most
 BATCHES = (64, 32, 16)  # the first of which an epoch has two
+TWO_BATCHES = 2.02  # and a little more, as images are held out by their digests, and not so many to the image
 SHARDS = 50_000  # images that shards count as, as they are not counted
 MINUTES = 30.0  # that a run may take if nobody says
 BUSY = 0.5  # cores kept busy by others, from which times say little of what follows
@@ -101,8 +102,9 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
         kinds = ["translation", "scale"] if few and photographs_by_began else ["translation"]
         choices.append(Choice("augment", kinds, f"{images} are soon learnt by heart"))
     held_out = given.get("held_out", "auto")
-    share = 1 - (AUTO_SHARE if held_out == "auto" else held_out) - given.get("test", 0.0)  # that is trained on
-    batch = next((batch for batch in BATCHES if count >= 2.25 * batch * (1 - AUTO_SHARE) / share), BATCHES[-1])
+    own = 0.0 if facts.held_out else AUTO_SHARE  # what the data itself holds out is not counted
+    trained = count * (1 - (own if held_out == "auto" else held_out) - given.get("test", 0.0))
+    batch = next((batch for batch in BATCHES if trained >= TWO_BATCHES * batch), BATCHES[-1])
     if batch < BATCHES[0]:
         choices.append(Choice("batch", batch, f"two batches an epoch, of {images}"))
     limits = {LENGTHS[0]: ", the least that a run needs", LENGTHS[1]: ", the most that is taken"}
