@@ -2,7 +2,9 @@ import errno
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise.data import open_images
+from equipoise.data import cache, open_images
 from equipoise.data.cache import (
     LOCKED_BY_THEN,
     atomic_file,
@@ -226,6 +228,36 @@ def test_what_a_killed_writer_left_is_removed_and_no_living_one_disturbed(
     kill(child)
     remove_leftovers(tmp_path, final.name)
     assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize("writing", [atomic_file, atomic_folder])
+def test_whenever_it_is_interrupted_nothing_is_left_or_all_is_there(tmp_path: Path, writing: Any) -> None:
+    final = tmp_path / "final"
+    for step in range(1, 5_000):
+        countdown = step
+
+        def trace(frame: Any, event: str, _argument: Any) -> Any:
+            nonlocal countdown
+            frame.f_trace_opcodes = frame.f_code.co_filename == cache.__file__  # elsewhere from line to line
+            countdown -= event in {"line", "opcode"}  # in between, the interpreter heeds no signal
+            if not countdown:
+                raise KeyboardInterrupt
+            return trace
+
+        try:
+            sys.settrace(trace)
+            with writing(final) as partial:
+                (partial / "content" if partial.is_dir() else partial).write_text("whole")
+            sys.settrace(None)
+            break
+        except KeyboardInterrupt:
+            pass
+        assert [path.name for path in tmp_path.iterdir()] in ([], ["final"]), f"at step {step}"
+        if final.exists():
+            assert (final / "content" if final.is_dir() else final).read_text() == "whole"
+            shutil.rmtree(final) if final.is_dir() else final.unlink()
+    assert step > 100
+    assert final.exists()
 
 
 def test_packing_again_removes_what_a_killed_one_left_beside_its_file(many: Path, tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     An existing `final` is replaced.
     """
     partial = final.with_name(f"{final.name}.{secrets.token_hex(4)}{PARTIAL}")
-    partial.mkdir()
     try:
+        partial.mkdir()  # in here, since Ctrl-C may come as soon as it is there
         with _held(partial):
             yield partial
         # The content must be on the disk before the name is: after a power cut, a renamed folder may hold empty files.
