@@ -95,6 +95,7 @@ def export(
     """
     run, out = run if isinstance(run, Run) else Run.open(run), Path(out)
     _check_combination(format, what, best=best, int8=int8)
+    _check_unused(format, name=name, scores=scores, licence=licence, repository=repository)
     if format in {"onnx", "web"}:
         require_onnx()
     card_scores = Scores.read(Path(scores)) if scores is not None else None
@@ -136,6 +137,19 @@ def _check_combination(format: Format, what: What, *, best: bool, int8: bool) ->
         )
     if int8 and (format, what) != ("onnx", "generator"):
         raise UsageError("--int8 is for generators in onnx: add --format onnx, or leave it out")
+
+
+def _check_unused(format: Format, **described: object) -> None:
+    """Refuse what describes a model, in a form without a place for it.
+
+    Raises:
+        UsageError: something is said for a card or a title that is not written.
+    """
+    for option, value in described.items():
+        forms = ("web", "hub") if option == "name" else ("hub",)
+        if value is not None and format not in forms:
+            written = "a page or a model card" if option == "name" else "a model card"
+            raise UsageError(f"--{option} is for {written}: add --format {' or '.join(forms)}, or leave it out")
 
 
 def _write_onnx(folder: Path, trained: Trained, what: What, batch: int, *, fp16: bool, int8: bool) -> list[str]:

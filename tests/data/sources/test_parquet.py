@@ -388,6 +388,26 @@ def test_columns_of_one_name_are_left_alone(tmp_path: Path) -> None:
     assert open_images(write(tmp_path / "a.parquet", doubled), 8).labels is None
 
 
+@pytest.mark.parametrize("type_", ["float64", "list"])
+def test_a_usual_column_that_cannot_be_labels_is_noted(tmp_path: Path, type_: str) -> None:
+    values = pa.array([[0.5]] * 6) if type_ == "list" else pa.array([0.0, 1.0] * 3)
+    images = open_images(write(tmp_path / "a.parquet", table(labels=values, noted=False)), 8)
+    assert images.labels is None
+    (note,) = (note for note in images.notes if "'label'" in note)
+    assert "not used as labels" in note
+    assert "double" in note
+
+
+def test_unsigned_labels_are_numbers_as_others(tmp_path: Path) -> None:
+    labels = pa.array([0, 1] * 3, pa.uint64())
+    images = open_images(write(tmp_path / "a.parquet", table(labels=labels, noted=False)), 8)
+    assert images.labels is not None
+    assert images.labels.tolist() == [0, 1] * 3
+    labels = pa.array([0, 2**63 + 1] * 3, pa.uint64())
+    with pytest.raises(UsageError, match=r"below 2\^63, but reach 9223372036854775809"):
+        open_images(write(tmp_path / "b.parquet", table(labels=labels, noted=False)), 8)
+
+
 def test_labels_that_do_not_fit_are_no_matter_where_others_are_chosen(tmp_path: Path) -> None:
     data = table(3, labels=[0, None, 1]).append_column("kind", pa.array(["a", "b", "a"]))
     labels = open_images(write(tmp_path / "a.parquet", data), 8, label="kind").labels

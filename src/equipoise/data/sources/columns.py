@@ -101,7 +101,13 @@ def annotate(schema: Schema, whole: Callable[[str], Any], name: str, *, images: 
     noted = [column for column in fitting if column in features and features[column].kind == "ClassLabel"]
     candidates = [column for column in (*LABELS, *noted) if column in fitting]
     label = next((column for column in candidates if column in noted), next(iter(candidates), None))
-    return Annotations(columns=columns, label=label)
+    unfit = [] if label else [column for column in _names(schema) if column in LABELS and column not in fitting]
+    notes = tuple(
+        f"the column {column!r} is not used as labels, which are whole numbers, words or truth values: it holds "
+        f"{str(schema.field(column).type)[:60]}"
+        for column in unfit
+    )
+    return Annotations(columns=columns, label=label, notes=notes)
 
 
 def _read_labels(column: str, schema: Schema, whole: Callable[[str], Any], name: str) -> LabelsAndClasses:
@@ -110,7 +116,8 @@ def _read_labels(column: str, schema: Schema, whole: Callable[[str], Any], name:
     values = whole(column)
     if values.null_count == len(values):
         return None, None
-    if values.null_count or not pa.types.is_integer(values.type):  # dictionaries too, which not all can be cast
+    fits = pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type)
+    if values.null_count or not fits:  # dictionaries too, which not all can be cast
         return number_values(values.to_pylist(), column, name)
     labels = values.to_numpy().astype(np.int64)
     if (labels == UNLABELLED).all():

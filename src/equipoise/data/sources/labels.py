@@ -66,7 +66,10 @@ def number_values(values: Sequence[Any], name: str, where: str) -> LabelsAndClas
         raise UsageError(f"{missing:,} of {len(values):,} labels {name!r} in {where} are null: fill or drop them")
     if all(type(value) is bool for value in values):
         return np.array(values, np.int64), truth_names(name)
-    if all(type(value) is int and -(2**63) <= value < 2**63 for value in values):
+    if all(type(value) is int for value in values):
+        far = max(values, key=abs)
+        if abs(far) >= 2**63:
+            raise UsageError(f"the labels {name!r} in {where} must be below 2^63, but reach {far}: mend them")
         return np.array(values, np.int64), None
     if all(isinstance(value, str) for value in values):
         words, numbers = np.unique(np.array(values, object), return_inverse=True)
