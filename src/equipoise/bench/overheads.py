@@ -149,7 +149,7 @@ def _measure_run(
 
     display = Display(config.images, "", start_at=0, quiet=True)
     with freed_memory_kept(), BackgroundWriter(run) as writer, display:
-        recorder = Recorder(run, writer, train_state, feed, no_kid, None, display)
+        recorder = Recorder(run, writer, train_state, feed, None, no_kid, None, display)
 
         def checkpoint_stall() -> float:
             writer.wait()  # for the one before, which would be waited for within the stall

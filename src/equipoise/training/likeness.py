@@ -62,23 +62,22 @@ def thumbnails(images: Tensor) -> Tensor:
 
 
 def codes_of(discriminator: nn.Module, config: TrainConfig) -> Encode | None:
-    """An autoencoder's codes, in training's precision, in which it has sorted the data; None of other discriminators.
-
-    It is left as it was: nothing that is measured may change training.
-    """
+    """An autoencoder's codes, in which it has sorted the data; None of other discriminators."""
     if not isinstance(discriminator, EnergyDiscriminator):
         return None
-    weight, encoder = next(discriminator.parameters()), discriminator.encoder
+    encoder = discriminator.encoder
+    return lambda images: evaluated(encoder, config, images, lambda part: encoder(part).flatten(1))
 
-    @torch.inference_mode()
-    def encode(images: Tensor) -> Tensor:
-        training = encoder.training
-        encoder.eval()
-        with autocast_context(config.precision_on(weight.device.type), weight.device):
-            parts = [
-                encoder(part.to(weight.device, weight.dtype)).flatten(1).cpu() for part in torch.split(images, BLOCK)
-            ]
-        encoder.train(training)
-        return torch.cat(parts)
 
-    return encode
+@torch.inference_mode()
+def evaluated(player: nn.Module, config: TrainConfig, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `call` makes of images (N, C, H, W) in [-1, 1] by a player that is not training, in training's precision.
+
+    The player is left as it was: nothing that is measured may change training.
+    """
+    weight, training = next(player.parameters()), player.training
+    player.eval()
+    with autocast_context(config.precision_on(weight.device.type), weight.device):
+        parts = [call(part.to(weight.device, weight.dtype)).cpu() for part in torch.split(images, BLOCK)]
+    player.train(training)
+    return torch.cat(parts)

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Dataset
+from equipoise.data import Dataset, Images
 from equipoise.data.decode import quiet_pillow
 from equipoise.devices import Launcher, end_with_parent, leaving_together
 from equipoise.errors import UsageError
@@ -103,7 +103,9 @@ def train_process(
         with display, noting_signals() as stop, BackgroundWriter(run) as writer:
             kid = partial(PeriodicKID, run.config, dataset, launcher.device)
             final_score = partial(closing_score, run.config, dataset, device=launcher.device) if scored else None
-            make_recorder = partial(Recorder, run, writer, train_state, feed, kid, final_score, display, said)
+            # Of a stream, what is held out is packed no earlier than a score asks for it.
+            held_out = dataset.split("held-out") if isinstance(feed, Images) else None
+            make_recorder = partial(Recorder, run, writer, train_state, feed, held_out, kid, final_score, display, said)
             recorder = on_all(distributed, lambda: make_recorder() if first else None)
             if isinstance(recorder, str):
                 return run.path, Outcome("refused", start, recorder)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from equipoise.data import Feed
+from equipoise.data import Feed, Images
 from equipoise.errors import printable
 from equipoise.evaluation.periodic_kid import PeriodicKID
 from equipoise.runs.background_writer import BackgroundWriter
@@ -64,6 +64,7 @@ class Recorder:
         writer: BackgroundWriter,
         train_state: TrainState,
         feed: Feed,
+        held_out: Images | None,
         kid: Callable[[], PeriodicKID],
         closing_score: Callable[[nn.Module, int], str | None] | None,
         display: Display,
@@ -76,6 +77,7 @@ class Recorder:
             writer: of its checkpoints.
             train_state: of the run.
             feed: what it trains on.
+            held_out: images that are kept from it, where they are at hand.
             kid: makes what scores the samples, when the first score is due.
             closing_score: a sentence on the averaged generator after so many images, for the end, if it is to be.
             display: for a person.
@@ -83,7 +85,7 @@ class Recorder:
         """
         self.run, self.writer, self.train_state, self.display = run, writer, train_state, display
         self.config, self.data_fingerprint = run.config, feed.fingerprint
-        self.grid = SampleGrid(run.config, feed)
+        self.grid = SampleGrid(run.config, feed, held_out)
         self.make_kid, self.closing_score = kid, closing_score
         self.kid: PeriodicKID | None = None
         self.report_due = time.monotonic() + REPORT_SECONDS

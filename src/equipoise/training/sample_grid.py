@@ -4,12 +4,13 @@ import torch
 from PIL import Image
 
 from equipoise.config.train_config import TrainConfig
-from equipoise.data import Feed, normalise, to_uint8
+from equipoise.data import Feed, Images, normalise, to_uint8
 from equipoise.metrics.similarity import diversity
 from equipoise.randomness import Draws, keyed_generator, latents
 from equipoise.sampling.conditions import make_conditions
 from equipoise.sampling.sample import generate
 from equipoise.training.likeness import Likeness, codes_of
+from equipoise.training.overfitting import Overfitting
 from equipoise.training.state import TrainState
 from equipoise.views.figures import grid
 from equipoise.views.toy_scatter import realness_score, toy_measures, toy_scatter
@@ -27,9 +28,10 @@ class SampleGrid:
         config: of the run.
         feed: gives real images, which the samples are compared with, and which are filled in where the run
             inpaints.
+        held_out: images that are kept from it, where they are at hand.
     """
 
-    def __init__(self, config: TrainConfig, feed: Feed) -> None:
+    def __init__(self, config: TrainConfig, feed: Feed, held_out: Images | None = None) -> None:
         self.config = config
         count = TOY_POINTS if config.toy else MEASURED
         self.latents = latents(count, config.network.latent, config.prior, keyed_generator(config.seed, "samples"))
@@ -37,6 +39,7 @@ class SampleGrid:
         real = normalise(stored[:MEASURED])
         self.data_diversity = diversity(real) if len(real) > 1 else 0.0
         self.likeness = None if config.toy else Likeness(stored)
+        self.overfitting = Overfitting.of(config, feed, held_out)
         images = real[torch.arange(count) % len(real)]
         draws = Draws(config.seed, -1, count, slice(None))
         self.conditions = make_conditions(config, feed.classes, draws, images, training=False)
@@ -61,7 +64,10 @@ class SampleGrid:
             assert self.likeness is not None, "of all but toys"  # noqa: S101
             samples = samples.clamp(-1, 1)
             picture = grid(to_uint8(samples[:IN_GRID]))
-            measures = self.likeness.measures(samples, codes_of(train_state.players.discriminator, self.config))
+            discriminator = train_state.players.discriminator
+            measures = self.likeness.measures(samples, codes_of(discriminator, self.config))
+            if self.overfitting:
+                measures |= self.overfitting.measures(discriminator)
         if self.data_diversity:
             measures = {"diversity": diversity(samples[:MEASURED]) / self.data_diversity, **measures}
         return picture, measures

@@ -232,6 +232,13 @@ PANELS = (
         ideal=1.0,
     ),
     Panel(
+        title="Energy of held-out images",
+        unit="held-out / trained on",
+        lines={"held_out_energy": Measure("ℒ(held-out)/ℒ(x)", "energy of held-out images", "1: nothing by heart")},
+        limits=POSITIVE,
+        ideal=1.0,
+    ),
+    Panel(
         title="KID of samples beside held-out images",
         unit="squared distance",
         lines={"kid": Measure("KID", "KID of the samples", "falls to 0")},
