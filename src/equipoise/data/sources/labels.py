@@ -1,6 +1,5 @@
 """Labels of any source: columns to choose from, and class numbers that run from 0 without a gap."""
 
-import difflib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from equipoise.data.sources.base import Contents, Labels, LabelsAndClasses, Source
-from equipoise.errors import UsageError, printable
+from equipoise.errors import UsageError, did_you_mean, printable
 
 Value = TypeVar("Value")
 
@@ -144,9 +143,8 @@ def _chosen(contents: Contents, label: str | None, source: str) -> Contents:
     if not columns:
         raise UsageError(f"{source} has no columns of labels to choose from: leave --label out")
     if label not in contents.columns:
-        near = difflib.get_close_matches(label, columns, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {listed(columns, COLUMNS)}"
-        raise UsageError(f"{source} has no labels called {label!r}: {hint}")
+        near = did_you_mean(label, columns)
+        raise UsageError(f"{source} has no labels called {label!r}{near}: choose from {listed(columns, COLUMNS)}")
     labels, classes = contents.columns[label]()
     if labels is None:
         raise UsageError(f"the labels {label!r} in {source} are all missing: choose others, or leave --label out")
