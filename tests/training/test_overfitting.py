@@ -1,5 +1,6 @@
 """Whether the discriminator knows its images by heart."""
 
+import json
 import math
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from equipoise import TrainConfig, train
 from equipoise.config.datasets import open_dataset
-from equipoise.data import Images
+from equipoise.data import BUNDLED, Images
+from equipoise.networks.dcgan import DCGANAutoencoder
 from equipoise.objectives import OBJECTIVES
 from equipoise.players import DiscriminatorOutput
 from equipoise.training.overfitting import FEWEST, MOST, Overfitting
@@ -74,3 +76,18 @@ def test_a_run_measures_it_with_its_samples(tmp_path: Path) -> None:
     sampled = [row for row in run.rows() if "diversity" in row]
     assert len(sampled) == 3
     assert all(math.isfinite(row["held_out_energy"]) for row in sampled)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("augment", [(), ("translation",)])
+def test_few_images_are_learnt_by_heart_unless_they_are_translated(tmp_path: Path, augment: tuple[str, ...]) -> None:
+    with np.load(BUNDLED["digits"]) as arrays:
+        np.save(tmp_path / "few.npy", arrays["images"][np.random.default_rng(0).permutation(5000)[:300]])
+    settings = {"data": str(tmp_path / "few.npy"), "held_out": 0.4, "resolution": 16, "augment": augment}
+    network = DCGANAutoencoder(width=16)
+    config = TrainConfig(network=network, images=12_000, batch=32, sample_every=2_000, **settings, **CPU)
+    run = train(config, tmp_path / "run", quiet=True, closing_score=False)
+    last = [row["held_out_energy"] for row in run.rows() if "held_out_energy" in row][-1]
+    events = map(json.loads, (run.path / "events.jsonl").read_text().splitlines())
+    warned = "overfitting" in {event["kind"] for event in events}
+    assert (last < 1.1 and not warned) if augment else (last > 1.25 and warned)
