@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from equipoise import Run, TrainConfig, UsageError
+from equipoise.config.datasets import open_dataset
 from equipoise.data import open_images, pack
 from equipoise.runs import checkpoint, jsonl
 from equipoise.runs.files import WriteError
 from permissions import run_obeying_permissions
+from shard_tools import shards
 
 SIZE = 4 * 2**20  # bytes of the disk
 
@@ -100,6 +102,17 @@ def test_packing_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write|No space left"):
         pack(str(tmp_path / "a.npy"), 16, disk / "b.npz", cache=disk / "cache")
     assert not [path for path in disk.iterdir() if "b.npz" in path.name]
+
+
+def test_few_images_of_shards_need_room_for_no_more(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where 10,000 of this size, as many as are packed of shards at most, would not fit."""
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(disk))
+    dataset = open_dataset(TrainConfig(data=shards(tmp_path / "shards", [12]), resolution=64, held_out=0.0))
+    assert SIZE < 10_000 * 3 * 64 * 64
+    assert len(dataset.split("train")) == 12
+    dataset.close()
 
 
 def test_read_only_disks(small: TrainConfig, disk: Path, tmp_path: Path) -> None:

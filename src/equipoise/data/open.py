@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from equipoise.data.cache import cache_folder, require_room
+from equipoise.data.cache import cache_folder
 from equipoise.data.decode import quiet_pillow
 from equipoise.data.digests import AUTO_SHARE, HeldOut
 from equipoise.data.feed import Feed
@@ -205,7 +205,6 @@ class Dataset:
 
         def fill(partial: Path) -> None:
             channels, height, width = stream.shape
-            require_room(partial.parents[1], max_images * channels * height * width)
             report, labels = ReadReport(), []
             with (
                 quiet_pillow(),
