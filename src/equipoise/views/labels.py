@@ -235,7 +235,6 @@ PANELS = (
         title="Energy of held-out images",
         unit="held-out / trained on",
         lines={"held_out_energy": Measure("ℒ(held-out)/ℒ(x)", "energy of held-out images", "1: nothing by heart")},
-        limits=POSITIVE,
         ideal=1.0,
     ),
     Panel(
