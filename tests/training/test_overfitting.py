@@ -1,6 +1,5 @@
 """Whether the discriminator knows its images by heart."""
 
-import json
 import math
 from pathlib import Path
 
@@ -85,9 +84,6 @@ def test_few_images_are_learnt_by_heart_unless_they_are_translated(tmp_path: Pat
         np.save(tmp_path / "few.npy", arrays["images"][np.random.default_rng(0).permutation(5000)[:300]])
     settings = {"data": str(tmp_path / "few.npy"), "held_out": 0.4, "resolution": 16, "augment": augment}
     network = DCGANAutoencoder(width=16)
-    config = TrainConfig(network=network, images=12_000, batch=32, sample_every=2_000, **settings, **CPU)
-    run = train(config, tmp_path / "run", quiet=True, closing_score=False)
-    last = [row["held_out_energy"] for row in run.rows() if "held_out_energy" in row][-1]
-    events = map(json.loads, (run.path / "events.jsonl").read_text().splitlines())
-    warned = "overfitting" in {event["kind"] for event in events}
-    assert (last < 1.1 and not warned) if augment else (last > 1.25 and warned)
+    config = TrainConfig(network=network, images=12_000, batch=32, sample_every=12_000, **settings, **CPU)
+    last = train(config, tmp_path / "run", quiet=True, closing_score=False).rows()[-1]["held_out_energy"]
+    assert last < 1.1 if augment else last > 1.25

@@ -17,6 +17,7 @@ PATIENCE = 0.1  # share of a run over which a symptom must last
 FEWEST_ROWS = 10  # lines of metrics that show a rise
 RISEN, GAP_RISEN = 1.3, 2.0  # times its best mean, from which on a measure that should fall has risen
 SCORES, KID_RISEN = 3, 1.1  # scores in a row, and times their lowest mean, from which on KID has risen beyond its noise
+BY_HEART = 1.15  # times the energy of training images that held-out ones have: where KID has risen too, a reason for it
 COLLAPSED = 0.3  # of the data's diversity: a warning below it ...
 FALLEN = 0.5  # ... or below this share of the run's own best
 MAX_ROLLBACKS = 3  # times that a run goes back to a checkpoint and halves its learning rate, before it stops
@@ -160,8 +161,13 @@ def _risen_kid(rows: Sequence[Row]) -> Finding | None:
     if not apart or lowest <= 0 or now < KID_RISEN * lowest:  # about 0, all is noise
         return None
     evidence = f"KID was {lowest:.3g} by {best[-1][0]:,} images and is {now:.3g} now, each of {SCORES} scores"
-    remedy = "take the best checkpoint, as with --best, end there by --until-converged, or lower --lr"
-    return Finding("kid-rising", "warning", evidence, "samples have become worse since", remedy)
+    meaning, remedy = "samples have become worse since", "end there by --until-converged, or lower --lr"
+    held_out_energy = next((row["held_out_energy"] for row in reversed(rows) if "held_out_energy" in row), 1.0)
+    if held_out_energy >= BY_HEART:
+        evidence += f", and held-out images have {held_out_energy:.2f} times the energy of those that are trained on"
+        meaning += ", and the discriminator knows its images by heart"
+        remedy = "--augment by translation, bring more images, or end there by --until-converged"
+    return Finding("kid-rising", "warning", evidence, meaning, f"take the best checkpoint, as with --best, {remedy}")
 
 
 def _collapse(rows: Sequence[Row], config: TrainConfig) -> Finding | None:

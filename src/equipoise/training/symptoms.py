@@ -190,14 +190,5 @@ SYMPTOMS = (
         remedy="train longer, --augment few images by translation, raise --pull, --match or --gamma if there is one, "
         "lower --lr, or take another --seed",
     ),
-    Symptom(
-        kind="overfitting",
-        measure="held_out_energy",
-        above=1.15,
-        lines=1,
-        means="held-out images have that many times the energy of those that are trained on, which the discriminator "
-        "knows by heart, so that it no longer tells the generator what else images look like",
-        remedy="--augment by translation, bring more images, or end by --until-converged",
-    ),
 )
 """Everything that is wrong where a measure stays there; what a single line shows is no symptom."""
