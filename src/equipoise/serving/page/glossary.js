@@ -38,7 +38,7 @@ export const TERMS = {
   detail: "The share of finest detail in the samples over that in the data. 1 is as sharp as the data, below it is blurred, above it is harsh.",
   grain: "How much more evenly spread fine detail the samples have than the data: visible as grain. 0 is none.",
   clusters: "The data fall into clusters, such as kinds of digits: the share of the data whose cluster the samples reach. 1 is all of them.",
-  held_out_energy: "ℒ of images that D is not trained on, over ℒ of those that it is. At 1 it knows none by heart; well above, it does, and no longer tells G what else images look like.",
+  held_out_energy: "ℒ of images that D is not trained on, over ℒ of those that it is. At 1 it knows none by heart, well above it does; where KID rises too, more images or --augment may help.",
   kid: "Kernel Inception Distance: how far the samples as a whole are from images that were held out of the training. 0 would be alike; lower is better. Compare it only with scores of the same data and features.",
   kid_spread: "How much KID varies between parts of the samples: differences smaller than this mean nothing.",
   lr: "How far a step goes.",
