@@ -234,7 +234,7 @@ def test_labels_partition_and_crop_of_celeba(within: Command, tmp_path: Path) ->
     refused(within("sample", "run", "--label", "2"), "classes 0 to 1")
     refused(
         within("train", "gan", *TINY, *how[:4], "--label", "Smilin"),
-        "no labels called 'Smilin': did you mean 'Smiling'?",
+        r"no labels called 'Smilin' \(did you mean 'Smiling'\?\)",
     )
     refused(within("train", "gan", *TINY, *how[:2], "--crop", "179"), "178x218, too small to crop 179x179 pixels of it")
     refused(within("train", "gan", *TINY, *how[:2], "--held-out", "0.7"), "should be a share from 0 to 0.5, or auto")
