@@ -25,7 +25,7 @@ class Brightness(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
-        self.calls = nn.Dropout()  # a child, whose mode is to be as it was
+        self.child = nn.Dropout()  # whose mode is to be as it was
 
     def forward(self, images: Tensor) -> DiscriminatorOutput:
         score = self.weight * (images.flatten(1).mean(dim=1) + 1) / 2

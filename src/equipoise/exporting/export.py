@@ -96,8 +96,6 @@ def export(
     run, out = run if isinstance(run, Run) else Run.open(run), Path(out)
     _check_combination(format, what, best=best, int8=int8)
     _check_unused(format, name=name, scores=scores, licence=licence, repository=repository)
-    if format in {"onnx", "web"}:
-        require_onnx()
     card_scores = Scores.read(Path(scores)) if scores is not None else None
     trained = Trained.open(run, ema=ema and what == "generator", best=best, at=at)
     title = printable(name or (repository or run.path.absolute().name).rpartition("/")[2])
@@ -127,7 +125,7 @@ def _check_combination(format: Format, what: What, *, best: bool, int8: bool) ->
     """Check that this can be exported in this form.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot, or a package is missing.
     """
     if format not in get_args(Format) or what not in get_args(What):
         raise UsageError(f"cannot export a {what} as {format}: use one of {', '.join(get_args(Format))}")
@@ -137,6 +135,8 @@ def _check_combination(format: Format, what: What, *, best: bool, int8: bool) ->
         )
     if int8 and (format, what) != ("onnx", "generator"):
         raise UsageError("--int8 is for generators in onnx: add --format onnx, or leave it out")
+    if format in {"onnx", "web"}:
+        require_onnx()
 
 
 def _check_unused(format: Format, **described: object) -> None:

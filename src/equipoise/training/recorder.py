@@ -98,28 +98,32 @@ class Recorder:
             if self.config.compile == "always" and not train_state.finished:
                 self.event("info", "compile", "compiling the networks first, which takes about half a minute")
             if new:
-                self.event("info", "precision", self.config.precision_message(train_state.device.type))
-                if isinstance(self.board, NoBoard):
-                    self.event("info", "board", "no files for TensorBoard, which needs a folder's name to be UTF-8")
-                if feed.skipped:
-                    names = ", ".join(f"{printable(name)} ({reason})" for name, reason in feed.skipped[:SKIPPED_NAMES])
-                    rest = len(feed.skipped) - SKIPPED_NAMES
-                    more = f" and {rest} more" if rest > 0 else ""
-                    message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
-                    self.event("warning", "skipped", message)
-                for sentence in feed.notes:
-                    self.event("info", "data", sentence)
-                if not self.grid.data_diversity:
-                    self.event("warning", "data", "the images are all equal: there is nothing to learn but that one")
-                self.samples()
-                self.checkpoint()
-                self.writer.wait()  # from now on, a run without checkpoints is one that has lost them
+                self._begin(feed)
             elif not train_state.finished:
                 self.event("info", "resumed", f"resumed at {train_state.images:,} images")
             if train_state.score_due and self.rows and not self._scored(train_state.images):
                 self.score()
             if any(note.kind == CHANGED for note in notes):
                 self.checkpoint()  # in place of the same with the former configuration
+
+    def _begin(self, feed: Feed) -> None:
+        """Say what there is to know of a new run, and record it as it is before training."""
+        self.event("info", "precision", self.config.precision_message(self.train_state.device.type))
+        if isinstance(self.board, NoBoard):
+            self.event("info", "board", "no files for TensorBoard, which needs a folder's name to be UTF-8")
+        if feed.skipped:
+            names = ", ".join(f"{printable(name)} ({reason})" for name, reason in feed.skipped[:SKIPPED_NAMES])
+            rest = len(feed.skipped) - SKIPPED_NAMES
+            more = f" and {rest} more" if rest > 0 else ""
+            message = f"{len(feed.skipped)} images cannot be read and were skipped: {names}{more}"
+            self.event("warning", "skipped", message)
+        for sentence in feed.notes:
+            self.event("info", "data", sentence)
+        if not self.grid.data_diversity:
+            self.event("warning", "data", "the images are all equal: there is nothing to learn but that one")
+        self.samples()
+        self.checkpoint()
+        self.writer.wait()  # from now on, a run without checkpoints is one that has lost them
 
     def rewind(self, images: int) -> None:
         """Stand where the run stood after `images` images: what was recorded later is dropped."""
