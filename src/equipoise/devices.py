@@ -54,6 +54,11 @@ class Launcher(Protocol):
         """Wait for all processes."""
 
 
+def available_cores() -> int:
+    """Cores that this process may use, which in a container are not all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class SingleProcess:
     """One process, which does without Fabric: importing that takes longer than all else before a first step."""

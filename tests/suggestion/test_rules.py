@@ -167,7 +167,8 @@ def test_what_else_is_to_be_known_is_told() -> None:
     few, labelled, busy = remarks(replace(CARS, count=400, classes=3), Tasks(), busy_cores=1.5)
     assert "few" in few
     assert "--classify-d" in labelled
-    assert "1.5 cores" in busy
+    assert busy.endswith("1.5 cores busy, without which it is quicker")
+    assert "OMP_NUM_THREADS=1 " in remarks(CARS, Tasks(), busy_cores=1.5, fewer_threads=1)[0]
     assert remarks(replace(CARS, classes=3), Tasks(classify_d=1), busy_cores=0.0) == []
 
 

@@ -1,7 +1,6 @@
 """One image, from its file to the run's pixels: decoded, made opaque and 8 bits deep, fitted, turned upright."""
 
 import errno
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from equipoise.data.formats import HEAD, missing_plugin, readable_formats
 from equipoise.data.framing import Framing
 from equipoise.data.png import without_texts
 from equipoise.data.sizes import Size
+from equipoise.devices import available_cores
 from equipoise.errors import UsageError, reason
 
 Pixels = NDArray[np.uint8]
@@ -114,9 +114,8 @@ def upright_size(read: Callable[[], Stored]) -> Size:
 
 
 def worker_count() -> int:
-    """Threads for decoding: one for each core that this process may use, which in a container are not all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_WORKERS, cores)
+    """Threads for decoding: one for each core that this process may use."""
+    return min(MAX_WORKERS, available_cores())
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Run a study: from what it compares to a folder with all of its trials and a report."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from equipoise.config.datasets import open_dataset
 from equipoise.config.numbers import ProcessCount
 from equipoise.config.train_config import TrainConfig
 from equipoise.data.cache import remove_leftovers
-from equipoise.devices import make_launcher
+from equipoise.devices import available_cores, make_launcher
 from equipoise.errors import StudyInterrupted, UsageError, as_word, reason
 from equipoise.evaluation.evaluate import choose_metrics
 from equipoise.evaluation.features import extractor_name
@@ -73,7 +72,7 @@ def study(
     """
     plan, folder = _located(plan, out)
     check_above(folder)
-    jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
+    jobs = jobs or max(1, available_cores() // plan.threads)
     configs = checked_configs(plan, quiet=quiet)  # in which data may be packed for long, and nothing can be lost
     # A cluster sets handlers of its own as it is connected to.
     with places_of(plan, jobs, ray) as places, noting_signals() as stop:

@@ -188,13 +188,14 @@ def require_enough(facts: Facts) -> None:
         )
 
 
-def remarks(facts: Facts, tasks: Tasks, *, busy_cores: float) -> list[str]:
+def remarks(facts: Facts, tasks: Tasks, *, busy_cores: float, fewer_threads: int | None = None) -> list[str]:
     """What else a user should know, in sentences.
 
     Args:
         facts: of the data.
         tasks: of the run.
         busy_cores: by other programs, while the machine was timed.
+        fewer_threads: that are better beside them, if any.
     """
     notes = []
     if facts.count is not None and facts.count < FEW:
@@ -204,5 +205,7 @@ def remarks(facts: Facts, tasks: Tasks, *, busy_cores: float) -> list[str]:
     if facts.classes > 1 and not tasks.classify:
         notes.append(f"the {facts.classes} classes are not used: --classify-d 1 --classify-g 1 learns them, too")
     if busy_cores > BUSY:
-        notes.append(f"other programs keep {busy_cores:.1f} cores busy, without which it is quicker")
+        said = f"other programs keep {busy_cores:.1f} cores busy, without which it is quicker"
+        better = f", as it can be by far beside them with OMP_NUM_THREADS={fewer_threads} before the command"
+        notes.append(said + (better if fewer_threads else ""))
     return notes

@@ -15,13 +15,13 @@ from equipoise.config.numbers import MOST_MINUTES
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
 from equipoise.data import BUNDLED, TOYS, ProgressCallback, as_text, parse_resolution
-from equipoise.devices import resolve_device
+from equipoise.devices import available_cores, resolve_device
 from equipoise.errors import UsageError, did_you_mean, quoted
 from equipoise.isolation import isolated
 from equipoise.suggestion.facts import Facts, look
 from equipoise.suggestion.rules import WIDTHS, Choice, choose, remarks, require_enough, within
 from equipoise.suggestion.speed import images_per_second, seconds_per_score
-from equipoise.training.contention import BackgroundLoad
+from equipoise.training.contention import BackgroundLoad, fewer_threads
 
 CHOSEN = (
     "resolution",
@@ -241,7 +241,9 @@ def fill_in(
         choices[-1] = within(minutes, 1 / pace, choices[-1], 2 * score)
         chosen = chosen.with_changes(images=choices[-1].value)
     scores = (chosen.images / every + 2) * score
-    said = remarks(facts, chosen.tasks, busy_cores=load.busy_cores() or 0.0)
+    busy = load.busy_cores() or 0.0
+    fewer = fewer_threads(busy, torch.get_num_threads(), available_cores()) if device.type == "cpu" else None
+    said = remarks(facts, chosen.tasks, busy_cores=busy, fewer_threads=fewer)
     return Suggestion(chosen, facts, choices, said, speed, frozenset(given), scores)
 
 

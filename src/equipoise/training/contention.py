@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from equipoise.devices import available_cores
 from equipoise.errors import as_word
 
 SECONDS = 10.0  # of training after which it is known
@@ -39,20 +40,14 @@ class BackgroundLoad:
         return time.monotonic(), busy, sum(os.times()[:4])
 
 
-def advice(run: Path, busy_cores: float, threads: int, cores: int) -> str | None:
-    """What to say where `busy_cores` of `cores` leave too little for `threads`; None where they do not.
+def fewer_threads(busy_cores: float, threads: int, cores: int) -> int | None:
+    """How many threads to take where `busy_cores` of `cores` leave too little for `threads`; None where they do not.
 
     Threads wait for one another at the end of each operation, so that one that waits for its core holds up all: where
     three programs kept two cores busy, two threads trained 0.4 images a second, and one thread 300.
     """
     free = cores - busy_cores
-    if threads == 1 or threads <= free + SHARED:
-        return None
-    fewer = max(1, int(free + SHARED))
-    return (
-        f"other programs keep {busy_cores:.1f} of {cores} cores busy, where {threads} threads, as they wait for one "
-        f"another, can be far slower than {fewer}: Ctrl-C, then OMP_NUM_THREADS={fewer} equipoise resume {as_word(run)}"
-    )
+    return None if threads == 1 or threads <= free + SHARED else max(1, int(free + SHARED))
 
 
 class Contention:
@@ -68,6 +63,12 @@ class Contention:
         if self.asked or time.monotonic() - self.since < SECONDS:
             return None
         self.asked = True
-        busy = self.load.busy_cores()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return None if busy is None else advice(self.run, busy, torch.get_num_threads(), cores)
+        busy, threads, cores = self.load.busy_cores(), torch.get_num_threads(), available_cores()
+        fewer = None if busy is None else fewer_threads(busy, threads, cores)
+        if fewer is None:
+            return None
+        return (
+            f"other programs keep {busy:.1f} of {cores} cores busy, where {threads} threads, as they wait for one "
+            f"another, can be far slower than {fewer}: Ctrl-C, then OMP_NUM_THREADS={fewer} equipoise resume "
+            f"{as_word(self.run)}"
+        )
