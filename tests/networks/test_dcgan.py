@@ -42,6 +42,14 @@ def test_the_autoencoder_has_both_players_layers(side: int, levels: int) -> None
     assert discriminator.reconstruct(torch.zeros(2, 3, side, side)).shape == (2, 3, side, side)
 
 
+@pytest.mark.parametrize("kind", [DCGAN, DCGANAutoencoder])
+def test_a_generator_can_be_wider_than_the_discriminator(kind: type[DCGAN | DCGANAutoencoder]) -> None:
+    narrow, wide = kind(width=8, latent=5).build((3, 32, 32)), kind(width=8, generator_width=16, latent=5)
+    generator, discriminator = wide.build((3, 32, 32))
+    assert count(generator) == expected(16, 3, 5, 3)[0]
+    assert count(discriminator) == count(narrow.discriminator)
+
+
 def test_at_64_pixels_they_are_the_well_known_numbers() -> None:
     """Those of PyTorch's own DCGAN example, which copies the authors' layers."""
     with torch.device("meta"):
