@@ -42,7 +42,7 @@ def test_an_objective_without_a_recipe_is_trained_as_any_gan_is(monkeypatch: pyt
 
 def test_without_an_objective_it_is_began_by_its_recipe() -> None:
     assert TrainConfig() == TrainConfig(objective=BEGAN()) == read_yaml("data: digits", "it")
-    settings = {**BEGAN.recipe, "network": DCGANAutoencoder()}
+    settings = {**BEGAN.recipe, "network": DCGANAutoencoder(width_ratio=2.0)}
     assert {name: getattr(TrainConfig(), name) for name in settings} == settings
     assert TrainConfig(data="grid25") == TrainConfig(objective=BEGAN(), data="grid25")
 
@@ -69,7 +69,7 @@ def test_what_is_given_wins_over_every_recipe() -> None:
 @pytest.mark.parametrize(
     ("objective", "images", "points"),
     [
-        ("began", DCGANAutoencoder(), MLPAutoencoder()),
+        ("began", DCGANAutoencoder(width_ratio=2.0), MLPAutoencoder()),
         ("ebgan", DCGANAutoencoder(), MLPAutoencoder()),
         ("gan", DCGAN(), MLP()),
         ("ls-gan", DCGAN(), MLP()),
@@ -82,3 +82,12 @@ def test_networks_follow_from_the_score_and_the_data(objective: str, images: DCG
         assert TrainConfig(objective=kind(), network="autoencoder").network == Autoencoder()
     assert TrainConfig(objective=kind()).network == images
     assert TrainConfig(objective=kind(), data="ring8").network == points
+
+
+def test_a_recipe_of_networks_is_for_the_default_ones() -> None:
+    wider = DCGANAutoencoder(width_ratio=2.0)
+    assert TrainConfig(objective=BEGAN(), network="dcgan-autoencoder").network == wider
+    assert TrainConfig(objective=BEGAN(), network="autoencoder").network == Autoencoder()
+    assert TrainConfig(objective=OBJECTIVES["ebgan"](), network="dcgan-autoencoder").network == DCGANAutoencoder()
+    written = {"objective": "began", "network": {"name": "dcgan-autoencoder", "width": 16}}
+    assert TrainConfig.from_dict(written).network == DCGANAutoencoder(width=16), "as before there was a ratio"

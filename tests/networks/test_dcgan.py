@@ -44,7 +44,7 @@ def test_the_autoencoder_has_both_players_layers(side: int, levels: int) -> None
 
 @pytest.mark.parametrize("kind", [DCGAN, DCGANAutoencoder])
 def test_a_generator_can_be_wider_than_the_discriminator(kind: type[DCGAN | DCGANAutoencoder]) -> None:
-    narrow, wide = kind(width=8, latent=5).build((3, 32, 32)), kind(width=8, generator_width=16, latent=5)
+    narrow, wide = kind(width=8, latent=5).build((3, 32, 32)), kind(width=8, width_ratio=2, latent=5)
     generator, discriminator = wide.build((3, 32, 32))
     assert count(generator) == expected(16, 3, 5, 3)[0]
     assert count(discriminator) == count(narrow.discriminator)

@@ -1,6 +1,7 @@
 """Defaults that depend on the objective and the data: the objective's recipe, and networks that fit both."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from equipoise.data import TOYS
 from equipoise.networks import NETWORKS, Network
@@ -40,11 +41,13 @@ def default_network_name(objective: Objective, *, toy: bool) -> str:
 
 
 def network_for(objective: Objective, name: str) -> Network:
-    """The networks called `name` with default settings, but for what the objective needs."""
+    """The networks called `name` with default settings, but for what the objective needs, and for its recipe."""
     needs = objective.needs
-    return NETWORKS[name].default(
+    network = NETWORKS[name].default(
         independent=needs.independent,
         independent_g=needs.independent_g,
         smooth=needs.smooth,
         spectral=needs.spectral,
     )
+    ours = objective.network_recipe if name == default_network_name(objective, toy=False) else {}
+    return cast(Network, replace(cast(Any, network), **ours))

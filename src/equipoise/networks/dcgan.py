@@ -46,8 +46,8 @@ class DCGAN(Network):
     width: Annotated[int, Field(ge=1, le=4096)] = 32
     """Channels at half of the image size, doubled at each further halving: 8 times as many at 4x4 for 64x64 (paper:
     64)."""
-    generator_width: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Channels of the generator at half of the image size, where they are others than `width`; 0 for as many."""
+    width_ratio: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """The generator's width over `width`, the discriminator's."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 100
     """Length of the latent."""
     norm: Norm = "batch"
@@ -99,8 +99,8 @@ class DCGANAutoencoder(Network):
 
     width: Annotated[int, Field(ge=1, le=4096)] = 32
     """Channels at half of the image size, doubled at each further halving."""
-    generator_width: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Channels of the generator at half of the image size, where they are others than `width`; 0 for as many."""
+    width_ratio: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """The generator's width over `width`, the discriminator's."""
     latent: Annotated[int, Field(ge=1, le=65536)] = 64
     """Length of the latent."""
     code: Annotated[int, Field(ge=1, le=65536)] = 256
@@ -159,7 +159,7 @@ def _sizes(shape: Shape, width: int) -> tuple[Size, list[int]]:
 
 def _generator(spec: DCGAN | DCGANAutoencoder, shape: Shape, options: BuildOptions) -> Generator:
     """The generator of images, or of the logits of discrete ones."""
-    bottleneck, widths = _sizes(shape, spec.generator_width or spec.width)
+    bottleneck, widths = _sizes(shape, max(1, round(spec.width_ratio * spec.width)))
     up = [spec.latent + options.condition, *reversed(widths), output_channels(shape[0], options)]
     decoder = nn.Sequential(*_decoder(up, bottleneck, spec.generator_norm))
     if not options.levels:  # else the output is logits

@@ -165,6 +165,8 @@ class Objective(ABC):
 
     Measured in docs/results/family-digits.md.
     """
+    network_recipe: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the default networks for images, where they differ from those networks' own: ours."""
     published: ClassVar[Mapping[str, Any]] = {}
     """The authors' training settings, where they differ from the defaults of `TrainConfig`."""
     toy_recipe: ClassVar[Mapping[str, Any]] = {}

@@ -37,6 +37,7 @@ class BEGAN(Objective):
 
     convergence_measure: ClassVar[str | None] = "m_global"
     recipe = {"lr": 1.5e-3, "warmup": 2_000}  # noqa: RUF012
+    network_recipe = {"width_ratio": 2.0}  # noqa: RUF012
     toy_recipe = {  # noqa: RUF012
         "update": "simultaneous",
         "lr_ratio": 2.0,
