@@ -34,20 +34,21 @@ def test_every_choice_is_of_a_setting_and_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("texture", "channels", "gamma", "wavelet", "lr"),
+    ("texture", "channels", "gamma", "wavelet", "lr", "ratio"),
     [
-        (0.44, 3, 0.85, 2, 1e-3),  # photographs
-        (0.44, 1, 0.85, 2, 1e-3),
-        (0.04, 3, 0.85, 2, None),  # emoji
-        (0.04, 1, 1.0, None, None),
-        (0.0, 1, 1.0, None, None),  # digits
+        (0.44, 3, 0.85, 2, 1e-3, 1.0),  # photographs
+        (0.44, 1, 0.85, 2, 1e-3, 1.0),
+        (0.04, 3, 0.85, 2, None, None),  # emoji
+        (0.04, 1, 1.0, None, None, None),
+        (0.0, 1, 1.0, None, None, None),  # digits
     ],
 )
 def test_all_but_gray_drawings_have_a_gamma_below_one_and_a_wavelet(
-    texture: float, channels: int, gamma: float, wavelet: int | None, lr: float | None
+    texture: float, channels: int, gamma: float, wavelet: int | None, lr: float | None, ratio: float | None
 ) -> None:
     chosen = settings(replace(CARS, texture=texture, channels=channels))
-    assert (chosen["objective.gamma"], chosen.get("network.wavelet"), chosen.get("lr")) == (gamma, wavelet, lr)
+    assert (chosen["objective.gamma"], chosen.get("network.wavelet")) == (gamma, wavelet)
+    assert (chosen.get("lr"), chosen.get("network.width_ratio")) == (lr, ratio)
 
 
 @pytest.mark.parametrize("given", [{"edges": 1.0}, {"eta": 2}, {"wavelet": 0}])

@@ -44,7 +44,8 @@ def test_what_is_not_given_is_chosen_with_a_reason(suggestion: Suggestion, photo
     assert (config.data, config.resolution, config.flip) == (str(photos), 32, False)
     values = flat(config.to_dict())
     assert (values["objective.gamma"], values["network.width"], config.batch) == (0.85, 4, 16)
-    chosen = {"resolution", "objective.gamma", "network.wavelet", "network.latent", "lr", "flip", "augment", "images"}
+    networks = {"network.wavelet", "network.width_ratio", "network.latent"}
+    chosen = {"resolution", "objective.gamma", *networks, "lr", "flip", "augment", "images"}
     assert {*suggestion.reasons} == chosen
     assert [values[choice.setting] for choice in suggestion.choices] == [choice.value for choice in suggestion.choices]
     assert suggestion.seconds == config.images / suggestion.images_per_second > 0
@@ -83,6 +84,7 @@ def test_other_objectives_and_networks_have_fewer_settings_to_choose() -> None:
         "objective.gamma",
         "network.wavelet",
         "network.width",
+        "network.width_ratio",
         "network.latent",
         "lr",
     }
@@ -93,7 +95,9 @@ def test_other_objectives_and_networks_have_fewer_settings_to_choose() -> None:
     assert "augment" not in open_settings(PRESETS["bgan-discrete"]["default"], set()), "which it refuses"
     filling_in = gan.with_changes(tasks=Tasks(inpaint=0.999, adversarial=0.001))
     assert "augment" not in open_settings(filling_in, set())
-    assert not {"network.wavelet", "lr"} & {*ebgan}, "its margin is of the pixels' energies, and its rate its own"
+    assert not {"network.wavelet", "network.width_ratio", "lr"} & {*ebgan}, (
+        "its margin is of the pixels' energies, and its rate its own"
+    )
 
 
 def test_a_short_time_is_told_in_seconds(suggestion: Suggestion) -> None:

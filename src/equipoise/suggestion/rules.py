@@ -22,6 +22,7 @@ PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, e
 WAVELET = 2  # of photographs, and of drawings in colour
 GAMMA, PLAIN_GAMMA = 0.85, 1.0  # the former for photographs, and for drawings in colour whose energy is by wavelet
 RATE = 1e-3  # of photographs; drawings are learnt as well by the default
+WIDTH_RATIO = 1.0  # of photographs; drawings are learnt better by the default, a wider generator
 WIDTHS = {"usual": 32, "many": 64}  # of 400 cars, 16 is far worse
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
 LATENTS = (64, 128, 256)  # the first with ...
@@ -84,6 +85,7 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     choices += _energy(facts, given, kind)
     if kind == "photographs":
         choices.append(Choice("lr", RATE, "photographs are learnt better slowly"))
+        choices.append(Choice("network.width_ratio", WIDTH_RATIO, "a wider generator learns photographs no better"))
 
     height, width = parse_resolution(given.get("resolution", choices[0].value))
     wide = count >= MANY and runs * 32 * 32 / (height * width) >= SPARE

@@ -28,6 +28,7 @@ CHOSEN = (
     "objective.gamma",
     "network.wavelet",
     "network.width",
+    "network.width_ratio",
     "network.latent",
     "lr",
     "flip",
@@ -36,7 +37,7 @@ CHOSEN = (
     "images",
 )
 """Paths of the settings that there are rules for; where a configuration has no such setting, nothing is chosen."""
-OF_BEGAN = {"network.wavelet", "lr"}  # other objectives have rates, and margins of energies, of their own
+OF_BEGAN = {"network.wavelet", "network.width_ratio", "lr"}  # others have rates, and margins of energies, of their own
 RULED_NETWORK = "dcgan-autoencoder"  # whose width and latent the rules know
 PROBE_SIDE = 32
 
