@@ -60,7 +60,7 @@ class Choice:
             return "on" if self.value else "off"
         if isinstance(self.value, list):
             return ", ".join(self.value)
-        return f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
+        return f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:g}"
 
 
 def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float | None = None) -> list[Choice]:
