@@ -207,7 +207,8 @@ def remarks(facts: Facts, tasks: Tasks, *, busy_cores: float, fewer_threads: int
     if facts.classes > 1 and not tasks.classify:
         notes.append(f"the {facts.classes} classes are not used: --classify-d 1 --classify-g 1 learns them, too")
     if busy_cores > BUSY:
-        said = f"other programs keep {busy_cores:.1f} cores busy, without which it is quicker"
-        better = f", as it can be by far beside them with OMP_NUM_THREADS={fewer_threads} before the command"
-        notes.append(said + (better if fewer_threads else ""))
+        quicker = "without which it is quicker"
+        if fewer_threads:
+            quicker += f"; beside them it can be by OMP_NUM_THREADS={fewer_threads} before the command"
+        notes.append(f"other programs keep {busy_cores:.1f} cores busy, {quicker}")
     return notes
