@@ -201,14 +201,7 @@ def fill_in(
     Raises:
         UsageError: as `suggest`.
     """
-    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
-        raise UsageError(f"minutes must be a number above 0, and at most {MOST_MINUTES:,}, not {quoted(minutes)}")
-    if minutes is not None and "images" in given:
-        raise UsageError("--minutes and --images both say how long to train: leave one of them out")
-    if config.toy and minutes is not None:
-        raise UsageError(
-            f"--minutes is for images, and {config.data} is a toy, of points: use --images, as in --images 50k"
-        )
+    _check_minutes(config, given, minutes)
     require_images(config.data)
     facts, device = look(config, progress), torch.device(resolve_device(config.device))
     free = open_settings(config, given)
@@ -246,6 +239,24 @@ def fill_in(
     fewer = fewer_threads(busy, torch.get_num_threads(), available_cores()) if device.type == "cpu" else None
     said = remarks(facts, chosen.tasks, busy_cores=busy, fewer_threads=fewer)
     return Suggestion(chosen, facts, choices, said, speed, frozenset(given), scores)
+
+
+def _check_minutes(config: TrainConfig, given: Collection[str], minutes: float | None) -> None:
+    """Check the time that training may take.
+
+    Raises:
+        UsageError: it is none, or something else says how long to train.
+    """
+    if minutes is None:
+        return
+    if not 0 < minutes <= MOST_MINUTES:
+        raise UsageError(f"minutes must be a number above 0, and at most {MOST_MINUTES:,}, not {quoted(minutes)}")
+    if "images" in given:
+        raise UsageError("--minutes and --images both say how long to train: leave one of them out")
+    if config.toy:
+        raise UsageError(
+            f"--minutes is for images, and {config.data} is a toy, of points: use --images, as in --images 50k"
+        )
 
 
 def _speed(config: TrainConfig, facts: Facts, device: torch.device) -> float:
