@@ -35,7 +35,7 @@ from equipoise.data.sources.labels import open_labelled
 from equipoise.errors import UsageError, printable
 from equipoise.reading import expand_home
 
-FORMAT = 4  # part of every key: raise it when the same data would be packed differently
+FORMAT = 5  # part of every key: raise it when the same data would be packed differently
 
 
 def open_images(

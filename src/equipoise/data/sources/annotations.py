@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from equipoise.data.sources import celeba, metadata
 from equipoise.data.sources.base import Annotations, Labels, source_errors
 from equipoise.data.sources.labels import by_plain_name, composed, listed, one_hot, require_all
+from equipoise.data.sources.splits import common_folders, split_folders
 from equipoise.errors import UsageError, counted, reason
 
 DATASET = "dataset.json"  # as in the archives of StyleGAN and EDM: {"labels": [["00000/img00000000.png", 3], ..]}
@@ -35,6 +35,8 @@ def is_annotation(name: str) -> bool:
 def annotate(images: Sequence[str], files: Files, where: str) -> Annotations:
     """What is known of images; the labels are those of the first file that has any, else the names of their folders.
 
+    Those that a file, or else the folders of splits, do not keep for training are held out.
+
     Args:
         images: their names from the top of the data, with / between folders.
         files: those that `is_annotation`.
@@ -52,11 +54,16 @@ def annotate(images: Sequence[str], files: Files, where: str) -> Annotations:
                 content = files[place + file]()
             names = [name.removeprefix(place) for name in images] if place else images
             parts.append(reader(content, names, f"{place}{file} in {where}"))
-    folders = folder_labels(images)
+    splits = split_folders(images)
+    folders = folder_labels(splits.names if splits else images)
     parts.append(replace(folders, notes=()) if any(part.label for part in parts) else folders)
     if left:
         note = f"not used, as they do not stand above all images: {listed(sorted(left))}"
         parts.append(Annotations(notes=(note,)))
+    if splits and not any(part.held_out is not None for part in parts):
+        held_out = f"{' and '.join(splits.folders)}, {counted(int(splits.held_out.sum()), 'image')}"
+        note = f"held out, as their folders say: {held_out}; by --held-out 0.1 it is a share of all instead"
+        parts.append(Annotations(held_out=splits.held_out, notes=(note,)))
     return _merged(parts)
 
 
@@ -123,8 +130,7 @@ def _folder(name: str) -> str:
 
 def _folders_above(images: Sequence[str]) -> list[str]:
     """The folder that holds all images, and those above it up to the top, each with a / behind it; the top is ""."""
-    folders = [PurePosixPath(folder).parts for folder in {_folder(name) for name in images}]
-    common = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False))]
+    common = common_folders(images)
     return [f"{'/'.join(common[:depth])}/" if depth else "" for depth in range(len(common), -1, -1)]
 
 

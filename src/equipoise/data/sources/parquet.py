@@ -20,14 +20,11 @@ from equipoise.data.formats import is_image
 from equipoise.data.sources.base import Contents, Source, source_errors
 from equipoise.data.sources.columns import annotate, holds_names, image_column, opener
 from equipoise.data.sources.extras import extra
+from equipoise.data.sources.splits import SPLITS, TRAIN
 from equipoise.data.sources.tables import ARROW, PARQUET, open_tables, read_schema
 from equipoise.errors import UsageError, quoted
 from equipoise.reading import expand_home
 
-TRAIN = "train"
-SPLITS = {"train": TRAIN, "training": TRAIN, "test": "test", "testing": "test"} | dict.fromkeys(
-    ("validation", "valid", "val", "dev"), "validation"
-)
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?(-[0-9a-f]{16})?$")  # which part of a split a file is
 PLAIN = ("", "data", "dataset", "part", "shard")  # file names that name no split
 
