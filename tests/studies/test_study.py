@@ -23,11 +23,13 @@ from equipoise.cli.study import Plan, asked_study
 from equipoise.errors import UsageError
 from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import Run
+from equipoise.studies.figures import NOTHING
 from equipoise.studies.plan import Search, Study, read_study
 from equipoise.studies.report import write_report
 from equipoise.studies.study import checked_configs, scoring_of
 from equipoise.studies.trials import all_trials, arm_config, read_lengths, read_outcome, read_progress, trial_config
 from equipoise.studies.worker import run_trial
+from equipoise.views.captions import LINE
 
 TINY = {"resolution": 16, "width": 4, "log-every": 64}
 WORDS = ["--budget", "640", "--set", *(f"{name}={value}" for name, value in TINY.items()), "--count", "40"]
@@ -175,7 +177,10 @@ def test_the_report_says_by_what_its_runs_were_made(studied: Path, tmp_path: Pat
 
 
 def test_the_report_is_made_anew_without_what_was_deleted_of_runs(studied: Path, tmp_path: Path) -> None:
-    """Of the first seed of one arm the checkpoints, and of the other arm all runs: outcomes lie beside them."""
+    """Of the first seed of one arm the checkpoints, and of the other arm all runs: outcomes lie beside them.
+
+    Of that arm the sheet of samples says so, in a line instead of two rows of pictures.
+    """
     folder = tmp_path / "study"
     shutil.copytree(studied, folder)
     shutil.rmtree(folder / "trials/began/digits/seed-0/checkpoints")
@@ -185,7 +190,7 @@ def test_the_report_is_made_anew_without_what_was_deleted_of_runs(studied: Path,
     write_report(folder)
     assert "| gan | 2 of 2 |" in (folder / "report.md").read_text()
     with Image.open(folder / "figures/samples-0.png") as grids, Image.open(BytesIO(before)) as whole:
-        assert grids.height < whole.height
+        assert grids.height == whole.height // 2 + 2 * LINE + NOTHING.height
 
 
 def test_the_report_is_made_anew_with_another_baseline(studied: Path, within: Command) -> None:

@@ -1,6 +1,7 @@
 """How many images a training gets through in a time: so that arms of unlike speed train for equally long."""
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from equipoise.training.train import train
 WARM_UP, MEASURED = 10, 60  # steps of the short run, and by how many more the long one begins
 STILL = 1e-12  # learning rate by which weights stay as they are
 LEAST = 4.0  # seconds between the two: each has some tenths of its own, beside its steps, which scatter
+PAIRS = 3  # of runs, by whose median no single disturbance decides, such as by other programs for a moment
 
 
 def images_in(config: TrainConfig, seconds: float, clock: Callable[[], float] | None = None) -> int:
-    """Images that are trained on in so many seconds, from the difference of two short runs, in whole batches.
+    """Images that are trained on in so many seconds, from the differences of pairs of short runs, in whole batches.
 
     Args:
         config: of the training; its length does not matter.
@@ -31,7 +33,8 @@ def images_in(config: TrainConfig, seconds: float, clock: Callable[[], float] | 
     short, steps = _duration(config, WARM_UP, clock), MEASURED
     while (difference := _duration(config, WARM_UP + steps, clock) - short) < LEAST:
         steps = math.ceil(steps * min(10.0, 1.5 * LEAST / max(difference, LEAST / 10)))
-    return max(1, round(seconds / difference * steps)) * config.batch
+    others = [_duration(config, WARM_UP + steps, clock) - _duration(config, WARM_UP, clock) for _ in range(PAIRS - 1)]
+    return max(1, round(seconds / statistics.median([difference, *others]) * steps)) * config.batch
 
 
 def _duration(config: TrainConfig, steps: int, clock: Callable[[], float]) -> float:

@@ -32,6 +32,7 @@ WIDTH = 9.0  # inches
 BAND_REPETITIONS = 1_000  # of the bootstrap of each point of a curve
 SHOWN = 24  # samples of each arm in the grids
 WIDE = 20  # ratio of the largest to the smallest value beyond which an axis is logarithmic
+NOTHING = Image.new("L", (1, 1), "white")
 LARGE = 12  # arms from which on lines are thin
 
 
@@ -221,6 +222,9 @@ def sample_grids(results: Results, data: str) -> bytes | None:
                 images = sample(Run.open(results.folder / trial.name), SHOWN, seed=0)
                 parts.append((f"{arm}, seed {trial.seed}", grid(images, columns=12)))
                 break
+        else:
+            if finished:
+                parts.append((f"{arm}: no samples, as no run of it has a checkpoint that can be read", NOTHING))
     return captioned_png(parts) if parts else None
 
 
