@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_files import zipped
 
 from equipoise.data import inspect, open_dataset
 from equipoise.data.sources.splits import split_folders
-from test_files import zipped
 
 SPLIT = ["train/cat/1", "train/cat/2", "train/dog/3", "val/dog/4", "test/cat/5"]
 
