@@ -135,6 +135,21 @@ def test_the_length_goes_by_the_number_of_images_within_limits() -> None:
     assert settings(replace(CARS, count=None))["images"] == LENGTHS[1]
 
 
+def test_large_drawings_are_learnt_in_small_batches_and_slowly() -> None:
+    faces = replace(CARS, size=(64, 64), texture=0.03)
+
+    def chosen(facts: Facts = faces, **given: Any) -> tuple[Any, Any]:
+        values = {choice.setting: choice.value for choice in choose(facts, given, FAST)}
+        return values.get("batch"), values.get("lr")
+
+    assert chosen() == (32, 1e-3)
+    assert chosen(resolution=32) == (None, None)
+    assert chosen(batch=64) == (None, None)
+    assert chosen(**{"objective.name": "ebgan"}) == (None, None)
+    assert chosen(replace(faces, texture=0.44)) == (None, 1e-3)  # photographs
+    assert chosen(replace(faces, count=71)) == (16, 1e-3)
+
+
 def test_batches_of_few_images_are_small_enough_for_an_epoch_to_have_two() -> None:
     assert "batch" not in settings(replace(CARS, count=144))
     for count, batch in ((143, 32), (72, 32), (71, 16), (50, 16)):

@@ -21,7 +21,7 @@ NEARLY = 7 / 8  # of a resolution is enough, as digits of 28 pixels are padded t
 PHOTOGRAPH = 0.2  # texture from which images are photographs: cars have 0.44, emoji 0.04, drawn faces 0.03, digits 0
 WAVELET = 2  # of photographs, and of drawings in colour
 GAMMA, PLAIN_GAMMA = 0.85, 1.0  # the former for photographs, and for drawings in colour whose energy is by wavelet
-RATE = 1e-3  # of photographs; drawings are learnt as well by the default
+RATE = 1e-3  # of photographs, and of large drawings in small batches; others are learnt as well by the default
 WIDTH_RATIO = 1.0  # of photographs; drawings are learnt better by the default, a wider generator
 WIDTHS = {"usual": 32, "many": 64}  # of 400 cars, 16 is far worse
 SPARE = 4.0  # times in which a run of the usual width must fit into the time, where it is to be wider
@@ -33,7 +33,8 @@ AUGMENT_BELOW = {"photographs": 20_000, "drawings": 5_000}  # images, which are 
 EPOCHS, EPOCHS_OF_PHOTOGRAPHS = 100, 60  # up to which runs were better the longer they were; the latter by BEGAN
 FEWEST = 1_000  # images seen, however little time there is
 LENGTHS = (80_000, 1_000_000)  # images seen in a run, at least and at most
-BATCHES = (64, 32, 16)  # the first of which an epoch has two
+BATCHES = (64, 32, 16)  # the first of which an epoch has two; of large drawings by `began` from the second on
+LARGE = 64 * 64  # pixels from which drawings gain more by twice the steps than these cost
 TWO_BATCHES = 2.02  # and a little more, as images are held out by their digests, and not so many to the image
 SHARDS = 50_000  # images that shards count as, as they are not counted
 MINUTES = 30.0  # that a run may take if nobody says
@@ -76,18 +77,23 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     count = SHARDS if facts.count is None else facts.count
     images = f"{count:,} images" + (" (shards are not counted)" if facts.count is None else "")
     kind, few = "photographs" if facts.texture >= PHOTOGRAPH else "drawings", count < FEW
-    photographs_by_began = kind == "photographs" and given.get("objective.name", "began") == "began"
+    began = given.get("objective.name", "began") == "began"
+    photographs_by_began = began and kind == "photographs"
     epochs = EPOCHS_OF_PHOTOGRAPHS if photographs_by_began else EPOCHS
     length = round(min(max(epochs * count, LENGTHS[0]), LENGTHS[1]), -3)
     runs = probe * 60 * minutes / given.get("images", length)  # at 32x32, for which there is time
     choices = [_resolution(facts, given, few=few, runs=runs, minutes=minutes)]
 
+    height, width = parse_resolution(given.get("resolution", choices[0].value))
+    in_small_batches = began and kind == "drawings" and height * width >= LARGE and "batch" not in given
+
     choices += _energy(facts, given, kind)
+    if in_small_batches:
+        choices.append(Choice("lr", RATE, "small batches are learnt from slowly"))
     if kind == "photographs":
         choices.append(Choice("lr", RATE, "photographs are learnt better slowly"))
         choices.append(Choice("network.width_ratio", WIDTH_RATIO, "a wider generator learns photographs no better"))
 
-    height, width = parse_resolution(given.get("resolution", choices[0].value))
     wide = count >= MANY and runs * 32 * 32 / (height * width) >= SPARE
     why = f"{images} fill no wider networks"
     if count >= MANY:
@@ -106,9 +112,12 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     held_out = given.get("held_out", "auto")
     own = 0.0 if facts.held_out else AUTO_SHARE  # what the data itself holds out is not counted
     trained = count * (1 - (own if held_out == "auto" else held_out) - given.get("test", 0.0))
-    batch = next((batch for batch in BATCHES if trained >= TWO_BATCHES * batch), BATCHES[-1])
-    if batch < BATCHES[0]:
+    sizes = BATCHES[1:] if in_small_batches else BATCHES
+    batch = next((batch for batch in sizes if trained >= TWO_BATCHES * batch), BATCHES[-1])
+    if batch < sizes[0]:
         choices.append(Choice("batch", batch, f"two batches an epoch, of {images}"))
+    elif batch < BATCHES[0]:
+        choices.append(Choice("batch", batch, "at this size more steps are worth more than the time they take"))
     limits = {LENGTHS[0]: ", the least that a run needs", LENGTHS[1]: ", the most that is taken"}
     choices.append(Choice("images", length, f"{length / count:.0f} times {images}{limits.get(length, '')}"))
     return choices
@@ -167,7 +176,7 @@ def within(minutes: float, speed: float, length: Choice, once: float = 0.0) -> C
     """
     possible = max(FEWEST, int((60 * minutes - once) * speed / 1_000) * 1_000)
     if possible >= length.value:
-        return Choice("images", length.value, f"{length.reason}; no better by {minutes:g} minutes")
+        return Choice("images", length.value, f"{length.reason}; all of {minutes:g} minutes would be no better")
     better = math.ceil((length.value / speed + once) / 60)
     short = f", which is short: {better} {'minute is' if better == 1 else 'minutes are'} better"
     short = short if possible < LENGTHS[0] else ""
