@@ -22,6 +22,7 @@ def test_a_budget_is_of_training_alone(small: TrainConfig, monkeypatch: pytest.M
     """A score at the end, of the longer of both short runs alone, would be taken for slowness of its steps."""
     monkeypatch.setattr(budget, "MEASURED", 200)  # long enough to be scored
     monkeypatch.setattr(budget, "LEAST", 0.1)
+    monkeypatch.setattr(budget, "PAIRS", 1)
     train, scored = budget.train, []
 
     def note(config: TrainConfig, out: Path, **words: Any) -> Run:
@@ -75,6 +76,7 @@ def test_a_budget_is_measured_over_runs_long_enough(small: TrainConfig, monkeypa
 def test_the_speed_of_what_diverges_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a trial it is scored at its last good checkpoint; here it would stop all arms of the study."""
     monkeypatch.setattr(budget, "LEAST", 0.1)
+    monkeypatch.setattr(budget, "PAIRS", 1)
     wild = {"network.width": 4, "resolution": 16, "lr": 1.0, "objective.lambda_k": 1.0, "objective.clip_k": False}
     config = with_settings(PRESETS["began"]["paper"], wild | {"device": "cpu"})
     with pytest.raises(Diverged):
