@@ -41,7 +41,7 @@ def test_what_lies_in_other_folders_than_that_of_training_is_held_out(
     assert open_dataset(data, 4, held_out="auto").split("train").class_names == ("cat", "dog")
     found = inspect(data)
     assert found.held_out == 2
-    assert any(note.startswith("held out, as their folders say: test and val, 2 images;") for note in found.notes)
+    assert any(note.startswith("test and val, 2 images, held out by the names of") for note in found.notes)
 
 
 def test_a_share_is_of_all_images(tmp_path: Path) -> None:

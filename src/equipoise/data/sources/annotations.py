@@ -61,8 +61,8 @@ def annotate(images: Sequence[str], files: Files, where: str) -> Annotations:
         note = f"not used, as they do not stand above all images: {listed(sorted(left))}"
         parts.append(Annotations(notes=(note,)))
     if splits and not any(part.held_out is not None for part in parts):
-        held_out = f"{' and '.join(splits.folders)}, {counted(int(splits.held_out.sum()), 'image')}"
-        note = f"held out, as their folders say: {held_out}; by --held-out 0.1 it is a share of all instead"
+        others = f"{' and '.join(splits.folders)}, {counted(int(splits.held_out.sum()), 'image')}"
+        note = f"{others}, held out by the names of their folders, unless --held-out gives a share of all"
         parts.append(Annotations(held_out=splits.held_out, notes=(note,)))
     return _merged(parts)
 
