@@ -145,6 +145,7 @@ def test_large_drawings_are_learnt_in_small_batches_and_slowly() -> None:
     assert chosen() == (32, 1e-3)
     assert chosen(resolution=32) == (None, None)
     assert chosen(batch=64) == (None, None)
+    assert chosen(lr=1.5e-3) == (None, None)  # of another network too, whose rate is not chosen
     assert chosen(**{"objective.name": "ebgan"}) == (None, None)
     assert chosen(replace(faces, texture=0.44)) == (None, 1e-3)  # photographs
     assert chosen(replace(faces, count=71)) == (16, 1e-3)

@@ -85,7 +85,8 @@ def choose(facts: Facts, given: Mapping[str, Any], probe: float, minutes: float 
     choices = [_resolution(facts, given, few=few, runs=runs, minutes=minutes)]
 
     height, width = parse_resolution(given.get("resolution", choices[0].value))
-    in_small_batches = began and kind == "drawings" and height * width >= LARGE and "batch" not in given
+    large_drawings = kind == "drawings" and height * width >= LARGE
+    in_small_batches = began and large_drawings and given.keys().isdisjoint({"batch", "lr"})  # which go together
 
     choices += _energy(facts, given, kind)
     if in_small_batches:
