@@ -32,7 +32,7 @@ WIDTH = 9.0  # inches
 BAND_REPETITIONS = 1_000  # of the bootstrap of each point of a curve
 SHOWN = 24  # samples of each arm in the grids
 WIDE = 20  # ratio of the largest to the smallest value beyond which an axis is logarithmic
-NOTHING = Image.new("L", (1, 1), "white")
+NOTHING = Image.new("L", (1, 1), "white")  # below the caption of an arm without samples
 LARGE = 12  # arms from which on lines are thin
 
 
