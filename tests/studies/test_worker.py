@@ -3,44 +3,29 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from equipoise import Diverged, Run, TrainConfig, UsageError, train
-from equipoise.config.changes import with_settings
+from equipoise import TrainConfig, UsageError
 from equipoise.config.presets import PRESETS
+from equipoise.data import Feed
 from equipoise.networks import DCGAN
-from equipoise.studies import budget
-from equipoise.studies.scheduler import measure
-from equipoise.studies.trials import read_progress
+from equipoise.studies import budget, study
+from equipoise.studies.plan import Study
+from equipoise.studies.scheduler import time_step
+from equipoise.studies.trials import Cell, read_progress
 from equipoise.studies.worker import Heartbeat, job_line
-
-
-def test_a_budget_is_of_training_alone(small: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A score at the end, of the longer of both short runs alone, would be taken for slowness of its steps."""
-    monkeypatch.setattr(budget, "MEASURED", 200)  # long enough to be scored
-    monkeypatch.setattr(budget, "LEAST", 0.1)
-    monkeypatch.setattr(budget, "PAIRS", 1)
-    train, scored = budget.train, []
-
-    def note(config: TrainConfig, out: Path, **words: Any) -> Run:
-        run = train(config, out, **words)
-        scored.append(run.closing_score())
-        return run
-
-    monkeypatch.setattr(budget, "train", note)
-    assert budget.images_in(small, 1.0) % small.batch == 0
-    assert len(scored) > 2
-    assert not any(scored)
+from equipoise.training.signals import Stop
+from equipoise.training.state import TrainState
 
 
 @pytest.mark.long  # every study on a budget of time does so too
 def test_a_worker_ends_well_while_its_input_is_open() -> None:
     """A study keeps it open until the end; a thread of the worker waits there."""
     config = PRESETS["gan"]["default"].with_changes(resolution=16, network=DCGAN(width=4))
-    job = json.dumps({"config": config.to_dict(), "seconds": 1.0, "threads": 1})
+    job = json.dumps({"config": config.to_dict(), "threads": 1})
     command = [sys.executable, "-m", "equipoise.studies.worker"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -53,42 +38,52 @@ def test_a_worker_ends_well_while_its_input_is_open() -> None:
         assert worker.stderr is not None
         printed, errors = worker.stdout.read(), worker.stderr.read()
     assert (code, errors) == (0, "")
-    assert int(printed.split()[-1]) >= config.batch
+    assert float(printed) > 0
 
 
-def test_a_budget_is_measured_over_runs_long_enough(small: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock on which a step takes a millisecond, a run a fifth of a second, the first one more, and one two."""
-    now, lengths = 0.0, []
+def test_the_speed_is_that_of_the_shortest_timing(small: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which a step takes 10 ms, and thrice that until the machine has done with something else."""
+    now, configs = 0.0, []
 
-    def run(config: TrainConfig, out: Path, **_: object) -> None:
-        nonlocal now
-        lengths.append(config.images // config.batch)
-        disturbed = lengths.count(lengths[-1]) == 2 and lengths[-1] > 2_000
-        now += 0.001 * lengths[-1] + 0.2 + (0.5 if len(lengths) == 1 else 0.0) + (2.0 if disturbed else 0.0)
+    def step_of(train_state: TrainState, feed: Feed, *_: object, **__: object) -> Callable[[], None]:
+        assert feed.shape == (1, 16, 16), "the data of the configuration"
+        configs.append(train_state.config)
 
-    monkeypatch.setattr(budget, "train", run)
-    assert budget.images_in(small, 60.0, lambda: now) == pytest.approx(60_000 * small.batch, rel=1e-3)
-    long = [steps for steps in lengths if steps > budget.WARM_UP]
-    assert 0.001 * (long[-1] - budget.WARM_UP) >= budget.LEAST > 0.001 * (long[0] - budget.WARM_UP)
-    assert long.count(long[-1]) == budget.PAIRS
+        def step() -> None:
+            nonlocal now
+            now += 0.01 if now > 3.0 else 0.03
+
+        return step
+
+    monkeypatch.setattr(budget, "equipoise_step", step_of)
+    assert budget.seconds_per_step(small, lambda: now) == pytest.approx(0.01)
+    assert configs == [small.with_changes(lr=budget.STILL)], "what would diverge is measured as it is before"
 
 
-def test_the_speed_of_what_diverges_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a trial it is scored at its last good checkpoint; here it would stop all arms of the study."""
-    monkeypatch.setattr(budget, "LEAST", 0.1)
-    monkeypatch.setattr(budget, "PAIRS", 1)
-    wild = {"network.width": 4, "resolution": 16, "lr": 1.0, "objective.lambda_k": 1.0, "objective.clip_k": False}
-    config = with_settings(PRESETS["began"]["paper"], wild | {"device": "cpu"})
-    with pytest.raises(Diverged):
-        train(config.with_changes(images=640, log_every=64), tmp_path / "run", quiet=True)
-    assert budget.images_in(config, 1.0) >= config.batch
+def test_arms_are_measured_in_turn(small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the shortest times, on a machine that is half as fast for the first half of the measurement."""
+    plan = Study.from_dict({"arms": {arm: {"objective": "gan"} for arm in "abc"}, "budget": "60s"})
+    configs = {Cell(arm, "digits"): small for arm in plan.arms}
+    asked: list[str] = []
+
+    def timed(name: str, _folder: Path, job: bytes, *_: object) -> float:
+        assert TrainConfig.from_dict(json.loads(job)["config"]) == small
+        asked.append(name)
+        return {"a": 0.01, "b": 0.02, "c": 0.04}[name[0]] * (2 if len(asked) <= 4 else 1)
+
+    monkeypatch.setattr(study, "time_step", timed)
+    lengths = study.measured_lengths(plan, tmp_path, configs, Stop(), quiet=True)
+    assert lengths == {arm: {"digits": steps * small.batch} for arm, steps in (("a", 6000), ("b", 3000), ("c", 1500))}
+    assert asked == [f"{arm} on digits" for arm in "abc" * study.ROUNDS]
+    assert study.measured_lengths(plan, tmp_path, configs, Stop(), quiet=True) == lengths
+    assert len(asked) == 3 * study.ROUNDS, "what is known is not measured again"
 
 
 def test_what_cannot_be_measured_is_told_by_its_name(small: TrainConfig, tmp_path: Path) -> None:
     config = small.with_changes(data=str(tmp_path / "gone")).to_dict()
-    job = json.dumps({"config": config, "seconds": 1.0, "threads": 1}).encode() + b"\n"
+    job = json.dumps({"config": config, "threads": 1}).encode() + b"\n"
     with pytest.raises(UsageError, match=r"^the speed of wild on photos cannot be measured: [^:]*gone"):
-        measure("wild on photos", tmp_path / "speed-0", job, 1, lambda: False)
+        time_step("wild on photos", tmp_path / "speed-0", job, 1, lambda: False)
 
 
 def test_the_pace_of_what_goes_on_is_counted_from_its_checkpoint(tmp_path: Path) -> None:

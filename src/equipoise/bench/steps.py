@@ -18,6 +18,7 @@ from equipoise.training.state import Shape, TrainState
 Step = Callable[[], None]
 """One step of training, batch included; calling it again takes the next one."""
 MAKE_BATCH = "equipoise: make batch"  # the profiler's name for that part of a step
+LATER = 100  # steps of the generator, after which no objective moves the discriminator alone for long
 
 
 class SyntheticFeed:

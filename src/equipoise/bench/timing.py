@@ -41,7 +41,13 @@ class Times:
 
 
 def time_interleaved(
-    steps: Mapping[str, Step], device: torch.device, *, cycle: int, rounds: int, limit: float
+    steps: Mapping[str, Step],
+    device: torch.device,
+    *,
+    cycle: int,
+    rounds: int,
+    limit: float,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
     """Time several steps in alternation, so that a machine that slows down meanwhile slows all of them.
 
@@ -51,10 +57,11 @@ def time_interleaved(
         cycle: number of steps that are timed together, such as a critic's and the generator's.
         rounds: number of times that each is timed.
         limit: seconds that all rounds take, approximately; each step runs at least one cycle a round.
+        clock: what counts the seconds.
     """
 
     def seconds_per_step(step: Step, cycles: int) -> float:
-        return timed(lambda: _repeat(step, cycles * cycle), device) / (cycles * cycle)
+        return timed(lambda: _repeat(step, cycles * cycle), device, clock) / (cycles * cycle)
 
     for step in steps.values():
         seconds_per_step(step, WARM_UP.get(device.type, 2))

@@ -1,49 +1,43 @@
-"""How many images a training gets through in a time: so that arms of unlike speed train for equally long."""
+"""How long a step of a training takes: so that arms of unlike speed train for equally long."""
 
-import math
-import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
 
+import torch
+
+from equipoise.bench.steps import LATER, equipoise_step
+from equipoise.bench.timing import time_interleaved
 from equipoise.config.datasets import open_dataset
 from equipoise.config.train_config import TrainConfig
-from equipoise.devices import resolve_device
-from equipoise.training.train import train
+from equipoise.devices import SingleProcess, resolve_device
+from equipoise.training.state import DataSpec, TrainState
 
-WARM_UP, MEASURED = 10, 60  # steps of the short run, and by how many more the long one begins
-STILL = 1e-12  # learning rate by which weights stay as they are
-LEAST = 4.0  # seconds between the two: each has some tenths of its own, beside its steps, which scatter
-PAIRS = 3  # of runs, by whose median no single disturbance decides, such as by other programs for a moment
+TIMINGS, SECONDS = 8, 4.0  # of which the shortest counts, and for how long steps are timed in all
+STILL = 1e-12  # learning rate by which weights stay as they are: what would diverge takes as long
 
 
-def images_in(config: TrainConfig, seconds: float, clock: Callable[[], float] | None = None) -> int:
-    """Images that are trained on in so many seconds, from the differences of pairs of short runs, in whole batches.
+def seconds_per_step(config: TrainConfig, clock: Callable[[], float] | None = None) -> float:
+    """Seconds of one processor core, shared with no other work, not even by hyper-threading; on a GPU, of the clock.
+
+    The shortest of some timings: whatever else a machine does, such as for others of its virtual ones, makes steps
+    longer and never shorter. Where some took 142 to 191 ms in the mean of five seconds, the shortest within any five
+    seconds took 134 to 144.
 
     Args:
-        config: of the training; its length does not matter.
-        seconds: of one processor core that is shared with no other work, not even by hyper-threading; on a GPU, by the
-            clock.
-        clock: what counts them, if it is to be another.
+        config: of the training, on whose data they are; its length does not matter. Scores, samples and checkpoints,
+            which a study has equally often of all arms, are left aside.
+        clock: what counts the seconds, if it is to be another.
+
+    Raises:
+        UsageError: the data cannot be read, or the networks cannot make such images.
     """
-    clock = clock or (time.process_time if resolve_device(config.device) == "cpu" else time.perf_counter)
-    open_dataset(config).feed.close()  # packed before anything is timed
-    _duration(config, WARM_UP, clock)  # the first run of a process imports, and chooses kernels
-    short, steps = _duration(config, WARM_UP, clock), MEASURED
-    while (difference := _duration(config, WARM_UP + steps, clock) - short) < LEAST:
-        steps = math.ceil(steps * min(10.0, 1.5 * LEAST / max(difference, LEAST / 10)))
-    others = [_duration(config, WARM_UP + steps, clock) - _duration(config, WARM_UP, clock) for _ in range(PAIRS - 1)]
-    return max(1, round(seconds / statistics.median([difference, *others]) * steps)) * config.batch
-
-
-def _duration(config: TrainConfig, steps: int, clock: Callable[[], float]) -> float:
-    """Seconds that a run of so many steps takes."""
-    images = steps * config.batch
-    every = {"log_every": images, "sample_every": images, "checkpoint_every": images, "score_every": 0}
-    config = config.with_changes(images=images, lr=STILL, **every)  # what would diverge takes as long
-    with tempfile.TemporaryDirectory() as folder:
-        started = clock()
-        # Without the score at the end, which takes as long for any arm.
-        train(config, Path(folder) / "run", quiet=True, closing_score=False)
-        return clock() - started
+    device = torch.device(resolve_device(config.device))
+    clock = clock or (time.process_time if device.type == "cpu" else time.perf_counter)
+    with closing(open_dataset(config).feed) as feed:
+        train_state = TrainState(config.with_changes(lr=STILL), DataSpec.of(feed), device)
+        train_state.generator_steps = LATER
+        step = equipoise_step(train_state, feed, SingleProcess(device), compile=config.compile == "always")
+        cycle = config.n_critic
+        times = time_interleaved({"": step}, device, cycle=cycle, rounds=TIMINGS, limit=SECONDS, clock=clock)
+    return min(times[""].rounds)

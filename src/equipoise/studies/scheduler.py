@@ -178,8 +178,8 @@ class Scheduler:
                 time.sleep(POLL)
 
 
-def measure(name: str, folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]) -> int | None:
-    """The images that a job with `seconds` gets through, measured in a process of its own; None if a signal comes.
+def time_step(name: str, folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]) -> float | None:
+    """Seconds per step of the configuration in a job, in a process of its own; None if a signal comes.
 
     Args:
         name: of what is measured.
@@ -200,7 +200,6 @@ def measure(name: str, folder: Path, job: bytes, threads: int, stopping: Callabl
         handle.process.wait()
     if code is None:
         return None
-    words = handle.log.read_text(errors="replace").split()
-    if code or not words or not words[-1].isdigit():
+    if code:
         raise UsageError(f"the speed of {name} cannot be measured: {handle.error() or f'exit code {code}'}")
-    return int(words[-1])
+    return float(handle.log.read_text(errors="replace").split()[-1])

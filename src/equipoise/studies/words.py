@@ -85,7 +85,7 @@ def protocol_lines(results: Results) -> list[str]:
     lines = [
         f"budget: {plan.budget} for every trial"
         + (
-            ", measured once for each arm and data set by short runs; all its seeds train for as many images"
+            ", measured by short runs of all arms in turn; all seeds of one train for as many images"
             if plan.budget.seconds
             else ""
         ),

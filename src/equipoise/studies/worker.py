@@ -28,7 +28,7 @@ from equipoise.runs.listing import read_status
 from equipoise.runs.lock import locked_if_free
 from equipoise.runs.numbered import images_of, numbered_files
 from equipoise.runs.run import CHECKPOINT, CONFIG, Run
-from equipoise.studies.budget import images_in
+from equipoise.studies.budget import seconds_per_step
 from equipoise.studies.trials import (
     Outcome,
     Progress,
@@ -51,10 +51,10 @@ def main() -> int:
     threading.Thread(target=_stop_at_end_of_input, name="equipoise-parent", daemon=True).start()
     job = json.loads(line)
     torch.set_num_threads(job["threads"])
-    if "seconds" in job:
+    if "folder" not in job:
         try:
-            print(images_in(TrainConfig.from_dict(job["config"]), job["seconds"]), flush=True)
-        except (UsageError, Diverged) as error:
+            print(seconds_per_step(TrainConfig.from_dict(job["config"])), flush=True)
+        except UsageError as error:
             print(error, flush=True)
             return 1
         return 0

@@ -6,7 +6,7 @@ import time
 import torch
 
 from equipoise.bench.machine import timed
-from equipoise.bench.steps import SyntheticFeed, equipoise_step
+from equipoise.bench.steps import LATER, SyntheticFeed, equipoise_step
 from equipoise.config.train_config import TrainConfig
 from equipoise.devices import SingleProcess
 from equipoise.evaluation.features import extractor_name
@@ -21,7 +21,6 @@ SMALLER = (2, 16)  # images of steps before, each size of which tells whether th
 WARM_UP = {"cpu": 1, "cuda": 5}  # steps that are not timed; on a GPU the fourth is recorded as a CUDA graph
 MOST = 20  # timings of one size
 FEWEST_SCORED = 20  # images, of which every score is possible
-LATER = 100  # steps of the generator, after which no objective moves the discriminator alone for long
 
 
 @isolated()
