@@ -14,6 +14,7 @@ from command import Command
 from equipoise.cli.main import main
 from equipoise.config.presets import PRESETS
 from equipoise.config.train_config import TrainConfig
+from equipoise.devices import available_cores
 from equipoise.networks import Autoencoder
 from equipoise.training import recorder
 
@@ -30,6 +31,12 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 # Small tensors, and tests side by side: more threads only wait for each other. What tests start has one, too.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: one more than cores, as tests also wait, for processes, servers and pages."""
+    return available_cores() + 1
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from test_live import wait_until
 from test_page_live import choose, small
 
 import equipoise
@@ -131,14 +132,14 @@ def test_however_many_runs_are_watched_one_stream_has_them(
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(sole_writer(tmp_path / "runs" / name))  # as a training has it
-        opened = visit(f"{server.address}#live/{ids}")
+        page = (opened := visit(f"{server.address}#live/{ids}")).page
         opened.until("document.querySelectorAll('.chart .readout b').length > 2")
-        opened.page.wait_for_timeout(500)
-        assert "equipoise_watchers 1.0" in opened.page.request.get(f"{server.address}metrics").text()
         for name in names:
             Run.open(tmp_path / "runs" / name).append("metrics.jsonl", {"images": 240, "kid": 0.125})
         told = "[...document.querySelectorAll('.scores dd b')].filter(score => score.textContent === '0.125')"
         opened.until(f"{told}.length === 3")
+        # Each run that joined had a new stream in the place of the last, which the server hears of a moment later.
+        wait_until(lambda: "equipoise_watchers 1.0" in page.request.get(f"{server.address}metrics").text())
 
 
 def test_what_is_wrong_with_a_run_stands_first(tmp_path: Path, runs: Path, serving: Serve, visit: Open) -> None:
