@@ -24,10 +24,11 @@ from equipoise.errors import UsageError
 from equipoise.runs.lock import sole_writer
 from equipoise.runs.run import Run
 from equipoise.studies.figures import NOTHING
+from equipoise.studies.lengths import read_lengths
 from equipoise.studies.plan import Search, Study, read_study
 from equipoise.studies.report import write_report
 from equipoise.studies.study import checked_configs, scoring_of
-from equipoise.studies.trials import all_trials, arm_config, read_lengths, read_outcome, read_progress, trial_config
+from equipoise.studies.trials import all_trials, arm_config, read_outcome, read_progress, trial_config
 from equipoise.studies.worker import run_trial
 from equipoise.views.captions import LINE
 
@@ -132,6 +133,9 @@ def test_whatever_is_killed_goes_on_at_its_last_checkpoint(tmp_path: Path) -> No
     study = start(tmp_path, "s")
     _, errors = study.communicate(timeout=240)
     assert study.returncode == 0, errors
+    lines = [line for line in errors.splitlines() if "trials done" in line]
+    assert [line for line in lines if line.startswith("100%")] == lines[-1:], "not while it is scored"
+    assert "1 of 1 trials done" in lines[-1]
     outcome = read_outcome(seed)
     assert outcome is not None
     assert (outcome.state, outcome.cost.attempts, images()) == ("finished", 4, 32000)

@@ -12,9 +12,8 @@ from equipoise import TrainConfig, UsageError
 from equipoise.config.presets import PRESETS
 from equipoise.data import Feed
 from equipoise.networks import DCGAN
-from equipoise.studies import budget, study
+from equipoise.studies import lengths, speed
 from equipoise.studies.plan import Study
-from equipoise.studies.scheduler import time_step
 from equipoise.studies.trials import Cell, read_progress
 from equipoise.studies.worker import Heartbeat, job_line
 from equipoise.training.signals import Stop
@@ -55,9 +54,9 @@ def test_the_speed_is_that_of_the_shortest_timing(small: TrainConfig, monkeypatc
 
         return step
 
-    monkeypatch.setattr(budget, "equipoise_step", step_of)
-    assert budget.seconds_per_step(small, lambda: now) == pytest.approx(0.01)
-    assert configs == [small.with_changes(lr=budget.STILL)], "what would diverge is measured as it is before"
+    monkeypatch.setattr(speed, "equipoise_step", step_of)
+    assert speed.seconds_per_step(small, lambda: now) == pytest.approx(0.01)
+    assert configs == [small.with_changes(lr=speed.STILL)], "what would diverge is measured as it is before"
 
 
 def test_arms_are_measured_in_turn(small: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,24 +65,23 @@ def test_arms_are_measured_in_turn(small: TrainConfig, tmp_path: Path, monkeypat
     configs = {Cell(arm, "digits"): small for arm in plan.arms}
     asked: list[str] = []
 
-    def timed(name: str, _folder: Path, job: bytes, *_: object) -> float:
-        assert TrainConfig.from_dict(json.loads(job)["config"]) == small
+    def timed(name: str, _place: Path, config: TrainConfig, *_: object) -> float:
+        assert config is small
         asked.append(name)
         return {"a": 0.01, "b": 0.02, "c": 0.04}[name[0]] * (2 if len(asked) <= 4 else 1)
 
-    monkeypatch.setattr(study, "time_step", timed)
-    lengths = study.measured_lengths(plan, tmp_path, configs, Stop(), quiet=True)
-    assert lengths == {arm: {"digits": steps * small.batch} for arm, steps in (("a", 6000), ("b", 3000), ("c", 1500))}
-    assert asked == [f"{arm} on digits" for arm in "abc" * study.ROUNDS]
-    assert study.measured_lengths(plan, tmp_path, configs, Stop(), quiet=True) == lengths
-    assert len(asked) == 3 * study.ROUNDS, "what is known is not measured again"
+    monkeypatch.setattr(lengths, "time_step", timed)
+    found = lengths.measured_lengths(plan, tmp_path, configs, Stop(), quiet=True)
+    assert found == {arm: {"digits": steps * small.batch} for arm, steps in (("a", 6000), ("b", 3000), ("c", 1500))}
+    assert asked == [f"{arm} on digits" for arm in "abc" * lengths.ROUNDS]
+    assert lengths.measured_lengths(plan, tmp_path, configs, Stop(), quiet=True) == found
+    assert len(asked) == 3 * lengths.ROUNDS, "what is known is not measured again"
 
 
 def test_what_cannot_be_measured_is_told_by_its_name(small: TrainConfig, tmp_path: Path) -> None:
-    config = small.with_changes(data=str(tmp_path / "gone")).to_dict()
-    job = json.dumps({"config": config, "threads": 1}).encode() + b"\n"
+    config = small.with_changes(data=str(tmp_path / "gone"))
     with pytest.raises(UsageError, match=r"^the speed of wild on photos cannot be measured: [^:]*gone"):
-        time_step("wild on photos", tmp_path / "speed-0", job, 1, lambda: False)
+        lengths.time_step("wild on photos", tmp_path / "speed-0", config, 1, Stop())
 
 
 def test_the_pace_of_what_goes_on_is_counted_from_its_checkpoint(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class StudyDisplay:
     def update(self, trials: Sequence[Trial], running: Sequence[Trial]) -> None:
         """Show how the trials stand that are known by now, of which some are running."""
         now = time.monotonic()
-        if self.quiet or now < self.due:
+        if self.quiet or (running and now < self.due):
             return
         self.due = now + REFRESH
         for trial in trials:
@@ -70,7 +70,7 @@ class StudyDisplay:
             ]
             lines += [Text(_line(trial, at[trial.name]), "dim") for trial in running[:SHOWN]]
             self.live.update(Group(*lines), refresh=True)
-        elif share >= self.next_share or now >= self.next_line:
+        elif not running or (share < 1 and (share >= self.next_share or now >= self.next_line)):
             self.next_share = (math.floor(share / PLAIN_STEP) + 1) * PLAIN_STEP
             self.next_line = now + PLAIN_SECONDS
             self.console.print(Text(words), soft_wrap=True)
@@ -78,12 +78,13 @@ class StudyDisplay:
     def _share(self, trials: Sequence[Trial], at: dict[str, Progress]) -> float:
         lengths = {trial.name: trial.config.images for trial in trials}
         done = sum(name in self.outcomes for name in lengths)
-        begun = sum(min(1.0, at[name].images / lengths[name]) for name in at if name not in self.outcomes)
+        # One that has seen all its images is still to be scored.
+        begun = sum(min(0.99, at[name].images / lengths[name]) for name in at if name not in self.outcomes)
         return min(1.0, (done + begun) / max(1, self.total))
 
     def _words(self, share: float, left: float | None) -> str:
         states = [outcome.state for outcome in self.outcomes.values()]
-        parts = [f"{share:.0%}", f"{len(states)} of {self.total} trials done"]
+        parts = [f"{math.floor(100 * share)}%", f"{len(states)} of {self.total} trials done"]
         parts += [f"{states.count(state)} {state}" for state in ("diverged", "stopped", "failed") if state in states]
         collapsed = sum(outcome.collapsed for outcome in self.outcomes.values())
         parts += [f"{collapsed} collapsed"] if collapsed else []

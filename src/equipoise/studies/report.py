@@ -11,11 +11,12 @@ from equipoise.errors import UsageError, as_word, did_you_mean, quoted
 from equipoise.runs.files import to_json, write_atomically, writing
 from equipoise.studies import figures
 from equipoise.studies.found import AS_IT_WAS, Found
+from equipoise.studies.lengths import read_lengths
 from equipoise.studies.pages import FIGURES, Findings, markdown, page
 from equipoise.studies.plan import STUDY, Study, arm_names, read_study
 from equipoise.studies.results import Pair, Results, Summary, compare_pairs, read_results, summarise
 from equipoise.studies.search import read_searches
-from equipoise.studies.trials import Cell, all_trials, arm_config, metric_of, read_lengths
+from equipoise.studies.trials import Cell, all_trials, arm_config, metric_of
 from equipoise.studies.words import pair_sentences
 
 REPORT, MARKDOWN, JSON, CSV = "report.html", "report.md", "report.json", "trials.csv"

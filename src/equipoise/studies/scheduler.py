@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from equipoise.errors import UsageError
 from equipoise.studies.trials import Outcome, Trial, read_outcome, read_progress, write_outcome
 from equipoise.studies.worker import job_line
 
@@ -176,30 +175,3 @@ class Scheduler:
                 handle.stop()
             while any(handle.poll() is None for _, handle in self.running.values()):
                 time.sleep(POLL)
-
-
-def time_step(name: str, folder: Path, job: bytes, threads: int, stopping: Callable[[], bool]) -> float | None:
-    """Seconds per step of the configuration in a job, in a process of its own; None if a signal comes.
-
-    Args:
-        name: of what is measured.
-        folder: beside which the process writes its log.
-        job: of the worker.
-        threads: of the process.
-        stopping: whether a signal has come.
-
-    Raises:
-        UsageError: it could not be measured.
-    """
-    handle = LocalProcess(folder, job, threads)
-    try:
-        while (code := handle.poll()) is None and not stopping():
-            time.sleep(POLL)
-    finally:
-        handle.stop()
-        handle.process.wait()
-    if code is None:
-        return None
-    if code:
-        raise UsageError(f"the speed of {name} cannot be measured: {handle.error() or f'exit code {code}'}")
-    return float(handle.log.read_text(errors="replace").split()[-1])

@@ -1,7 +1,5 @@
 """Run a study: from what it compares to a folder with all of its trials and a report."""
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,16 +17,16 @@ from equipoise.evaluation.features import extractor_name
 from equipoise.metrics import Available
 from equipoise.metrics.features import Extractor, load_extractor
 from equipoise.reading import check_name
-from equipoise.runs.files import check_above, to_json, write_atomically, writing
+from equipoise.runs.files import check_above, write_atomically, writing
 from equipoise.runs.lock import sole_writer
 from equipoise.studies.display import StudyDisplay
+from equipoise.studies.lengths import LENGTHS, measured_lengths
 from equipoise.studies.pages import FIGURES
 from equipoise.studies.plan import STUDY, Study, check_same, read_study
 from equipoise.studies.report import write_report
-from equipoise.studies.scheduler import Cores, Places, Scheduler, time_step
+from equipoise.studies.scheduler import Cores, Places, Scheduler
 from equipoise.studies.search import Searches
 from equipoise.studies.trials import (
-    LENGTHS,
     TRIALS,
     Cell,
     Trial,
@@ -37,15 +35,12 @@ from equipoise.studies.trials import (
     check_slugs,
     metric_of,
     outcome_file,
-    read_lengths,
     read_outcome,
     trial_config,
 )
 from equipoise.training.signals import Stop, noting_signals
 from equipoise.training.train import check
 from equipoise.views.terminal import progress_bar
-
-ROUNDS = 3  # in which the speed of every arm is measured once
 
 
 @checked
@@ -206,39 +201,6 @@ def _claim(plan: Study, folder: Path) -> None:
 def _is_begun(folder: Path) -> bool:
     """Whether anything was trained of the study in a folder."""
     return (folder / STUDY).exists() and any((folder / TRIALS).glob("*/*/*"))
-
-
-def measured_lengths(
-    plan: Study, folder: Path, configs: Mapping[Cell, TrainConfig], stop: Stop, *, quiet: bool
-) -> dict[str, dict[str, int]]:
-    """Images that each arm trains on with each data set; a budget of time is measured, and noted in the folder.
-
-    All arms in turn, several times: the speed of a virtual machine changes within minutes, by a quarter, and arms that
-    are measured one after the other differ by that.
-
-    Raises:
-        UsageError: it cannot be measured.
-        StudyInterrupted: a signal came; all are measured anew then.
-    """
-    lengths, seconds = read_lengths(plan, folder), plan.budget.seconds
-    if seconds is None:
-        return lengths
-    missing = [cell for cell in configs if cell.data not in lengths.get(cell.arm, {})]
-    times: dict[Cell, float] = dict.fromkeys(missing, math.inf)
-    turns = [cell for _ in range(ROUNDS) for cell in missing]
-    with progress_bar("measuring the speed of each arm", quiet=quiet) as progress:
-        for done, cell in enumerate(turns):
-            progress(done, len(turns))
-            job = {"config": configs[cell].to_dict(), "threads": plan.threads}
-            place, line = folder / TRIALS / f"speed-{missing.index(cell)}", f"{json.dumps(job)}\n".encode()
-            a_step = time_step(f"{cell.arm} on {cell.data}", place, line, plan.threads, lambda: bool(stop.signal))
-            if a_step is None:
-                raise StudyInterrupted(str(folder), 0, len(configs) * len(plan.seeds), stop.signal)
-            times[cell] = min(times[cell], a_step)
-    for cell in missing:
-        lengths.setdefault(cell.arm, {})[cell.data] = max(1, round(seconds / times[cell])) * configs[cell].batch
-    write_atomically(folder / LENGTHS, to_json(lengths, indent=1).encode())
-    return lengths
 
 
 def _run(

@@ -22,7 +22,6 @@ from equipoise.studies.plan import Arm, Study
 
 TRIALS = "trials"  # folder of all trials in a study's
 CURVE_POINTS, PICTURES, CHECKPOINTS = 20, 10, 10  # of each trial over its length
-LENGTHS = "lengths.json"  # images that each arm trains on with each data set
 COLLAPSES = {"collapse", "sudden-collapse"}  # kinds of health events
 
 ALIKE = "a study sets it, alike for all trials"
@@ -121,7 +120,7 @@ class Outcome:
         return not COLLAPSES.isdisjoint(self.health)
 
 
-OUTCOME, PROGRESS, LENGTHS_FILE = TypeAdapter(Outcome), TypeAdapter(Progress), TypeAdapter(dict[str, dict[str, int]])
+OUTCOME, PROGRESS = TypeAdapter(Outcome), TypeAdapter(Progress)
 
 
 def outcome_file(folder: Path) -> Path:
@@ -267,16 +266,6 @@ def metric_of(plan: Study, config: TrainConfig) -> str:
     if name not in usable:
         raise UsageError(f"a study cannot compare by {name!r}: use --metric {' or '.join(usable)}")
     return name
-
-
-def read_lengths(plan: Study, folder: Path) -> dict[str, dict[str, int]]:
-    """Images that each arm trains on with each data set, as far as that is known: a budget of time must be measured."""
-    if plan.budget.images:
-        return {arm: dict.fromkeys(plan.data, plan.budget.images) for arm in plan.expanded}
-    try:
-        return parse_json(LENGTHS_FILE, read_bytes(folder / LENGTHS))
-    except (OSError, ValueError):
-        return {}
 
 
 def command_of(folder: Path) -> str:

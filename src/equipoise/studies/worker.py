@@ -28,7 +28,7 @@ from equipoise.runs.listing import read_status
 from equipoise.runs.lock import locked_if_free
 from equipoise.runs.numbered import images_of, numbered_files
 from equipoise.runs.run import CHECKPOINT, CONFIG, Run
-from equipoise.studies.budget import seconds_per_step
+from equipoise.studies.speed import seconds_per_step
 from equipoise.studies.trials import (
     Outcome,
     Progress,
