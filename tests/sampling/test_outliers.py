@@ -69,6 +69,13 @@ def test_a_spread_is_the_standard_deviation_of_normal_numbers_and_not_moved_by_o
     assert np.isfinite(Spread.of(np.full(5, 2.0)).deviations(np.array([2.0, 3.0]))).all()
 
 
+def test_where_most_numbers_are_alike_but_for_roundings_the_others_say_how_far_is_far() -> None:
+    others = np.random.default_rng(0).normal(3, 2, 400)
+    spread = Spread.of(np.concatenate([np.full(600, 3.0) + 1e-9 * np.arange(600), others]))
+    assert spread.median == pytest.approx(3)
+    assert spread.deviation == pytest.approx(1.2533 * 0.4 * np.abs(others - 3).mean(), rel=1e-6)
+
+
 def test_the_highest_values_are_kept_in_order_and_of_equal_ones_the_first() -> None:
     extreme = module._Extreme(3)
     for number, value in enumerate([1.0, 5.0, 2.0, 5.0, 3.0, 5.0, 5.0]):

@@ -34,6 +34,8 @@ BATCH = 256
 MOST_COPIED = 10_000  # pictures with copies that are kept to be shown
 REFERENCE = 2_000  # training images with which others are compared
 NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation of a normal distribution
+NORMAL_MEAN_AD = 1.2533  # and over the mean absolute deviation
+ALIKE = 1e-6  # of the median: a deviation below is that of roundings
 LEAST_CONTRAST = 0.1  # of the data's median: a picture of less counts as one of so much
 
 Numbers = NDArray[np.float64]
@@ -171,10 +173,18 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, numbers: Numbers) -> Self:
-        """Of numbers (N,): the deviation is that of a normal distribution with their median absolute deviation."""
+        """Of numbers (N,): the deviation is that of a normal distribution with their median absolute deviation.
+
+        Where more than half of them are alike, as of copies, it is by their mean absolute deviation (Iglewicz and
+        Hoaglin 1993, How to Detect and Handle Outliers).
+        """
         median = float(np.median(numbers))
-        deviation = NORMAL_MAD * float(np.median(np.abs(numbers - median)))
-        return cls(median, max(deviation, 1e-6 * abs(median), 1e-12))
+        apart = np.abs(numbers - median)
+        least = max(ALIKE * abs(median), 1e-12)
+        deviation = NORMAL_MAD * float(np.median(apart))
+        if deviation < least:
+            deviation = max(NORMAL_MEAN_AD * float(np.mean(apart)), least)
+        return cls(median, deviation)
 
     def deviations(self, numbers: Numbers) -> Numbers:
         """How many deviations numbers (n,) lie above the median."""
