@@ -38,6 +38,7 @@ def seconds_per_step(config: TrainConfig, clock: Callable[[], float] | None = No
         train_state = TrainState(config.with_changes(lr=STILL), DataSpec.of(feed), device)
         train_state.generator_steps = LATER
         step = equipoise_step(train_state, feed, SingleProcess(device), compile=config.compile == "always")
-        cycle = config.n_critic
-        times = time_interleaved({"": step}, device, cycle=cycle, rounds=TIMINGS, limit=SECONDS, clock=clock)
-    return min(times[""].rounds)
+        times = time_interleaved(
+            {"step": step}, device, cycle=config.n_critic, rounds=TIMINGS, limit=SECONDS, clock=clock
+        )
+    return min(times["step"].rounds)

@@ -85,7 +85,7 @@ def protocol_lines(results: Results) -> list[str]:
     lines = [
         f"budget: {plan.budget} for every trial"
         + (
-            ", measured by short runs of all arms in turn; all seeds of one train for as many images"
+            ", measured by some steps of all arms in turn; all seeds of one train for as many images"
             if plan.budget.seconds
             else ""
         ),
