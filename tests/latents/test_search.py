@@ -30,6 +30,22 @@ def test_a_linear_generator_is_inverted_as_by_least_squares() -> None:
     torch.testing.assert_close(losses, squared_error(linear(solution), images), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_it_steps_as_torchs_adam(*, constant: bool) -> None:
+    images, start, steps = linear(drawn(5, 3)), drawn(5), 7
+    found, _ = descend(
+        linear, images, start, loss=squared_error, **SETTINGS | {"steps": steps, "lr": 0.01, "constant": constant}
+    )
+    z = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=0.01)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.01 if constant else 0.005 * (1 + math.cos(math.pi * step / (steps + 1)))
+        optimizer.zero_grad()
+        squared_error(linear(z), images).sum().backward()
+        optimizer.step()
+    assert torch.equal(found, z), "the last is the best, as the loss falls at so small a rate"
+
+
 def test_what_it_can_make_is_found_again_by_absolute_errors() -> None:
     wanted = drawn(5, 3)
     found = search(linear, linear(wanted), drawn(15).view(3, 5, 4), loss=absolute_error, **SETTINGS)

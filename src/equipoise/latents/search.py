@@ -7,11 +7,14 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from equipoise.randomness import Prior
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Images (n, C, H, W) and those to come near, to a distance of each, (n,)."""
+# Adam by its authors' settings, as a function: to make torch's class imports torch's compiler, for seconds.
+adam_step = partial(adam, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0, amsgrad=False, maximize=False)
 SCOUTS = 0.2  # share of the steps after which only the best of several starts goes on
 NORM_SPREAD = 3 / math.sqrt(2)  # lengths of normal latents are sqrt(K) ± sqrt(1/2): so many above, 1 in 1,000 is longer
 
@@ -99,7 +102,7 @@ def descend(
     with torch.inference_mode(mode=False), torch.enable_grad():  # whatever the caller's mode
         images = images.clone()  # made in inference mode, they would take no part in a backward pass
         z = start.clone().requires_grad_()
-        adam = torch.optim.Adam([z], lr=lr)
+        mean, square, count = torch.zeros_like(start), torch.zeros_like(start), torch.zeros(())
         best, latents = torch.full((len(images),), torch.inf, device=images.device), start.clone()
         for step in range(steps + 1):
             losses = loss(generate(z), images)
@@ -110,10 +113,9 @@ def descend(
                 break
             # The sum, not the mean: each latent's gradient is then that of its own image, whatever their number. And
             # not `backward()`, which would leave gradients in the generator's weights.
-            (z.grad,) = torch.autograd.grad(losses.sum(), z)
-            if not constant:
-                adam.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / (steps + 1))) / 2
-            adam.step()
+            (slope,) = torch.autograd.grad(losses.sum(), z)
+            rate = lr if constant else lr * (1 + math.cos(math.pi * step / (steps + 1))) / 2
+            adam_step([z.data], [slope], [mean], [square], [], [count], lr=rate)
             if keep_in_range:
                 z.data.copy_(into_range(z.data, prior))
     return latents, best

@@ -85,5 +85,7 @@ def add_spectral_norm(network: nn.Module) -> None:
     (outputs, inputs * height * width).
     """
     for module in list(network.modules()):  # a list, as parametrizing adds modules while one walks over them
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        # It has no weights of its own, so that networks without memory are counted without: its iterations there would
+        # import torch's compiler, for seconds.
+        if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
             spectral_norm(module)

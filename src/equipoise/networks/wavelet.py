@@ -1,6 +1,8 @@
 """The Haar wavelet transform of images, in blocks of pixels."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -25,9 +27,10 @@ class HaarTransform(nn.Module):
     def __init__(self, levels: int, channels: int) -> None:
         super().__init__()
         self.side, self.channels = 2**levels, channels
-        of_a_channel = _haar_basis(levels)
-        basis = torch.kron(of_a_channel, torch.eye(channels, dtype=of_a_channel.dtype))
-        self.register_buffer("basis", basis.float(), persistent=False)
+        # By NumPy: where a network is built without memory, to be counted, torch's own functions would import its
+        # compiler, for seconds.
+        basis = np.kron(_haar_basis(levels), np.eye(channels)).astype(np.float32)
+        self.register_buffer("basis", torch.from_numpy(basis), persistent=False)
 
     @classmethod
     def of_images(cls, levels: int, channels: int, height: int, width: int) -> "HaarTransform | None":
@@ -55,13 +58,13 @@ class HaarTransform(nn.Module):
         return pixels.transpose(2, 3).reshape(count, height, width)
 
 
-def _haar_basis(levels: int) -> Tensor:
+def _haar_basis(levels: int) -> NDArray[np.float64]:
     """The basis (4^levels, 4^levels) of a block of one channel: what the transform makes of each of its pixels."""
     side = 2**levels
-    means = torch.eye(side**2, dtype=torch.float64).view(-1, side, side)
+    means = np.eye(side**2).reshape(-1, side, side)
     differences = []
     for _ in range(levels):
         (a, b), (c, d) = ([means[:, row::2, column::2] / 2 for column in (0, 1)] for row in (0, 1))
         differences += [a - b + c - d, a + b - c - d, a - b - c + d]
         means = a + b + c + d
-    return torch.cat([each.flatten(1) for each in (*differences, means)], dim=1).t().contiguous()
+    return np.concatenate([each.reshape(side**2, -1) for each in (*differences, means)], axis=1).T
