@@ -13,14 +13,14 @@ demo: $(READY)
 	$(BIN)/equipoise train began --preset demo --out runs/demo --resume-if-exists
 
 # Everything as if this machine did not multiply bf16 natively; then what that could change, as if it did. By stealing,
-# the tests of a file stay in one process, so that what they share is made once.
+# the tests of a file stay in one process, so that what they share is made once; of the few of the second run, by file.
 test: check docs
 	$(BIN)/pytest -n auto --dist worksteal -m "not long"
-	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto --dist worksteal -m "not long" --asked-auto
+	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto --dist loadfile -m "not long" --asked-auto
 
 test-all: check docs
 	$(BIN)/pytest -n auto --dist worksteal
-	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto --dist worksteal --asked-auto
+	EQUIPOISE_AUTO_PRECISION=bf16 $(BIN)/pytest -n auto --dist loadfile --asked-auto
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from equipoise.config import train_config
 NOTE_FILE = "EQUIPOISE_TESTS_ASKED_AUTO"  # names a file that a forked command makes when it asks
 NOTE = "equipoise/asked-auto"  # in pytest's cache, for the next run
 asked: list[str] = []  # one entry each time
-fixtures: set[str] = set()  # those that outlive a test and have asked
+fixtures: set[tuple[str, str]] = set()  # where those are known that outlive a test and have asked, and their names
 tests: set[str] = set()
 
 
@@ -49,7 +49,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, 
     before = len(asked)
     result = yield
     if len(asked) > before and fixturedef.scope != "function":
-        fixtures.add(fixturedef.argname)
+        fixtures.add((fixturedef.baseid, fixturedef.argname))
     return result
 
 
@@ -61,7 +61,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    if asked or fixtures & set(getattr(item, "fixturenames", ())):
+    names = getattr(item, "fixturenames", ())
+    if asked or any(name in names and item.nodeid.startswith(known) for known, name in fixtures):
         item.user_properties.append(("asked auto", True))
 
 
@@ -80,8 +81,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--asked-auto", action="store_true", help="only tests that asked what precision auto means")
 
 
+def known_tests(config: pytest.Config) -> set[str] | None:
+    """The tests to run where only those are wanted that have asked before; else None."""
+    return set(config.cache.get(NOTE, [])) if config.getoption("--asked-auto") and config.cache else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do without importing files of which no test is wanted."""
+    known = known_tests(config)
+    if known is None or collection_path.is_dir():
+        return None
+    file = collection_path.relative_to(config.rootpath).as_posix()
+    return True if all(test.partition("::")[0] != file for test in known) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--asked-auto") and config.cache:
-        known = set(config.cache.get(NOTE, []))
+    known = known_tests(config)
+    if known is not None:
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in known])
         items[:] = [item for item in items if item.nodeid in known]

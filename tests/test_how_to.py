@@ -62,9 +62,9 @@ class Copy:
 
     def __init__(self, folder: Path, page: str) -> None:
         self.folder, self.page = folder, (PAGES / f"{page}.md").read_text()
-        ignore = shutil.ignore_patterns("__pycache__")
-        for part in ("src", "tests"):
-            shutil.copytree(PROJECT / part, folder / part, ignore=ignore)
+        # With what is compiled of the package, which is as old as its files; pytest's own is of another folder.
+        shutil.copytree(PROJECT / "src", folder / "src")
+        shutil.copytree(PROJECT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(PROJECT / "pyproject.toml", folder)
         self.files: list[str] = []
         for block in self.blocks("python"):

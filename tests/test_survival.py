@@ -172,7 +172,7 @@ def test_killed_while_every_checkpoint_is_written(zygote: Zygote, here: Path, wh
     ("number", "code"),
     [
         (signal.SIGTERM, 143),
-        (signal.SIGUSR1, 138),
+        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.long),
         *(pytest.param(number, 128 + number, marks=pytest.mark.long) for number in (signal.SIGINT, signal.SIGHUP)),
     ],
 )
@@ -226,7 +226,7 @@ def test_notices_may_come_more_than_once(zygote: Zygote, here: Path) -> None:
     assert not list(run.rglob(".*.tmp"))
 
 
-@pytest.mark.parametrize("room", [20_000, pytest.param(150_000, marks=pytest.mark.long), 300_000])
+@pytest.mark.parametrize("room", [20_000, *(pytest.param(room, marks=pytest.mark.long) for room in (150_000, 300_000))])
 def test_a_full_disk(zygote: Zygote, tmp_path: Path, whole: Path, room: int) -> None:
     """One sentence, the last checkpoint intact, and with more room it goes on."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", tmp_path]

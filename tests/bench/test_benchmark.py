@@ -20,6 +20,7 @@ def test_objectives_are_measured_at_their_published_settings() -> None:
     assert Case("began", 16, 4, 4).config("cpu").network_name == "autoencoder"
 
 
+@pytest.mark.long
 def test_the_textbook_is_in_fp32_beside_any_precision() -> None:
     case = Case("gan", 16, 4, 4, "fp64", 1)
     assert measure(case, SingleProcess(torch.device("cpu")), limit=0.05, rounds=1)["ratio"] > 0

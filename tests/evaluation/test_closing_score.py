@@ -25,6 +25,7 @@ TINY = TrainConfig(
     sample_every=2048,
     checkpoint_every=2048,
     log_every=1024,
+    precision="fp32",
     device="cpu",
 )
 

@@ -101,7 +101,6 @@ def test_a_public_dcgan(tmp_path: Path, suffix: str) -> None:
     z = torch.randn(2, 100)
     with torch.inference_mode():
         assert torch.allclose(equipoise.load_generator(run)(z), theirs(z), atol=1e-5)
-    assert equipoise.sample(run, 3).shape == (3, 3, 64, 64)
 
 
 def test_what_is_imported_is_exported(tmp_path: Path) -> None:
@@ -121,6 +120,7 @@ def test_what_a_generator_alone_can_do(tmp_path: Path) -> None:
     torch.save(dcgan(5, 4).state_dict(), tmp_path / "g.pth")
     run = equipoise.import_weights(tmp_path / "g.pth", written(tmp_path / "map.yaml"), tmp_path / "run")
     pictures = equipoise.sample(run, 2)
+    assert pictures.shape == (2, 3, 64, 64)
     found = equipoise.invert(run, pictures, steps=20)
     assert found.residues.shape == (2,)
     assert found.one_step is None

@@ -60,7 +60,7 @@ def web(run: Run, tmp_path: Path, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    "kind", ["skips", "classes", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("dcgan", "discrete"))]
+    "kind", ["classes", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("skips", "dcgan", "discrete"))]
 )
 def test_the_image_is_that_of_pytorch(make_run: MakeRun, tmp_path: Path, browser: Any, kind: str) -> None:
     run = make_run(kind)

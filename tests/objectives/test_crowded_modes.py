@@ -11,7 +11,7 @@ from torch import Tensor
 
 from equipoise.objectives import BEGAN, EBGAN, MAGAN, Objective, State
 
-MODES, FLOOR, MARGIN = 25, 0.03, 0.5
+MODES, FLOOR, MARGIN, STEPS = 25, 0.03, 0.5, 400
 CROWDED = [3, 17] * 25  # modes of the samples; real images are on all of them alike
 
 
@@ -20,12 +20,12 @@ def settled(objective: Objective) -> tuple[Tensor, State]:
     torch.manual_seed(0)
     energies = (FLOOR + torch.rand(MODES, dtype=torch.float64)).requires_grad_()
     state = {name: value.double() for name, value in objective.initial_state(1).items()}
-    for step in range(3_000):
+    for step in range(3 * STEPS):
         batch = score_batch(energies.repeat(2), energies[CROWDED])
         loss = objective.discriminator_loss(batch, state)
         aux = loss.aux | objective.generator_loss(batch, state).aux
         (gradient,) = torch.autograd.grad(loss.value, energies)
-        rate = 0.1 / 10 ** (step // 1_000)
+        rate = 0.1 / 10 ** (step // STEPS)
         with torch.no_grad():
             energies -= rate * gradient
             energies.clamp_(min=FLOOR)

@@ -32,7 +32,7 @@ from equipoise.studies.trials import all_trials, arm_config, read_outcome, read_
 from equipoise.studies.worker import run_trial
 from equipoise.views.captions import LINE
 
-TINY = {"resolution": 16, "width": 4, "log-every": 64}
+TINY = {"resolution": 16, "width": 4, "log-every": 64, "precision": "fp32"}
 WORDS = ["--budget", "640", "--set", *(f"{name}={value}" for name, value in TINY.items()), "--count", "40"]
 BAD = ["--objectives", "began", *WORDS, "--seeds", "2", "--out", "s"]
 
@@ -67,10 +67,7 @@ def workers(folder: Path) -> list[int]:
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two arms and two seeds, whose trials were trained in this process, one after another."""
     folder = tmp_path_factory.mktemp("study") / "s"
-    settings = {"resolution": 16, "width": 4, "log-every": 64}
-    plan = Study.from_dict(
-        {"arms": {"began": {}, "gan": {}}, "budget": 640, "seeds": 2, "settings": settings, "count": 40}
-    )
+    plan = Study.from_dict({"arms": {"began": {}, "gan": {}}, "budget": 640, "seeds": 2, "settings": TINY, "count": 40})
     configs = checked_configs(plan)
     for trial in all_trials(plan, configs, read_lengths(plan, folder)):
         assert run_trial(folder / trial.name, trial.config, scoring_of(plan, trial.config)) == 0

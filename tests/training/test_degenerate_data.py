@@ -13,6 +13,8 @@ import equipoise
 from equipoise import BEGAN, Autoencoder, Run, TrainConfig
 from equipoise.objectives import EBGAN, OBJECTIVES
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 Pixels = NDArray[np.uint8]
 RNG = np.random.default_rng(0)
 
@@ -41,7 +43,7 @@ def saved(folder: Path, name: str, count: int) -> Path:
 
 
 @pytest.mark.parametrize("objective", ["began", pytest.param("gan", marks=pytest.mark.long)])
-@pytest.mark.parametrize("name", ["black", "equal", "one-pixel"])
+@pytest.mark.parametrize("name", ["black", pytest.param("equal", marks=pytest.mark.long), "one-pixel"])
 def test_images_that_hardly_differ_train(objective: str, name: str, small: TrainConfig, tmp_path: Path) -> None:
     network = Autoencoder(width=4, latent=8) if objective == "began" else "dcgan"
     config = TrainConfig(

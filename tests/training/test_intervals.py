@@ -47,7 +47,10 @@ INTERVALS = [
 ]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name in {"until converged", "margin"} else ()) for name in RUNS],
+)
 def test_they_leave_training_as_it_is(name: str, tmp_path: Path) -> None:
     settings = {"images": 160, "batch": 8, "resolution": 16, "ema": 50, "warmup": 16, "score_count": 20} | RUNS[name]
     ended = []

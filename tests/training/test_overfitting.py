@@ -16,6 +16,8 @@ from equipoise.objectives import OBJECTIVES
 from equipoise.players import DiscriminatorOutput
 from equipoise.training.overfitting import FEWEST, MOST, Overfitting
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 CPU = {"device": "cpu", "precision": "fp32", "compile": "never"}
 
 
