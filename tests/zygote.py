@@ -20,7 +20,7 @@ from precision import NOTE_FILE, asked
 
 IMPORTED = (
     *("cli.main", "cli.train", "cli.resume", "cli.sample"),
-    *("config.presets", "views.report", "evaluation.periodic_kid"),
+    *("config.presets", "views.report", "evaluation.periodic_kid", "serving.serve", "studies.study"),
 )
 
 

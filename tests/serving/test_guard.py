@@ -11,6 +11,7 @@ import pytest
 import requests
 from starlette.datastructures import Headers
 
+from equipoise.serving.app import KNOWN
 from equipoise.serving.guard import HEADERS, Bucket, cookie_name, cookie_value, same
 from equipoise.serving.settings import Limits
 from serving.conftest import Client, serving
@@ -190,6 +191,21 @@ def test_no_parameter_leads_out_of_the_runs(served: Client, trained: Path, path:
         assert answer.status in (307, 400, 404, 405, 422), target
         assert SECRET.encode() not in body
         assert b"root:" not in body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(("POST", "toy", 404), ("DELETE", "runs/a/b/c/d", 404), ("GET", "nothing", 404), ("POST", "/nothing", 405)),
+        *(("POST", "runs", 405), ("GET", "login", 405)),
+    ],
+)
+def test_what_is_not_there_is_told_from_what_takes_other_methods(
+    served: Client, method: str, path: str, status: int
+) -> None:
+    answer = served.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["error"] == KNOWN[status]
 
 
 def test_no_value_in_a_body_is_a_path(served: Client) -> None:

@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from equipoise.errors import MOST_SHOWN, UsageError, one_line
 from equipoise.serving.refusal import Refusal
@@ -102,9 +103,19 @@ def _add_handlers(app: FastAPI) -> None:
         return Refusal(422, one_line(f"{place}: {problem}" if place else problem, MOST_SHOWN)).response()
 
     @app.exception_handler(HTTPException)
-    async def known(_: Request, error: HTTPException) -> JSONResponse:
-        response = Refusal(error.status_code, KNOWN.get(error.status_code, str(error.detail))).response()
-        response.headers.update(error.headers or {})
+    async def known(request: Request, error: HTTPException) -> JSONResponse:
+        status, headers = error.status_code, error.headers or {}
+        if status in KNOWN and request.url.path.startswith(API):
+            # What no route takes comes to the page's files, which know nothing of addresses that take another method.
+            routes, scope = [route for route in app.routes if not isinstance(route, Mount)], request.scope
+            taken = [
+                method
+                for method in ("GET", "POST")
+                if any(route.matches({**scope, "method": method})[0] == Match.FULL for route in routes)
+            ]
+            status, headers = (405, {"Allow": ", ".join(taken)}) if taken else (404, {})
+        response = Refusal(status, KNOWN.get(status, str(error.detail))).response()
+        response.headers.update(headers)
         return response
 
     @app.exception_handler(Exception)
