@@ -64,7 +64,7 @@ def workers(folder: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two arms and two seeds, whose trials were trained in this process, one after another."""
     folder = tmp_path_factory.mktemp("study") / "s"
     plan = Study.from_dict({"arms": {"began": {}, "gan": {}}, "budget": 640, "seeds": 2, "settings": TINY, "count": 40})
@@ -74,6 +74,12 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.yaml").write_text(plan.to_yaml())
     write_report(folder)
     return folder
+
+
+@pytest.fixture
+def studied(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it, as tests write into theirs, and come in any order."""
+    return Path(shutil.copytree(trained, tmp_path / "studied"))
 
 
 def test_every_trial_is_a_run_with_its_outcome_beside_it(studied: Path) -> None:
