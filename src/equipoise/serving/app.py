@@ -107,13 +107,8 @@ def _add_handlers(app: FastAPI) -> None:
         status, headers = error.status_code, error.headers or {}
         if status in KNOWN and request.url.path.startswith(API):
             # What no route takes comes to the page's files, which know nothing of addresses that take another method.
-            routes, scope = [route for route in app.routes if not isinstance(route, Mount)], request.scope
-            taken = [
-                method
-                for method in ("GET", "POST")
-                if any(route.matches({**scope, "method": method})[0] == Match.FULL for route in routes)
-            ]
-            status, headers = (405, {"Allow": ", ".join(taken)}) if taken else (404, {})
+            methods = _methods_taken(app, request)
+            status, headers = (405, {"Allow": ", ".join(methods)}) if methods else (404, {})
         response = Refusal(status, KNOWN.get(status, str(error.detail))).response()
         response.headers.update(headers)
         return response
@@ -121,6 +116,15 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> JSONResponse:
         return Refusal(500, f"the server failed ({type(error).__name__}): see what it printed").response()
+
+
+def _methods_taken(app: FastAPI, request: Request) -> list[str]:
+    """By which methods the address of a request is one of the API."""
+    routes = [route for route in app.routes if not isinstance(route, Mount)]
+    scopes = {method: {**request.scope, "method": method} for method in ("GET", "POST")}
+    return [
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] == Match.FULL for route in routes)
+    ]
 
 
 def _unfit_body(error: dict[str, Any]) -> Refusal:
